@@ -1,0 +1,83 @@
+"""What the store keeps of a run, and what the analysis takes: plain arrays with names."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdscale.study import RunSpec
+
+RunState = Literal["finished", "diverged", "failed"]
+
+# Columns of curve.parquet. `env_step` is always there; a row where a column was not logged holds NaN.
+RETURN = "return"
+EVALUATION_RETURN = "evaluation_return"
+DIAGNOSTICS = ("td_error_uniform", "td_error_newest", "critic_parameter_norm", "temperature")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStatus:
+    """How a run ended.
+
+    Attributes:
+        state: "finished"; "diverged" (its loss turned NaN: an outcome, it has not reached J within its limit); "failed"
+            (an error of the environment or the machine: the run is missing).
+        last_step: env steps done. A curve below J up to here says D_J > last_step.
+        reason: one sentence, for "diverged" and "failed".
+        critic_updates, actor_updates: counted, warm-up excluded.
+        flops: of those updates (METHOD.md section 3, accounting "counted").
+        critic_parameters, actor_parameters: sizes of the trained networks (critics: the pair).
+        wall_seconds, env_seconds, update_seconds: measured; never part of a fingerprint.
+        versions: of the libraries that shape the curve, recorded and not hashed.
+        notes: what an importer or the engine wants remembered, for example {"duplicate_of": run_id}.
+    """
+
+    state: RunState
+    last_step: int
+    reason: str | None = None
+    critic_updates: int = 0
+    actor_updates: int = 0
+    flops: float = 0.0
+    critic_parameters: int | None = None
+    actor_parameters: int | None = None
+    wall_seconds: float | None = None
+    env_seconds: float | None = None
+    update_seconds: float | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """A run as it goes into the store: columns of equal length, `env_step` (int64, strictly rising) among them."""
+
+    spec: RunSpec
+    columns: Mapping[str, NDArray[Any]]
+    status: RunStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """All seeds of one spec, on one grid of env steps, returns normalised to 0..1000.
+
+    Attributes:
+        spec: of the first seed.
+        seeds: shape (n_seeds,).
+        env_steps: shape (n_steps,), strictly rising: the seeds' common range.
+        returns: shape (n_seeds, n_steps).
+        last_step: env steps up to which the cell was seen; it bounds a crossing that is not there.
+        diverged: shape (n_seeds,), seeds whose loss turned NaN (their curve holds the last return from there on).
+        duplicate: shape (n_seeds,), seeds whose curve is the copy, byte for byte, of an earlier seed's.
+        costs: per-run counts and sizes, by name (critic_parameters, actor_parameters), where known.
+    """
+
+    spec: RunSpec
+    seeds: NDArray[np.int64]
+    env_steps: NDArray[np.int64]
+    returns: NDArray[np.float64]
+    last_step: int
+    diverged: NDArray[np.bool_]
+    duplicate: NDArray[np.bool_]
+    costs: Mapping[str, float] = field(default_factory=dict)

@@ -1,0 +1,40 @@
+"""What an algorithm does beyond (σ, B, η): every value that matters is a field, with the peers' default.
+
+Sources of the defaults: Haarnoja et al. 2018 (SAC), jaxrl, CleanRL; see docs/algorithms.md.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Width = Annotated[int, Field(ge=1, le=8192)]
+
+
+class SACSettings(BaseModel):
+    """Soft actor-critic with twin critics and a learnt temperature (Haarnoja et al. 2018)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    hidden_sizes: tuple[Width, ...] = Field((256, 256), min_length=1, description="widths of actor and critics")
+    discount: float = Field(0.99, gt=0, lt=1, description="γ")
+    target_rate: float = Field(0.005, gt=0, le=1, description="τ, how far the target critics move at every critic update")
+    initial_temperature: float = Field(1.0, gt=0, description="entropy temperature at the start")
+    target_entropy_per_dimension: float = Field(
+        -0.5, description="target entropy over dim(A): -0.5 as jaxrl, -1 as CleanRL and Stable-Baselines3"
+    )
+    log_std_min: float = Field(-10.0, description="lower clip of the policy's log standard deviation")
+    log_std_max: float = Field(2.0, description="upper clip of the policy's log standard deviation")
+    warm_up: int = Field(5000, ge=1, description="env steps of uniformly random actions before the first update")
+    replay_capacity: int = Field(1_000_000, ge=1, description="transitions kept")
+    actor_updates: Literal["per-env-step", "per-critic-update"] = Field(
+        "per-env-step", description="when the actor and the temperature are updated"
+    )
+    update_block: int = Field(
+        1, ge=1, le=1024, description="env steps whose due updates are applied together; above 1 it is faster and delays the policy"
+    )
+    evaluation_interval: int = Field(5000, ge=0, description="env steps between evaluations of the mean policy; 0 = none")
+    evaluation_episodes: int = Field(3, ge=1, description="episodes of each evaluation")
+    diagnostics_interval: int = Field(1000, ge=0, description="env steps between diagnostics; 0 = none")
+
+
+SETTINGS: dict[str, type[SACSettings]] = {"sac": SACSettings}

@@ -1,0 +1,80 @@
+"""`RunSpec`: all that decides a training run's result, and the run_id derived from it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, Literal
+
+Stage = Literal["sweep", "scaling", "baseline", "confirm"]
+STAGES: tuple[Stage, ...] = ("sweep", "scaling", "baseline", "confirm")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """One run: an algorithm on a task at one (σ, B, η), with one seed.
+
+    How long it is to run is not part of it, so a raised limit or threshold continues the same run. Returns are recorded
+    as the task gives them: normalisation is part of the study, not of the run.
+
+    Attributes:
+        algorithm: name of the algorithm, for example "sac".
+        suite: where the task comes from: "gymnasium", "dm_control", or "imported" for curves read from logs.
+        task: name of the task within the suite, for example "HalfCheetah-v4" or "cartpole-swingup".
+        utd: σ, critic updates per env step.
+        batch_size: B, transitions per critic update.
+        learning_rate: η.
+        seed: of the run's random generator.
+        stage: the workflow's step that asked for it ("sweep" chooses B and η, "scaling" measures D_J(σ) at the fitted
+            ones, "baseline" keeps them constant, "confirm" checks a plan).
+        reward_scale: factor on the rewards the learner sees; recorded returns are without it.
+        settings: every other setting of the algorithm, by name.
+    """
+
+    algorithm: str
+    suite: str
+    task: str
+    utd: float
+    batch_size: int
+    learning_rate: float
+    seed: int
+    stage: Stage
+    reward_scale: float = 1.0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "utd", float(self.utd))
+        object.__setattr__(self, "learning_rate", float(self.learning_rate))
+        object.__setattr__(self, "reward_scale", float(self.reward_scale))
+        object.__setattr__(self, "settings", MappingProxyType(dict(self.settings)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON types, in the order of the fields."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)} | {"settings": dict(self.settings)}
+        return json.loads(json.dumps(values))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "RunSpec":
+        """The inverse of `to_dict`. Raises TypeError or KeyError on foreign keys."""
+        return cls(**values)
+
+    @cached_property
+    def run_id(self) -> str:
+        """16 hexadecimal digits of SHA-256 over the canonical form."""
+        return _digest(self.to_dict())
+
+    @cached_property
+    def cell_id(self) -> str:
+        """The same for all seeds of one spec."""
+        return _digest(self.to_dict() | {"seed": None})
+
+    def describe(self) -> str:
+        """One line for progress displays and messages."""
+        return f"{self.task} σ={self.utd:g} B={self.batch_size} η={self.learning_rate:.3g}"
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -1,0 +1,179 @@
+"""`Study`: the question, as a user writes it in one TOML file."""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from tdscale.study.settings import SETTINGS
+from tdscale.study.spec import RunSpec, Stage
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _distinct(values: tuple[float, ...]) -> tuple[float, ...]:
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise ValueError(f"{value:g} stands twice; each value once is enough")
+    return values
+
+
+Utd = Annotated[float, Field(gt=0, le=4096)]
+BatchSize = Annotated[int, Field(ge=1, le=1 << 20)]
+LearningRate = Annotated[float, Field(gt=0, lt=1)]
+Utds = Annotated[tuple[Utd, ...], Field(min_length=1), AfterValidator(_distinct)]
+
+
+class Task(_Part):
+    """A task and the scale of its return: `low` is normalised to 0, `high` to 1000."""
+
+    suite: Literal["gymnasium", "dm_control", "imported"] = "gymnasium"
+    low: float = Field(0.0, description="return of an idle or random policy")
+    high: float = Field(description="reference return")
+    reward_scale: float = Field(1.0, gt=0, description="factor on the rewards the learner sees")
+    env_steps: int | None = Field(None, ge=1, description="overrides limits.env_steps")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.high <= self.low:
+            raise ValueError(f"high = {self.high:g} must be above low = {self.low:g}")
+        return self
+
+
+class Sweep(_Part):
+    """Stage 1: every combination of these, to find the best B and η at each σ."""
+
+    utd: Utds
+    batch_size: Annotated[tuple[BatchSize, ...], Field(min_length=1), AfterValidator(_distinct)]
+    learning_rate: Annotated[tuple[LearningRate, ...], Field(min_length=1), AfterValidator(_distinct)]
+    seeds: int = Field(3, ge=1, le=1000)
+
+
+class Scaling(_Part):
+    """Stage 2: fresh seeds at the fitted B*(σ), η*(σ)."""
+
+    utd: Utds
+    seeds: int = Field(5, ge=1, le=1000)
+    batch_multiple: int = Field(16, ge=1, description="B* is rounded to the nearest multiple of this")
+
+
+class Limits(_Part):
+    """How long a run may take, and when a cell may stop."""
+
+    env_steps: int = Field(ge=1, description="a cell that has not reached the top threshold by then is censored")
+    margin: float = Field(0.1, ge=0, le=10, description="share of further env steps after the top threshold is reached")
+
+
+class Study(_Part):
+    """A study: algorithm, tasks, sweep and limits.
+
+    `return_thresholds` are on the normalised scale, 0 to 1000. Stages that are absent are not run; a study of imported
+    curves has none.
+    """
+
+    name: str = Field(min_length=1, max_length=200)
+    algorithm: str
+    return_thresholds: tuple[float, ...] = Field(min_length=1)
+    tasks: dict[str, Task] = Field(min_length=1)
+    data_cost: float | None = Field(None, gt=0, description="δ, FLOPs that one env step is worth")
+    accounting: Literal["counted", "paper"] = "counted"
+    model_size: float | None = Field(None, gt=0, description="N, for accounting = paper")
+    sweep: Sweep | None = None
+    scaling: Scaling | None = None
+    limits: Limits | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
+    origin: str | None = Field(None, description="where imported curves came from")
+
+    @field_validator("return_thresholds")
+    @classmethod
+    def _thresholds(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        for index, value in enumerate(values):
+            if not 0 < value <= 1000:
+                raise ValueError(
+                    f"threshold {value:g} (entry {index}) is outside the tasks' range; it is on the normalised scale, above 0 (low) "
+                    f"and at most 1000 (high)"
+                )
+        if list(values) != sorted(set(values)):
+            raise ValueError("must rise from one to the next, e.g. [300, 500, 800]")
+        return values
+
+    @model_validator(mode="after")
+    def _runnable(self) -> Self:
+        if self.sweep is None and self.scaling is None:
+            return self  # imported curves: nothing is run
+        if self.algorithm not in SETTINGS:
+            raise ValueError(f"algorithm: there is no {self.algorithm!r}; there is {', '.join(map(repr, SETTINGS))}")
+        if self.limits is None:
+            raise ValueError("limits: missing; say how long a run may take, e.g. [limits] env_steps = 100000")
+        if self.sweep is None:
+            raise ValueError("sweep: missing; [scaling] needs the B and η that a [sweep] finds")
+        settings = SETTINGS[self.algorithm](**self.settings)
+        for name, task in self.tasks.items():
+            steps = task.env_steps or self.limits.env_steps
+            if settings.warm_up >= steps:
+                raise ValueError(f"settings.warm_up: {settings.warm_up} env steps of warm-up leave nothing of {name}'s {steps}")
+            room = min(steps, settings.replay_capacity)
+            for index, batch_size in enumerate(self.sweep.batch_size):
+                if batch_size > room:
+                    raise ValueError(
+                        f"sweep.batch_size[{index}]: {batch_size} can't be filled; {name} collects at most {room} transitions "
+                        f"(limits.env_steps, settings.replay_capacity)"
+                    )
+        return self
+
+    @property
+    def full_settings(self) -> dict[str, Any]:
+        """The algorithm's settings with every default filled in, as JSON types."""
+        return SETTINGS[self.algorithm](**self.settings).model_dump(mode="json")
+
+    def env_step_limit(self, task: str) -> int:
+        """Env steps after which a run of `task` ends whether it reached the top threshold or not."""
+        if self.limits is None:
+            raise ValueError("a study of imported curves has no limits")
+        return self.tasks[task].env_steps or self.limits.env_steps
+
+    def raw_return(self, task: str, normalised: float) -> float:
+        """A return on the normalised scale, in the task's own units."""
+        scale = self.tasks[task]
+        return scale.low + normalised / 1000 * (scale.high - scale.low)
+
+    def sweep_specs(self) -> list[RunSpec]:
+        """Every run of stage 1, cell by cell."""
+        if self.sweep is None:
+            return []
+        points = [
+            (task, utd, batch_size, learning_rate)
+            for task in self.tasks
+            for utd in self.sweep.utd
+            for batch_size in self.sweep.batch_size
+            for learning_rate in self.sweep.learning_rate
+        ]
+        return self._specs(points, "sweep", range(self.sweep.seeds))
+
+    def scaling_specs(self, hyperparameters: Mapping[tuple[str, float], tuple[int, float]]) -> list[RunSpec]:
+        """Every run of stage 2, given (B, η) for each (task, σ). Its seeds are none of stage 1's."""
+        if self.scaling is None or self.sweep is None:
+            return []
+        points = [(task, utd, *hyperparameters[task, utd]) for task in self.tasks for utd in self.scaling.utd]
+        return self._specs(points, "scaling", range(10_000, 10_000 + self.scaling.seeds))
+
+    def _specs(self, points: Iterable[tuple[str, float, int, float]], stage: Stage, seeds: range) -> list[RunSpec]:
+        settings = self.full_settings
+        return [
+            RunSpec(
+                algorithm=self.algorithm,
+                suite=self.tasks[task].suite,
+                task=task,
+                utd=utd,
+                batch_size=batch_size,
+                learning_rate=learning_rate,
+                seed=seed,
+                stage=stage,
+                reward_scale=self.tasks[task].reward_scale,
+                settings=settings,
+            )
+            for task, utd, batch_size, learning_rate in points
+            for seed in seeds
+        ]

@@ -1,0 +1,154 @@
+"""Studies from and to TOML. Every mistake is one sentence: the file, the key's place, what is wrong, what would be right."""
+
+import json
+import tomllib
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from tdscale.errors import UserError
+from tdscale.study.settings import SETTINGS
+from tdscale.study.study import Limits, Scaling, Study, Sweep, Task
+
+_TABLES: dict[str, type[BaseModel]] = {"sweep": Sweep, "scaling": Scaling, "limits": Limits}
+_MAX_BYTES = 1 << 20
+
+
+def read_study(path: str | Path) -> Study:
+    """Read and check a study file.
+
+    Raises:
+        UserError: if the file can't be read, is not TOML, or asks for something that does not exist.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise UserError(f"{path}: a study file of over 1 MiB is a mistake; give the TOML file, not the data")
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; a study starts as a TOML file, see examples/") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder; give the study's TOML file, e.g. {path / 'study.toml'}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text (byte {error.start}); a study is a TOML file") from None
+    except OSError as error:
+        raise UserError(f"{path}: can't be read ({error.strerror})") from None
+    return parse_study(text, source=path.name)
+
+
+def parse_study(text: str, source: str = "study.toml") -> Study:
+    """Parse and check the text of a study file; `source` is the name used in messages."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{source}: is not valid TOML: {error}") from None
+    try:
+        algorithm = values.get("algorithm")
+        if isinstance(algorithm, str) and algorithm in SETTINGS and isinstance(values.get("settings"), dict):
+            try:
+                SETTINGS[algorithm](**values["settings"])
+            except ValidationError as error:
+                raise UserError(_sentence(error, source, ("settings",))) from None
+        return Study(**values)
+    except ValidationError as error:
+        raise UserError(_sentence(error, source, ())) from None
+
+
+def study_to_toml(study: Study) -> str:
+    """A study file that `parse_study` reads back as the same study."""
+    values = study.model_dump(mode="json", exclude_none=True)
+    lines = [f"{key} = {_literal(value)}" for key, value in values.items() if not isinstance(value, dict)]
+    for key, table in values.items():
+        if not isinstance(table, dict):
+            continue
+        if key == "tasks":
+            for name, task in table.items():
+                lines += ["", f"[tasks.{json.dumps(name)}]", *(f"{k} = {_literal(v)}" for k, v in task.items())]
+        elif table:
+            lines += ["", f"[{key}]", *(f"{k} = {_literal(v)}" for k, v in table.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_literal, value)) + "]"
+    # TOML's basic strings, booleans and numbers are written as JSON's, but for infinities, which no study holds
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _place(location: tuple[Any, ...]) -> str:
+    place = ""
+    for part in location:
+        place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else str(part)
+    return place
+
+
+_EXAMPLES = {
+    "utd": "0.25",
+    "batch_size": "256",
+    "learning_rate": "3e-4",
+    "seeds": "3",
+    "env_steps": "100000",
+    "high": "1000",
+    "low": "0",
+    "name": '"my study"',
+    "algorithm": '"sac"',
+    "return_thresholds": "[300, 500, 800]",
+}
+_NOUNS = {"utd": "a UTD ratio", "batch_size": "a batch size", "learning_rate": "a learning rate"}
+
+
+def _sentence(error: ValidationError, source: str, prefix: tuple[str, ...]) -> str:
+    """The first of pydantic's complaints, said plainly; the count of the others follows."""
+    problems = error.errors()
+    first = problems[0]
+    location = prefix + tuple(first["loc"])
+    place = _place(location)
+    names = [part for part in location if isinstance(part, str)]
+    key = names[-1] if names else ""
+    example = f", e.g. {_EXAMPLES[key]}" if key in _EXAMPLES else ""
+    kind, value, context = first["type"], first.get("input"), first.get("ctx", {})
+    match kind:
+        case "extra_forbidden":
+            known = _known_keys(location[:-1])
+            near = get_close_matches(key, known, n=1)
+            text = "unknown key; " + (f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}")
+        case "missing":
+            text = f"missing; it must be given{example}"
+        case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
+            sign = {"greater_than": ">", "greater_than_equal": "≥", "less_than": "<", "less_than_equal": "≤"}[kind]
+            bound = next(context[name] for name in ("gt", "ge", "lt", "le") if name in context)
+            text = f"{_shown(value)} is not {_NOUNS.get(key, 'allowed')}; it must be {sign} {bound:g}{example}"
+        case "too_short":
+            text = f"is empty; it must hold at least one value{example}"
+        case "string_too_short":
+            text = f"is empty{example}"
+        case "value_error":
+            text = str(context["error"])
+        case "literal_error" | "enum":
+            text = f"{_shown(value)} is not known; it must be {context['expected']}"
+        case "finite_number":
+            text = f"{_shown(value)} is not a finite number{example}"
+        case _:
+            wanted = {"int": "a whole number", "float": "a number", "tuple": "a list", "string": "text", "dict": "a table", "model": "a table"}
+            noun = next((said for name, said in wanted.items() if kind.startswith(name)), None)
+            text = f"{_shown(value)} is not {noun}{example}" if noun else f"{_shown(value)}: {first['msg']}"
+    more = f" ({len(problems) - 1} more after this one)" if len(problems) > 1 else ""
+    return f"{source}, {place}: {text}{more}" if place else f"{source}, {text}{more}"
+
+
+def _known_keys(location: tuple[Any, ...]) -> list[str]:
+    if not location:
+        return list(Study.model_fields)
+    if location[0] == "tasks":
+        return list(Task.model_fields)
+    if location[0] == "settings":
+        return list(SETTINGS["sac"].model_fields)
+    return list(_TABLES[str(location[0])].model_fields) if location[0] in _TABLES else []
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else text[:57] + "…"
