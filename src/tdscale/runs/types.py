@@ -12,9 +12,27 @@ from tdscale.study import RunSpec
 RunState = Literal["finished", "diverged", "failed"]
 
 # Columns of curve.parquet. `env_step` is always there; a row where a column was not logged holds NaN.
+ENV_STEP = "env_step"
 RETURN = "return"
 EVALUATION_RETURN = "evaluation_return"
 DIAGNOSTICS = ("td_error_uniform", "td_error_newest", "critic_parameter_norm", "temperature")
+IMPORTED = ("critic_loss", "validation_critic_loss")
+COLUMNS = (ENV_STEP, RETURN, EVALUATION_RETURN, *DIAGNOSTICS, *IMPORTED)
+
+
+@dataclass(frozen=True)
+class RunWarning:
+    """Something a person should know about the runs, which did not stop the work.
+
+    Attributes:
+        code: stable, for machines, for example "duplicate-seeds".
+        message: one sentence.
+        where: the run, cell or file it is about.
+    """
+
+    code: str
+    message: str
+    where: str
 
 
 @dataclass(frozen=True, kw_only=True)

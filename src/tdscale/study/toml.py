@@ -86,9 +86,9 @@ def _place(location: tuple[Any, ...]) -> str:
 
 
 _EXAMPLES = {
-    "utd": "0.25",
-    "batch_size": "256",
-    "learning_rate": "3e-4",
+    "utd": "[0.25, 1, 4]",
+    "batch_size": "[64, 256]",
+    "learning_rate": "[3e-4, 1e-3]",
     "seeds": "3",
     "env_steps": "100000",
     "high": "1000",
@@ -102,13 +102,17 @@ _NOUNS = {"utd": "a UTD ratio", "batch_size": "a batch size", "learning_rate": "
 
 def _sentence(error: ValidationError, source: str, prefix: tuple[str, ...]) -> str:
     """The first of pydantic's complaints, said plainly; the count of the others follows."""
-    problems = error.errors()
+    # a misspelt key is also missed under its right name: name the misspelling
+    problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
     first = problems[0]
     location = prefix + tuple(first["loc"])
     place = _place(location)
     names = [part for part in location if isinstance(part, str)]
     key = names[-1] if names else ""
-    example = f", e.g. {_EXAMPLES[key]}" if key in _EXAMPLES else ""
+    example = _EXAMPLES.get(key, "")
+    if isinstance(location[-1] if location else None, int):
+        example = example.strip("[]").split(",")[0]
+    example = f", e.g. {example}" if example else ""
     kind, value, context = first["type"], first.get("input"), first.get("ctx", {})
     match kind:
         case "extra_forbidden":

@@ -1,0 +1,293 @@
+"""Result objects: fitted laws that predict, hold their draws and explain themselves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tdscale.analysis.arrays import Floats
+from tdscale.analysis.compute import ComputeModel
+from tdscale.analysis.estimate import Estimate, short
+from tdscale.runs.types import RunWarning
+
+Method = Literal["default", "paper"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PowerLaw:
+    """B*(σ) or η*(σ): coefficient[task]·σ^exponent, one exponent for all tasks (equations 4.6, 4.7).
+
+    Attributes:
+        quantity: "batch_size" or "learning_rate".
+        tasks: names, in the order of the coefficients.
+        exponent: −α; exponent_draws of shape (n_draws,).
+        coefficients: value at σ = 1, shape (n_tasks,); coefficient_draws of shape (n_draws, n_tasks).
+        utd: σ of the points, shape (n_utds,); points: best value found there, shape (n_tasks, n_utds), NaN where none;
+            points_low, points_high: their intervals, same shape.
+        source: "sweep" (chosen by D_J) or "as-run" (no sweep: the values that the runs used).
+    """
+
+    quantity: Literal["batch_size", "learning_rate"]
+    tasks: tuple[str, ...]
+    exponent: float
+    exponent_draws: Floats
+    coefficients: Floats
+    coefficient_draws: Floats
+    utd: Floats
+    points: Floats
+    points_low: Floats
+    points_high: Floats
+    source: Literal["sweep", "as-run"] = "sweep"
+
+    @property
+    def identified(self) -> bool:
+        """Whether the interval of the exponent leaves its sign settled."""
+        return not self.exponent_estimate.holds_zero
+
+    @property
+    def exponent_estimate(self) -> Estimate:
+        """The exponent with its interval."""
+        return Estimate.from_draws(self.exponent, self.exponent_draws)
+
+    def coefficient_estimate(self, task: str) -> Estimate:
+        """A task's value at σ = 1 with its interval."""
+        index = self.tasks.index(task)
+        return Estimate.from_draws(float(self.coefficients[index]), self.coefficient_draws[:, index])
+
+    def predict(self, utd: ArrayLike, task: str | None = None) -> Floats:
+        """Value at σ of shape (n,), for a task or (None) the geometric mean over tasks: shape (n,)."""
+        return self._coefficient(self.coefficients, task) * np.asarray(utd, dtype=np.float64) ** self.exponent
+
+    def predict_draws(self, utd: ArrayLike, task: str | None = None) -> Floats:
+        """The same for every draw: shape (n_draws, n)."""
+        coefficient = self._coefficient(self.coefficient_draws, task)
+        return coefficient[:, None] * np.asarray(utd, dtype=np.float64) ** self.exponent_draws[:, None]
+
+    def estimate(self, utd: float, task: str | None = None) -> Estimate:
+        """Value at one σ with its interval."""
+        return Estimate.from_draws(float(self.predict([utd], task)[0]), self.predict_draws([utd], task)[:, 0])
+
+    def _coefficient(self, coefficients: Floats, task: str | None) -> Floats:
+        if task is not None:
+            return coefficients[..., self.tasks.index(task)]
+        return np.asarray(np.exp(np.nanmean(np.log(coefficients), axis=-1)))
+
+    def formula(self, task: str | None = None) -> str:
+        """The fitted law as text."""
+        symbol = "B*" if self.quantity == "batch_size" else "η*"
+        coefficient = float(self._coefficient(self.coefficients, task))
+        return f"{symbol}(σ) = {short(coefficient)}·σ^{short(self.exponent)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """One form of the data law and the weight its prediction has: "offset" D_min·(1 + (σ/β)^(−α)) or "power" c·σ^(−γ).
+
+    `log_scale` (log D_min or log c) has shape (n_tasks,), draws (n_draws, n_tasks); `domain_log_scale` is that of the
+    domain's shared law, draws (n_draws,); `alpha` is α or γ; `log_ratio` is log β^α, for "offset" alone.
+    """
+
+    form: Literal["offset", "power"]
+    weight: float
+    log_scale: Floats
+    domain_log_scale: float
+    alpha: float
+    log_ratio: float
+    log_scale_draws: Floats
+    domain_log_scale_draws: Floats
+    alpha_draws: Floats
+    log_ratio_draws: Floats
+
+    def scale(self, tasks: tuple[str, ...], task: str | None) -> tuple[float, Floats]:
+        """log of the scale of a task, or (None) of the domain: value and draws of shape (n_draws,)."""
+        if task is None:
+            return self.domain_log_scale, self.domain_log_scale_draws
+        index = tasks.index(task)
+        return float(self.log_scale[index]), self.log_scale_draws[:, index]
+
+    def log_data(self, log_utd: Floats, scale: Floats, alpha: Floats, log_ratio: Floats) -> Floats:
+        """log D at log σ of shape (n,), parameters of shape (k,): shape (k, n)."""
+        if self.form == "power":
+            return scale[:, None] - alpha[:, None] * log_utd
+        return scale[:, None] + np.logaddexp(0.0, log_ratio[:, None] - alpha[:, None] * log_utd)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataLaw:
+    """D_J(σ) of a domain at one threshold; each task has its own scale, the shape is shared (equations 4.1, D.5).
+
+    Attributes:
+        threshold: J, normalised return.
+        tasks: names, in the order of the forms' scales.
+        forms: what predictions combine, the offset law first; weights sum to 1. Their mean is taken in log D; a draw
+            takes one form, as often as its weight says, so that the interval holds the forms' disagreement.
+        utd: σ of the points, shape (n_utds,); data: D of each task there, shape (n_tasks, n_utds), infinite where
+            censored, NaN where missing; data_low, data_high: their intervals from seed noise, same shape.
+        bound: last env step seen, shape (n_tasks, n_utds).
+    """
+
+    threshold: float
+    tasks: tuple[str, ...]
+    forms: tuple[Form, ...]
+    utd: Floats
+    data: Floats
+    data_low: Floats
+    data_high: Floats
+    bound: Floats
+
+    @property
+    def offset(self) -> Form:
+        """The offset law, whose parameters are reported."""
+        return self.forms[0]
+
+    def d_min(self, task: str | None = None) -> Estimate:
+        """D_min in env steps."""
+        return _exp_estimate(*self.offset.scale(self.tasks, task))
+
+    def alpha(self) -> Estimate:
+        """α."""
+        return Estimate.from_draws(self.offset.alpha, self.offset.alpha_draws)
+
+    def beta(self) -> Estimate:
+        """β, the σ at which D is twice D_min."""
+        return _exp_estimate(self.offset.log_ratio / self.offset.alpha, self.offset.log_ratio_draws / self.offset.alpha_draws)
+
+    def predict(self, utd: ArrayLike, task: str | None = None) -> Floats:
+        """D in env steps at σ of shape (n,): shape (n,)."""
+        log_utd = np.log(np.asarray(utd, dtype=np.float64))
+        total = np.zeros(log_utd.shape)
+        for form in self.forms:
+            scale, _ = form.scale(self.tasks, task)
+            total += form.weight * form.log_data(log_utd, *(np.array([p]) for p in (scale, form.alpha, form.log_ratio)))[0]
+        return np.exp(total)
+
+    def predict_draws(self, utd: ArrayLike, task: str | None = None) -> Floats:
+        """The same for every draw: shape (n_draws, n)."""
+        log_utd = np.log(np.asarray(utd, dtype=np.float64))
+        n_draws = len(self.offset.alpha_draws)
+        edges = np.cumsum([form.weight for form in self.forms])
+        # the golden ratio's multiples spread the forms evenly over the draws, the same way every time
+        position = (np.arange(n_draws) * 0.6180339887498949) % 1.0
+        chosen = np.minimum(np.searchsorted(edges, position, side="right"), len(self.forms) - 1)
+        result = np.empty((n_draws, log_utd.size))
+        for index, form in enumerate(self.forms):
+            of_form = chosen == index
+            _, scale = form.scale(self.tasks, task)
+            parameters = (scale[of_form], form.alpha_draws[of_form], form.log_ratio_draws[of_form])
+            result[of_form] = form.log_data(log_utd, *parameters)
+        return np.exp(result)
+
+    def estimate(self, utd: float, task: str | None = None) -> Estimate:
+        """D at one σ with its interval."""
+        return Estimate.from_draws(float(self.predict([utd], task)[0]), self.predict_draws([utd], task)[:, 0])
+
+    def extrapolation(self, utd: float) -> float:
+        """By what factor σ lies outside the σ that were run; 1 inside."""
+        seen = self.utd[np.isfinite(self.data).any(axis=0)]
+        return float(max(seen.min() / utd, utd / seen.max(), 1.0))
+
+    def formula(self, task: str | None = None) -> str:
+        """The offset law as text."""
+        return f"D_J(σ) = {short(self.d_min(task).value)}·(1 + (σ/{short(self.beta().value)})^−{short(self.alpha().value)})"
+
+
+def _exp_estimate(log_value: float, log_draws: Floats) -> Estimate:
+    with np.errstate(over="ignore"):
+        return Estimate.from_draws(float(np.exp(log_value)), np.exp(log_draws))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetPoint:
+    """The cheapest way to a threshold: min over σ of F = C + δ·D (METHOD.md section 3, P3). `at_edge`: the optimum lies
+    at the end of the σ that were run, so that the true one may lie beyond."""
+
+    threshold: float
+    budget: Estimate
+    utd: Estimate
+    data: float
+    compute: float
+    at_edge: bool
+    budget_draws: Floats
+    utd_draws: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetLaw:
+    """σ*(F) = coefficient·F^exponent (equation 4.5), through the points of several thresholds.
+
+    `coefficient` and `exponent` are NaN where fewer than two points lie inside the σ that were run.
+    """
+
+    data_cost: float
+    coefficient: float
+    exponent: float
+    coefficient_draws: Floats
+    exponent_draws: Floats
+    points: tuple[BudgetPoint, ...]
+
+    @property
+    def fitted(self) -> bool:
+        """Whether there were points enough."""
+        return bool(np.isfinite(self.exponent))
+
+    def predict(self, budget: float) -> float:
+        """σ* for a budget in FLOPs."""
+        return float(self.coefficient * budget**self.exponent)
+
+    def predict_draws(self, budget: float) -> Floats:
+        """The same for every draw, shape (n_draws,)."""
+        return self.coefficient_draws * budget**self.exponent_draws
+
+    def formula(self) -> str:
+        """The fitted law as text."""
+        return f"σ*(F) = {short(self.coefficient)}·F^{short(self.exponent)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScalingLaws:
+    """All laws of a study.
+
+    Attributes:
+        study: its name.
+        method: "default", or "paper" for the authors' procedure.
+        tasks: names.
+        thresholds: J, normalised return.
+        batch_size, learning_rate: None where no σ has a known best value.
+        data: one law per threshold that could be fitted, thresholds rising.
+        budget: None where δ is not known or nothing could be fitted.
+        compute: FLOPs model of each task; empty where sizes are not known.
+        inputs: fingerprint of the curves.
+        warnings: what the reader should know, in order of the steps.
+        versions: of the libraries.
+    """
+
+    study: str
+    method: Method
+    tasks: tuple[str, ...]
+    thresholds: tuple[float, ...]
+    batch_size: PowerLaw | None
+    learning_rate: PowerLaw | None
+    data: tuple[DataLaw, ...]
+    budget: BudgetLaw | None
+    compute: Mapping[str, ComputeModel]
+    data_cost: float | None
+    inputs: str = ""
+    warnings: tuple[RunWarning, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def data_law(self, threshold: float) -> DataLaw:
+        """The law at a threshold. Raises KeyError where none was fitted there."""
+        for law in self.data:
+            if abs(law.threshold - threshold) < 1e-6 * max(threshold, 1.0):
+                return law
+        raise KeyError(threshold)
+
+    def flops(self, utd: Floats, data: Floats, task: str | None = None) -> Floats:
+        """C in FLOPs at σ and D of broadcasting shapes with the fitted B*(σ); NaN where B or sizes are not known."""
+        if self.batch_size is None or not self.compute:
+            return np.full(np.broadcast(utd, data).shape, np.nan)
+        names = [task] if task is not None else list(self.tasks)
+        batch = self.batch_size.predict(np.ravel(utd), task).reshape(np.shape(utd))
+        return np.asarray(np.mean([self.compute[name].flops(utd, batch, data) for name in names], axis=0))

@@ -1,0 +1,122 @@
+"""laws.json: every fitted law with its intervals under stable keys, and its draws, so that a plan needs no refit."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from tdscale.analysis.estimate import Estimate, round_digits
+from tdscale.analysis.laws import BudgetLaw, DataLaw, PowerLaw, ScalingLaws
+from tdscale.errors import UserError
+
+SCHEMA = 1
+FILE_NAME = "laws.json"
+_ADAPTER: TypeAdapter[ScalingLaws] = TypeAdapter(ScalingLaws)
+
+
+def laws_to_dict(laws: ScalingLaws) -> dict[str, Any]:
+    """The documented keys: method, study, inputs, versions, batch_size, learning_rate, data, budget, warnings. No draws."""
+    return {
+        "schema": SCHEMA,
+        "method": laws.method,
+        "study": laws.study,
+        "inputs": laws.inputs,
+        "versions": dict(laws.versions),
+        "batch_size": _power_law(laws.batch_size),
+        "learning_rate": _power_law(laws.learning_rate),
+        "data": [entry for law in laws.data for entry in _data_law(law)],
+        "budget": _budget(laws.budget),
+        "compute": {task: _plain(model.to_dict()) for task, model in laws.compute.items()},
+        "warnings": [{"code": w.code, "message": w.message, "where": w.where} for w in laws.warnings],
+    }
+
+
+def write_laws(laws: ScalingLaws, path: Path) -> None:
+    """Write laws.json, whole or not at all. The same laws give the same bytes."""
+    content = laws_to_dict(laws) | {"draws": _plain(_ADAPTER.dump_python(laws, mode="python"))}
+    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def read_laws(path: Path) -> ScalingLaws:
+    """Read laws.json back, draws and all. Raises UserError if it is missing, broken, or of another schema."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; `tdscale fit {path.parent}` writes it") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: can't be read as JSON ({error}); `tdscale fit {path.parent}` writes it anew") from None
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise UserError(f"{path}: is not of schema {SCHEMA}; `tdscale fit {path.parent}` writes it anew")
+    try:
+        return _ADAPTER.validate_python(content["draws"])
+    except (KeyError, ValidationError, ValueError):
+        raise UserError(f"{path}: its draws are damaged; `tdscale fit {path.parent}` writes it anew") from None
+
+
+def _power_law(law: PowerLaw | None) -> dict[str, Any] | None:
+    if law is None:
+        return None
+    return {
+        "exponent": law.exponent_estimate.to_dict(),
+        "identified": law.identified,
+        "source": law.source,
+        "tasks": {task: {"coefficient": law.coefficient_estimate(task).to_dict()} for task in law.tasks},
+    }
+
+
+def _data_law(law: DataLaw) -> list[dict[str, Any]]:
+    tasks: list[str | None] = [None, *law.tasks]
+    return [
+        {
+            "threshold": round_digits(law.threshold),
+            "task": task,
+            "d_min": law.d_min(task).to_dict(),
+            "beta": law.beta().to_dict(),
+            "alpha": law.alpha().to_dict(),
+            "models": [_model(law, index, task) for index in range(len(law.forms))],
+        }
+        for task in tasks
+    ]
+
+
+def _model(law: DataLaw, index: int, task: str | None) -> dict[str, Any]:
+    form = law.forms[index]
+    scale, _ = form.scale(law.tasks, task)
+    if form.form == "offset":
+        parameters = {"d_min": math.exp(scale), "beta": _safe_exp(form.log_ratio / form.alpha), "alpha": form.alpha}
+    else:
+        parameters = {"coefficient": math.exp(scale), "exponent": -form.alpha}
+    return {"form": form.form, "parameters": _plain(parameters), "weight": round_digits(form.weight)}
+
+
+def _budget(law: BudgetLaw | None) -> dict[str, Any] | None:
+    if law is None:
+        return None
+    return {
+        "data_cost": law.data_cost,
+        "coefficient": Estimate.from_draws(law.coefficient, law.coefficient_draws).to_dict(),
+        "exponent": Estimate.from_draws(law.exponent, law.exponent_draws).to_dict(),
+        "points": [
+            {"threshold": round_digits(p.threshold), "budget": p.budget.to_dict(), "utd": p.utd.to_dict(), "at_edge": p.at_edge} for p in law.points
+        ],
+    }
+
+
+def _safe_exp(value: float) -> float:
+    return math.exp(value) if value < 700 else math.inf
+
+
+def _plain(value: Any) -> Any:
+    """JSON types: floats with ten digits, what is not finite as text (JSON has no infinity)."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return round_digits(value) if math.isfinite(value) else repr(value)
+    return value
