@@ -1,0 +1,237 @@
+"""Cells out of runs: all seeds of one spec, on one grid of env steps, normalised to 0..1000."""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdscale.runs.store import RunStore
+from tdscale.runs.types import COLUMNS, ENV_STEP, RETURN, Cell, RunStatus, RunWarning
+from tdscale.study import RunSpec, Stage, Study
+
+Floats = NDArray[np.float64]
+Steps = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Seed:
+    spec: RunSpec
+    status: RunStatus
+    steps: Steps
+    returns: Floats
+
+    @property
+    def diverged(self) -> bool:
+        return self.status.state == "diverged"
+
+
+def load_cells(
+    store: RunStore, study: Study, *, stages: Collection[Stage] | None = None, column: str = RETURN
+) -> tuple[list[Cell], list[RunWarning]]:
+    """Every cell of a study, sorted by task, σ, B, η and cell_id, and what a person should know about them.
+
+    Returns are normalised as 1000·(return − low)/(high − low) with the study's low and high. Seeds that share one axis
+    of env steps keep it; others are brought to the coarsest seed's steps within the range that all of them cover, by
+    linear interpolation. A diverged seed holds its last return (low, if it has none) up to the cell's last step.
+
+    Args:
+        store: the runs.
+        study: names the tasks and their scale.
+        stages: keep the runs of these stages, None = all.
+        column: which return: "return" (training episodes) or "evaluation_return".
+
+    Returns:
+        The cells, and warnings with these codes: unreadable-run, unreadable-part, foreign-task, failed-run,
+        non-finite-return, no-returns, unequal-lengths, interpolated, duplicate-seeds, fewer-seeds, one-seed.
+
+    Raises:
+        ValueError: if there is no such column.
+    """
+    if column not in COLUMNS[1:]:
+        raise ValueError(f"{column!r} is no column of a curve; known are {', '.join(COLUMNS[1:])}")
+    warnings: list[RunWarning] = []
+    specs, statuses = store.specs(problems=warnings), store.statuses(problems=warnings)
+    groups: dict[tuple[object, ...], list[tuple[str, RunSpec]]] = {}
+    foreign: Counter[str] = Counter()
+    for run_id, spec in specs.items():
+        if run_id not in statuses or (stages is not None and spec.stage not in stages):
+            continue
+        if spec.task not in study.tasks:
+            foreign[spec.task] += 1
+        elif statuses[run_id].state == "failed":
+            reason = statuses[run_id].reason or "no reason was recorded"
+            message = f"{spec.describe()} seed {spec.seed} failed and is left out ({reason})"
+            warnings.append(RunWarning(code="failed-run", message=message, where=run_id))
+        else:
+            groups.setdefault(_cell_key(spec), []).append((run_id, spec))
+    for task, count in sorted(foreign.items()):
+        message = f"{count} runs of {task} are left out: the study does not name this task"
+        warnings.append(RunWarning(code="foreign-task", message=message, where=task))
+    wanted = None if stages is None else [run_id for members in groups.values() for run_id, _ in members]
+    curves = store.curves(wanted, (column,), problems=warnings)
+    cells = []
+    for members in groups.values():
+        members.sort(key=lambda member: member[1].seed)
+        seeds = [_seed(spec, statuses[run_id], curves[run_id], column, warnings) for run_id, spec in members if run_id in curves]
+        cell = _cell([seed for seed in seeds if seed is not None], study, warnings)
+        if cell is not None:
+            cells.append(cell)
+    cells.sort(key=lambda c: (c.spec.task, c.spec.utd, c.spec.batch_size, c.spec.learning_rate, c.spec.cell_id))
+    warnings += _seed_count_warnings(cells)
+    return cells, _fewer(warnings)
+
+
+def _cell_key(spec: RunSpec) -> tuple[object, ...]:
+    """Equal for equal cell_id, and cheaper than its hash when there are thousands of runs."""
+    key = (spec.algorithm, spec.suite, spec.task, spec.utd, spec.batch_size, spec.learning_rate, spec.stage, spec.reward_scale)
+    return (*key, json.dumps(dict(spec.settings), sort_keys=True))
+
+
+def _seed(
+    spec: RunSpec, status: RunStatus, curve: Mapping[str, NDArray[np.float64]], column: str, warnings: list[RunWarning]
+) -> _Seed | None:
+    steps, returns = curve[ENV_STEP].astype(np.int64, copy=False), curve[column]
+    finite = np.isfinite(returns)
+    if not finite.all():
+        # NaN says "not logged here"; an infinity was logged and is wrong
+        infinite = int(np.isinf(returns).sum())
+        if infinite:
+            message = f"{spec.describe()} seed {spec.seed}: {infinite} infinite returns are left out"
+            warnings.append(RunWarning(code="non-finite-return", message=message, where=spec.run_id))
+        steps, returns = steps[finite], returns[finite]
+    if not steps.size and status.state != "diverged":
+        message = f"{spec.describe()} seed {spec.seed} has no value of {column} and is left out"
+        warnings.append(RunWarning(code="no-returns", message=message, where=spec.run_id))
+        return None
+    return _Seed(spec, status, steps, returns)
+
+
+def _cell(seeds: list[_Seed], study: Study, warnings: list[RunWarning]) -> Cell | None:
+    if not seeds:
+        return None
+    spec = seeds[0].spec
+    task = study.tasks[spec.task]
+    where = f"{spec.stage} {spec.describe()}"
+    steps, last_step = _grid(seeds, where, warnings)
+    raw = np.stack([_on_grid(seed, steps, task.low) for seed in seeds])
+    duplicate = _duplicates(seeds)
+    if duplicate.any():
+        copies = ", ".join(str(seed.spec.seed) for seed, copy in zip(seeds, duplicate, strict=True) if copy)
+        message = f"{where}: seeds {copies} are byte for byte the curves of other seeds; the default method leaves them out"
+        warnings.append(RunWarning(code="duplicate-seeds", message=message, where=where))
+    return Cell(
+        spec=spec,
+        seeds=np.array([seed.spec.seed for seed in seeds], dtype=np.int64),
+        env_steps=steps,
+        returns=1000 * (raw - task.low) / (task.high - task.low),
+        last_step=last_step,
+        diverged=np.array([seed.diverged for seed in seeds]),
+        duplicate=duplicate,
+        costs=_costs(seeds),
+    )
+
+
+def _grid(seeds: list[_Seed], where: str, warnings: list[RunWarning]) -> tuple[Steps, int]:
+    """One axis of env steps for all seeds, shape (n_steps,), and the last env step that all of them were seen at."""
+    lasting = [seed for seed in seeds if not seed.diverged]
+    # a run may go on past its last logged row; nothing is known there but that no return was logged
+    ends = [max(seed.status.last_step, int(seed.steps[-1]) if seed.steps.size else 0) for seed in lasting or seeds]
+    last_step = min(ends) if lasting else max(ends)
+    first = seeds[0].steps
+    if all(seed.steps is first or np.array_equal(seed.steps, first) for seed in seeds) and first.size:
+        return first, max(last_step, int(first[-1]))
+    logged = [seed for seed in lasting or seeds if seed.steps.size]
+    if not logged:
+        return np.array([last_step], dtype=np.int64), last_step
+    start = max(int(seed.steps[0]) for seed in logged)
+    end = min(int(seed.steps[-1]) for seed in logged) if lasting else max(int(seed.steps[-1]) for seed in logged)
+    if lasting and len(set(ends)) > 1:
+        message = f"{where}: its seeds end at different env steps, {min(ends)} to {max(ends)}; what all of them cover is used"
+        warnings.append(RunWarning(code="unequal-lengths", message=message, where=where))
+    inside = [seed.steps[(seed.steps >= start) & (seed.steps <= end)] for seed in logged]
+    if not any(steps.size for steps in inside):
+        # ranges that don't overlap: the seeds meet in one point at best
+        return np.array([last_step], dtype=np.int64), last_step
+    grid = min((steps for steps in inside if steps.size), key=len)
+    if lasting and any(not np.array_equal(steps, grid) for steps in inside):
+        message = "its seeds were logged at different env steps; they are interpolated to the coarsest one's"
+        warnings.append(RunWarning(code="interpolated", message=message, where=where))
+    return grid, max(last_step, int(grid[-1]))
+
+
+def _on_grid(seed: _Seed, grid: Steps, low: float) -> Floats:
+    if seed.steps is grid or np.array_equal(seed.steps, grid):
+        return seed.returns
+    if not seed.steps.size:
+        return np.full(len(grid), low)
+    # beyond its ends np.interp holds the outermost value, which is what a diverged seed is to do
+    return np.interp(grid, seed.steps, seed.returns)
+
+
+def _duplicates(seeds: list[_Seed]) -> NDArray[np.bool_]:
+    """Which seeds are copies of an earlier one, shape (n_seeds,).
+
+    A constant curve is no copy: a task that is never or always solved gives every seed the same one.
+    """
+    seen: set[tuple[bytes, bytes]] = set()
+    copies = np.zeros(len(seeds), dtype=bool)
+    for index, seed in enumerate(seeds):
+        if not seed.returns.size or (seed.returns == seed.returns[0]).all():
+            continue
+        key = (seed.steps.tobytes(), seed.returns.tobytes())
+        copies[index] = key in seen
+        seen.add(key)
+    return copies
+
+
+def _costs(seeds: list[_Seed]) -> dict[str, float]:
+    """Sizes and times per step, means over the seeds that have them."""
+    costs: dict[str, float] = {}
+    statuses = [seed.status for seed in seeds]
+    for name in ("critic_parameters", "actor_parameters"):
+        known = [float(value) for value in (getattr(status, name) for status in statuses) if value is not None]
+        if known:
+            costs[name] = sum(known) / len(known)
+    warm_up = seeds[0].spec.settings.get("warm_up")
+    if isinstance(warm_up, int | float):
+        costs["warm_up"] = float(warm_up)
+    for name, seconds, count in (
+        ("env_seconds_per_step", "env_seconds", "last_step"),
+        ("update_seconds_per_critic_update", "update_seconds", "critic_updates"),
+    ):
+        known = [getattr(s, seconds) / getattr(s, count) for s in statuses if getattr(s, seconds) is not None and getattr(s, count) > 0]
+        if known:
+            costs[name] = sum(known) / len(known)
+    return costs
+
+
+def _seed_count_warnings(cells: list[Cell]) -> list[RunWarning]:
+    warnings = []
+    usual: dict[str, int] = {}
+    for stage in {cell.spec.stage for cell in cells}:
+        counts = Counter(len(cell.seeds) for cell in cells if cell.spec.stage == stage)
+        usual[stage] = max(counts, key=lambda count: (counts[count], count))
+    for cell in cells:
+        where = f"{cell.spec.stage} {cell.spec.describe()}"
+        count = len(cell.seeds)
+        if count == 1:
+            message = f"{where}: has one seed, which says nothing about the noise between seeds; add seeds"
+            warnings.append(RunWarning(code="one-seed", message=message, where=where))
+        elif count < usual[cell.spec.stage]:
+            message = f"{where}: has {count} seeds where most cells have {usual[cell.spec.stage]}"
+            warnings.append(RunWarning(code="fewer-seeds", message=message, where=where))
+    return warnings
+
+
+def _fewer(warnings: list[RunWarning]) -> list[RunWarning]:
+    """Each once; interpolation, which a study of unequal episodes has everywhere, in one line."""
+    distinct = list(dict.fromkeys(warnings))
+    interpolated = [warning for warning in distinct if warning.code == "interpolated"]
+    if len(interpolated) < 2:
+        return distinct
+    where = f"{len(interpolated)} cells, the first: {interpolated[0].where}"
+    rest = [warning for warning in distinct if warning.code != "interpolated"]
+    return [*rest, RunWarning(code="interpolated", message=interpolated[0].message, where=where)]

@@ -1,0 +1,246 @@
+"""`RunStore`: the runs of a study on disk, one folder a run or packed by the thousand (DESIGN.md, "What a study leaves on disk")."""
+
+import hashlib
+import re
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from tdscale.errors import UserError
+from tdscale.runs import packed
+from tdscale.runs.files import CHECKPOINT, existing, settle, whole_folder
+from tdscale.runs.records import (
+    Curve,
+    checked_columns,
+    read_curve,
+    read_json,
+    spec_from,
+    status_from,
+    status_to_dict,
+    to_json,
+    write_curve,
+)
+from tdscale.runs.types import COLUMNS, ENV_STEP, RETURN, RunResult, RunStatus, RunWarning
+from tdscale.study import RunSpec
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+_SPEC, _STATUS, _CURVE, _PACKED = "spec.json", "status.json", "curve.parquet", "packed"
+_LOCK_SECONDS = 600.0
+
+
+class RunStore:
+    """The runs within a study's folder.
+
+    Reading takes no lock and sees only whole runs. Methods that read raise `UserError` at the first file that can't be
+    read; given a list as `problems` they note it there, leave the run out and go on. A run that is both in its own
+    folder and in a packed part is read from its folder.
+    """
+
+    def __init__(self, directory: str | Path) -> None:
+        self.directory = Path(directory)
+        self.runs = self.directory / "runs"
+        self._lock = FileLock(self.runs / ".lock", timeout=_LOCK_SECONDS)
+        self._settled = False
+
+    def checkpoint_directory(self, run_id: str) -> Path:
+        """Where a run's checkpoint lives. It stays when the run's other files are replaced."""
+        return self.runs / run_id / CHECKPOINT
+
+    def write(self, result: RunResult) -> bool:
+        """Store a run, whole or not at all.
+
+        An earlier result of the same run is replaced, unless it goes further, or the new one failed and it did not.
+
+        Returns:
+            Whether it was stored.
+
+        Raises:
+            UserError: if the disk is full or can't be written; nothing is torn then.
+            ValueError: if the columns are not those of a curve.
+        """
+        curve = checked_columns(result)
+        run_id = result.spec.run_id
+        with self._writing():
+            if self._keeps(run_id, result.status):
+                return False
+            with whole_folder(self.runs / run_id) as folder:
+                (folder / _SPEC).write_text(to_json(result.spec.to_dict()), encoding="utf-8")
+                (folder / _STATUS).write_text(to_json(status_to_dict(result.status)), encoding="utf-8")
+                write_curve(curve, folder / _CURVE)
+        return True
+
+    def write_packed(self, results: Iterable[RunResult], name: str) -> int:
+        """Store many runs as one packed part, whole or not at all; an earlier part of that name is replaced.
+
+        Args:
+            results: in any order; taken one at a time.
+            name: of the part: letters, digits, `-`, `_`, `.`.
+
+        Returns:
+            The count of runs.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name):
+            raise ValueError(f"{name!r} can't name a packed part")
+        with self._writing(), whole_folder(self.runs / _PACKED / name) as folder:
+            return packed.write_part(results, folder)
+
+    def specs(self, *, problems: list[RunWarning] | None = None) -> dict[str, RunSpec]:
+        """Every run's spec, in run_id order."""
+        return self._records(packed.read_specs, _read_spec, problems)
+
+    def statuses(self, *, problems: list[RunWarning] | None = None) -> dict[str, RunStatus]:
+        """Every run's status, in run_id order."""
+        return self._records(packed.read_statuses, _read_status, problems)
+
+    def curves(
+        self,
+        run_ids: Collection[str] | None = None,
+        columns: Collection[str] = (RETURN,),
+        *,
+        problems: list[RunWarning] | None = None,
+    ) -> dict[str, Curve]:
+        """Curves by run_id, in its order.
+
+        Args:
+            run_ids: the runs wanted, None = all. Those that are not in the store are left out.
+            columns: names out of `tdscale.runs.types.COLUMNS`; `env_step` always comes along.
+
+        Returns:
+            For each run a dict of arrays of shape (n_steps,): `env_step` int64, strictly rising; the others float64,
+            NaN where a column was not logged. Arrays of packed runs are views and not to be written to.
+        """
+        names = _column_names(columns)
+        wanted = None if run_ids is None else set(run_ids)
+        folders = {i: f for i, f in self._folders().items() if wanted is None or i in wanted}
+        found: dict[str, Curve] = {}
+        for part in existing(self.runs / _PACKED).values():
+            with _noting(problems, "unreadable-part"):
+                inside, wrong = packed.read_curves(part, wanted, names)
+                found |= inside
+                for run_id, message in wrong.items():
+                    if run_id not in folders:
+                        _note(problems, "unreadable-run", message, run_id)
+        for run_id, folder in folders.items():
+            found.pop(run_id, None)
+            with _noting(problems, "unreadable-run", run_id):
+                found[run_id] = _again(read_curve, folder / _CURVE, names)
+        return dict(sorted(found.items()))
+
+    def problems(self) -> list[RunWarning]:
+        """Everything in the store that can't be read, by reading it all."""
+        found: list[RunWarning] = []
+        self.specs(problems=found)
+        self.statuses(problems=found)
+        self.curves(columns=COLUMNS, problems=found)
+        return list(dict.fromkeys(found))
+
+    def fingerprint(self) -> str:
+        """SHA-256 over run_id, env_step, return, state and last_step of every run, in run_id order.
+
+        Times of day, durations and versions don't enter, nor whether a run is packed.
+        """
+        digest = hashlib.sha256()
+        statuses = self.statuses()
+        for run_id, curve in self.curves().items():
+            status = statuses[run_id]
+            returns = np.where(np.isnan(curve[RETURN]), np.nan, curve[RETURN])  # one NaN among the many there are
+            digest.update(f"{run_id} {status.state} {status.last_step} {len(returns)}\n".encode())
+            digest.update(np.ascontiguousarray(curve[ENV_STEP], "<i8").data)
+            digest.update(np.ascontiguousarray(returns, "<f8").data)
+        return digest.hexdigest()
+
+    def _folders(self) -> dict[str, Path]:
+        return {
+            name: path
+            for name, path in existing(self.runs).items()
+            # a folder with a checkpoint alone is a run that has not ended
+            if name != _PACKED and any((path / file).exists() for file in (_SPEC, _STATUS, _CURVE))
+        }
+
+    def _records(
+        self, read_part: Callable[[Path], dict[str, T]], read_one: Callable[[Path, str], T], problems: list[RunWarning] | None
+    ) -> dict[str, T]:
+        found: dict[str, T] = {}
+        for part in existing(self.runs / _PACKED).values():
+            with _noting(problems, "unreadable-part"):
+                found |= read_part(part)
+        for run_id, folder in self._folders().items():
+            found.pop(run_id, None)
+            with _noting(problems, "unreadable-run", run_id):
+                found[run_id] = _again(read_one, folder, run_id)
+        return dict(sorted(found.items()))
+
+    def _keeps(self, run_id: str, status: RunStatus) -> bool:
+        folder = existing(self.runs).get(run_id)
+        try:
+            earlier = _read_status(folder, run_id) if folder else None
+        except (UserError, FileNotFoundError):
+            return False
+        if earlier is None or earlier.state == "failed":
+            return False
+        return status.state == "failed" or earlier.last_step > status.last_step
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold the store's lock; the first time, clean up after writers that were killed."""
+        try:
+            self.runs.mkdir(parents=True, exist_ok=True)
+            lock = self._lock.acquire()
+        except Timeout:
+            raise UserError(f"{self.runs}: another process has been writing for 10 minutes; end it, or wait for it") from None
+        except OSError as error:
+            raise UserError(f"{self.runs}: can't be written ({error.strerror or error}); give a folder that can") from None
+        with lock:
+            if not self._settled:
+                settle(self.runs)
+                settle(self.runs / _PACKED)
+                self._settled = True
+            yield
+
+
+def _read_spec(folder: Path, run_id: str) -> RunSpec:
+    return spec_from(read_json(folder / _SPEC), run_id, folder / _SPEC)
+
+
+def _read_status(folder: Path, run_id: str) -> RunStatus:
+    return status_from(read_json(folder / _STATUS), folder / _STATUS)
+
+
+def _again(read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Read; twice more if the folder was being replaced at that moment."""
+    for pause in (0.01, 0.02):
+        try:
+            return read(*args, **kwargs)
+        except FileNotFoundError:
+            time.sleep(pause)
+    return read(*args, **kwargs)
+
+
+def _column_names(columns: Collection[str]) -> tuple[str, ...]:
+    for name in columns:
+        if name not in COLUMNS:
+            raise ValueError(f"{name!r} is no column of a curve; known are {', '.join(COLUMNS)}")
+    return tuple(name for name in COLUMNS if name == ENV_STEP or name in columns)
+
+
+def _note(problems: list[RunWarning] | None, code: str, message: str, where: str) -> None:
+    if problems is None:
+        raise UserError(message)
+    problems.append(RunWarning(code=code, message=message, where=where))
+
+
+@contextmanager
+def _noting(problems: list[RunWarning] | None, code: str, where: str = "") -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        _note(problems, code, f"{where}: its folder lacks a file ({error}); remove the folder to have it run again", where)
+    except UserError as error:
+        _note(problems, code, str(error), where or str(error).partition(": ")[0])
