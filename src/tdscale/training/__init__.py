@@ -1,0 +1,14 @@
+"""A cell of RunSpecs becomes curves on one device: replay, loop, evaluation, diagnostics. JAX is imported when training starts."""
+
+from tdscale.training.cell import Progress, train_cell
+from tdscale.training.compute import counted_flops
+from tdscale.training.devices import single_thread_environment
+from tdscale.training.stopping import StopTarget
+
+__all__ = [
+    "Progress",
+    "StopTarget",
+    "counted_flops",
+    "single_thread_environment",
+    "train_cell",
+]

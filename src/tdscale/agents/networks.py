@@ -1,0 +1,59 @@
+"""Multilayer perceptrons as plain pytrees: a tuple of layers, each a weight matrix and a bias."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from tdscale.agents.types import Array, Key
+
+_ORTHOGONAL = jax.nn.initializers.orthogonal(2.0**0.5)
+
+
+class Layer(NamedTuple):
+    """weight: shape (..., inputs, outputs); bias: shape (..., outputs)."""
+
+    weight: Array
+    bias: Array
+
+
+Network = tuple[Layer, ...]
+
+
+def init_network(key: Key, sizes: Sequence[int]) -> Network:
+    """Layers of the given sizes, input first; orthogonal weights with gain √2, biases 0."""
+    keys = jax.random.split(key, len(sizes) - 1)
+    pairs = zip(keys, sizes[:-1], sizes[1:], strict=True)
+    return tuple(
+        Layer(_ORTHOGONAL(layer_key, (inputs, outputs)), jnp.zeros(outputs))
+        for layer_key, inputs, outputs in pairs
+    )
+
+
+def init_twins(key: Key, sizes: Sequence[int]) -> Network:
+    """Two independent networks whose layers are stacked along a first axis of length 2."""
+    return jax.vmap(lambda one: init_network(one, sizes))(jax.random.split(key))
+
+
+def apply_network(network: Network, inputs: Array) -> Array:
+    """ReLU between layers, none after the last; inputs of shape (..., sizes[0]) give (..., sizes[-1])."""
+    hidden = inputs
+    for layer in network[:-1]:
+        hidden = jax.nn.relu(hidden @ layer.weight + layer.bias)
+    return hidden @ network[-1].weight + network[-1].bias
+
+
+def apply_twins(twins: Network, inputs: Array) -> Array:
+    """Both networks on the same inputs: shape (batch, sizes[0]) gives (2, batch, sizes[-1])."""
+    return jax.vmap(apply_network, (0, None))(twins, inputs)
+
+
+def count_parameters(network: Network) -> int:
+    """Number of trained values (of both networks, for twins)."""
+    return sum(leaf.size for leaf in jax.tree.leaves(network))
+
+
+def parameter_norm(network: Network) -> Array:
+    """L2 norm over all weights and biases."""
+    return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(network)))

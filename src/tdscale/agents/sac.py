@@ -1,0 +1,313 @@
+"""Soft actor-critic (Haarnoja et al. 2018) as pure functions: init, act, update, diagnose.
+
+Transitions are packed in rows, one after another: observation, action, reward, continues (0 after a true termination,
+else 1) and next observation. A row has `SACConfig.row_size` values.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from tdscale.agents.networks import (
+    Network,
+    apply_network,
+    apply_twins,
+    init_network,
+    init_twins,
+    parameter_norm,
+)
+from tdscale.agents.types import Array, Key
+
+_ADAM = (
+    optax.scale_by_adam()
+)  # η is applied after it, as a traced value: one compilation serves every η
+
+
+@dataclass(frozen=True, kw_only=True)
+class SACConfig:
+    """All that shapes the compiled functions."""
+
+    observation_size: int
+    action_size: int
+    hidden_sizes: tuple[int, ...] = (256, 256)
+    discount: float = 0.99
+    target_rate: float = 0.005
+    initial_temperature: float = 1.0
+    target_entropy_per_dimension: float = -0.5
+    log_std_min: float = -10.0
+    log_std_max: float = 2.0
+
+    @property
+    def row_size(self) -> int:
+        """Values of one packed transition."""
+        return 2 * self.observation_size + self.action_size + 2
+
+
+class SACState(NamedTuple):
+    """Everything that learning changes. `finite` turns False, for good, at the first loss that is NaN or infinite."""
+
+    actor: Network
+    critics: Network
+    target_critics: Network
+    log_temperature: Array
+    actor_optimiser: Any
+    critic_optimiser: Any
+    temperature_optimiser: Any
+    key: Key
+    finite: Array
+
+
+class Batch(NamedTuple):
+    """Unpacked rows; each field has shape (batch, size) or, for reward and continues, (batch,)."""
+
+    observation: Array
+    action: Array
+    reward: Array
+    continues: Array
+    next_observation: Array
+
+
+class Diagnosis(NamedTuple):
+    """Scalars of one diagnostic evaluation; TD errors are squared, averaged over both critics and the rows."""
+
+    td_error_uniform: Array
+    td_error_newest: Array
+    critic_parameter_norm: Array
+    temperature: Array
+    finite: Array
+
+
+@partial(jax.jit, static_argnums=0)
+def init(config: SACConfig, seed: Array) -> SACState:
+    """A fresh agent from a 32-bit seed."""
+    actor_key, critic_key, key = jax.random.split(jax.random.key(seed), 3)
+    actor = init_network(
+        actor_key,
+        (config.observation_size, *config.hidden_sizes, 2 * config.action_size),
+    )
+    critics = init_twins(
+        critic_key,
+        (config.observation_size + config.action_size, *config.hidden_sizes, 1),
+    )
+    log_temperature = jnp.log(jnp.float32(config.initial_temperature))
+    return SACState(
+        actor=actor,
+        critics=critics,
+        target_critics=critics,
+        log_temperature=log_temperature,
+        actor_optimiser=_ADAM.init(actor),
+        critic_optimiser=_ADAM.init(critics),
+        temperature_optimiser=_ADAM.init(log_temperature),
+        key=key,
+        finite=jnp.array(True),
+    )
+
+
+@partial(jax.jit, static_argnums=0)
+def act(config: SACConfig, actor: Network, observation: Array, noise: Array) -> Array:
+    """tanh(mean + std · noise), in [-1, 1]; with noise 0 the mean policy. Shapes (..., observation_size), (..., action_size)."""
+    mean, log_std = _policy(config, actor, observation)
+    return jnp.tanh(mean + jnp.exp(log_std) * noise)
+
+
+@partial(jax.jit, static_argnums=0, donate_argnums=1)
+def update(
+    config: SACConfig,
+    state: SACState,
+    batches: Array,
+    do_critic: Array,
+    do_actor: Array,
+    count: Array,
+    learning_rate: Array,
+) -> SACState:
+    """Apply the first `count` minibatches in turn. The given state is consumed.
+
+    Args:
+        config: static; with the shape of `batches` it decides the compilation.
+        state: the agent.
+        batches: shape (chunk, batch_size, row_size); entries from `count` on are ignored.
+        do_critic: shape (chunk,), whether a minibatch updates the critics and moves their targets.
+        do_actor: shape (chunk,), whether it updates the actor and the temperature (after the critics).
+        count: at most chunk.
+        learning_rate: η of all three optimisers.
+    """
+
+    def apply(index: Array, state: SACState) -> SACState:
+        batch = _unpack(config, batches[index])
+        state = jax.lax.cond(
+            do_critic[index],
+            partial(_update_critics, config),
+            _unchanged,
+            state,
+            batch,
+            learning_rate,
+        )
+        return jax.lax.cond(
+            do_actor[index],
+            partial(_update_actor, config),
+            _unchanged,
+            state,
+            batch,
+            learning_rate,
+        )
+
+    return jax.lax.fori_loop(0, count, apply, state)
+
+
+@partial(jax.jit, static_argnums=0)
+def diagnose(
+    config: SACConfig, state: SACState, uniform: Array, newest: Array, seed: Array
+) -> Diagnosis:
+    """TD errors on uniform and newest rows, shapes (n, row_size) and (m, row_size); the state's own key is not advanced."""
+    batch = _unpack(config, jnp.concatenate([uniform, newest]))
+    target = _target(config, state, batch, jax.random.key(seed))
+    squared = jnp.mean(
+        (_value(state.critics, batch.observation, batch.action) - target) ** 2, axis=0
+    )
+    return Diagnosis(
+        td_error_uniform=jnp.mean(squared[: len(uniform)]),
+        td_error_newest=jnp.mean(squared[len(uniform) :]),
+        critic_parameter_norm=parameter_norm(state.critics),
+        temperature=jnp.exp(state.log_temperature),
+        finite=state.finite
+        & jnp.isfinite(
+            parameter_norm(state.critics)
+            + parameter_norm(state.actor)
+            + state.log_temperature
+        ),
+    )
+
+
+def _update_critics(
+    config: SACConfig, state: SACState, batch: Batch, learning_rate: Array
+) -> SACState:
+    """One Adam step on both critics' mean squared TD error; then their targets follow."""
+    key, noise_key = jax.random.split(state.key)
+    target = _target(config, state, batch, noise_key)
+
+    def loss(critics: Network) -> Array:
+        return jnp.sum(
+            jnp.mean(
+                (_value(critics, batch.observation, batch.action) - target) ** 2, axis=1
+            )
+        )
+
+    value, gradient = jax.value_and_grad(loss)(state.critics)
+    critics, optimiser = _descend(
+        state.critics, gradient, state.critic_optimiser, learning_rate
+    )
+    return state._replace(
+        critics=critics,
+        critic_optimiser=optimiser,
+        target_critics=jax.tree.map(
+            lambda old, new: old + config.target_rate * (new - old),
+            state.target_critics,
+            critics,
+        ),
+        key=key,
+        finite=state.finite & jnp.isfinite(value),
+    )
+
+
+def _update_actor(
+    config: SACConfig, state: SACState, batch: Batch, learning_rate: Array
+) -> SACState:
+    """One Adam step of the actor on E[temperature · log π − min Q], and of log temperature towards the target entropy."""
+    key, noise_key = jax.random.split(state.key)
+    temperature = jnp.exp(state.log_temperature)
+
+    def loss(actor: Network) -> tuple[Array, Array]:
+        action, log_probability = _sample(config, actor, batch.observation, noise_key)
+        value = jnp.min(_value(state.critics, batch.observation, action), axis=0)
+        return jnp.mean(temperature * log_probability - value), jnp.mean(
+            log_probability
+        )
+
+    (value, mean_log_probability), gradient = jax.value_and_grad(loss, has_aux=True)(
+        state.actor
+    )
+    actor, actor_optimiser = _descend(
+        state.actor, gradient, state.actor_optimiser, learning_rate
+    )
+    # the loss temperature · (entropy − target entropy), with entropy = −E[log π]
+    target_entropy = config.target_entropy_per_dimension * config.action_size
+    temperature_gradient = temperature * (-mean_log_probability - target_entropy)
+    log_temperature, temperature_optimiser = _descend(
+        state.log_temperature,
+        temperature_gradient,
+        state.temperature_optimiser,
+        learning_rate,
+    )
+    return state._replace(
+        actor=actor,
+        actor_optimiser=actor_optimiser,
+        log_temperature=log_temperature,
+        temperature_optimiser=temperature_optimiser,
+        key=key,
+        finite=state.finite & jnp.isfinite(value),
+    )
+
+
+def _target(config: SACConfig, state: SACState, batch: Batch, key: Key) -> Array:
+    """r + γ · continues · (min of the target critics − temperature · log π) at a fresh action in the next observation."""
+    next_action, log_probability = _sample(
+        config, state.actor, batch.next_observation, key
+    )
+    next_value = jnp.min(
+        _value(state.target_critics, batch.next_observation, next_action), axis=0
+    )
+    soft_value = next_value - jnp.exp(state.log_temperature) * log_probability
+    return batch.reward + config.discount * batch.continues * soft_value
+
+
+def _value(critics: Network, observation: Array, action: Array) -> Array:
+    """Both critics' values, shape (2, batch)."""
+    return apply_twins(critics, jnp.concatenate([observation, action], axis=-1))[..., 0]
+
+
+def _policy(
+    config: SACConfig, actor: Network, observation: Array
+) -> tuple[Array, Array]:
+    mean, log_std = jnp.split(apply_network(actor, observation), 2, axis=-1)
+    return mean, jnp.clip(log_std, config.log_std_min, config.log_std_max)
+
+
+def _sample(
+    config: SACConfig, actor: Network, observation: Array, key: Key
+) -> tuple[Array, Array]:
+    """A reparameterised action and its log density, of shapes (batch, action_size) and (batch,)."""
+    mean, log_std = _policy(config, actor, observation)
+    noise = jax.random.normal(key, mean.shape)
+    unbounded = mean + jnp.exp(log_std) * noise
+    log_density = -0.5 * noise**2 - log_std - 0.5 * jnp.log(2 * jnp.pi)
+    # log(1 - tanh²(u)) in a form that does not cancel where |u| is large
+    log_slope = 2.0 * (jnp.log(2.0) - unbounded - jax.nn.softplus(-2.0 * unbounded))
+    return jnp.tanh(unbounded), jnp.sum(log_density - log_slope, axis=-1)
+
+
+def _descend(
+    parameters: Any, gradient: Any, optimiser: Any, learning_rate: Array
+) -> tuple[Any, Any]:
+    direction, optimiser = _ADAM.update(gradient, optimiser)
+    return jax.tree.map(
+        lambda old, step: old - learning_rate * step, parameters, direction
+    ), optimiser
+
+
+def _unpack(config: SACConfig, rows: Array) -> Batch:
+    sizes = (config.observation_size, config.action_size, 1, 1)
+    ends = [sum(sizes[: index + 1]) for index in range(len(sizes))]
+    observation, action, reward, continues, next_observation = jnp.split(
+        rows, ends, axis=-1
+    )
+    return Batch(
+        observation, action, reward[..., 0], continues[..., 0], next_observation
+    )
+
+
+def _unchanged(state: SACState, batch: Batch, learning_rate: Array) -> SACState:
+    return state

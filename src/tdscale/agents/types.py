@@ -1,0 +1,6 @@
+"""Names for what JAX calls Array."""
+
+import jax
+
+Array = jax.Array
+Key = jax.Array

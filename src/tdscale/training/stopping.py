@@ -1,0 +1,85 @@
+"""When a cell has seen enough: nearly all bootstrap means of its seeds have crossed the threshold."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_RESAMPLES = 200
+_SHARE = 0.95
+_GRID = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopTarget:
+    """A cell goes on for `margin`·(env steps so far) after its mean return has crossed `return_threshold`.
+
+    Attributes:
+        return_threshold: in the task's own (raw) units.
+        margin: share of further env steps.
+    """
+
+    return_threshold: float
+    margin: float
+
+
+@dataclass(frozen=True)
+class ReturnCurve:
+    """Training-episode returns of one seed: env steps at which episodes ended, shape (n,), and raw returns, shape (n,)."""
+
+    env_steps: NDArray[np.int64]
+    returns: NDArray[np.float64]
+
+
+def has_crossed(returns: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]:
+    """Whether the isotonic fit of each curve reaches the threshold; shape (..., n) gives (...).
+
+    With P_k = sum over i < k of (y_i − J), the fit first reaches J at the smallest minimiser of P_k, k = 0 … n; k = n
+    means never (METHOD.md, "Crossing").
+    """
+    sums = np.cumsum(returns - threshold, axis=-1)
+    sums = np.concatenate([np.zeros_like(sums[..., :1]), sums], axis=-1)
+    return np.argmin(sums, axis=-1) < returns.shape[-1]
+
+
+def crossed_share(curves: Sequence[ReturnCurve], threshold: float) -> float:
+    """Share of bootstrap means over seeds that have crossed the threshold.
+
+    Seeds are put on one grid of env steps, where the last return is held after a curve's end (a diverged seed's, that
+    is). 0 where fewer than two episodes are there to judge by.
+    """
+    if not curves or all(len(curve.returns) < 2 for curve in curves):
+        return 0.0
+    worst = min(curve.returns.min() for curve in curves if len(curve.returns))
+    # a seed that ended no episode (it diverged before) has nothing to show: it counts as the worst return seen
+    curves = [
+        curve
+        if len(curve.returns)
+        else ReturnCurve(np.zeros(1, np.int64), np.full(1, worst))
+        for curve in curves
+    ]
+    steps = np.unique(np.concatenate([curve.env_steps for curve in curves]))
+    steps = steps[steps >= max(curve.env_steps[0] for curve in curves)]
+    if len(steps) > _GRID:
+        steps = steps[np.linspace(0, len(steps) - 1, _GRID).round().astype(int)]
+    on_grid = np.stack(
+        [np.interp(steps, curve.env_steps, curve.returns) for curve in curves]
+    )
+    drawn = np.random.default_rng(0).integers(0, len(curves), (_RESAMPLES, len(curves)))
+    weights = np.stack(
+        [np.bincount(row, minlength=len(curves)) for row in drawn]
+    ) / len(curves)
+    return float(np.mean(has_crossed(weights @ on_grid, threshold)))
+
+
+def enough_have_crossed(curves: Sequence[ReturnCurve], threshold: float) -> bool:
+    """At least 95 % of the bootstrap means have crossed."""
+    return crossed_share(curves, threshold) >= _SHARE
+
+
+def longest_episode(curves: Sequence[ReturnCurve]) -> int:
+    """Env steps of the longest training episode seen."""
+    return max(
+        int(np.diff(curve.env_steps, prepend=0).max(initial=0)) for curve in curves
+    )
