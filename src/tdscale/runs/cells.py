@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tdscale.runs.duplicates import copies
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import COLUMNS, ENV_STEP, RETURN, Cell, RunStatus, RunWarning
 from tdscale.study import RunSpec, Stage, Study
@@ -117,10 +118,10 @@ def _cell(seeds: list[_Seed], study: Study, warnings: list[RunWarning]) -> Cell 
     where = f"{spec.stage} {spec.describe()}"
     steps, last_step = _grid(seeds, where, warnings)
     raw = np.stack([_on_grid(seed, steps, task.low) for seed in seeds])
-    duplicate = _duplicates(seeds)
+    duplicate = np.array([copy is not None for copy in copies([(seed.steps, seed.returns) for seed in seeds])])
     if duplicate.any():
-        copies = ", ".join(str(seed.spec.seed) for seed, copy in zip(seeds, duplicate, strict=True) if copy)
-        message = f"{where}: seeds {copies} are byte for byte the curves of other seeds; the default method leaves them out"
+        which = ", ".join(str(seed.spec.seed) for seed, copy in zip(seeds, duplicate, strict=True) if copy)
+        message = f"{where}: seeds {which} are byte for byte the curves of other seeds; the default method leaves them out"
         warnings.append(RunWarning(code="duplicate-seeds", message=message, where=where))
     return Cell(
         spec=spec,
@@ -169,22 +170,6 @@ def _on_grid(seed: _Seed, grid: Steps, low: float) -> Floats:
         return np.full(len(grid), low)
     # beyond its ends np.interp holds the outermost value, which is what a diverged seed is to do
     return np.interp(grid, seed.steps, seed.returns)
-
-
-def _duplicates(seeds: list[_Seed]) -> NDArray[np.bool_]:
-    """Which seeds are copies of an earlier one, shape (n_seeds,).
-
-    A constant curve is no copy: a task that is never or always solved gives every seed the same one.
-    """
-    seen: set[tuple[bytes, bytes]] = set()
-    copies = np.zeros(len(seeds), dtype=bool)
-    for index, seed in enumerate(seeds):
-        if not seed.returns.size or (seed.returns == seed.returns[0]).all():
-            continue
-        key = (seed.steps.tobytes(), seed.returns.tobytes())
-        copies[index] = key in seen
-        seen.add(key)
-    return copies
 
 
 def _costs(seeds: list[_Seed]) -> dict[str, float]:
