@@ -1,0 +1,168 @@
+"""The commands and their options. Each one's work is in `tdscale.cli.commands`, imported when it is called."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="tdscale",
+    help="Predicts what value-based deep RL will need, data and compute, before the money is spent.",
+    epilog="A first look: tdscale demo trains a small real study and ends with its plan and report.",
+    no_args_is_help=True,
+    add_completion=False,
+    # plain help: importing rich for it would take longer than all the rest
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else.")]
+Workers = Annotated[int | None, typer.Option("--workers", "-w", min=1, help="Worker processes. [default: one per core]", show_default=False)]
+
+
+class Source(StrEnum):
+    """Kinds of logs that can be imported."""
+
+    qscaled = "qscaled"
+
+
+class FitMethod(StrEnum):
+    """Ways to fit."""
+
+    default = "default"
+    paper = "paper"
+
+
+def _run(name: str, **arguments: Any) -> None:
+    from tdscale.cli import commands
+    from tdscale.cli.console import answering
+
+    answering(getattr(commands, name))(**arguments)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"tdscale {version('tdscale')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog="Example:  tdscale demo --dir demo")
+def demo(
+    directory: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Folder of the study.")] = Path("tdscale-demo"),
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Train a real small study end to end, here and now; ends with laws, a plan and a report.
+
+    SAC on Pendulum and Reacher, some minutes on two cores. Killed and called again, it goes on where it was.
+    """
+    _run("demo", directory=directory, workers=workers, as_json=as_json)
+
+
+@app.command(epilog="Example:  tdscale run study.toml --dir my-study --workers 2")
+def run(
+    study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study's file; see examples/.", show_default=False)],
+    directory: Annotated[
+        Path | None, typer.Option("--dir", metavar="DIR", help="Folder of the study. [default: the file's name]", show_default=False)
+    ] = None,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Start a study, or go on with it: both stages, then the laws and the report.
+
+    Runs that are done are not repeated, whatever ended the call before. An edited study runs only what is new.
+    """
+    _run("run", study=study, directory=directory, workers=workers, as_json=as_json)
+
+
+@app.command(epilog="Example:  tdscale status my-study")
+def status(directory: Directory, as_json: Json = False) -> None:
+    """What is done, running, failed and left of a study, and how long it still takes."""
+    _run("status", directory=directory, as_json=as_json)
+
+
+@app.command(name="import", epilog="Example:  tdscale import gym_ours.zip --from qscaled --dir gym")
+def import_(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="File to import.", show_default=False)],
+    kind: Annotated[Source, typer.Option("--from", help="What it is: qscaled, the zips of published learning curves.", show_default=False)],
+    directory: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Folder of the study; several sources may go into one.", show_default=False)],
+    layout: Annotated[
+        str | None, typer.Option(help="Which published file it is, where its name was changed, e.g. gym_ours.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Bring learning curves from elsewhere into a study's folder; everything after it is the same road."""
+    _run("import_", source=source, kind=kind.value, directory=directory, layout=layout, as_json=as_json)
+
+
+@app.command(epilog="Example:  tdscale fit my-study")
+def fit(
+    directory: Directory,
+    method: Annotated[FitMethod, typer.Option(help="paper is the authors' own procedure.")] = FitMethod.default,
+    draws: Annotated[int, typer.Option(min=20, max=100_000, help="Bootstrap draws.")] = 200,
+    as_json: Json = False,
+) -> None:
+    """Fit the laws B*(σ), η*(σ), D_J(σ), σ*(F); writes laws.json and prints a summary with intervals."""
+    _run("fit", directory=directory, method=method.value, draws=draws, as_json=as_json)
+
+
+@app.command(epilog="Example:  tdscale plan my-study --data 2e5    |    tdscale plan my-study --budget 1e15 --data-cost 5e9")
+def plan(
+    directory: Directory,
+    data: Annotated[float | None, typer.Option(metavar="D0", help="At most so many env steps: the least compute.", show_default=False)] = None,
+    compute: Annotated[float | None, typer.Option(metavar="C0", help="At most so many FLOPs: the least data.", show_default=False)] = None,
+    budget: Annotated[
+        float | None, typer.Option(metavar="F0", help="At most C + δ·D, in FLOPs: the highest return.", show_default=False)
+    ] = None,
+    data_cost: Annotated[
+        float | None, typer.Option(metavar="δ", help="FLOPs that one env step is worth. [default: the study's]", show_default=False)
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(metavar="J", help="Return to reach, normalised, for --data and --compute. [default: the highest]", show_default=False)
+    ] = None,
+    task: Annotated[str | None, typer.Option(metavar="T", help="One task instead of the whole domain.", show_default=False)] = None,
+    batch_multiple: Annotated[int, typer.Option(min=1, help="Round B to a multiple of this.")] = 16,
+    as_json: Json = False,
+) -> None:
+    """Which σ, B and η to use under a data, a compute or a total budget, and what to expect. Give exactly one limit."""
+    _run(
+        "plan",
+        directory=directory,
+        data=data,
+        compute=compute,
+        budget=budget,
+        data_cost=data_cost,
+        threshold=threshold,
+        task=task,
+        batch_multiple=batch_multiple,
+        as_json=as_json,
+    )
+
+
+@app.command(epilog="Example:  tdscale validate my-study")
+def validate(directory: Directory, as_json: Json = False) -> None:
+    """Predictions against runs that the fit did not see: held-out σ, held-out budgets, simpler laws."""
+    _run("validate", directory=directory, as_json=as_json)
+
+
+@app.command(epilog="Example:  tdscale report my-study")
+def report(directory: Directory, as_json: Json = False) -> None:
+    """Write report.html (one file, opened without network), figures and tables."""
+    _run("report", directory=directory, as_json=as_json)
+
+
+def main() -> None:
+    """Entry point of the command `tdscale`."""
+    app()

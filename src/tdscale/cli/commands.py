@@ -1,0 +1,164 @@
+"""What each command does: calls the rooms, prints a sentence or JSON."""
+
+import sys
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tdscale import workflow
+from tdscale.analysis.laws_file import FILE_NAME, laws_to_dict
+from tdscale.cli import summary
+from tdscale.cli.console import print_json
+from tdscale.cli.progress import RunDisplay
+from tdscale.errors import UserError
+from tdscale.execution import default_workers
+from tdscale.planning import Plan, plan_budget, plan_compute, plan_data
+
+
+def demo(directory: Path, workers: int | None, as_json: bool) -> None:
+    """The study that comes with the package, run, fitted, planned with, reported."""
+    with resources.as_file(resources.files("tdscale") / "studies" / "demo.toml") as study:
+        files = workflow.place_study(study, directory)
+    _run_and_report(files, workers, as_json, with_plans=True)
+
+
+def run(study: Path, directory: Path | None, workers: int | None, as_json: bool) -> None:
+    """A user's study, run, fitted, reported."""
+    if directory is None:
+        directory = study.parent if study.name == workflow.STUDY_FILE else study.with_suffix("")
+    files = workflow.place_study(study, directory)
+    _run_and_report(files, workers, as_json, with_plans=False)
+
+
+def _run_and_report(files: workflow.StudyFiles, workers: int | None, as_json: bool, *, with_plans: bool) -> None:
+    # with --json, standard output holds the document alone
+    console = Console(stderr=as_json, soft_wrap=True)
+    count = workers or default_workers()
+    with RunDisplay(files.directory, console, count) as display:
+        failures = workflow.run_study(files, workers=count, display=display)
+    fitted = workflow.fit_study(files)
+    page = workflow.report_study(files, fitted)
+    plans = workflow.example_plans(fitted.laws)
+    validation = workflow.validate_study(fitted)
+    if as_json:
+        print_json(
+            {
+                "laws": laws_to_dict(fitted.laws),
+                "plans": [plan.to_dict() for plan in plans],
+                "validation": validation.to_dict(),
+                "failed": failures,
+                "report": str(page),
+            }
+        )
+        return
+    summary.print_laws(console, fitted.laws)
+    if with_plans:
+        for plan in plans:
+            summary.print_plan(console, plan)
+    summary.print_validation(console, validation)
+    for line in failures:
+        display.note(f"failed: {line}")
+    display.note(f"\nlaws    {files.directory / FILE_NAME}\nreport  {page}")
+    if failures:
+        display.note(f"{len(failures)} cells failed; the same command tries them again")
+
+
+def status(directory: Path, as_json: bool) -> None:
+    """Counts by stage, what is running now, failures with reasons."""
+    from tdscale.cli.status import study_status
+
+    content = study_status(workflow.open_study(directory))
+    if as_json:
+        print_json(content)
+    else:
+        summary.print_status(Console(soft_wrap=True), content)
+
+
+def import_(source: Path, kind: str, directory: Path, layout: str | None, as_json: bool) -> None:
+    """Logs from elsewhere into the store."""
+    from tdscale.runs.importers import import_runs
+
+    options = {"layout": layout} if layout is not None else {}
+    report = import_runs(source, kind, directory, **options)
+    if as_json:
+        print_json(summary.import_to_dict(report))
+    else:
+        summary.print_import(Console(soft_wrap=True), report, directory)
+
+
+def fit(directory: Path, method: str, draws: int, as_json: bool) -> None:
+    """laws.json and a summary."""
+    files = workflow.open_study(directory)
+    fitted = workflow.fit_study(files, "paper" if method == "paper" else "default", n_draws=draws)
+    if as_json:
+        print_json(laws_to_dict(fitted.laws))
+        return
+    console = Console(soft_wrap=True)
+    summary.print_laws(console, fitted.laws)
+    console.print(f"\nlaws    {directory / FILE_NAME}", highlight=False, markup=False)
+
+
+def plan(
+    directory: Path,
+    data: float | None,
+    compute: float | None,
+    budget: float | None,
+    data_cost: float | None,
+    threshold: float | None,
+    task: str | None,
+    batch_multiple: int,
+    as_json: bool,
+) -> None:
+    """P1, P2 or P3, by the limit that was given."""
+    given = [name for name, value in (("--data", data), ("--compute", compute), ("--budget", budget)) if value is not None]
+    if len(given) != 1:
+        raise UserError(f"plan takes exactly one limit of --data, --compute, --budget; {', '.join(given) or 'none'} was given")
+    if data_cost is not None and budget is None:
+        raise UserError("--data-cost goes with --budget: the other limits don't price env steps")
+    if data_cost is not None and not data_cost > 0:
+        raise UserError(f"--data-cost: {data_cost:g} is not a price; it must be > 0, in FLOPs per env step, e.g. 5e9")
+    if threshold is not None and budget is not None:
+        raise UserError("--threshold does not go with --budget, whose answer is the threshold")
+    laws = workflow.current_laws(workflow.open_study(directory))
+    answer: Plan
+    if data is not None:
+        answer = plan_data(laws, data, threshold=threshold, task=task, batch_multiple=batch_multiple)
+    elif compute is not None:
+        answer = plan_compute(laws, compute, threshold=threshold, task=task, batch_multiple=batch_multiple)
+    else:
+        assert budget is not None
+        answer = plan_budget(laws, budget, data_cost, task=task, batch_multiple=batch_multiple)
+    if as_json:
+        print_json(answer.to_dict())
+    else:
+        summary.print_plan(Console(soft_wrap=True), answer)
+
+
+def validate(directory: Path, as_json: bool) -> None:
+    """Held-out errors."""
+    files = workflow.open_study(directory)
+    laws_path = directory / FILE_NAME
+    method = workflow.current_laws(files).method if laws_path.exists() else "default"
+    validation = workflow.validate_study(workflow.fit_study(files, method, write=not laws_path.exists()))
+    if as_json:
+        print_json(validation.to_dict())
+    else:
+        summary.print_validation(Console(soft_wrap=True), validation)
+
+
+def report(directory: Path, as_json: bool) -> None:
+    """The page, figures and tables."""
+    files = workflow.open_study(directory)
+    method = workflow.current_laws(files).method if (directory / FILE_NAME).exists() else "default"
+    page = workflow.report_study(files, workflow.fit_study(files, method))
+    if as_json:
+        print_json({"report": str(page), "figures": _names(directory / "figures"), "tables": _names(directory / "tables")})
+    else:
+        sys.stdout.write(f"report  {page}\n")
+
+
+def _names(folder: Path) -> Sequence[Any]:
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []

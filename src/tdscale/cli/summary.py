@@ -1,0 +1,170 @@
+"""Results as a person reads them on a terminal."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tdscale.analysis.estimate import Estimate, short
+from tdscale.analysis.laws import PowerLaw, ScalingLaws
+from tdscale.cli.progress import duration
+from tdscale.planning import Plan
+from tdscale.runs.types import RunWarning
+from tdscale.validation import PREDICTORS, Validation
+
+_HEADINGS = {
+    "compute": "at most C = {limit} FLOPs: the least data",
+    "data": "at most D = {limit} env steps: the least compute",
+    "budget": "at most F = C + δ·D = {limit}: the highest return",
+}
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", padding=(0, 2))
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index == 0)
+    return table
+
+
+def print_laws(console: Console, laws: ScalingLaws) -> None:
+    """Every law with its intervals, then the warnings."""
+    _line(console, f"\n{laws.study}: laws by the {laws.method} method; [low, high] hold the truth with probability {Estimate(0, 0, 0).level:.0%}")
+    for law, name in ((laws.batch_size, "batch size B*(σ)"), (laws.learning_rate, "learning rate η*(σ)")):
+        if law is not None:
+            console.print(_power_table(law, name))
+    if laws.data:
+        table = _table("\ndata law D_J(σ) = D_min·(1 + (σ/β)^−α), env steps", "J", "D_min", "β", "α")
+        for entry in laws.data:
+            table.add_row(short(entry.threshold), str(entry.d_min()), str(entry.beta()), str(entry.alpha()))
+        console.print(table)
+        top = laws.data[-1]
+        if len(laws.tasks) > 1:
+            table = _table(f"\nD_min of each task at J = {short(top.threshold)}", "task", "D_min")
+            for task in top.tasks:
+                table.add_row(task, str(top.d_min(task)))
+            console.print(table)
+        if len(top.forms) > 1:
+            parts = " and ".join(f"{form.weight:.0%} {'offset law' if form.form == 'offset' else 'pure power law'}" for form in top.forms)
+            _line(console, f"predictions combine {parts} (weighted by how each predicts σ left out)")
+    if laws.budget is not None and laws.budget.fitted:
+        budget = laws.budget
+        exponent = Estimate.from_draws(budget.exponent, budget.exponent_draws)
+        table = _table(f"\ncheapest σ for each return, δ = {short(budget.data_cost)}; {budget.formula()}, exponent {exponent}", "J", "F", "σ*", "")
+        for point in budget.points:
+            table.add_row(short(point.threshold), str(point.budget), str(point.utd), "at the end of the σ run" if point.at_edge else "")
+        console.print(table)
+    print_warnings(console, laws.warnings)
+
+
+def _power_table(law: PowerLaw, name: str) -> Table:
+    estimate = law.exponent_estimate
+    state = "" if law.identified else "; not identified: its interval holds 0"
+    source = "" if law.source == "sweep" else ", as the runs used it"
+    table = _table(f"\n{name} = coefficient·σ^exponent{source}; exponent {estimate}{state}", "task", "coefficient (at σ = 1)")
+    for task in law.tasks:
+        table.add_row(task, str(law.coefficient_estimate(task)))
+    return table
+
+
+def print_warnings(console: Console, warnings: Iterable[RunWarning]) -> None:
+    """Each code's warnings, at most three of one kind."""
+    by_code: dict[str, list[RunWarning]] = {}
+    for warning in warnings:
+        by_code.setdefault(warning.code, []).append(warning)
+    if by_code:
+        _line(console, "\nto know")
+    for group in by_code.values():
+        for warning in group[:3]:
+            _line(console, f"  · {warning.message}")
+        if len(group) > 3:
+            _line(console, f"    and {len(group) - 3} more like this")
+
+
+def print_plan(console: Console, plan: Plan) -> None:
+    """The question, the answer, what to know."""
+    scope = f" on {plan.task}" if plan.task else ""
+    _line(console, f"\nplan{scope}, {_HEADINGS[plan.problem].format(limit=short(plan.limit))}" + (f", δ = {short(plan.data_cost)}" if plan.problem == "budget" and plan.data_cost else ""))
+    if not plan.feasible:
+        _line(console, f"  no plan: {plan.reason}")
+        return
+    rows: list[tuple[str, str]] = [("return", short(plan.threshold) + " (normalised)" if plan.threshold is not None else "beyond the highest threshold fitted: not predicted")]
+    rows.append(("σ", f"{short(plan.utd)}   best σ in [{short(plan.utd_range.low)}, {short(plan.utd_range.high)}]" if plan.utd is not None and plan.utd_range else "–"))
+    if plan.batch_size is not None:
+        rows.append(("B", str(plan.batch_size)))
+    if plan.learning_rate is not None:
+        rows.append(("η", short(plan.learning_rate)))
+    for name, value, unit in (("D", plan.data, "env steps"), ("C", plan.compute, "FLOPs"), ("F", plan.budget, "FLOPs")):
+        if value is not None:
+            rows.append((name, f"{value} {unit}"))
+    for name, text in rows:
+        _line(console, f"  {name:<7} {text}")
+    _line(console, f"  {plan.binding}")
+    for note in plan.notes:
+        _line(console, f"  · {note}")
+
+
+def print_validation(console: Console, validation: Validation) -> None:
+    """Errors of held-out predictions, beside simpler ones."""
+    if validation.held_out:
+        table = _table("\nheld-out σ: mean |error| of log D (0.1 is about 10 %)", "left out", "factor", *PREDICTORS, "in the interval")
+        for result in validation.held_out:
+            best = min(value for value in result.errors.values())
+            cells = [f"{result.errors[name]:.2f}" + ("*" if result.errors[name] == best else "") for name in PREDICTORS]
+            table.add_row(f"σ = {', '.join(map(short, result.utd))}", f"{result.factor:.2g}×", *cells, f"{result.covered} of {result.compared}")
+        console.print(table)
+        _line(console, "* the best of the row")
+    if validation.budget is not None:
+        result = validation.budget
+        _line(
+            console,
+            f"held-out budgets (J = {', '.join(map(short, result.thresholds))}, {result.factor:.2g}× larger): |error| of log σ* {result.error:.2f}; the last σ* kept constant: {result.constant_error:.2f}",
+        )
+    for utd, ratio in validation.baseline:
+        _line(console, f"σ = {short(utd)}: constant B and η need {ratio:.2f}× the data of the fitted ones")
+    for text in validation.skipped:
+        _line(console, f"not checked: {text}")
+
+
+def print_status(console: Console, content: dict[str, Any]) -> None:
+    """Counts by stage, what is running, what failed."""
+    state = "running" if content["running"] else "not running"
+    _line(console, f"{content['study']}: {state}, {content['env_steps']:,} env steps done")
+    table = _table("", "stage", "runs", "finished", "diverged", "failed", "left")
+    for row in content["stages"]:
+        table.add_row(*(str(row[key]) for key in ("stage", "runs", "finished", "diverged", "failed", "left")))
+    console.print(table)
+    now = content["now"]
+    if now:
+        left = f", about {duration(now['seconds_left'])} left" if now.get("seconds_left") is not None else ""
+        _line(console, f"{now['stage']}: {now['cells_done']} of {now['cells']} cells{left}")
+        for row in now["running"]:
+            _line(console, f"  {row['cell']}, {row['seeds']} seeds, {row['share_of_limit']:.0%} of its limit")
+    for failure in content["failures"]:
+        _line(console, f"failed: {failure['what']}: {failure['reason']}")
+    for problem in content["problems"]:
+        _line(console, f"unreadable: {problem}")
+
+
+def import_to_dict(report: Any) -> dict[str, Any]:
+    """An ImportReport as JSON types."""
+    return {
+        "study": report.study.name,
+        "runs": report.runs,
+        "cells": report.cells,
+        "tasks": list(report.tasks),
+        "utds": list(report.utds),
+        "messages": [{"code": m.code, "message": m.message, "where": m.where} for m in report.messages],
+    }
+
+
+def print_import(console: Console, report: Any, directory: Path) -> None:
+    """What was understood, and what to know about it."""
+    _line(console, f"{report.study.name}: {report.runs} runs in {report.cells} cells, {len(report.tasks)} tasks, σ = {', '.join(map(short, report.utds))}")
+    print_warnings(console, report.messages)
+    _line(console, f"\nnext: tdscale fit {directory}")
+
+
+def _line(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False)

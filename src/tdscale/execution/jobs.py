@@ -1,0 +1,107 @@
+"""What is left to run: cells as jobs, worked out from the specs that are wanted and the runs that are there."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tdscale.runs.types import RunStatus
+from tdscale.study import RunSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A cell stops once its mean has reached `return_threshold` (raw, in the task's units), plus `margin` of the steps so far."""
+
+    return_threshold: float
+    margin: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellJob:
+    """Seeds of one cell to be trained together.
+
+    Attributes:
+        specs: of one cell, by seed.
+        env_steps: limit, or, without a target, the step to reach exactly.
+        target: when the cell may stop earlier; None where its other seeds have settled that already.
+    """
+
+    specs: tuple[RunSpec, ...]
+    env_steps: int
+    target: Target | None
+
+    @property
+    def shape(self) -> tuple[str, int]:
+        """Jobs of one shape share a compiled program."""
+        return self.specs[0].task, self.specs[0].batch_size
+
+    @property
+    def cost(self) -> float:
+        """Rough relative time if it runs to its limit: env steps, and updates that grow with B."""
+        spec = self.specs[0]
+        return len(self.specs) * self.env_steps * (0.3 + (spec.utd + 1.0) * (0.5 + spec.batch_size / 128))
+
+    def describe(self) -> str:
+        """One line for progress displays."""
+        return self.specs[0].describe()
+
+    def to_message(self) -> dict[str, Any]:
+        """As JSON types, for a worker."""
+        target = None if self.target is None else {"return_threshold": self.target.return_threshold, "margin": self.target.margin}
+        return {"specs": [spec.to_dict() for spec in self.specs], "env_steps": self.env_steps, "target": target}
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, Any]) -> "CellJob":
+        """The inverse of `to_message`."""
+        target = message["target"]
+        return cls(
+            specs=tuple(RunSpec.from_dict(values) for values in message["specs"]),
+            env_steps=int(message["env_steps"]),
+            target=None if target is None else Target(**target),
+        )
+
+
+def pending_jobs(
+    specs: Iterable[RunSpec], statuses: Mapping[str, RunStatus], limits: Mapping[str, int], targets: Mapping[str, Target]
+) -> list[CellJob]:
+    """The jobs that bring every wanted cell to its end; none for a cell that is there.
+
+    A cell is done when its seeds stand at one step and either that is the limit or they stopped at a threshold at least as
+    high as the one wanted now. Seeds that are missing or failed are brought to the step of the others. A raised limit or
+    threshold runs the cell again: a run's curve does not depend on how long it goes on, so what was seen stays as it was.
+
+    Args:
+        specs: every run that is wanted.
+        statuses: of the runs that exist, by run_id.
+        limits: env steps, by task.
+        targets: by task.
+    """
+    cells: dict[str, list[RunSpec]] = {}
+    for spec in specs:
+        cells.setdefault(spec.cell_id, []).append(spec)
+    jobs = []
+    for members in cells.values():
+        job = _job(members, statuses, limits[members[0].task], targets[members[0].task])
+        if job is not None:
+            jobs.append(job)
+    return jobs
+
+
+def _job(members: Sequence[RunSpec], statuses: Mapping[str, RunStatus], limit: int, target: Target) -> CellJob | None:
+    ended = {spec.run_id: status for spec in members if (status := statuses.get(spec.run_id)) and status.state != "failed"}
+    whole = CellJob(specs=tuple(members), env_steps=limit, target=target)
+    finished = [status for status in ended.values() if status.state == "finished"]
+    if not finished:
+        # every seed diverged: an outcome; else nothing is there yet
+        return None if len(ended) == len(members) else whole
+    reached = max(status.last_step for status in finished)
+    stopped = [status.notes.get("stopped_at_return") for status in finished]
+    settled = reached >= limit or any(value is not None and value >= target.return_threshold - 1e-9 for value in stopped)
+    if not settled:
+        return whole
+    behind = tuple(
+        spec
+        for spec in members
+        if spec.run_id not in ended or (ended[spec.run_id].state == "finished" and ended[spec.run_id].last_step < reached)
+    )
+    return CellJob(specs=behind, env_steps=reached, target=None) if behind else None

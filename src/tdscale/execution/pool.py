@@ -1,0 +1,202 @@
+"""The local engine: one worker process per core, each on its own core with one thread, one cell at a time.
+
+A worker that dies costs its cell one more try; a cell that fails is reported and the rest go on.
+"""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from tdscale.execution.jobs import CellJob
+
+TRIES = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that happened to a job.
+
+    Attributes:
+        kind: "start", "progress", "done" (stored) or "failed" (some or all of its runs are missing).
+        done: env steps so far over all seeds, for "progress" and "done".
+        message: why, for "failed".
+        diverged: runs whose loss turned NaN, for "done".
+    """
+
+    kind: str
+    job: CellJob
+    worker: int
+    done: int = 0
+    message: str = ""
+    diverged: int = 0
+
+
+@dataclass
+class _Worker:
+    index: int
+    process: subprocess.Popen[str]
+    log: Path
+    job: CellJob | None = None
+    shape: tuple[str, int] | None = None
+
+
+@dataclass
+class _Queue:
+    """Jobs left, dearest first; a worker is given one whose program it has compiled, else one that no other worker is on."""
+
+    jobs: list[CellJob]
+    tries: dict[str, int] = field(default_factory=dict)
+
+    def take(self, shape: tuple[str, int] | None, others: set[tuple[str, int] | None]) -> CellJob | None:
+        if not self.jobs:
+            return None
+        same = [job for job in self.jobs if job.shape == shape]
+        free = [job for job in self.jobs if job.shape not in others]
+        # one shape's jobs are shared out only when no other shape is left
+        job = (same or free or self.jobs)[0]
+        self.jobs.remove(job)
+        return job
+
+
+def default_workers() -> int:
+    """One per core that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_jobs(
+    jobs: Sequence[CellJob],
+    directory: Path,
+    *,
+    workers: int,
+    environment: Mapping[str, str],
+    on_event: Callable[[Event], None],
+) -> None:
+    """Train every job and store its runs under `directory`. Returns when all have ended; failures are told by events.
+
+    Args:
+        jobs: cells to train.
+        directory: the study's folder.
+        workers: processes.
+        environment: variables that each worker starts with, on top of this process's own.
+        on_event: called in this thread.
+    """
+    left = _Queue(sorted(jobs, key=lambda job: -job.cost))
+    answers: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
+    with _workers(min(workers, len(jobs)), directory, environment, answers) as (pool, start):
+        for worker in pool:
+            _give(worker, left, pool, directory, on_event)
+        while any(worker.job is not None for worker in pool):
+            index, answer = answers.get()
+            worker = pool[index]
+            job = worker.job
+            if answer is None:  # the process has ended
+                code = worker.process.wait()
+                pool[index] = worker = start(index)
+                if job is not None:
+                    _lost(job, code, worker, left, on_event)
+                _give(worker, left, pool, directory, on_event)
+            elif job is None:
+                continue
+            elif answer["event"] == "progress":
+                on_event(Event(kind="progress", job=job, worker=index, done=int(answer["done"])))
+            else:
+                worker.job = None
+                on_event(_ending(job, index, answer))
+                _give(worker, left, pool, directory, on_event)
+
+
+def _ending(job: CellJob, index: int, answer: Mapping[str, Any]) -> Event:
+    if answer["event"] == "error":
+        return Event(kind="failed", job=job, worker=index, message=str(answer["message"]))
+    runs = answer["runs"]
+    failed = [run for run in runs if run["state"] == "failed"]
+    done = sum(int(run["last_step"]) for run in runs)
+    if failed:
+        return Event(kind="failed", job=job, worker=index, done=done, message=f"{len(failed)} of {len(runs)} seeds: {failed[0]['reason']}")
+    return Event(kind="done", job=job, worker=index, done=done, diverged=sum(run["state"] == "diverged" for run in runs))
+
+
+def _lost(job: CellJob, code: int, worker: _Worker, left: _Queue, on_event: Callable[[Event], None]) -> None:
+    """A worker died over its job: try again, but not for ever."""
+    key = job.specs[0].run_id
+    left.tries[key] = left.tries.get(key, 0) + 1
+    if left.tries[key] < TRIES:
+        left.jobs.insert(0, job)
+        return
+    how = f"was killed by signal {-code} (out of memory?)" if code < 0 else f"ended with exit code {code}"
+    on_event(Event(kind="failed", job=job, worker=worker.index, message=f"its worker {how}, {TRIES} times; see {worker.log}"))
+
+
+def _give(worker: _Worker, left: _Queue, pool: Sequence[_Worker], directory: Path, on_event: Callable[[Event], None]) -> None:
+    job = left.take(worker.shape, {other.shape for other in pool if other is not worker})
+    worker.job = job
+    if job is None:
+        return
+    worker.shape = job.shape
+    on_event(Event(kind="start", job=job, worker=worker.index))
+    assert worker.process.stdin is not None
+    try:
+        worker.process.stdin.write(json.dumps({"job": job.to_message(), "directory": str(directory)}) + "\n")
+        worker.process.stdin.flush()
+    except BrokenPipeError:
+        pass  # it has died; its reader says so
+
+
+@contextmanager
+def _workers(
+    count: int, directory: Path, environment: Mapping[str, str], answers: "queue.Queue[tuple[int, dict[str, Any] | None]]"
+) -> Iterator[tuple[list[_Worker], Callable[[int], _Worker]]]:
+    logs = directory / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    started: list[_Worker] = []
+
+    def start(index: int) -> _Worker:
+        log = logs / f"worker-{index}.log"
+        core = cores[index] if count <= len(cores) else -1
+        with log.open("a", encoding="utf-8") as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tdscale.execution.worker", str(core)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                encoding="utf-8",
+                env={**os.environ, **environment},
+            )
+        assert process.stdout is not None
+        threading.Thread(target=_listen, args=(index, process.stdout, answers), daemon=True).start()
+        worker = _Worker(index=index, process=process, log=log)
+        started.append(worker)
+        return worker
+
+    try:
+        yield [start(index) for index in range(count)], start
+    finally:
+        for worker in started:
+            if worker.process.stdin is not None:
+                # its end is the worker's signal to end
+                try:
+                    worker.process.stdin.close()
+                except BrokenPipeError:
+                    pass
+        for worker in started:
+            try:
+                worker.process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+
+
+def _listen(index: int, lines: IO[str], answers: "queue.Queue[tuple[int, dict[str, Any] | None]]") -> None:
+    for line in lines:
+        answers.put((index, json.loads(line)))
+    answers.put((index, None))

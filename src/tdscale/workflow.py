@@ -1,0 +1,317 @@
+"""The rooms put together: run a study, fit what is there, plan, validate, report. What the command line calls, and a script may."""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+
+from tdscale.analysis.data import DataPoints
+from tdscale.analysis.fit import fit_hyperparameters, fit_laws, measure_data
+from tdscale.analysis.laws import PowerLaw, ScalingLaws
+from tdscale.analysis.laws_file import FILE_NAME, read_laws, write_laws
+from tdscale.analysis.options import FitOptions
+from tdscale.errors import UserError
+from tdscale.execution.jobs import CellJob, Target, pending_jobs
+from tdscale.execution.pool import Event, run_jobs
+from tdscale.planning import Plan, plan_budget, plan_compute, plan_data, round_batch
+from tdscale.runs.cells import load_cells
+from tdscale.runs.store import RunStore
+from tdscale.runs.types import Cell, RunWarning
+from tdscale.study import RunSpec, Study, read_study
+from tdscale.study.spec import Stage
+from tdscale.validation import Validation, validate
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+STUDY_FILE = "study.toml"
+Method = Literal["default", "paper"]
+
+
+class RunFailure(Exception):
+    """Something that stopped a study, not through a mistake of the user's: one sentence, exit code 1."""
+
+
+class Display(Protocol):
+    """What shows a study's progress."""
+
+    def stage(self, name: str, jobs: Sequence[CellJob], cells_done: int, later: Sequence[CellJob]) -> None:
+        """A stage begins with these jobs left; so many of its cells are done already; `later` stands for the stages after it."""
+
+    def event(self, event: Event) -> None:
+        """Something happened to a job."""
+
+    def note(self, text: str) -> None:
+        """A line to be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyFiles:
+    """A study's folder, opened."""
+
+    directory: Path
+    study: Study
+    store: RunStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """What a fit had and found."""
+
+    laws: ScalingLaws
+    options: FitOptions
+    cells: tuple[Cell, ...]
+    points: DataPoints
+    baseline: DataPoints | None
+
+
+def open_study(directory: Path) -> StudyFiles:
+    """Open a study's folder. Raises UserError if it is none."""
+    if not directory.exists():
+        raise UserError(f"{directory}: no such folder; `tdscale run STUDY.toml --dir {directory}` or `tdscale import … --dir {directory}` makes it")
+    if not (directory / STUDY_FILE).is_file():
+        raise UserError(f"{directory}: holds no {STUDY_FILE}, so it is not a study's folder; `tdscale run` and `tdscale import` make one")
+    return StudyFiles(directory=directory, study=read_study(directory / STUDY_FILE), store=RunStore(directory))
+
+
+def place_study(study_file: Path, directory: Path) -> StudyFiles:
+    """Put a study file into its folder, making the folder. An edited study replaces the one there: what is new is run."""
+    study = read_study(study_file)
+    if study.sweep is None:
+        raise UserError(f"{study_file}: has no [sweep], so there is nothing to run; see examples/ for a study that runs")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        target = directory / STUDY_FILE
+        if study_file.resolve() != target.resolve():
+            temporary = directory / f".{STUDY_FILE}.tmp"
+            temporary.write_text(study_file.read_text(encoding="utf-8"), encoding="utf-8")
+            temporary.replace(target)
+    except OSError as error:
+        raise UserError(f"{directory}: can't be written ({error.strerror})") from None
+    return StudyFiles(directory=directory, study=study, store=RunStore(directory))
+
+
+@contextmanager
+def sole_runner(directory: Path) -> "Iterator[FileLock]":
+    """Hold the study: two processes must not run one folder. The lock ends with the process, however it ends."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(directory / ".run.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"{directory}: is being run by another process already; `tdscale status {directory}` shows how far it is") from None
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
+def run_study(files: StudyFiles, *, workers: int, display: Display) -> list[str]:
+    """Do everything of a study that is not done yet: stage 1, the fit of B*(σ), η*(σ), stage 2 at them.
+
+    Returns:
+        A sentence for each cell that failed.
+
+    Raises:
+        RunFailure: if stage 1 gives no B and η to go on with.
+    """
+    from tdscale.tasks import check_task
+
+    for name, task in files.study.tasks.items():
+        check_task(task.suite, name)
+    with sole_runner(files.directory):
+        failures = _run_stage(files, "sweep", files.study.sweep_specs(), workers, display, _expected_scaling(files))
+        if files.study.scaling is not None:
+            failures += _run_stage(files, "scaling", files.study.scaling_specs(chosen_hyperparameters(files)), workers, display, [])
+    return failures
+
+
+def _expected_scaling(files: StudyFiles) -> list[CellJob]:
+    """Stage 2 as far as it can be told before stage 1, with the middle of the sweep's B and η: for the time left."""
+    study = files.study
+    if study.scaling is None or study.sweep is None:
+        return []
+    middle = (sorted(study.sweep.batch_size)[len(study.sweep.batch_size) // 2], study.sweep.learning_rate[0])
+    specs = study.scaling_specs({(task, utd): middle for task in study.tasks for utd in study.scaling.utd})
+    return _pending(files, specs)
+
+
+def wanted_specs(files: StudyFiles) -> dict[Stage, list[RunSpec]]:
+    """The runs a study asks for, stage by stage, as far as they are known: stage 2's B and η need stage 1."""
+    wanted: dict[Stage, list[RunSpec]] = {"sweep": files.study.sweep_specs()}
+    if files.study.scaling is not None and not _pending(files, wanted["sweep"]):
+        try:
+            wanted["scaling"] = files.study.scaling_specs(chosen_hyperparameters(files))
+        except RunFailure:
+            pass
+    return wanted
+
+
+def chosen_hyperparameters(files: StudyFiles) -> dict[tuple[str, float], tuple[int, float]]:
+    """B (rounded) and η (three digits) of stage 2, for each (task, σ), from the laws that stage 1's runs give."""
+    study = files.study
+    assert study.scaling is not None and study.sweep is not None and study.limits is not None
+    cells, _ = load_cells(files.store, study, stages=("sweep",))
+    if not cells:
+        raise RunFailure("stage 1 left no run to choose B and η by; `tdscale status` lists what failed")
+    options = fit_options(study, "default")
+    batch_law, rate_law, warnings = fit_hyperparameters(cells, options)
+    chosen = {}
+    for task in study.tasks:
+        room = min(study.env_step_limit(task), study.full_settings["replay_capacity"])
+        for utd in study.scaling.utd:
+            batch = _value(batch_law, study.sweep.batch_size, utd, task, warnings)
+            rate = _value(rate_law, study.sweep.learning_rate, utd, task, warnings)
+            multiple = study.scaling.batch_multiple
+            largest = max(room // multiple, 1) * multiple
+            chosen[task, utd] = (min(round_batch(batch, multiple), largest), min(float(f"{rate:.3g}"), 0.5))
+    return chosen
+
+
+def _value(law: PowerLaw | None, grid: Sequence[float], utd: float, task: str, warnings: Sequence[RunWarning]) -> float:
+    if law is not None:
+        value = float(law.predict([utd], task)[0])
+        if np.isfinite(value):
+            return value
+    elif len(grid) == 1:
+        return float(grid[0])
+    reason = next((w.message for w in warnings if w.code in ("not-identified", "no-best-value")), "the sweep gives no best value")
+    raise RunFailure(f"B and η of stage 2 can't be chosen for {task}: {reason}; raise limits.env_steps or lower return_thresholds")
+
+
+def _run_stage(
+    files: StudyFiles, stage: Stage, specs: Sequence[RunSpec], workers: int, display: Display, later: Sequence[CellJob]
+) -> list[str]:
+    from tdscale.training.devices import single_thread_environment
+
+    jobs = _pending(files, specs)
+    n_cells = len({spec.cell_id for spec in specs})
+    display.stage(stage, jobs, n_cells - len(jobs), later)
+    failures: list[str] = []
+
+    def on_event(event: Event) -> None:
+        if event.kind == "failed":
+            failures.append(f"{event.job.describe()}: {event.message}")
+        display.event(event)
+
+    if jobs:
+        environment = single_thread_environment(cache_directory())
+        run_jobs(jobs, files.directory, workers=workers, environment=environment, on_event=on_event)
+    return failures
+
+
+def _pending(files: StudyFiles, specs: Sequence[RunSpec]) -> list[CellJob]:
+    study = files.study
+    assert study.limits is not None
+    limits = {task: study.env_step_limit(task) for task in study.tasks}
+    top = study.return_thresholds[-1]
+    targets = {task: Target(return_threshold=study.raw_return(task, top), margin=study.limits.margin) for task in study.tasks}
+    return pending_jobs(specs, files.store.statuses(problems=[]), limits, targets)
+
+
+def fit_options(study: Study, method: Method, *, n_draws: int = 200, seed: int = 0) -> FitOptions:
+    """What a study's file says of the fit."""
+    return FitOptions(
+        study=study.name,
+        tasks=tuple(study.tasks),
+        thresholds=study.return_thresholds,
+        method=method,
+        data_cost=study.data_cost,
+        accounting=study.accounting,
+        model_size=study.model_size,
+        n_draws=n_draws,
+        seed=seed,
+    )
+
+
+def fit_study(files: StudyFiles, method: Method = "default", *, n_draws: int = 200, write: bool = True) -> Fitted:
+    """Fit the laws to all runs there and write laws.json. Raises UserError where there is nothing to fit."""
+    cells, warnings = load_cells(files.store, files.study)
+    if not cells:
+        what = "; ".join(w.message for w in warnings[:3]) or "there are no runs"
+        raise UserError(f"{files.directory}: nothing to fit: {what}")
+    options = fit_options(files.study, method, n_draws=n_draws)
+    laws = fit_laws(cells, options, inputs=files.store.fingerprint(), versions=library_versions(), found=warnings)
+    _, points, _ = measure_data(cells, options, laws.batch_size, laws.learning_rate)
+    apart = [cell for cell in cells if cell.spec.stage == "baseline"]
+    has_scaling = any(cell.spec.stage == "scaling" for cell in cells)
+    baseline = measure_data(apart, options)[1] if apart and has_scaling else None
+    if write:
+        write_laws(laws, files.directory / FILE_NAME)
+    return Fitted(laws=laws, options=options, cells=tuple(cells), points=points, baseline=baseline)
+
+
+def current_laws(files: StudyFiles) -> ScalingLaws:
+    """The laws on disk if they are of these runs, else newly fitted ones by the same method."""
+    path = files.directory / FILE_NAME
+    if not path.exists():
+        return fit_study(files).laws
+    laws = read_laws(path)
+    if laws.inputs != files.store.fingerprint() or laws.thresholds != files.study.return_thresholds or laws.data_cost != files.study.data_cost:
+        return fit_study(files, laws.method).laws
+    return laws
+
+
+def validate_study(fitted: Fitted) -> Validation:
+    """Predictions against runs the fit did not see."""
+    return validate(fitted.points, fitted.options, fitted.laws, fitted.baseline)
+
+
+def example_plans(laws: ScalingLaws) -> list[Plan]:
+    """One plan of each kind with limits in the middle of what the study saw, for the report and the demo."""
+    if not laws.data or not laws.compute or laws.batch_size is None:
+        return []
+    law = laws.data[-1]
+    seen = law.utd[np.isfinite(law.data).any(axis=0)]
+    middle = float(np.exp(np.mean(np.log([seen.min(), seen.max()]))))
+    data = float(law.predict([middle])[0])
+    compute = float(laws.flops(np.array([middle]), np.array([data]))[0])
+    plans = [plan_data(laws, _round(data)), plan_compute(laws, _round(compute))]
+    if laws.data_cost is not None:
+        plans.append(plan_budget(laws, _round(compute + laws.data_cost * data)))
+    return plans
+
+
+def report_study(files: StudyFiles, fitted: Fitted) -> Path:
+    """Write report.html, figures and tables; the page's path."""
+    from tdscale.report import write_report
+
+    study = files.study
+    summary = {
+        "algorithm": study.algorithm,
+        "tasks": ", ".join(study.tasks),
+        "cells": str(len(fitted.cells)),
+        "runs": str(sum(len(cell.seeds) for cell in fitted.cells)),
+        "env steps": f"{sum(len(cell.seeds) * cell.last_step for cell in fitted.cells):,}",
+    }
+    if study.origin:
+        summary["origin"] = study.origin
+    return write_report(
+        files.directory, fitted.laws, fitted.cells, plans=example_plans(fitted.laws), validation=validate_study(fitted), study_summary=summary
+    )
+
+
+def library_versions() -> dict[str, str]:
+    """Of what decides the laws' digits."""
+    versions = {name: metadata.version(name) for name in ("tdscale", "numpy", "scipy")}
+    return versions | {"python": ".".join(map(str, sys.version_info[:3]))}
+
+
+def cache_directory() -> Path:
+    """Where compiled programs are kept between runs."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "tdscale" / "jax"
+
+
+def _round(value: float) -> float:
+    """To two digits: a limit as a person would give it."""
+    return float(f"{value:.1e}")
+
+
