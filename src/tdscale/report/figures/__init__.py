@@ -1,0 +1,22 @@
+"""One function per figure, over result objects; none loads data. A figure without data is None, not drawn empty."""
+
+from tdscale.report.figures.budget import budget_figure, frontier_figure
+from tdscale.report.figures.checks import baseline_figure, held_out_figure, validation_figure
+from tdscale.report.figures.curves import curves_figure
+from tdscale.report.figures.data import compute_by_task_figure, compute_figure, data_by_task_figure, data_figure
+from tdscale.report.figures.hyperparameters import hyperparameter_figure, power_law_figure
+
+__all__ = [
+    "baseline_figure",
+    "budget_figure",
+    "compute_by_task_figure",
+    "compute_figure",
+    "curves_figure",
+    "data_by_task_figure",
+    "data_figure",
+    "frontier_figure",
+    "held_out_figure",
+    "hyperparameter_figure",
+    "power_law_figure",
+    "validation_figure",
+]

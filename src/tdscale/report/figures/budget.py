@@ -1,0 +1,132 @@
+"""Figures 3 and 4: compute-data frontiers with the cheapest σ, and the law σ*(F) (the paper's Figures 1 and 3)."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from tdscale.analysis.budget import utd_grid
+from tdscale.analysis.laws import BudgetLaw, DataLaw, ScalingLaws
+from tdscale.report import style
+from tdscale.report.figures.parts import interval, limits, seen_utd
+
+
+def frontier_figure(laws: ScalingLaws, *, axes: Axes | None = None) -> Figure | None:
+    """Compute against data until J as σ rises, for several J, with the line C + δ·D = F that touches each. None where compute is not known."""
+    if not laws.data or not laws.compute or laws.batch_size is None:
+        return None
+    shown: list[DataLaw] = style.select(laws.data)
+    with style.styled():
+        figure, axes = style.figure_and_axes(axes)
+        utds = sorted({float(u) for law in shown for u in law.utd[np.isfinite(law.data).any(axis=0)]})
+        utd_colours = dict(zip(utds, style.ordered_colours(len(utds)), strict=True))
+        spread = []
+        for law, colour in zip(shown, style.threshold_colours(len(shown)), strict=True):
+            low, high = seen_utd(law)
+            grid = utd_grid(low, high, 120)
+            data = law.predict(grid)
+            compute = laws.flops(grid, data)
+            axes.plot(data, compute, color=colour, zorder=3)
+            spread.append((data, compute))
+            marks = np.array([u for u in utds if low <= u <= high])
+            at = law.predict(marks)
+            lows, highs = interval(law.predict_draws(marks))
+            for utd, value, left, right in zip(marks, at, lows, highs, strict=True):
+                u, ends = np.array([utd, utd]), np.array([left, right])
+                if np.isfinite(ends).all():
+                    # at a given σ compute goes with data: the interval is a slanted bar
+                    axes.plot(ends, laws.flops(u, ends), color=colour, linewidth=0.9, alpha=0.6, zorder=3)
+                axes.plot([value], laws.flops(u[:1], np.array([value])), "o", color=utd_colours[float(utd)], markersize=5.5, markeredgecolor="white", markeredgewidth=0.5, zorder=5)
+        x_limits = limits(*(data for data, _ in spread), margin=1.35)
+        y_limits = limits(*(compute for _, compute in spread), margin=1.6)
+        optima = _draw_budget_lines(axes, laws, shown, x_limits)
+        style.log_axis(axes.xaxis, *x_limits, style.thousands)
+        style.log_axis(axes.yaxis, *y_limits, style.scientific)
+        axes.set_xlim(x_limits)
+        axes.set_ylim(y_limits)
+        axes.set_xlabel("data D until J (env steps)")
+        axes.set_ylabel("compute C until J (FLOPs)")
+        handles = [Line2D([], [], color=colour) for colour in style.threshold_colours(len(shown))]
+        labels = [f"J = {law.threshold:.4g}" for law in shown]
+        if optima:
+            handles += [
+                Line2D([], [], linestyle="none", marker="*", color="white", markeredgecolor=style.INK, markersize=11),
+                Line2D([], [], color=style.FAINT, linestyle=(0, (4, 2)), linewidth=1.0),
+            ]
+            labels += ["cheapest σ*", "same budget F = C + δ·D"]
+        handles += [Line2D([], [], linestyle="none", marker="o", color=utd_colours[u], markersize=5.5) for u in utds]
+        labels += [f"σ = {style.plain_utd(u)}" for u in utds]
+        figure.legend(handles, labels, loc="outside right upper", handlelength=1.6)
+    return figure
+
+
+def _draw_budget_lines(axes: Axes, laws: ScalingLaws, shown: list[DataLaw], x_limits: tuple[float, float]) -> bool:
+    """The iso-budget line through each optimum, the optimum as a star. Returns whether there was any."""
+    if laws.budget is None:
+        return False
+    thresholds = [law.threshold for law in shown]
+    points = [point for point in laws.budget.points if point.threshold in thresholds]
+    for point in points:
+        total, cost = point.budget.value, laws.budget.data_cost
+        data = np.exp(np.linspace(np.log(x_limits[0]), np.log(min(total / cost, x_limits[1])), 300))
+        rest = total - cost * data
+        axes.plot(data[rest > 0], rest[rest > 0], color=style.FAINT, linestyle=(0, (4, 2)), linewidth=1.0, zorder=2)
+        axes.plot([point.data], [point.compute], linestyle="none", marker="*", color="white", markeredgecolor=style.INK, markersize=11, zorder=6)
+    return bool(points)
+
+
+def budget_figure(laws: ScalingLaws, *, axes: Axes | None = None) -> Figure | None:
+    """σ*(F), a point per threshold, the law through them and its interval. None where there is no budget law."""
+    law = laws.budget
+    if law is None or not law.points:
+        return None
+    with style.styled():
+        figure, axes = style.figure_and_axes(axes)
+        budgets = np.array([p.budget.value for p in law.points])
+        low_utd = min(seen_utd(d)[0] for d in laws.data)
+        high_utd = max(seen_utd(d)[1] for d in laws.data)
+        x_limits = (float(budgets.min() / 1.6), float(budgets.max() * 3))
+        drawn = [np.array([e for p in law.points for e in (p.utd.value, p.utd.low, p.utd.high)])]
+        if law.fitted:
+            drawn.append(_draw_law(axes, law, budgets, x_limits))
+        colours = style.threshold_colours(len(law.points))
+        for point, colour in zip(law.points, colours, strict=True):
+            x, y = point.budget, point.utd
+            axes.plot([x.value, x.value], [y.low, y.high], color=colour, linewidth=0.9, zorder=4)
+            axes.plot([x.low, x.high], [y.value, y.value], color=colour, linewidth=0.9, zorder=4)
+            face = "white" if point.at_edge else colour
+            axes.plot([x.value], [y.value], linestyle="none", marker="o", color=colour, markerfacecolor=face, markersize=5.5, zorder=5)
+        y_limits = limits(*drawn, margin=1.5)
+        y_limits = max(y_limits[0], low_utd / 6), min(y_limits[1], high_utd * 6)
+        for end, y in (("smallest σ run", low_utd), ("largest σ run", high_utd)):
+            if y_limits[0] < y < y_limits[1]:
+                axes.axhline(y, color=style.FAINT, linewidth=0.9, linestyle=":", zorder=1)
+                axes.text(0.99, y, end, transform=axes.get_yaxis_transform(), ha="right", va="bottom", fontsize=7.5, color="#666666")
+        style.log_axis(axes.xaxis, *x_limits, style.scientific)
+        style.utd_axis(axes.yaxis, *y_limits)
+        axes.set_xlim(x_limits)
+        axes.set_ylim(y_limits)
+        axes.set_xlabel(f"budget F = C + δ·D (FLOPs, δ = {style.scientific(law.data_cost)} per env step)")
+        axes.set_ylabel("cheapest UTD ratio σ*")
+        ends = [0, -1] if len(law.points) > 1 else [0]
+        handles = [Line2D([], [], color=colours[i], marker="o", markersize=5.5, linewidth=0.9) for i in ends]
+        labels = [f"J = {law.points[i].threshold:.4g}" + (" …" if i == 0 and len(law.points) > 2 else "") for i in ends]
+        if any(point.at_edge for point in law.points):
+            handles.append(Line2D([], [], color=style.FAINT, marker="o", markerfacecolor="white", markersize=5.5, linestyle="none"))
+            labels.append("at an end of the σ run: not in the law")
+        if law.fitted:
+            handles.append(Line2D([], [], color=style.INK))
+            labels.append(law.formula())
+        style.legend_below(figure, handles, labels)
+    return figure
+
+
+def _draw_law(axes: Axes, law: BudgetLaw, budgets: np.ndarray, x_limits: tuple[float, float]) -> np.ndarray:
+    grid = np.exp(np.linspace(np.log(x_limits[0]), np.log(x_limits[1]), 120))
+    line = np.array([law.predict(float(f)) for f in grid])
+    low, high = interval(np.stack([law.predict_draws(float(f)) for f in grid], axis=1))
+    axes.fill_between(grid, low, high, color=style.INK, alpha=0.1, linewidth=0, zorder=1)
+    inside = (grid >= budgets.min() * 0.999) & (grid <= budgets.max() * 1.001)
+    axes.plot(grid, line, color=style.INK, linestyle=(0, (3, 2)), linewidth=1.1, zorder=2)
+    axes.plot(grid[inside], line[inside], color=style.INK, zorder=3)
+    return line

@@ -1,0 +1,64 @@
+"""Figure 5: B*(σ) and η*(σ), all tasks shifted to one intercept (the paper's Figure 5)."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from tdscale.analysis.laws import PowerLaw, ScalingLaws
+from tdscale.report import style
+from tdscale.report.figures.parts import limits, line_and_band, points_with_intervals, reach_grid
+
+_NAMES = {"batch_size": "batch size B* (transitions)", "learning_rate": "learning rate η*"}
+
+
+def hyperparameter_figure(laws: ScalingLaws) -> Figure | None:
+    """B*(σ) and η*(σ) side by side. None where neither is known."""
+    found = [law for law in (laws.batch_size, laws.learning_rate) if law is not None and np.isfinite(law.points).any()]
+    if not found:
+        return None
+    with style.styled():
+        figure, all_axes = style.panels(len(found), panel_height=3.2)
+        for axes, law in zip(all_axes, found, strict=True):
+            power_law_figure(law, axes=axes)
+        tasks = [task for row, task in enumerate(found[0].tasks) if any(np.isfinite(law.points[row]).any() for law in found)]
+        handles = [
+            Line2D([], [], color=style.colour_of(laws.tasks, t), marker=style.marker_of(laws.tasks, t), linewidth=0.9, markersize=5) for t in tasks
+        ]
+        style.legend_below(figure, handles, [style.label(t) for t in tasks])
+    return figure
+
+
+def power_law_figure(law: PowerLaw, *, axes: Axes | None = None) -> Figure:
+    """One of the two laws: points with their intervals, each task divided by its value at σ = 1 and multiplied by the tasks' mean."""
+    with style.styled():
+        figure, axes = style.figure_and_axes(axes)
+        known = law.utd[np.isfinite(law.points).any(axis=0)]
+        seen = (float(known.min()), float(known.max()))
+        utd = reach_grid(*seen)
+        y = law.predict(utd)
+        line_and_band(axes, utd, y, law.predict_draws(utd), seen, style.INK)
+        mean = float(law.predict([1.0])[0])
+        drawn = [y]
+        for row, task in enumerate(law.tasks):
+            scale = mean / float(law.coefficients[row])
+            if not np.isfinite(scale):
+                continue
+            # beside each other, not on top: a few per cent of σ apart
+            x = law.utd * 1.025 ** (row - (len(law.tasks) - 1) / 2)
+            points, low, high = (values[row] * scale for values in (law.points, law.points_low, law.points_high))
+            points_with_intervals(axes, x, points, low, high, colour=style.colour_of(law.tasks, task), marker=style.marker_of(law.tasks, task))
+            drawn += [points, low, high]
+        bottom, top = limits(*drawn, margin=1.3)
+        style.utd_axis(axes.xaxis, utd[0], utd[-1])
+        if law.quantity == "batch_size" and top / bottom > 4:
+            style.utd_axis(axes.yaxis, bottom, top)
+        else:
+            style.log_axis(axes.yaxis, bottom, top, style.plain if law.quantity == "batch_size" else style.scientific)
+        axes.set_xlim(utd[0], utd[-1])
+        axes.set_ylim(bottom, top)
+        axes.set_xlabel("UTD ratio σ (updates per env step)")
+        shifted = ", tasks shifted" if len(law.tasks) > 1 else ""
+        axes.set_ylabel(_NAMES[law.quantity] + shifted)
+        axes.set_title(law.formula() + ("" if law.source == "sweep" else "  (as run, no sweep)"), loc="left")
+    return figure

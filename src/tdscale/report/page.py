@@ -1,0 +1,129 @@
+"""report.html: one file that needs no network and no script."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from tdscale.analysis.estimate import short
+from tdscale.analysis.laws import ScalingLaws
+from tdscale.planning import Plan
+from tdscale.report import summary
+from tdscale.report.tables import Table, cells_as_text
+from tdscale.validation import Validation
+
+# messages of one kind of warning that are shown at once; the others unfold
+FIRST_MESSAGES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """A figure on the page: its section, name, caption and SVG; `wide` ones scroll sideways on a phone."""
+
+    section: str
+    name: str
+    caption: str
+    svg: str
+    wide: bool = False
+
+
+def render_page(
+    laws: ScalingLaws,
+    *,
+    drawings: Sequence[Drawing],
+    tables: Sequence[Table],
+    plans: Sequence[Plan],
+    validation: Validation,
+    study_summary: Mapping[str, str],
+) -> str:
+    """The page's HTML. Everything but the figures' SVG is escaped."""
+    environment = Environment(loader=PackageLoader("tdscale.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    state, trust = summary.verdict(validation)
+    groups = summary.grouped_warnings(laws)
+    sections = [
+        ("summary", "Summary"),
+        ("plan", "Plan"),
+        ("data", "Data and compute, D_J(σ) and C_J(σ)"),
+        ("frontier", "Frontiers and σ*(F)"),
+        ("hyperparameters", "B*(σ) and η*(σ)"),
+        ("curves", "Learning curves"),
+        ("validation", "Validation"),
+        ("tables", "Tables"),
+        ("warnings", "Warnings"),
+        ("method", "How it was made"),
+    ]
+    by_section = {key: [_inlined(d) for d in drawings if d.section == key] for key, _ in sections}
+    filled = {"summary", "validation", "method"} | {key for key, found in by_section.items() if found}
+    filled |= {key for key, found in (("plan", plans), ("tables", tables), ("warnings", groups)) if found}
+    return environment.get_template("report.html.jinja").render(
+        title=laws.study,
+        sections=[(key, title) for key, title in sections if key in filled],
+        drawings=by_section,
+        opening=summary.opening(laws),
+        study_summary=dict(study_summary),
+        headlines=summary.headlines(laws),
+        formulas=_formulas(laws),
+        state=state,
+        trust=trust,
+        skipped=summary.skipped_sentences(validation),
+        plans=[_plan(plan) for plan in plans],
+        tables=[(table, *cells_as_text(table)) for table in tables],
+        warnings=[(code.replace("-", " "), messages[:FIRST_MESSAGES], messages[FIRST_MESSAGES:]) for code, messages in groups],
+        method=_method(laws),
+        versions=sorted(laws.versions.items()),
+    )
+
+
+def _inlined(drawing: Drawing) -> dict[str, object]:
+    svg = drawing.svg[drawing.svg.index("<svg") :]
+    # HTML knows these namespaces by itself
+    svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg, count=2)
+    return {"name": drawing.name, "caption": drawing.caption, "svg": Markup(svg.strip()), "wide": drawing.wide}
+
+
+def _formulas(laws: ScalingLaws) -> list[str]:
+    found = [law.formula() for law in laws.data[-1:]] + [law.formula() for law in (laws.batch_size, laws.learning_rate) if law is not None]
+    if laws.budget is not None and laws.budget.fitted:
+        found.append(laws.budget.formula())
+    return found
+
+
+def _plan(plan: Plan) -> dict[str, object]:
+    limits = {
+        "data": f"At most {short(plan.limit)} env steps",
+        "compute": f"At most {short(plan.limit)} FLOPs",
+        "budget": f"A budget of {short(plan.limit)} FLOPs" + (f", an env step at {short(plan.data_cost)}" if plan.data_cost is not None else ""),
+    }
+    facts: list[tuple[str, str]] = []
+    if plan.feasible:
+        facts.append(("return J", "not predicted" if plan.threshold is None else f"{plan.threshold:.4g}"))
+        facts.append(("σ", str(plan.utd_range or short(plan.utd or float("nan")))))
+        if plan.batch_size is not None:
+            facts.append(("B", str(plan.batch_size)))
+        if plan.learning_rate is not None:
+            facts.append(("η", short(plan.learning_rate)))
+        facts += [(name, str(e)) for name, e in (("D, env steps", plan.data), ("C, FLOPs", plan.compute), ("F, FLOPs", plan.budget)) if e is not None]
+    return {
+        "title": limits[plan.problem] + (f" for {plan.task}" if plan.task is not None else ""),
+        "feasible": plan.feasible,
+        "sentence": plan.binding if plan.feasible else plan.sentence(),
+        "facts": facts,
+        "notes": [note[:1].upper() + note[1:] + "." for note in plan.notes],
+    }
+
+
+def _method(laws: ScalingLaws) -> list[tuple[str, str]]:
+    accountings = sorted({model.accounting for model in laws.compute.values()})
+    counting = {"paper": "paper: C = 10·N·B·σ·D, the actor neglected", "counted": "counted: the updates really done, warm-up excluded"}
+    facts = [
+        ("method", "the authors’ procedure (paper)" if laws.method == "paper" else "default"),
+        ("intervals", "80 %, from bootstrap draws over seeds carried through the whole chain"),
+        ("crossing", "first env step at which the isotonic fit of the mean over seeds reaches J"),
+        ("compute", "; ".join(counting.get(name, name) for name in accountings) or "not known"),
+        ("data cost δ", f"{short(laws.data_cost)} FLOPs per env step" if laws.data_cost is not None else "not given"),
+    ]
+    if laws.inputs:
+        facts.append(("fingerprint of the curves", laws.inputs))
+    return facts

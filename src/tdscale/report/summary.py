@@ -1,0 +1,116 @@
+"""The report's answers in plain sentences, each number with its interval."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tdscale.analysis.estimate import Estimate, short
+from tdscale.analysis.laws import DataLaw, PowerLaw, ScalingLaws
+from tdscale.report.figures.parts import seen_utd
+from tdscale.report.style import plain_utd
+from tdscale.validation import HeldOut, Validation
+
+# a law that misses by less than this factor, and whose intervals hold so much, has proved itself
+GOOD_FACTOR = 1.25
+GOOD_COVERAGE = 0.6
+
+
+def opening(laws: ScalingLaws) -> str:
+    """What was studied, in a sentence."""
+    tasks = f"{len(laws.tasks)} tasks" if len(laws.tasks) != 1 else "the task"
+    utds = sorted({float(u) for law in laws.data for u in law.utd})
+    over = f", at σ from {plain_utd(utds[0])} to {plain_utd(utds[-1])}" if utds else ""
+    goals = f"return {laws.thresholds[0]:.4g}" + (f" to {laws.thresholds[-1]:.4g}" if len(laws.thresholds) > 1 else "")
+    return f"{laws.study}: {tasks} {', '.join(laws.tasks)}{over}; how much data and compute training takes to reach {goals} (normalised, 0 to 1000)."
+
+
+def headlines(laws: ScalingLaws) -> list[str]:
+    """The answers."""
+    sentences = _data_sentences(laws)
+    for law in (laws.batch_size, laws.learning_rate):
+        if law is not None:
+            sentences.append(_power_sentence(law))
+    if laws.budget is not None and laws.budget.fitted:
+        exponent = Estimate.from_draws(laws.budget.exponent, laws.budget.exponent_draws)
+        way = "the sign is open" if exponent.holds_zero else "a larger budget goes with more updates per step" if exponent.value > 0 else "a larger budget goes with fewer updates per step"
+        sentences.append(f"The cheapest σ goes as F to the power {exponent}: {way} (F = C + δ·D, δ = {short(laws.budget.data_cost)} FLOPs per env step).")
+    return sentences
+
+
+def _data_sentences(laws: ScalingLaws) -> list[str]:
+    if not laws.data:
+        return ["No data law could be fitted, so nothing is predicted here; the warnings say why."]
+    law: DataLaw = laws.data[-1]
+    low, high = seen_utd(law)
+    sentences = [
+        f"To reach return {law.threshold:.4g} takes {law.estimate(low)} env steps at σ = {plain_utd(low)} and {law.estimate(high)} at σ = {plain_utd(high)}"
+        + (" (geometric mean over tasks)." if len(laws.tasks) > 1 else ".")
+    ]
+    where = f"J = {law.threshold:.4g}"
+    codes = {w.code for w in laws.warnings if w.where == where}
+    if "d-min-not-identified" in codes:
+        sentences.append("The data it takes still falls at the largest σ; the least that would do however large σ is (D_min) can't be told from these runs.")
+    elif "constant" in codes:
+        sentences.append("The data it takes does not fall with σ: more updates per step do not help here.")
+    else:
+        sentences.append(f"However large σ is, the law says it takes at least D_min = {law.d_min()} env steps; it falls towards that with exponent α = {law.alpha()}.")
+    return sentences
+
+
+def _power_sentence(law: PowerLaw) -> str:
+    name = "batch size" if law.quantity == "batch_size" else "learning rate"
+    if law.source == "as-run":
+        return f"The runs used a {name} that goes as σ to the power {short(law.exponent)}; there was no sweep to tell whether it is the best."
+    if not law.identified:
+        return f"The best {name} goes as σ to the power {law.exponent_estimate}: the interval holds 0, so whether it falls or rises with σ is not identified."
+    way = "falls" if law.exponent < 0 else "rises"
+    return f"The best {name} {way} with σ, as σ to the power {law.exponent_estimate}."
+
+
+def verdict(validation: Validation) -> tuple[str, list[str]]:
+    """Whether to trust the extrapolation: "good", "mixed" or "unknown", and the sentences behind it."""
+    checked = [held for held in validation.held_out if np.isfinite(held.errors.get("law", float("nan")))]
+    if not checked:
+        return "unknown", ["The extrapolation has not been checked: " + ("; ".join(validation.skipped) or "there was nothing to check it on") + "."]
+    state = "good" if all(_good(held) for held in checked) else "mixed"
+    first = "Within the range checked, the law predicted runs it had not seen." if state == "good" else "Trust the law between the σ that were run; beyond them take its numbers with care."
+    sentences = [first, *(_held_sentence(held) for held in checked)]
+    budget = validation.budget
+    if budget is not None:
+        better = "better than" if budget.error < budget.constant_error else "no better than"
+        sentences.append(
+            f"For budgets up to {budget.factor:.2g} times those fitted, σ*(F) missed the cheapest σ by a factor of {np.exp(budget.error):.3g}, "
+            f"{better} keeping the last σ* ({np.exp(budget.constant_error):.3g})."
+        )
+    return state, sentences
+
+
+def _good(held: HeldOut) -> bool:
+    others = [error for name, error in held.errors.items() if name != "law" and np.isfinite(error)]
+    best = min(others, default=np.inf) >= held.errors["law"] - 0.02
+    return bool(best and np.exp(held.errors["law"]) <= GOOD_FACTOR and held.covered >= GOOD_COVERAGE * held.compared)
+
+
+def _held_sentence(held: HeldOut) -> str:
+    finite = {name: error for name, error in held.errors.items() if np.isfinite(error) and name != "law"}
+    rival = min(finite, key=lambda name: finite[name]) if finite else None
+    utds = ", ".join(plain_utd(u) for u in held.utd)
+    names = {"power law": "a pure power law", "nearest σ": "taking the nearest σ's value", "constant": "a constant"}
+    text = f"With σ = {utds} left out, {held.factor:.2g} times beyond the rest, the law missed D by a factor of {np.exp(held.errors['law']):.3g}"
+    if rival is not None:
+        text += f" ({names.get(rival, rival)}, the best of the simpler ways, by {np.exp(finite[rival]):.3g})"
+    return text + f"; {held.covered} of {held.compared} measured values lie in its 80 % interval."
+
+
+def grouped_warnings(laws: ScalingLaws) -> list[tuple[str, list[str]]]:
+    """Warnings by code, each message once with how often it came, in order of appearance."""
+    groups: dict[str, dict[str, int]] = {}
+    for warning in laws.warnings:
+        messages = groups.setdefault(warning.code, {})
+        messages[warning.message] = messages.get(warning.message, 0) + 1
+    return [(code, [text + (f" ({count} times)" if count > 1 else "") for text, count in messages.items()]) for code, messages in groups.items()]
+
+
+def skipped_sentences(validation: Validation) -> Sequence[str]:
+    """What was not checked, and why."""
+    return [text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".") for text in validation.skipped]

@@ -1,0 +1,213 @@
+"""The report's tables, as pandas frames: `frame` with numbers for CSV, `shown` with text for people."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from tdscale.analysis.data import DataPoints
+from tdscale.analysis.estimate import LEVEL, Estimate, short
+from tdscale.analysis.laws import ScalingLaws
+from tdscale.planning import Plan
+from tdscale.report.style import plain_utd
+from tdscale.validation import PREDICTORS, Validation
+
+# the σ of the paper's Tables 4 to 7
+STANDARD_UTD = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+DOMAIN = "all tasks"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table under a file name and a title."""
+
+    name: str
+    title: str
+    note: str
+    frame: pd.DataFrame
+    shown: pd.DataFrame
+
+
+def all_tables(laws: ScalingLaws, points: DataPoints | None, plans: Sequence[Plan], validation: Validation) -> list[Table]:
+    """Every table that has a row."""
+    tables = [
+        laws_table(laws),
+        crossings_table(laws, points),
+        hyperparameter_table(laws, "batch_size"),
+        hyperparameter_table(laws, "learning_rate"),
+        budget_table(laws),
+        plans_table(plans),
+        held_out_table(validation),
+    ]
+    return [table for table in tables if not table.frame.empty]
+
+
+def laws_table(laws: ScalingLaws) -> Table:
+    """Every parameter of every law with its interval."""
+    rows: list[tuple[str, float | None, str, str, Estimate]] = []
+    for symbol, power_law in (("B*(σ)", laws.batch_size), ("η*(σ)", laws.learning_rate)):
+        if power_law is None:
+            continue
+        rows.append((symbol, None, DOMAIN, "exponent", power_law.exponent_estimate))
+        rows += [(symbol, None, task, "value at σ = 1", power_law.coefficient_estimate(task)) for task in power_law.tasks]
+    for law in laws.data:
+        rows += [("D_J(σ)", law.threshold, DOMAIN, "α", law.alpha()), ("D_J(σ)", law.threshold, DOMAIN, "β", law.beta())]
+        rows += [("D_J(σ)", law.threshold, task or DOMAIN, "D_min", law.d_min(task)) for task in (None, *law.tasks)]
+    if laws.budget is not None and laws.budget.fitted:
+        rows.append(("σ*(F)", None, DOMAIN, "coefficient", Estimate.from_draws(laws.budget.coefficient, laws.budget.coefficient_draws)))
+        rows.append(("σ*(F)", None, DOMAIN, "exponent", Estimate.from_draws(laws.budget.exponent, laws.budget.exponent_draws)))
+    frame = pd.DataFrame(
+        [(law, j, task, name, e.value, e.low, e.high, e.level) for law, j, task, name, e in rows],
+        columns=["law", "J", "task", "parameter", "value", "low", "high", "level"],
+    )
+    shown = pd.DataFrame(
+        [(law, "" if j is None else f"{j:.4g}", task, name, str(e)) for law, j, task, name, e in rows], columns=["law", "J", "task", "parameter", "value [interval]"]
+    )
+    return Table(name="laws", title="Parameters of the laws", note="B*, η*: value at σ = 1 times σ to the exponent. D_J(σ) = D_min·(1 + (σ/β)^−α).", frame=frame, shown=shown)
+
+
+def crossings_table(laws: ScalingLaws, points: DataPoints | None) -> Table:
+    """D_J of each task, σ and threshold, "> bound" where it was not reached."""
+    rows = []
+    shown: dict[tuple[str, str], dict[str, str]] = {}
+    fitted = {law.threshold: law for law in laws.data}
+    thresholds = list(points.thresholds) if points is not None else list(fitted)
+    for index, threshold in enumerate(thresholds):
+        law = fitted.get(float(threshold))
+        if law is not None:
+            utds, data, low, high, bound = law.utd, law.data, law.data_low, law.data_high, law.bound
+        else:
+            assert points is not None
+            utds, data, bound = points.utd, points.data[0, ..., index], points.bound
+            draws = np.where(np.isnan(points.data[1:, ..., index]), np.inf, points.data[1:, ..., index])
+            low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0, method="nearest")
+        for row, task in enumerate(laws.tasks):
+            for column, utd in enumerate(utds):
+                value, limit = float(data[row, column]), float(bound[row, column])
+                if np.isnan(value):
+                    continue
+                censored = bool(np.isposinf(value))
+                ends = (float(low[row, column]), float(high[row, column]))
+                rows.append((task, float(utd), float(threshold), None if censored else value, *ends, limit, censored))
+                text = f"> {short(limit)}" if censored else f"{short(value)} [{short(ends[0])}, {short(ends[1])}]"
+                shown.setdefault((task, plain_utd(float(utd))), {})[f"J = {threshold:.4g}"] = text
+    columns = ["task", "σ", "J", "env_steps", "low", "high", "last_step_seen", "censored"]
+    wide = pd.DataFrame([{"task": task, "σ": utd, **texts} for (task, utd), texts in shown.items()]).fillna("–")
+    note = "Env steps until J, with the interval from seed noise. “>”: not reached by the last step seen; the law takes it as a bound."
+    return Table(name="crossings", title="Data until each threshold, D_J", note=note, frame=pd.DataFrame(rows, columns=columns), shown=wide)
+
+
+def shown_utd(laws: ScalingLaws) -> list[float]:
+    """σ of the prediction tables: the paper's, or powers of two about those that were run where they lie elsewhere."""
+    law = laws.batch_size or laws.learning_rate
+    if law is None or (law.utd.max() >= STANDARD_UTD[0] and law.utd.min() <= STANDARD_UTD[-1]):
+        return list(STANDARD_UTD)
+    return [float(2.0**p) for p in range(int(np.floor(np.log2(law.utd.min()))) - 1, int(np.ceil(np.log2(law.utd.max()))) + 2)]
+
+
+def hyperparameter_table(laws: ScalingLaws, quantity: str) -> Table:
+    """B* or η* predicted for each task over σ (the paper's Tables 4 to 7)."""
+    law = laws.batch_size if quantity == "batch_size" else laws.learning_rate
+    rows, shown = [], []
+    if law is not None and np.isfinite(law.exponent):
+        known = law.utd[np.isfinite(law.points).any(axis=0)]
+        for task in law.tasks:
+            if not np.isfinite(law.coefficient_estimate(task).value):
+                continue
+            texts = {"task": task}
+            for utd in shown_utd(laws):
+                estimate = law.estimate(utd, task)
+                factor = float(max(known.min() / utd, utd / known.max(), 1.0))
+                rows.append((task, utd, estimate.value, estimate.low, estimate.high, estimate.level, factor))
+                texts[f"σ = {plain_utd(utd)}"] = str(estimate)
+            shown.append(texts)
+    symbol = "B*" if quantity == "batch_size" else "η*"
+    name = "batch size" if quantity == "batch_size" else "learning rate"
+    note = f"{symbol}(σ) with its interval" + ("; before rounding." if quantity == "batch_size" else ".")
+    if law is not None and law.source == "as-run":
+        note += " There was no sweep: these are the values the runs used, not the best ones."
+    frame = pd.DataFrame(rows, columns=["task", "σ", quantity, "low", "high", "level", "extrapolation"])
+    return Table(name=quantity, title=f"Predicted {name}, {symbol}(σ)", note=note, frame=frame, shown=pd.DataFrame(shown))
+
+
+def budget_table(laws: ScalingLaws) -> Table:
+    """The cheapest σ for each threshold."""
+    points = laws.budget.points if laws.budget is not None else ()
+    frame = pd.DataFrame(
+        [(p.threshold, p.budget.value, p.budget.low, p.budget.high, p.utd.value, p.utd.low, p.utd.high, p.data, p.compute, p.at_edge) for p in points],
+        columns=["J", "budget", "budget_low", "budget_high", "σ", "σ_low", "σ_high", "env_steps", "flops", "at_edge"],
+    )
+    shown = pd.DataFrame(
+        [(f"{p.threshold:.4g}", str(p.budget), str(p.utd) + (" (at an end)" if p.at_edge else ""), short(p.data), short(p.compute)) for p in points],
+        columns=["J", "F (FLOPs)", "σ*", "D (env steps)", "C (FLOPs)"],
+    )
+    return Table(name="budget", title="Cheapest way to each threshold", note="The σ of least F = C + δ·D among those that were run.", frame=frame, shown=shown)
+
+
+def plans_table(plans: Sequence[Plan]) -> Table:
+    """The plans' answers."""
+    names = {"data": "D ≤", "compute": "C ≤", "budget": "F ≤"}
+    rows, shown = [], []
+    for plan in plans:
+        row: dict[str, object] = {"problem": plan.problem, "limit": plan.limit, "task": plan.task, "feasible": plan.feasible, "J": plan.threshold}
+        row |= {"σ": plan.utd, "batch_size": plan.batch_size, "learning_rate": plan.learning_rate}
+        for name in ("data", "compute", "budget"):
+            estimate: Estimate | None = getattr(plan, name)
+            row |= {name: estimate.value if estimate else None, f"{name}_low": estimate.low if estimate else None, f"{name}_high": estimate.high if estimate else None}
+        rows.append(row | {"extrapolation": plan.extrapolation})
+        dash = "–"
+        shown.append(
+            {
+                "limit": f"{names[plan.problem]} {short(plan.limit)}",
+                "task": plan.task or DOMAIN,
+                "J": dash if plan.threshold is None else f"{plan.threshold:.4g}",
+                "σ": dash if plan.utd is None else str(plan.utd_range or short(plan.utd)),
+                "B": dash if plan.batch_size is None else str(plan.batch_size),
+                "η": dash if plan.learning_rate is None else short(plan.learning_rate),
+                "D (env steps)": str(plan.data or dash),
+                "C (FLOPs)": str(plan.compute or dash),
+                "F (FLOPs)": str(plan.budget or dash),
+            }
+        )
+    return Table(name="plans", title="Plans", note="What each limit allows, as in the section “Plan”.", frame=pd.DataFrame(rows), shown=pd.DataFrame(shown))
+
+
+def held_out_table(validation: Validation) -> Table:
+    """Errors on what the fit had not seen."""
+    rows: list[dict[str, object]] = []
+    shown = []
+    for held in validation.held_out:
+        utds = ", ".join(plain_utd(u) for u in held.utd)
+        rows.append(
+            {"left_out": f"σ = {utds}", "factor": held.factor}
+            | {f"error of {name}": held.errors.get(name, float("nan")) for name in PREDICTORS}
+            | {"bias": held.bias, "covered": held.covered, "compared": held.compared}
+        )
+        shown.append(
+            {"left out": f"σ = {utds}", "beyond by": f"×{held.factor:.3g}"}
+            | {name: factor_of(held.errors.get(name, float("nan"))) for name in PREDICTORS}
+            | {"in the interval": f"{held.covered} of {held.compared}"}
+        )
+    if validation.budget is not None:
+        budget = validation.budget
+        left_out = f"σ* at J = {', '.join(f'{j:.4g}' for j in budget.thresholds)}"
+        rows.append({"left_out": left_out, "factor": budget.factor, "error of law": budget.error, "error of constant": budget.constant_error})
+        shown.append({"left out": left_out, "beyond by": f"×{budget.factor:.3g}", "law": factor_of(budget.error), "constant": factor_of(budget.constant_error)})
+    note = "The factor by which D (in the last row σ*) was missed, on average: 1.1 is 10 % off. Predictors: the law, a pure power law, the nearest σ's value, a constant. In the CSV: mean absolute errors of the logarithm."
+    return Table(name="held_out", title="Predictions against runs left out", note=note, frame=pd.DataFrame(rows), shown=pd.DataFrame(shown).fillna("–"))
+
+
+def factor_of(error: float) -> str:
+    """A mean error of the logarithm as a factor."""
+    return f"×{np.exp(error):.3g}" if np.isfinite(error) else "–"
+
+
+def to_csv(table: Table) -> str:
+    """The numbers as CSV, ten digits."""
+    return str(table.frame.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
+
+
+def cells_as_text(table: Table) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of what is shown; escaping is the page's work."""
+    return [str(c) for c in table.shown.columns], [[str(v) for v in row] for row in table.shown.itertuples(index=False, name=None)]
