@@ -25,10 +25,7 @@ def init_network(key: Key, sizes: Sequence[int]) -> Network:
     """Layers of the given sizes, input first; orthogonal weights with gain √2, biases 0."""
     keys = jax.random.split(key, len(sizes) - 1)
     pairs = zip(keys, sizes[:-1], sizes[1:], strict=True)
-    return tuple(
-        Layer(_ORTHOGONAL(layer_key, (inputs, outputs)), jnp.zeros(outputs))
-        for layer_key, inputs, outputs in pairs
-    )
+    return tuple(Layer(_ORTHOGONAL(layer_key, (inputs, outputs)), jnp.zeros(outputs)) for layer_key, inputs, outputs in pairs)
 
 
 def init_twins(key: Key, sizes: Sequence[int]) -> Network:

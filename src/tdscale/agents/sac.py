@@ -12,19 +12,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from tdscale.agents.networks import (
-    Network,
-    apply_network,
-    apply_twins,
-    init_network,
-    init_twins,
-    parameter_norm,
-)
+from tdscale.agents.networks import Network, apply_network, apply_twins, init_network, init_twins, parameter_norm
 from tdscale.agents.types import Array, Key
 
-_ADAM = (
-    optax.scale_by_adam()
-)  # η is applied after it, as a traced value: one compilation serves every η
+_ADAM = optax.scale_by_adam()  # η is applied after it, as a traced value: one compilation serves every η
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,14 +76,8 @@ class Diagnosis(NamedTuple):
 def init(config: SACConfig, seed: Array) -> SACState:
     """A fresh agent from a 32-bit seed."""
     actor_key, critic_key, key = jax.random.split(jax.random.key(seed), 3)
-    actor = init_network(
-        actor_key,
-        (config.observation_size, *config.hidden_sizes, 2 * config.action_size),
-    )
-    critics = init_twins(
-        critic_key,
-        (config.observation_size + config.action_size, *config.hidden_sizes, 1),
-    )
+    actor = init_network(actor_key, (config.observation_size, *config.hidden_sizes, 2 * config.action_size))
+    critics = init_twins(critic_key, (config.observation_size + config.action_size, *config.hidden_sizes, 1))
     log_temperature = jnp.log(jnp.float32(config.initial_temperature))
     return SACState(
         actor=actor,
@@ -116,13 +101,7 @@ def act(config: SACConfig, actor: Network, observation: Array, noise: Array) -> 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=1)
 def update(
-    config: SACConfig,
-    state: SACState,
-    batches: Array,
-    do_critic: Array,
-    do_actor: Array,
-    count: Array,
-    learning_rate: Array,
+    config: SACConfig, state: SACState, batches: Array, do_critic: Array, do_actor: Array, count: Array, learning_rate: Array
 ) -> SACState:
     """Apply the first `count` minibatches in turn. The given state is consumed.
 
@@ -138,84 +117,47 @@ def update(
 
     def apply(index: Array, state: SACState) -> SACState:
         batch = _unpack(config, batches[index])
-        state = jax.lax.cond(
-            do_critic[index],
-            partial(_update_critics, config),
-            _unchanged,
-            state,
-            batch,
-            learning_rate,
-        )
-        return jax.lax.cond(
-            do_actor[index],
-            partial(_update_actor, config),
-            _unchanged,
-            state,
-            batch,
-            learning_rate,
-        )
+        state = jax.lax.cond(do_critic[index], partial(_update_critics, config), _unchanged, state, batch, learning_rate)
+        return jax.lax.cond(do_actor[index], partial(_update_actor, config), _unchanged, state, batch, learning_rate)
 
     return jax.lax.fori_loop(0, count, apply, state)
 
 
 @partial(jax.jit, static_argnums=0)
-def diagnose(
-    config: SACConfig, state: SACState, uniform: Array, newest: Array, seed: Array
-) -> Diagnosis:
+def diagnose(config: SACConfig, state: SACState, uniform: Array, newest: Array, seed: Array) -> Diagnosis:
     """TD errors on uniform and newest rows, shapes (n, row_size) and (m, row_size); the state's own key is not advanced."""
     batch = _unpack(config, jnp.concatenate([uniform, newest]))
     target = _target(config, state, batch, jax.random.key(seed))
-    squared = jnp.mean(
-        (_value(state.critics, batch.observation, batch.action) - target) ** 2, axis=0
-    )
+    squared = jnp.mean((_value(state.critics, batch.observation, batch.action) - target) ** 2, axis=0)
     return Diagnosis(
         td_error_uniform=jnp.mean(squared[: len(uniform)]),
         td_error_newest=jnp.mean(squared[len(uniform) :]),
         critic_parameter_norm=parameter_norm(state.critics),
         temperature=jnp.exp(state.log_temperature),
-        finite=state.finite
-        & jnp.isfinite(
-            parameter_norm(state.critics)
-            + parameter_norm(state.actor)
-            + state.log_temperature
-        ),
+        finite=state.finite & jnp.isfinite(parameter_norm(state.critics) + parameter_norm(state.actor) + state.log_temperature),
     )
 
 
-def _update_critics(
-    config: SACConfig, state: SACState, batch: Batch, learning_rate: Array
-) -> SACState:
+def _update_critics(config: SACConfig, state: SACState, batch: Batch, learning_rate: Array) -> SACState:
     """One Adam step on both critics' mean squared TD error; then their targets follow."""
     key, noise_key = jax.random.split(state.key)
     target = _target(config, state, batch, noise_key)
 
     def loss(critics: Network) -> Array:
-        return jnp.sum(
-            jnp.mean(
-                (_value(critics, batch.observation, batch.action) - target) ** 2, axis=1
-            )
-        )
+        return jnp.sum(jnp.mean((_value(critics, batch.observation, batch.action) - target) ** 2, axis=1))
 
     value, gradient = jax.value_and_grad(loss)(state.critics)
-    critics, optimiser = _descend(
-        state.critics, gradient, state.critic_optimiser, learning_rate
-    )
+    critics, optimiser = _descend(state.critics, gradient, state.critic_optimiser, learning_rate)
     return state._replace(
         critics=critics,
         critic_optimiser=optimiser,
-        target_critics=jax.tree.map(
-            lambda old, new: old + config.target_rate * (new - old),
-            state.target_critics,
-            critics,
-        ),
+        target_critics=jax.tree.map(lambda old, new: old + config.target_rate * (new - old), state.target_critics, critics),
         key=key,
         finite=state.finite & jnp.isfinite(value),
     )
 
 
-def _update_actor(
-    config: SACConfig, state: SACState, batch: Batch, learning_rate: Array
-) -> SACState:
+def _update_actor(config: SACConfig, state: SACState, batch: Batch, learning_rate: Array) -> SACState:
     """One Adam step of the actor on E[temperature · log π − min Q], and of log temperature towards the target entropy."""
     key, noise_key = jax.random.split(state.key)
     temperature = jnp.exp(state.log_temperature)
@@ -223,24 +165,15 @@ def _update_actor(
     def loss(actor: Network) -> tuple[Array, Array]:
         action, log_probability = _sample(config, actor, batch.observation, noise_key)
         value = jnp.min(_value(state.critics, batch.observation, action), axis=0)
-        return jnp.mean(temperature * log_probability - value), jnp.mean(
-            log_probability
-        )
+        return jnp.mean(temperature * log_probability - value), jnp.mean(log_probability)
 
-    (value, mean_log_probability), gradient = jax.value_and_grad(loss, has_aux=True)(
-        state.actor
-    )
-    actor, actor_optimiser = _descend(
-        state.actor, gradient, state.actor_optimiser, learning_rate
-    )
+    (value, mean_log_probability), gradient = jax.value_and_grad(loss, has_aux=True)(state.actor)
+    actor, actor_optimiser = _descend(state.actor, gradient, state.actor_optimiser, learning_rate)
     # the loss temperature · (entropy − target entropy), with entropy = −E[log π]
     target_entropy = config.target_entropy_per_dimension * config.action_size
     temperature_gradient = temperature * (-mean_log_probability - target_entropy)
     log_temperature, temperature_optimiser = _descend(
-        state.log_temperature,
-        temperature_gradient,
-        state.temperature_optimiser,
-        learning_rate,
+        state.log_temperature, temperature_gradient, state.temperature_optimiser, learning_rate
     )
     return state._replace(
         actor=actor,
@@ -254,12 +187,8 @@ def _update_actor(
 
 def _target(config: SACConfig, state: SACState, batch: Batch, key: Key) -> Array:
     """r + γ · continues · (min of the target critics − temperature · log π) at a fresh action in the next observation."""
-    next_action, log_probability = _sample(
-        config, state.actor, batch.next_observation, key
-    )
-    next_value = jnp.min(
-        _value(state.target_critics, batch.next_observation, next_action), axis=0
-    )
+    next_action, log_probability = _sample(config, state.actor, batch.next_observation, key)
+    next_value = jnp.min(_value(state.target_critics, batch.next_observation, next_action), axis=0)
     soft_value = next_value - jnp.exp(state.log_temperature) * log_probability
     return batch.reward + config.discount * batch.continues * soft_value
 
@@ -269,16 +198,12 @@ def _value(critics: Network, observation: Array, action: Array) -> Array:
     return apply_twins(critics, jnp.concatenate([observation, action], axis=-1))[..., 0]
 
 
-def _policy(
-    config: SACConfig, actor: Network, observation: Array
-) -> tuple[Array, Array]:
+def _policy(config: SACConfig, actor: Network, observation: Array) -> tuple[Array, Array]:
     mean, log_std = jnp.split(apply_network(actor, observation), 2, axis=-1)
     return mean, jnp.clip(log_std, config.log_std_min, config.log_std_max)
 
 
-def _sample(
-    config: SACConfig, actor: Network, observation: Array, key: Key
-) -> tuple[Array, Array]:
+def _sample(config: SACConfig, actor: Network, observation: Array, key: Key) -> tuple[Array, Array]:
     """A reparameterised action and its log density, of shapes (batch, action_size) and (batch,)."""
     mean, log_std = _policy(config, actor, observation)
     noise = jax.random.normal(key, mean.shape)
@@ -289,24 +214,16 @@ def _sample(
     return jnp.tanh(unbounded), jnp.sum(log_density - log_slope, axis=-1)
 
 
-def _descend(
-    parameters: Any, gradient: Any, optimiser: Any, learning_rate: Array
-) -> tuple[Any, Any]:
+def _descend(parameters: Any, gradient: Any, optimiser: Any, learning_rate: Array) -> tuple[Any, Any]:
     direction, optimiser = _ADAM.update(gradient, optimiser)
-    return jax.tree.map(
-        lambda old, step: old - learning_rate * step, parameters, direction
-    ), optimiser
+    return jax.tree.map(lambda old, step: old - learning_rate * step, parameters, direction), optimiser
 
 
 def _unpack(config: SACConfig, rows: Array) -> Batch:
     sizes = (config.observation_size, config.action_size, 1, 1)
     ends = [sum(sizes[: index + 1]) for index in range(len(sizes))]
-    observation, action, reward, continues, next_observation = jnp.split(
-        rows, ends, axis=-1
-    )
-    return Batch(
-        observation, action, reward[..., 0], continues[..., 0], next_observation
-    )
+    observation, action, reward, continues, next_observation = jnp.split(rows, ends, axis=-1)
+    return Batch(observation, action, reward[..., 0], continues[..., 0], next_observation)
 
 
 def _unchanged(state: SACState, batch: Batch, learning_rate: Array) -> SACState:

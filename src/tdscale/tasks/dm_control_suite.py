@@ -23,11 +23,7 @@ class DMControlTask:
         if (domain, task) not in suite.ALL_TASKS:
             known = ["-".join(pair) for pair in suite.ALL_TASKS]
             near = get_close_matches(name, known, n=3)
-            hint = (
-                "did you mean " + " or ".join(map(repr, near)) + "?"
-                if near
-                else "a name looks like 'cartpole-swingup'"
-            )
+            hint = "did you mean " + " or ".join(map(repr, near)) + "?" if near else "a name looks like 'cartpole-swingup'"
             raise UserError(f"task {name!r}: dm_control has no such task; {hint}")
         self._environment = suite.load(domain, task, task_kwargs={"random": 0})
         actions = self._environment.action_spec()
@@ -42,18 +38,11 @@ class DMControlTask:
         self._environment.task.random.seed(seed)
         return _flat(self._environment.reset().observation)
 
-    def step(
-        self, action: NDArray[np.float32]
-    ) -> tuple[Observation, float, bool, bool]:
+    def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool]:
         """See `Task.step`."""
         after = self._environment.step(self._low + (action + 1.0) * self._half_range)
         terminated = after.last() and after.discount == 0.0
-        return (
-            _flat(after.observation),
-            float(after.reward),
-            bool(terminated),
-            bool(after.last() and not terminated),
-        )
+        return (_flat(after.observation), float(after.reward), bool(terminated), bool(after.last() and not terminated))
 
     def close(self) -> None:
         """Free the environment."""
@@ -65,6 +54,4 @@ class DMControlTask:
 
 
 def _flat(observation: dict[str, NDArray[np.float64]]) -> Observation:
-    return np.concatenate(
-        [np.ravel(part) for part in observation.values()], dtype=np.float32
-    )
+    return np.concatenate([np.ravel(part) for part in observation.values()], dtype=np.float32)

@@ -19,10 +19,7 @@ class GymnasiumTask:
     def __init__(self, name: str) -> None:
         quiet_mujoco()
         self._environment = _open(name)
-        actions, observations = (
-            self._environment.action_space,
-            self._environment.observation_space,
-        )
+        actions, observations = (self._environment.action_space, self._environment.observation_space)
         if type(actions).__name__ != "Box" or not actions.is_bounded():
             self.close()
             raise UserError(
@@ -30,9 +27,7 @@ class GymnasiumTask:
             )
         if type(observations).__name__ != "Box":
             self.close()
-            raise UserError(
-                f"task {name!r} has observations {observations}; they must be one array of numbers (a Box)"
-            )
+            raise UserError(f"task {name!r} has observations {observations}; they must be one array of numbers (a Box)")
         self._action_shape = actions.shape
         self._low = actions.low.astype(np.float64).ravel()
         self._half_range = (actions.high.astype(np.float64).ravel() - self._low) / 2
@@ -45,22 +40,11 @@ class GymnasiumTask:
         observation, _ = self._environment.reset(seed=seed)
         return np.asarray(observation, np.float32).reshape(-1)
 
-    def step(
-        self, action: NDArray[np.float32]
-    ) -> tuple[Observation, float, bool, bool]:
+    def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool]:
         """See `Task.step`."""
-        scaled = (
-            (self._low + (action + 1.0) * self._half_range)
-            .astype(self._action_dtype)
-            .reshape(self._action_shape)
-        )
+        scaled = (self._low + (action + 1.0) * self._half_range).astype(self._action_dtype).reshape(self._action_shape)
         observation, reward, terminated, truncated, _ = self._environment.step(scaled)
-        return (
-            np.asarray(observation, np.float32).reshape(-1),
-            float(reward),
-            bool(terminated),
-            bool(truncated),
-        )
+        return (np.asarray(observation, np.float32).reshape(-1), float(reward), bool(terminated), bool(truncated))
 
     def close(self) -> None:
         """Free the environment."""
@@ -91,16 +75,8 @@ def _open(name: str) -> Any:
             warnings.simplefilter("ignore")
             return gymnasium.make(name)
     except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
-        raise UserError(
-            f"task {name!r} can't be opened: {str(error).splitlines()[0]}"
-        ) from None
+        raise UserError(f"task {name!r} can't be opened: {str(error).splitlines()[0]}") from None
     except gymnasium.error.Error:
         near = get_close_matches(name, list(gymnasium.registry), n=3)
-        hint = (
-            "did you mean " + " or ".join(map(repr, near)) + "?"
-            if near
-            else "an id looks like 'HalfCheetah-v5'"
-        )
-        raise UserError(
-            f"task {name!r}: Gymnasium {gymnasium.__version__} has no such environment; {hint}"
-        ) from None
+        hint = "did you mean " + " or ".join(map(repr, near)) + "?" if near else "an id looks like 'HalfCheetah-v5'"
+        raise UserError(f"task {name!r}: Gymnasium {gymnasium.__version__} has no such environment; {hint}") from None

@@ -20,9 +20,7 @@ class Task(Protocol):
         """Start an episode; the first observation, shape (observation_size,)."""
         ...
 
-    def step(
-        self, action: NDArray[np.float32]
-    ) -> tuple[Observation, float, bool, bool]:
+    def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool]:
         """(observation, reward, terminated, truncated) after an action in [-1, 1], shape (action_size,)."""
         ...
 
@@ -53,12 +51,8 @@ def make_task(suite: str, name: str) -> Task:
 
                 return DMControlTask(name)
     except ModuleNotFoundError as error:
-        raise UserError(
-            f'task {name!r} needs {error.name}, which is not installed; pip install "tdscale[train]" brings it'
-        ) from None
-    raise UserError(
-        f"task {name!r}: there is no suite {suite!r} to run; it must be 'gymnasium' or 'dm_control'"
-    )
+        raise UserError(f'task {name!r} needs {error.name}, which is not installed; pip install "tdscale[train]" brings it') from None
+    raise UserError(f"task {name!r}: there is no suite {suite!r} to run; it must be 'gymnasium' or 'dm_control'")
 
 
 def check_task(suite: str, name: str) -> None:

@@ -5,10 +5,4 @@ from tdscale.training.compute import counted_flops
 from tdscale.training.devices import single_thread_environment
 from tdscale.training.stopping import StopTarget
 
-__all__ = [
-    "Progress",
-    "StopTarget",
-    "counted_flops",
-    "single_thread_environment",
-    "train_cell",
-]
+__all__ = ["Progress", "StopTarget", "counted_flops", "single_thread_environment", "train_cell"]

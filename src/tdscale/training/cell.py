@@ -30,11 +30,7 @@ class Progress:
 
 
 def train_cell(
-    specs: Sequence[RunSpec],
-    *,
-    env_steps: int,
-    target: StopTarget | None,
-    report: Callable[[Progress], None] | None = None,
+    specs: Sequence[RunSpec], *, env_steps: int, target: StopTarget | None, report: Callable[[Progress], None] | None = None
 ) -> list[RunResult]:
     """Train every seed of a cell and stop them at one env step.
 
@@ -55,18 +51,12 @@ def train_cell(
         UserError: if the task can't be opened or the training libraries are not installed.
         ValueError: if the specs are not of one cell.
     """
-    if len({spec.cell_id for spec in specs}) != 1 or len(
-        {spec.run_id for spec in specs}
-    ) != len(specs):
-        raise ValueError(
-            "train_cell takes the specs of one cell, which differ in their seeds and in nothing else"
-        )
+    if len({spec.cell_id for spec in specs}) != 1 or len({spec.run_id for spec in specs}) != len(specs):
+        raise ValueError("train_cell takes the specs of one cell, which differ in their seeds and in nothing else")
     try:
         from tdscale.training.run import Run
     except ModuleNotFoundError as error:
-        raise UserError(
-            f'training needs {error.name}, which is not installed; pip install "tdscale[train]" brings it'
-        ) from None
+        raise UserError(f'training needs {error.name}, which is not installed; pip install "tdscale[train]" brings it') from None
 
     runs: list[Run] = []
     end = env_steps
@@ -75,13 +65,7 @@ def train_cell(
         if report is not None:
             # what has ended early will do no more
             limit = sum(end if run.going else run.env_step for run in runs)
-            report(
-                Progress(
-                    env_steps=sum(run.env_step for run in runs),
-                    limit=limit,
-                    seeds=len(runs),
-                )
-            )
+            report(Progress(env_steps=sum(run.env_step for run in runs), limit=limit, seeds=len(runs)))
 
     try:
         for spec in specs:
@@ -101,17 +85,8 @@ def train_cell(
             if not enough_have_crossed(curves, target.return_threshold):
                 end = env_steps  # a lucky episode may cross and the next ones take it back
             elif end == env_steps:
-                end = min(
-                    env_steps,
-                    step
-                    + max(
-                        ceil(target.margin * step),
-                        _EPISODES_AFTER * longest_episode(curves),
-                    ),
-                )
-        stopped_at = (
-            target.return_threshold if target is not None and end < env_steps else None
-        )
+                end = min(env_steps, step + max(ceil(target.margin * step), _EPISODES_AFTER * longest_episode(curves)))
+        stopped_at = target.return_threshold if target is not None and end < env_steps else None
         return [run.result({"stopped_at_return": stopped_at}) for run in runs]
     finally:
         for run in runs:

@@ -22,20 +22,12 @@ class CurveRecorder:
 
     def returns(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Env steps at which training episodes ended, and their raw returns."""
-        ended = [
-            (step, row[RETURN]) for step, row in self._rows.items() if RETURN in row
-        ]
-        return np.array([step for step, _ in ended], np.int64), np.array(
-            [value for _, value in ended], np.float64
-        )
+        ended = [(step, row[RETURN]) for step, row in self._rows.items() if RETURN in row]
+        return np.array([step for step, _ in ended], np.int64), np.array([value for _, value in ended], np.float64)
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """`env_step` (int64, strictly rising) and every column of runs/types.py (float64)."""
-        columns: dict[str, NDArray[Any]] = {
-            "env_step": np.fromiter(self._rows, np.int64, len(self._rows))
-        }
+        columns: dict[str, NDArray[Any]] = {"env_step": np.fromiter(self._rows, np.int64, len(self._rows))}
         for name in (RETURN, EVALUATION, *DIAGNOSTICS):
-            columns[name] = np.array(
-                [row.get(name, np.nan) for row in self._rows.values()], np.float64
-            )
+            columns[name] = np.array([row.get(name, np.nan) for row in self._rows.values()], np.float64)
         return columns

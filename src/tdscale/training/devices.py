@@ -4,9 +4,7 @@ import os
 from pathlib import Path
 
 
-def single_thread_environment(
-    cache_directory: str | Path, *, gpu: bool = False
-) -> dict[str, str]:
+def single_thread_environment(cache_directory: str | Path, *, gpu: bool = False) -> dict[str, str]:
     """Environment variables for a worker that keeps to one thread and finds earlier compilations on disk.
 
     One thread because two are slower than two processes with one each, and do not give the same curve bit for bit.

@@ -20,9 +20,7 @@ class Replay:
         self._added += 1
         return row
 
-    def sample_into(
-        self, out: NDArray[np.float32], generator: np.random.Generator
-    ) -> None:
+    def sample_into(self, out: NDArray[np.float32], generator: np.random.Generator) -> None:
         """Fill `out`, shape (..., row_size), with rows drawn uniformly with replacement."""
         indices = generator.integers(0, len(self), out.shape[:-1])
         # mode "clip" writes straight into `out`; the indices are in range anyway

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.agents import networks, sac
+from tdscale.agents.host import HostPolicy
 from tdscale.errors import UserError
 from tdscale.runs.types import RunResult, RunState, RunStatus
 from tdscale.study import RunSpec, SACSettings
@@ -21,10 +22,7 @@ from tdscale.training.schedule import UpdateFlags, UpdateSchedule
 from tdscale.training.stopping import ReturnCurve
 
 _CHUNK = 16  # minibatches in one call of the update: enough to hide the call, few enough that padding costs nothing
-_UNIFORM, _NEWEST = (
-    256,
-    16,
-)  # transitions whose TD errors are diagnosed (METHOD.md, "Overfitting")
+_UNIFORM, _NEWEST = (256, 16)  # transitions whose TD errors are diagnosed (METHOD.md, "Overfitting")
 
 
 class Run:
@@ -37,9 +35,7 @@ class Run:
             UserError: if the task or algorithm can't be run.
         """
         if spec.algorithm != "sac":
-            raise UserError(
-                f"algorithm {spec.algorithm!r} can't be trained; there is 'sac'"
-            )
+            raise UserError(f"algorithm {spec.algorithm!r} can't be trained; there is 'sac'")
         self.spec = spec
         self.env_step = 0
         self.state: RunState = "finished"
@@ -53,25 +49,16 @@ class Run:
         self._config = _config(settings, self._task)
         # every run_id has its own streams, so that cells of one study are independent
         streams = np.random.SeedSequence(int(spec.run_id, 16)).spawn(5)
-        self._acting, self._sampling, self._episodes, self._diagnosing, agent = map(
-            np.random.default_rng, streams
-        )
+        self._acting, self._sampling, self._episodes, self._diagnosing, agent = map(np.random.default_rng, streams)
         self._agent = sac.init(self._config, _seed(agent))
-        self._replay = Replay(
-            min(settings.replay_capacity, env_steps), self._config.row_size
-        )
+        self._replay = Replay(min(settings.replay_capacity, env_steps), self._config.row_size)
         self._schedule = UpdateSchedule(spec.utd, settings.actor_updates)
-        self._batches = np.zeros(
-            (_CHUNK, spec.batch_size, self._config.row_size), np.float32
-        )
+        self._batches = np.zeros((_CHUNK, spec.batch_size, self._config.row_size), np.float32)
         self._do_critic, self._do_actor = np.zeros(_CHUNK, bool), np.zeros(_CHUNK, bool)
         self._learning_rate = jnp.float32(spec.learning_rate)
-        self._no_noise = np.zeros(self._config.action_size, np.float32)
         self._due: list[UpdateFlags] = []
         self._episode_return = 0.0
-        self._observation: NDArray[np.float32] | None = (
-            None  # None: the next step starts an episode
-        )
+        self._observation: NDArray[np.float32] | None = None  # None: the next step starts an episode
         self._compile()
 
     @property
@@ -86,15 +73,9 @@ class Run:
             try:
                 self._step()
             except FloatingPointError as error:
-                self.state, self.reason = (
-                    "diverged",
-                    f"{error} at env step {self.env_step}",
-                )
+                self.state, self.reason = ("diverged", f"{error} at env step {self.env_step}")
             except _EnvironmentError as error:
-                self.state, self.reason = (
-                    "failed",
-                    f"{error} at env step {self.env_step}",
-                )
+                self.state, self.reason = ("failed", f"{error} at env step {self.env_step}")
         self.wall_seconds += time.perf_counter() - started
 
     def close(self) -> None:
@@ -118,20 +99,13 @@ class Run:
             reason=self.reason,
             critic_updates=self.critic_updates,
             actor_updates=self.actor_updates,
-            flops=counted_flops(
-                self.critic_updates,
-                self.actor_updates,
-                batch_size,
-                actor_parameters,
-                critic_parameters,
-            ),
+            flops=counted_flops(self.critic_updates, self.actor_updates, batch_size, actor_parameters, critic_parameters),
             critic_parameters=critic_parameters,
             actor_parameters=actor_parameters,
             wall_seconds=self.wall_seconds,
             env_seconds=self.env_seconds,
             update_seconds=self.update_seconds,
-            versions={"jax": jax.__version__, "numpy": version("numpy")}
-            | self._task.versions(),
+            versions={"jax": jax.__version__, "numpy": version("numpy")} | self._task.versions(),
             notes=notes,
         )
         return RunResult(spec=self.spec, columns=self.curve.columns(), status=status)
@@ -141,9 +115,7 @@ class Run:
             self._observation = self._reset(self._task, self._episodes)
             self._episode_return = 0.0
         action = self._action(self._observation)
-        after, reward, terminated, truncated = self._in_environment(
-            self._task.step, action
-        )
+        after, reward, terminated, truncated = self._in_environment(self._task.step, action)
         self._remember(self._observation, action, reward, terminated, after)
         self.env_step += 1
         self._episode_return += reward
@@ -153,15 +125,9 @@ class Run:
             self._observation = None
         self._learn()
         settings = self._settings
-        if (
-            settings.diagnostics_interval
-            and self.env_step % settings.diagnostics_interval == 0
-        ):
+        if settings.diagnostics_interval and self.env_step % settings.diagnostics_interval == 0:
             self._diagnose()
-        if (
-            settings.evaluation_interval
-            and self.env_step % settings.evaluation_interval == 0
-        ):
+        if settings.evaluation_interval and self.env_step % settings.evaluation_interval == 0:
             self.curve.log(self.env_step, evaluation_return=self._evaluate())
 
     def _action(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -169,15 +135,10 @@ class Run:
         if self.env_step < self._settings.warm_up:
             return self._acting.uniform(-1.0, 1.0, size).astype(np.float32)
         noise = self._acting.standard_normal(size, dtype=np.float32)
-        return np.asarray(sac.act(self._config, self._agent.actor, observation, noise))
+        return self._policy.act(observation, noise)
 
     def _remember(
-        self,
-        before: NDArray[np.float32],
-        action: NDArray[np.float32],
-        reward: float,
-        terminated: bool,
-        after: NDArray[np.float32],
+        self, before: NDArray[np.float32], action: NDArray[np.float32], reward: float, terminated: bool, after: NDArray[np.float32]
     ) -> None:
         """Time-limit ends bootstrap: only a true termination sets `continues` to 0."""
         row, size = self._replay.next_row(), self._config.observation_size
@@ -198,6 +159,7 @@ class Run:
         for first in range(0, len(self._due), _CHUNK):
             self._update(self._due[first : first + _CHUNK])
         finite = bool(self._agent.finite)
+        self._policy = HostPolicy(self._config, self._agent.actor)
         self.update_seconds += time.perf_counter() - started
         self._due = []
         if not finite:
@@ -213,38 +175,19 @@ class Run:
         self.actor_updates += sum(flag.actor for flag in flags)
 
     def _call_update(self, count: int) -> sac.SACState:
-        return sac.update(
-            self._config,
-            self._agent,
-            self._batches,
-            self._do_critic,
-            self._do_actor,
-            np.int32(count),
-            self._learning_rate,
-        )
+        return sac.update(self._config, self._agent, self._batches, self._do_critic, self._do_actor, np.int32(count), self._learning_rate)
 
     def _compile(self) -> None:
         """Compile ahead, so that measured seconds are those of the work."""
         self._agent = self._call_update(0)
-        sac.act(
-            self._config,
-            self._agent.actor,
-            np.zeros(self._config.observation_size, np.float32),
-            self._no_noise,
-        )
+        self._policy = HostPolicy(self._config, self._agent.actor)
 
     def _diagnose(self) -> None:
         if self.env_step <= self._settings.warm_up or len(self._replay) < _NEWEST:
             return
         uniform = np.empty((_UNIFORM, self._config.row_size), np.float32)
         self._replay.sample_into(uniform, self._diagnosing)
-        found = sac.diagnose(
-            self._config,
-            self._agent,
-            uniform,
-            self._replay.newest(_NEWEST),
-            _seed(self._diagnosing),
-        )
+        found = sac.diagnose(self._config, self._agent, uniform, self._replay.newest(_NEWEST), _seed(self._diagnosing))
         values = {name: float(value) for name, value in found._asdict().items()}
         finite = values.pop("finite")
         self.curve.log(self.env_step, **values)
@@ -261,22 +204,14 @@ class Run:
         for _ in range(self._settings.evaluation_episodes):
             observation, over = self._reset(task, generator), False
             while not over:
-                action = np.asarray(
-                    sac.act(
-                        self._config, self._agent.actor, observation, self._no_noise
-                    )
-                )
-                observation, reward, terminated, truncated = self._in_environment(
-                    task.step, action
-                )
+                action = self._policy.act(observation, None)
+                observation, reward, terminated, truncated = self._in_environment(task.step, action)
                 total += reward
                 over = terminated or truncated
         return total / self._settings.evaluation_episodes
 
     def _reset(self, task: Task, generator: np.random.Generator) -> NDArray[np.float32]:
-        observation: NDArray[np.float32] = self._in_environment(
-            task.reset, int(_seed(generator))
-        )
+        observation: NDArray[np.float32] = self._in_environment(task.reset, int(_seed(generator)))
         return observation
 
     def _in_environment(self, call: Any, argument: Any) -> Any:
@@ -284,9 +219,7 @@ class Run:
         try:
             return call(argument)
         except Exception as error:  # whatever a simulator or a user's own environment raises: the run is lost, the rest goes on
-            raise _EnvironmentError(
-                f"the environment raised {type(error).__name__}: {_first_line(error)}"
-            ) from error
+            raise _EnvironmentError(f"the environment raised {type(error).__name__}: {_first_line(error)}") from error
         finally:
             self.env_seconds += time.perf_counter() - started
 

@@ -1,7 +1,6 @@
 """When updates are due: floor(σ·t) critic updates after t env steps past warm-up, and the actor's beside them."""
 
 from fractions import Fraction
-from math import floor
 from typing import Literal, NamedTuple
 
 
@@ -19,15 +18,13 @@ class UpdateSchedule:
     no critic update is due (σ < 1). "per-critic-update": on every minibatch.
     """
 
-    def __init__(
-        self, utd: float, actor_updates: Literal["per-env-step", "per-critic-update"]
-    ) -> None:
+    def __init__(self, utd: float, actor_updates: Literal["per-env-step", "per-critic-update"]) -> None:
         self._utd = exact_ratio(utd)
         self._per_env_step = actor_updates == "per-env-step"
 
     def critic_updates_due(self, steps: int) -> int:
         """floor(σ·t) for t = `steps` past warm-up."""
-        return floor(self._utd * max(steps, 0))
+        return self._utd.numerator * max(steps, 0) // self._utd.denominator
 
     def due_at(self, step: int) -> list[UpdateFlags]:
         """The minibatches that the `step`-th env step past warm-up (1, 2, …) brings."""
@@ -36,9 +33,7 @@ class UpdateSchedule:
             return [UpdateFlags(critic=True, actor=True)] * count
         if count == 0:
             return [UpdateFlags(critic=False, actor=True)]
-        return [UpdateFlags(critic=True, actor=False)] * (count - 1) + [
-            UpdateFlags(critic=True, actor=True)
-        ]
+        return [UpdateFlags(critic=True, actor=False)] * (count - 1) + [UpdateFlags(critic=True, actor=True)]
 
 
 def exact_ratio(utd: float) -> Fraction:

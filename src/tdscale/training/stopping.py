@@ -53,23 +53,14 @@ def crossed_share(curves: Sequence[ReturnCurve], threshold: float) -> float:
         return 0.0
     worst = min(curve.returns.min() for curve in curves if len(curve.returns))
     # a seed that ended no episode (it diverged before) has nothing to show: it counts as the worst return seen
-    curves = [
-        curve
-        if len(curve.returns)
-        else ReturnCurve(np.zeros(1, np.int64), np.full(1, worst))
-        for curve in curves
-    ]
+    curves = [curve if len(curve.returns) else ReturnCurve(np.zeros(1, np.int64), np.full(1, worst)) for curve in curves]
     steps = np.unique(np.concatenate([curve.env_steps for curve in curves]))
     steps = steps[steps >= max(curve.env_steps[0] for curve in curves)]
     if len(steps) > _GRID:
         steps = steps[np.linspace(0, len(steps) - 1, _GRID).round().astype(int)]
-    on_grid = np.stack(
-        [np.interp(steps, curve.env_steps, curve.returns) for curve in curves]
-    )
+    on_grid = np.stack([np.interp(steps, curve.env_steps, curve.returns) for curve in curves])
     drawn = np.random.default_rng(0).integers(0, len(curves), (_RESAMPLES, len(curves)))
-    weights = np.stack(
-        [np.bincount(row, minlength=len(curves)) for row in drawn]
-    ) / len(curves)
+    weights = np.stack([np.bincount(row, minlength=len(curves)) for row in drawn]) / len(curves)
     return float(np.mean(has_crossed(weights @ on_grid, threshold)))
 
 
@@ -80,6 +71,4 @@ def enough_have_crossed(curves: Sequence[ReturnCurve], threshold: float) -> bool
 
 def longest_episode(curves: Sequence[ReturnCurve]) -> int:
     """Env steps of the longest training episode seen."""
-    return max(
-        int(np.diff(curve.env_steps, prepend=0).max(initial=0)) for curve in curves
-    )
+    return max(int(np.diff(curve.env_steps, prepend=0).max(initial=0)) for curve in curves)
