@@ -58,14 +58,20 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """As JSON types; estimates as {value, low, high, level}."""
         values: dict[str, Any] = dict(self.__dict__)
-        return {key: value.to_dict() if isinstance(value, Estimate) else list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+        return {
+            key: value.to_dict() if isinstance(value, Estimate) else list(value) if isinstance(value, tuple) else value
+            for key, value in values.items()
+        }
 
     def sentence(self) -> str:
         """The answer in words."""
         if not self.feasible:
             return f"No plan: {self.reason}"
-        assert self.utd is not None and self.data is not None
-        reach = f"return {short(self.threshold)} (normalised)" if self.threshold is not None else "a return beyond the highest threshold fitted"
+        assert self.utd is not None
+        assert self.data is not None
+        reach = (
+            f"return {short(self.threshold)} (normalised)" if self.threshold is not None else "a return beyond the highest threshold fitted"
+        )
         settings = [f"σ = {short(self.utd)}"]
         if self.batch_size is not None:
             settings.append(f"B = {self.batch_size}")
@@ -88,14 +94,19 @@ class _Curves:
     compute: Floats
 
 
-def plan_compute(laws: ScalingLaws, compute: float, *, threshold: float | None = None, task: str | None = None, batch_multiple: int = 16) -> Plan:
+def plan_compute(
+    laws: ScalingLaws, compute: float, *, threshold: float | None = None, task: str | None = None, batch_multiple: int = 16
+) -> Plan:
     """P1: the least data that reaches J with at most `compute` FLOPs: the σ of least D among those with C_J(σ) ≤ C0 (equation 4.3)."""
     law, curves = _prepare(laws, threshold, task, "compute", compute)
     allowed = curves.compute <= compute
     start = Plan(problem="compute", limit=compute, data_cost=laws.data_cost, task=task, feasible=False, threshold=law.threshold)
     if not allowed[0].any():
         least, lowest, _ = minimum_on_grid(np.log(curves.utd), curves.compute[:1])
-        reason = f"J = {law.threshold:.4g} takes at least {short(float(lowest[0]))} FLOPs (at σ = {short(float(np.exp(least[0])))}); {short(compute)} is not enough"
+        reason = (
+            f"J = {law.threshold:.4g} takes at least {short(float(lowest[0]))} FLOPs (at σ ="
+            f" {short(float(np.exp(least[0])))}); {short(compute)} is not enough"
+        )
         return replace(start, reason=reason)
     best = _last_allowed(curves, np.where(allowed, curves.data, np.inf), curves.compute, compute)
     at_end = best[0] >= curves.utd[-1] * 0.999
@@ -110,7 +121,10 @@ def plan_data(laws: ScalingLaws, data: float, *, threshold: float | None = None,
     start = Plan(problem="data", limit=data, data_cost=laws.data_cost, task=task, feasible=False, threshold=law.threshold)
     if not allowed[0].any():
         least = float(curves.data[0].min())
-        reason = f"J = {law.threshold:.4g} takes at least {short(least)} env steps up to σ = {short(float(curves.utd[-1]))}; {short(data)} is not enough"
+        reason = (
+            f"J = {law.threshold:.4g} takes at least {short(least)} env steps up to σ ="
+            f" {short(float(curves.utd[-1]))}; {short(data)} is not enough"
+        )
         return replace(start, reason=reason)
     best = _last_allowed(curves, np.where(allowed, curves.compute, np.inf), curves.data, data)
     binds = float(law.predict([best[0]], task)[0]) > 0.98 * data
@@ -118,25 +132,38 @@ def plan_data(laws: ScalingLaws, data: float, *, threshold: float | None = None,
     return _answer(laws, law, start, best, binding, batch_multiple)
 
 
-def plan_budget(laws: ScalingLaws, budget: float, data_cost: float | None = None, *, task: str | None = None, batch_multiple: int = 16) -> Plan:
+def plan_budget(
+    laws: ScalingLaws, budget: float, data_cost: float | None = None, *, task: str | None = None, batch_multiple: int = 16
+) -> Plan:
     """P3: the highest J with C + δ·D ≤ `budget`; beyond the highest J fitted, the law σ*(F) and the D and C it leaves."""
     cost = data_cost if data_cost is not None else laws.data_cost
     if cost is None:
-        raise UserError("a total budget needs the price of an env step: give --data-cost, or data_cost in study.toml, in FLOPs per env step")
+        raise UserError(
+            "a total budget needs the price of an env step: give --data-cost, or data_cost in study.toml, in FLOPs per env step"
+        )
     _check(laws, task, "budget", budget)
     optima = [_cheapest(laws, law, task, cost) for law in laws.data]
     values = np.array([float(lowest[0]) for _, lowest, _ in optima])
     start = Plan(problem="budget", limit=budget, data_cost=cost, task=task, feasible=False)
     if budget < values.min():
         first = laws.data[int(np.argmin(values))]
-        reason = f"the lowest threshold fitted, J = {first.threshold:.4g}, takes F = {short(float(values.min()))} at its best σ; {short(budget)} is not enough"
+        reason = (
+            f"the lowest threshold fitted, J = {first.threshold:.4g}, takes F ="
+            f" {short(float(values.min()))} at its best σ; {short(budget)} is not enough"
+        )
         return replace(start, reason=reason)
     reached = int(np.flatnonzero(values <= budget)[-1])
     law = laws.data[reached]
     beyond = reached == len(values) - 1 and budget > 1.05 * values[-1]
     if not beyond:
-        binding = f"The next threshold fitted, J = {laws.data[reached + 1].threshold:.4g}, would take F = {short(float(values[reached + 1]))}." if reached + 1 < len(values) else ""
-        return _answer(laws, law, replace(start, threshold=law.threshold), np.exp(optima[reached][0]), binding or "The budget binds.", batch_multiple)
+        binding = (
+            f"The next threshold fitted, J = {laws.data[reached + 1].threshold:.4g}, would take F = {short(float(values[reached + 1]))}."
+            if reached + 1 < len(values)
+            else ""
+        )
+        return _answer(
+            laws, law, replace(start, threshold=law.threshold), np.exp(optima[reached][0]), binding or "The budget binds.", batch_multiple
+        )
     points = [(float(np.exp(o[0][0])), float(o[1][0])) for o, law in zip(optima, laws.data, strict=True)]
     return _beyond(laws, law, start, budget, cost, optima, points, batch_multiple)
 
@@ -149,7 +176,9 @@ def _check(laws: ScalingLaws, task: str | None, name: str, limit: float) -> None
     if not laws.data:
         raise UserError("no data law could be fitted, so there is nothing to plan with; see the warnings of `tdscale fit`")
     if name != "data" and (not laws.compute or laws.batch_size is None):
-        raise UserError(f"--{name}: compute is not known for this study (no network sizes or no batch size law); see the warnings of `tdscale fit`")
+        raise UserError(
+            f"--{name}: compute is not known for this study (no network sizes or no batch size law); see the warnings of `tdscale fit`"
+        )
 
 
 def _prepare(laws: ScalingLaws, threshold: float | None, task: str | None, name: str, limit: float) -> tuple[DataLaw, _Curves]:
@@ -273,7 +302,12 @@ def _beyond(
 ) -> Plan:
     """A budget above the highest F_J: σ*(F) by the law through the optima, and D = F/(δ + C per env step) (P3)."""
     if len(points) < 2:
-        return replace(start, reason=f"F = {short(points[-1][1])} already reaches the only threshold fitted; one threshold gives no law σ*(F) to go beyond it")
+        return replace(
+            start,
+            reason=(
+                f"F = {short(points[-1][1])} already reaches the only threshold fitted; one threshold gives no law σ*(F) to go beyond it"
+            ),
+        )
     log_budget = np.log(np.stack([lowest for _, lowest, _ in optima]))
     log_utd = np.stack([log_x for log_x, _, _ in optima])
     centred = log_budget - log_budget.mean(axis=0)
@@ -289,7 +323,8 @@ def _beyond(
     data = (budget + rate * warm_up) / (cost + rate)
     factor = law.extrapolation(value)
     notes = [
-        f"the budget is {budget / points[-1][1]:.2g} times what the highest threshold fitted, J = {law.threshold:.4g}, takes: the return beyond it is not predicted",
+        f"the budget is {budget / points[-1][1]:.2g} times what the highest threshold fitted, J ="
+        f" {law.threshold:.4g}, takes: the return beyond it is not predicted",
     ]
     if factor > 1.001:
         notes.append(f"σ = {short(value)} lies outside the σ that were run, by a factor of {factor:.2g}: this extrapolates")

@@ -1,4 +1,4 @@
-"""Predictions against runs that the fit did not see: held-out σ, held-out budgets, tuned against constant hyperparameters (METHOD.md section 5)."""
+"""Predictions against runs that the fit did not see: held-out σ and budgets, tuned against constant hyperparameters (METHOD.md section 5)."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -41,7 +41,7 @@ class HeldOut:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOutBudget:
-    """σ*(F) fitted without the largest budgets, against the optimum there; `constant_error` keeps the last σ* instead. Errors are |log σ|."""
+    """σ*(F) fitted without the largest budgets, against the optimum there; `constant_error` keeps the last σ*. Errors are |log σ|."""
 
     thresholds: tuple[float, ...]
     factor: float
@@ -62,7 +62,8 @@ class Validation:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types; what is not finite is null."""
-        return _plain(asdict(self))
+        values: dict[str, Any] = _plain(asdict(self))
+        return values
 
 
 def validate(points: DataPoints, options: FitOptions, laws: ScalingLaws, baseline: DataPoints | None = None) -> Validation:
@@ -81,8 +82,9 @@ def validate(points: DataPoints, options: FitOptions, laws: ScalingLaws, baselin
     if n - count < 3:
         skipped.append(f"held-out σ: {n} σ were run; leaving one out needs at least 4, so that 3 remain")
     else:
-        for side in ("smallest", "largest"):
-            result = _held_out(points, options, side, count)  # type: ignore[arg-type]
+        sides: tuple[Side, ...] = ("smallest", "largest")
+        for side in sides:
+            result = _held_out(points, options, side, count)
             if isinstance(result, str):
                 skipped.append(result)
             else:
@@ -92,7 +94,7 @@ def validate(points: DataPoints, options: FitOptions, laws: ScalingLaws, baselin
         skipped.append("held-out budgets: σ*(F) needs at least four thresholds with their cheapest σ inside the σ that were run")
     ratios: tuple[tuple[float, float], ...] = ()
     if baseline is None:
-        skipped.append("constant hyperparameters: there are no runs of the stage \"baseline\"")
+        skipped.append('constant hyperparameters: there are no runs of the stage "baseline"')
     else:
         ratios = _baseline(points, baseline)
     return Validation(held_out=tuple(held_out), budget=budget, baseline=ratios, skipped=tuple(skipped))

@@ -74,7 +74,9 @@ class Fitted:
 def open_study(directory: Path) -> StudyFiles:
     """Open a study's folder. Raises UserError if it is none."""
     if not directory.exists():
-        raise UserError(f"{directory}: no such folder; `tdscale run STUDY.toml --dir {directory}` or `tdscale import … --dir {directory}` makes it")
+        raise UserError(
+            f"{directory}: no such folder; `tdscale run STUDY.toml --dir {directory}` or `tdscale import … --dir {directory}` makes it"
+        )
     if not (directory / STUDY_FILE).is_file():
         raise UserError(f"{directory}: holds no {STUDY_FILE}, so it is not a study's folder; `tdscale run` and `tdscale import` make one")
     return StudyFiles(directory=directory, study=read_study(directory / STUDY_FILE), store=RunStore(directory))
@@ -157,8 +159,10 @@ def wanted_specs(files: StudyFiles) -> dict[Stage, list[RunSpec]]:
 def chosen_hyperparameters(files: StudyFiles) -> dict[tuple[str, float], tuple[int, float]]:
     """B (rounded) and η (three digits) of stage 2, for each (task, σ), from the laws that stage 1's runs give."""
     study = files.study
-    assert study.scaling is not None and study.sweep is not None and study.limits is not None
-    cells, _ = load_cells(files.store, study, stages=("sweep",))
+    assert study.scaling is not None
+    assert study.sweep is not None
+    stages: tuple[Stage, ...] = ("sweep",)
+    cells, _ = load_cells(files.store, study, stages=stages)
     if not cells:
         raise RunFailure("stage 1 left no run to choose B and η by; `tdscale status` lists what failed")
     options = fit_options(study, "default")
@@ -254,7 +258,11 @@ def current_laws(files: StudyFiles) -> ScalingLaws:
     if not path.exists():
         return fit_study(files).laws
     laws = read_laws(path)
-    if laws.inputs != files.store.fingerprint() or laws.thresholds != files.study.return_thresholds or laws.data_cost != files.study.data_cost:
+    if (
+        laws.inputs != files.store.fingerprint()
+        or laws.thresholds != files.study.return_thresholds
+        or laws.data_cost != files.study.data_cost
+    ):
         return fit_study(files, laws.method).laws
     return laws
 
@@ -294,7 +302,12 @@ def report_study(files: StudyFiles, fitted: Fitted) -> Path:
     if study.origin:
         summary["origin"] = study.origin
     return write_report(
-        files.directory, fitted.laws, fitted.cells, plans=example_plans(fitted.laws), validation=validate_study(fitted), study_summary=summary
+        files.directory,
+        fitted.laws,
+        fitted.cells,
+        plans=example_plans(fitted.laws),
+        validation=validate_study(fitted),
+        study_summary=summary,
     )
 
 
@@ -313,5 +326,3 @@ def cache_directory() -> Path:
 def _round(value: float) -> float:
     """To two digits: a limit as a person would give it."""
     return float(f"{value:.1e}")
-
-

@@ -36,9 +36,7 @@ class ComputeModel:
         return cls(accounting="paper", per_critic_update=10.0 * model_size)
 
     @classmethod
-    def counted(
-        cls, critic_parameters: float, actor_parameters: float, *, actor_per_critic_update: bool, warm_up: float
-    ) -> "ComputeModel":
+    def counted(cls, critic_parameters: float, actor_parameters: float, *, actor_per_critic_update: bool, warm_up: float) -> "ComputeModel":
         """Forward 2·N, backward 4·N per transition and pass: 8·N_critic + 2·N_actor for a critic update, 6·(N_critic + N_actor)
         for an actor update; with networks of equal size the paper's 10·N and 12·N."""
         return cls(

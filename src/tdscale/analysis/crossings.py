@@ -79,9 +79,7 @@ class Crossings:
         return ~np.isfinite(self.data)
 
 
-def find_crossings(
-    cells: Sequence[Cell], thresholds: ArrayLike, *, n_draws: int, seed: int, paper: bool = False
-) -> Crossings:
+def find_crossings(cells: Sequence[Cell], thresholds: ArrayLike, *, n_draws: int, seed: int, paper: bool = False) -> Crossings:
     """Crossings of every cell, with bootstrap draws over its seeds.
 
     The default leaves duplicate seeds out, corrects the bootstrap's variance for few seeds, and takes D_J as lying

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.crossings import Crossings
@@ -31,11 +32,10 @@ class DataPoints:
     data: Floats
     bound: Floats
 
-    def subset(self, keep: Floats) -> "DataPoints":
+    def subset(self, keep: NDArray[np.bool_]) -> "DataPoints":
         """Only the σ where `keep`, of shape (n_utds,), is true."""
-        chosen = np.asarray(keep, dtype=bool)
         return DataPoints(
-            tasks=self.tasks, thresholds=self.thresholds, utd=self.utd[chosen], data=self.data[:, :, chosen], bound=self.bound[:, chosen]
+            tasks=self.tasks, thresholds=self.thresholds, utd=self.utd[keep], data=self.data[:, :, keep], bound=self.bound[:, keep]
         )
 
 
@@ -66,6 +66,7 @@ def fit_data_laws(points: DataPoints, options: FitOptions) -> tuple[list[DataLaw
         data = points.data[..., index]
         where = f"J = {threshold:.4g}"
         try:
+            forms: tuple[Form, ...]
             if options.paper:
                 assert medians is not None
                 forms = (_paper_form(points, data, medians),)
@@ -78,7 +79,14 @@ def fit_data_laws(points: DataPoints, options: FitOptions) -> tuple[list[DataLaw
         finite = np.where(np.isfinite(data[1:]), data[1:], np.inf)
         low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0, method="nearest")
         law = DataLaw(
-            threshold=float(threshold), tasks=points.tasks, forms=forms, utd=points.utd, data=data[0], data_low=low, data_high=high, bound=points.bound
+            threshold=float(threshold),
+            tasks=points.tasks,
+            forms=forms,
+            utd=points.utd,
+            data=data[0],
+            data_low=low,
+            data_high=high,
+            bound=points.bound,
         )
         laws.append(law)
         warnings += _remarks(law, where)
@@ -152,7 +160,9 @@ def _form_weights(points: DataPoints) -> tuple[float, float]:
                 continue
             log_c, gamma = fit_power_law(rest.utd, rest.data[:1, ..., index])
             log_utd = np.log(points.utd[left_out])
-            predicted = np.stack([fit.log_d_min[0] + np.logaddexp(0.0, fit.log_ratio[0] - fit.alpha[0] * log_utd), log_c[0] - gamma[0] * log_utd])
+            predicted = np.stack(
+                [fit.log_d_min[0] + np.logaddexp(0.0, fit.log_ratio[0] - fit.alpha[0] * log_utd), log_c[0] - gamma[0] * log_utd]
+            )
             seen = np.isfinite(truth) & np.isfinite(predicted).all(axis=0)
             errors += ((predicted[:, seen] - np.log(truth[seen])) ** 2).sum(axis=1)
             count += int(seen.sum())
@@ -192,14 +202,27 @@ def _remarks(law: DataLaw, where: str) -> list[RunWarning]:
     remarks = []
     censored = int(np.isposinf(law.data).sum())
     if censored:
-        message = f"{censored} of {int((~np.isnan(law.data)).sum())} cells don't reach {where} by their last step; they enter the law as lower bounds"
+        message = (
+            f"{censored} of {int((~np.isnan(law.data)).sum())} cells don't reach {where} by their last"
+            " step; they enter the law as lower bounds"
+        )
         remarks.append(RunWarning("censored", message, where))
     offset = law.offset
     tau = offset.log_ratio - offset.alpha * float(np.mean(np.log(law.utd)))
     if offset.alpha <= ALPHA_BOUNDS[0] * 1.01 or offset.alpha >= ALPHA_BOUNDS[1] * 0.99:
-        remarks.append(RunWarning("alpha-at-bound", f"α is at the end of what is allowed at {where}: the σ that were run don't settle the law's shape", where))
+        remarks.append(
+            RunWarning(
+                "alpha-at-bound", f"α is at the end of what is allowed at {where}: the σ that were run don't settle the law's shape", where
+            )
+        )
     elif tau >= TAU_BOUNDS[1] * 0.98:
-        remarks.append(RunWarning("d-min-not-identified", f"D_min is not identified at {where}: a pure power law fits as well, D falls with σ as far as was run", where))
+        remarks.append(
+            RunWarning(
+                "d-min-not-identified",
+                f"D_min is not identified at {where}: a pure power law fits as well, D falls with σ as far as was run",
+                where,
+            )
+        )
     elif tau <= TAU_BOUNDS[0] * 0.98:
         remarks.append(RunWarning("constant", f"D does not fall with σ at {where}: a constant fits as well", where))
     return remarks

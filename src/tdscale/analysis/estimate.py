@@ -62,9 +62,9 @@ def short(value: float) -> str:
         return "–"
     if np.isinf(value):
         return "∞" if value > 0 else "−∞"
-    if value == 0:
-        return "0"
     size = abs(value)
+    if size < 1e-12:  # nothing of ours is so small but by rounding
+        return "0"
     if size >= 1e5 or size < 1e-3:
         mantissa, exponent = f"{value:.2e}".split("e")
         text = f"{mantissa}e{int(exponent)}"

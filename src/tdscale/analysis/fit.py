@@ -16,7 +16,12 @@ from tdscale.runs.types import Cell, RunWarning
 
 
 def fit_laws(
-    cells: Sequence[Cell], options: FitOptions, *, inputs: str = "", versions: Mapping[str, str] | None = None, found: Sequence[RunWarning] = ()
+    cells: Sequence[Cell],
+    options: FitOptions,
+    *,
+    inputs: str = "",
+    versions: Mapping[str, str] | None = None,
+    found: Sequence[RunWarning] = (),
 ) -> ScalingLaws:
     """Fit every law that the cells support; what they don't support is None or absent, and a warning says why.
 
@@ -63,9 +68,7 @@ def fit_laws(
     return _with_budget(laws, options)
 
 
-def fit_hyperparameters(
-    cells: Sequence[Cell], options: FitOptions
-) -> tuple[PowerLaw | None, PowerLaw | None, list[RunWarning]]:
+def fit_hyperparameters(cells: Sequence[Cell], options: FitOptions) -> tuple[PowerLaw | None, PowerLaw | None, list[RunWarning]]:
     """B*(σ) and η*(σ) from the cells of the stage "sweep"; both None where there are none."""
     sweep = [cell for cell in cells if cell.spec.stage == "sweep"]
     if not sweep:
@@ -91,10 +94,15 @@ def measure_data(
     sweep = [cell for cell in cells if cell.spec.stage == "sweep"]
     crossings = _crossings(sweep, options)
     best = _best_cells(sweep, crossings)
-    message = "D_J is taken from the sweep's own best cells: the seeds that chose them flatter it (by 0.1 to 0.2 in log D with 3 to 5 seeds); fresh seeds would not"
+    message = (
+        "D_J is taken from the sweep's own best cells: the seeds that chose them flatter it (by"
+        " 0.1 to 0.2 in log D with 3 to 5 seeds); fresh seeds would not"
+    )
     warning = RunWarning("no-fresh-seeds", message, "scaling")
     kept = [sweep[i] for i in best]
-    reduced = replace(crossings, **{name: getattr(crossings, name)[best] for name in ("data", "lower", "upper", "bound")}, draws=crossings.draws[:, best])
+    reduced = replace(
+        crossings, **{name: getattr(crossings, name)[best] for name in ("data", "lower", "upper", "bound")}, draws=crossings.draws[:, best]
+    )
     return kept, collect_points(kept, reduced, options.tasks), [warning]
 
 
@@ -171,13 +179,18 @@ def _with_budget(laws: ScalingLaws, options: FitOptions) -> ScalingLaws:
     if not laws.data or not laws.compute or laws.batch_size is None:
         return laws
     if options.data_cost is None:
-        warning = RunWarning("no-data-cost", "data_cost (δ) is not given, so there is no budget law; add data_cost = … to study.toml", "data_cost")
+        warning = RunWarning(
+            "no-data-cost", "data_cost (δ) is not given, so there is no budget law; add data_cost = … to study.toml", "data_cost"
+        )
         return replace(laws, warnings=(*laws.warnings, warning))
     budget = fit_budget_law(laws.data, laws.flops, options.data_cost, paper=options.paper)
     warnings = list(laws.warnings)
     edge = [point.threshold for point in budget.points if point.at_edge]
     if edge:
-        message = f"at J = {', '.join(f'{j:.4g}' for j in edge)} the cheapest σ lies at an end of the σ that were run; the true optimum may lie beyond"
+        message = (
+            f"at J = {', '.join(f'{j:.4g}' for j in edge)} the cheapest σ lies at an end of the σ that"
+            " were run; the true optimum may lie beyond"
+        )
         warnings.append(RunWarning("budget-at-edge", message, "budget"))
     if not budget.fitted:
         message = "σ*(F) is not fitted: fewer than two thresholds have their cheapest σ inside the σ that were run"

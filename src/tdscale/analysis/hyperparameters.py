@@ -25,10 +25,11 @@ def fit_sweep_laws(
     warnings: list[RunWarning] = []
     laws: list[PowerLaw | None] = []
     # axes of `values`: draw (the point estimate first), task, σ, B, η, threshold
-    for index, (quantity, grid, data) in enumerate(
-        (("batch_size", batch_sizes, values), ("learning_rate", learning_rates, np.swapaxes(values, 3, 4)))
-    ):
-        assert quantity in ("batch_size", "learning_rate")
+    cases: tuple[tuple[Quantity, Floats, Floats], ...] = (
+        ("batch_size", batch_sizes, values),
+        ("learning_rate", learning_rates, np.swapaxes(values, 3, 4)),
+    )
+    for index, (quantity, grid, data) in enumerate(cases):
         per_draw = best_values(data, grid, paper=options.paper)
         try:
             law = _law(quantity, options, utd, per_draw[1:], stream=index)
@@ -65,10 +66,8 @@ def _law(
     source: Literal["sweep", "as-run"] = "sweep",
 ) -> PowerLaw:
     """The shared-slope law through best values of shape (n_draws, n_tasks, n_utds)."""
-    if options.paper:
-        points = per_draw.mean(axis=0)  # D.1: the arithmetic mean over the bootstrap's draws
-    else:
-        points = np.exp(np.log(per_draw).mean(axis=0))
+    # the paper (D.1) takes the arithmetic mean over the bootstrap's draws
+    points = per_draw.mean(axis=0) if options.paper else np.exp(np.log(per_draw).mean(axis=0))
     log_utd = np.log(utd)
     point = fit_shared_slope(log_utd, np.log(points))
     draws = fit_shared_slope(log_utd, np.where(np.isfinite(points), np.log(per_draw), np.nan))
@@ -92,21 +91,21 @@ def _law(
     )
 
 
-def _tensor(
-    cells: Sequence[Cell], crossings: Crossings, tasks: tuple[str, ...]
-) -> tuple[Floats, Floats, Floats, Floats]:
+def _tensor(cells: Sequence[Cell], crossings: Crossings, tasks: tuple[str, ...]) -> tuple[Floats, Floats, Floats, Floats]:
     """D_J on the sweep's grid: σ, B, η values, and D of shape (1 + n_draws, n_tasks, n_utds, n_B, n_η, n_thresholds)."""
-    axes = [np.array(sorted({getattr(cell.spec, name) for cell in cells}), dtype=np.float64) for name in ("utd", "batch_size", "learning_rate")]
+    axes = [
+        np.array(sorted({getattr(cell.spec, name) for cell in cells}), dtype=np.float64) for name in ("utd", "batch_size", "learning_rate")
+    ]
     n_draws, n_thresholds = crossings.draws.shape[0], crossings.thresholds.size
     values = np.full((1 + n_draws, len(tasks), *(len(axis) for axis in axes), n_thresholds), np.nan)
     for index, cell in enumerate(cells):
         spec = cell.spec
-        place = (
-            tasks.index(spec.task),
-            *(int(np.searchsorted(axis, value)) for axis, value in zip(axes, (spec.utd, spec.batch_size, spec.learning_rate), strict=True)),
+        row = tasks.index(spec.task)
+        i, j, k = (
+            int(np.searchsorted(axis, value)) for axis, value in zip(axes, (spec.utd, spec.batch_size, spec.learning_rate), strict=True)
         )
-        values[(0, *place)] = crossings.data[index]
-        values[(slice(1, None), *place)] = crossings.draws[:, index]
+        values[0, row, i, j, k] = crossings.data[index]
+        values[1:, row, i, j, k] = crossings.draws[:, index]
     return axes[0], axes[1], axes[2], values
 
 
@@ -122,7 +121,10 @@ def _remarks(law: PowerLaw, grid: Floats) -> list[RunWarning]:
     near = np.sqrt(grid[[0, -2]] * grid[[1, -1]]) if len(grid) > 1 else grid[[0, 0]]
     at_edge = int(((known < near[0]) | (known > near[1])).sum())
     if at_edge:
-        message = f"{at_edge} of {known.size} best values of {symbol} lie at an end of the grid ({grid[0]:g} to {grid[-1]:g}); a wider grid would tell"
+        message = (
+            f"{at_edge} of {known.size} best values of {symbol} lie at an end of the grid ({grid[0]:g}"
+            f" to {grid[-1]:g}); a wider grid would tell"
+        )
         remarks.append(RunWarning("grid-edge", message, where))
     missing = int((~np.isfinite(law.points)).sum())
     if missing:

@@ -102,7 +102,8 @@ def _budget(law: BudgetLaw | None) -> dict[str, Any] | None:
         "coefficient": Estimate.from_draws(law.coefficient, law.coefficient_draws).to_dict(),
         "exponent": Estimate.from_draws(law.exponent, law.exponent_draws).to_dict(),
         "points": [
-            {"threshold": round_digits(p.threshold), "budget": p.budget.to_dict(), "utd": p.utd.to_dict(), "at_edge": p.at_edge} for p in law.points
+            {"threshold": round_digits(p.threshold), "budget": p.budget.to_dict(), "utd": p.utd.to_dict(), "at_edge": p.at_edge}
+            for p in law.points
         ],
     }
 

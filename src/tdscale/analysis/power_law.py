@@ -41,7 +41,7 @@ def best_values(data: Floats, values: Floats, *, paper: bool = False) -> Floats:
     total = np.where(valid, per_row, 0.0).sum(axis=-1)
     count = valid.sum(axis=-1)
     mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-    return mean if paper else np.exp(mean)
+    return np.asarray(mean if paper else np.exp(mean))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +91,7 @@ def fit_shared_slope(log_utd: Floats, log_values: Floats) -> SharedSlope:
     )
 
 
-def widen_for_misfit(
-    draws: SharedSlope, point: SharedSlope, log_utd: Floats, rng: np.random.Generator
-) -> tuple[Floats, Floats]:
+def widen_for_misfit(draws: SharedSlope, point: SharedSlope, log_utd: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Draws of slope and intercepts whose spread covers both seed noise and what the line leaves unexplained.
 
     The bootstrap over seeds knows only seed noise. Where the regression's own standard error (from the residuals over

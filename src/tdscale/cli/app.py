@@ -20,7 +20,9 @@ app = typer.Typer(
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else.")]
-Workers = Annotated[int | None, typer.Option("--workers", "-w", min=1, help="Worker processes. [default: one per core]", show_default=False)]
+Workers = Annotated[
+    int | None, typer.Option("--workers", "-w", min=1, help="Worker processes. [default: one per core]", show_default=False)
+]
 
 
 class Source(StrEnum):
@@ -97,7 +99,9 @@ def status(directory: Directory, as_json: Json = False) -> None:
 def import_(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="File to import.", show_default=False)],
     kind: Annotated[Source, typer.Option("--from", help="What it is: qscaled, the zips of published learning curves.", show_default=False)],
-    directory: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Folder of the study; several sources may go into one.", show_default=False)],
+    directory: Annotated[
+        Path, typer.Option("--dir", metavar="DIR", help="Folder of the study; several sources may go into one.", show_default=False)
+    ],
     layout: Annotated[
         str | None, typer.Option(help="Which published file it is, where its name was changed, e.g. gym_ours.", show_default=False)
     ] = None,
@@ -121,7 +125,9 @@ def fit(
 @app.command(epilog="Example:  tdscale plan my-study --data 2e5    |    tdscale plan my-study --budget 1e15 --data-cost 5e9")
 def plan(
     directory: Directory,
-    data: Annotated[float | None, typer.Option(metavar="D0", help="At most so many env steps: the least compute.", show_default=False)] = None,
+    data: Annotated[
+        float | None, typer.Option(metavar="D0", help="At most so many env steps: the least compute.", show_default=False)
+    ] = None,
     compute: Annotated[float | None, typer.Option(metavar="C0", help="At most so many FLOPs: the least data.", show_default=False)] = None,
     budget: Annotated[
         float | None, typer.Option(metavar="F0", help="At most C + δ·D, in FLOPs: the highest return.", show_default=False)
@@ -130,7 +136,8 @@ def plan(
         float | None, typer.Option(metavar="δ", help="FLOPs that one env step is worth. [default: the study's]", show_default=False)
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(metavar="J", help="Return to reach, normalised, for --data and --compute. [default: the highest]", show_default=False)
+        float | None,
+        typer.Option(metavar="J", help="Return to reach, normalised, for --data and --compute. [default: the highest]", show_default=False),
     ] = None,
     task: Annotated[str | None, typer.Option(metavar="T", help="One task instead of the whole domain.", show_default=False)] = None,
     batch_multiple: Annotated[int, typer.Option(min=1, help="Round B to a multiple of this.")] = 16,

@@ -27,7 +27,12 @@ class RunDisplay:
         self._console = console
         self._live = console.is_terminal
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TextColumn("{task.fields[left]}"), console=console, transient=True
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=console,
+            transient=True,
         )
         self._rows: list[TaskID] = []
         self._workers = workers
@@ -78,7 +83,9 @@ class RunDisplay:
                 self._failed += 1
                 self.note(f"failed: {job.describe()}: {event.message}")
             elif event.diverged:
-                self.note(f"diverged: {event.diverged} of {len(job.specs)} seeds of {job.describe()}; they count as not reaching the thresholds")
+                self.note(
+                    f"diverged: {event.diverged} of {len(job.specs)} seeds of {job.describe()}; they count as not reaching the thresholds"
+                )
             if not self._live and self._done % max(self._total // 10, 1) == 0:
                 self.note(f"{self._stage}: {self._done} of {self._total} cells, {self._left_text()}")
         self._show()
@@ -88,7 +95,9 @@ class RunDisplay:
         self._console.print(text, highlight=False, markup=False)
 
     def _left_text(self) -> str:
-        left = self._estimate.seconds({worker: share for worker, (_, share) in self._running.items()}, {w: job for w, (job, _) in self._running.items()})
+        left = self._estimate.seconds(
+            {worker: share for worker, (_, share) in self._running.items()}, {w: job for w, (job, _) in self._running.items()}
+        )
         return "" if left is None else f"about {duration(left)} left"
 
     def _show(self) -> None:
@@ -112,7 +121,10 @@ class RunDisplay:
             "cells_done": self._done,
             "cells_failed": self._failed,
             "seconds_left": self._estimate.seconds(shares, {w: job for w, (job, _) in self._running.items()}),
-            "running": [{"cell": job.describe(), "seeds": len(job.specs), "share_of_limit": round(share, 3)} for job, share in self._running.values()],
+            "running": [
+                {"cell": job.describe(), "seeds": len(job.specs), "share_of_limit": round(share, 3)}
+                for job, share in self._running.values()
+            ],
         }
         path = self._directory / PROGRESS_FILE
         temporary = path.with_name(f".{path.name}.tmp")

@@ -30,7 +30,10 @@ def _table(title: str, *columns: str) -> Table:
 
 def print_laws(console: Console, laws: ScalingLaws) -> None:
     """Every law with its intervals, then the warnings."""
-    _line(console, f"\n{laws.study}: laws by the {laws.method} method; [low, high] hold the truth with probability {Estimate(0, 0, 0).level:.0%}")
+    _line(
+        console,
+        f"\n{laws.study}: laws by the {laws.method} method; [low, high] hold the truth with probability {Estimate(0, 0, 0).level:.0%}",
+    )
     for law, name in ((laws.batch_size, "batch size B*(σ)"), (laws.learning_rate, "learning rate η*(σ)")):
         if law is not None:
             console.print(_power_table(law, name))
@@ -51,7 +54,9 @@ def print_laws(console: Console, laws: ScalingLaws) -> None:
     if laws.budget is not None and laws.budget.fitted:
         budget = laws.budget
         exponent = Estimate.from_draws(budget.exponent, budget.exponent_draws)
-        table = _table(f"\ncheapest σ for each return, δ = {short(budget.data_cost)}; {budget.formula()}, exponent {exponent}", "J", "F", "σ*", "")
+        table = _table(
+            f"\ncheapest σ for each return, δ = {short(budget.data_cost)}; {budget.formula()}, exponent {exponent}", "J", "F", "σ*", ""
+        )
         for point in budget.points:
             table.add_row(short(point.threshold), str(point.budget), str(point.utd), "at the end of the σ run" if point.at_edge else "")
         console.print(table)
@@ -85,12 +90,28 @@ def print_warnings(console: Console, warnings: Iterable[RunWarning]) -> None:
 def print_plan(console: Console, plan: Plan) -> None:
     """The question, the answer, what to know."""
     scope = f" on {plan.task}" if plan.task else ""
-    _line(console, f"\nplan{scope}, {_HEADINGS[plan.problem].format(limit=short(plan.limit))}" + (f", δ = {short(plan.data_cost)}" if plan.problem == "budget" and plan.data_cost else ""))
+    _line(
+        console,
+        f"\nplan{scope}, {_HEADINGS[plan.problem].format(limit=short(plan.limit))}"
+        + (f", δ = {short(plan.data_cost)}" if plan.problem == "budget" and plan.data_cost else ""),
+    )
     if not plan.feasible:
         _line(console, f"  no plan: {plan.reason}")
         return
-    rows: list[tuple[str, str]] = [("return", short(plan.threshold) + " (normalised)" if plan.threshold is not None else "beyond the highest threshold fitted: not predicted")]
-    rows.append(("σ", f"{short(plan.utd)}   best σ in [{short(plan.utd_range.low)}, {short(plan.utd_range.high)}]" if plan.utd is not None and plan.utd_range else "–"))
+    rows: list[tuple[str, str]] = [
+        (
+            "return",
+            short(plan.threshold) + " (normalised)" if plan.threshold is not None else "beyond the highest threshold fitted: not predicted",
+        )
+    ]
+    rows.append(
+        (
+            "σ",
+            f"{short(plan.utd)}   best σ in [{short(plan.utd_range.low)}, {short(plan.utd_range.high)}]"
+            if plan.utd is not None and plan.utd_range
+            else "–",
+        )
+    )
     if plan.batch_size is not None:
         rows.append(("B", str(plan.batch_size)))
     if plan.learning_rate is not None:
@@ -112,14 +133,17 @@ def print_validation(console: Console, validation: Validation) -> None:
         for result in validation.held_out:
             best = min(value for value in result.errors.values())
             cells = [f"{result.errors[name]:.2f}" + ("*" if result.errors[name] == best else "") for name in PREDICTORS]
-            table.add_row(f"σ = {', '.join(map(short, result.utd))}", f"{result.factor:.2g}×", *cells, f"{result.covered} of {result.compared}")
+            table.add_row(
+                f"σ = {', '.join(map(short, result.utd))}", f"{result.factor:.2g}×", *cells, f"{result.covered} of {result.compared}"
+            )
         console.print(table)
         _line(console, "* the best of the row")
-    if validation.budget is not None:
-        result = validation.budget
+    budget = validation.budget
+    if budget is not None:
         _line(
             console,
-            f"held-out budgets (J = {', '.join(map(short, result.thresholds))}, {result.factor:.2g}× larger): |error| of log σ* {result.error:.2f}; the last σ* kept constant: {result.constant_error:.2f}",
+            f"held-out budgets (J = {', '.join(map(short, budget.thresholds))}, {budget.factor:.2g}× larger): |error| of log σ*"
+            f" {budget.error:.2f}; the last σ* kept constant: {budget.constant_error:.2f}",
         )
     for utd, ratio in validation.baseline:
         _line(console, f"σ = {short(utd)}: constant B and η need {ratio:.2f}× the data of the fitted ones")
@@ -161,7 +185,11 @@ def import_to_dict(report: Any) -> dict[str, Any]:
 
 def print_import(console: Console, report: Any, directory: Path) -> None:
     """What was understood, and what to know about it."""
-    _line(console, f"{report.study.name}: {report.runs} runs in {report.cells} cells, {len(report.tasks)} tasks, σ = {', '.join(map(short, report.utds))}")
+    _line(
+        console,
+        f"{report.study.name}: {report.runs} runs in {report.cells} cells, {len(report.tasks)} tasks, σ ="
+        f" {', '.join(map(short, report.utds))}",
+    )
     print_warnings(console, report.messages)
     _line(console, f"\nnext: tdscale fit {directory}")
 

@@ -41,9 +41,8 @@ def _serve(request: dict[str, Any], answers: TextIO) -> None:
         answers.flush()
 
     try:
-        from tdscale.training import Progress, StopTarget, train_cell
-
         from tdscale.runs.store import RunStore
+        from tdscale.training import Progress, StopTarget, train_cell
 
         job = CellJob.from_message(request["job"])
         target = None if job.target is None else StopTarget(return_threshold=job.target.return_threshold, margin=job.target.margin)
@@ -55,7 +54,13 @@ def _serve(request: dict[str, Any], answers: TextIO) -> None:
         store = RunStore(Path(request["directory"]))
         for result in results:
             store.write(result)
-        say("done", runs=[{"run_id": r.spec.run_id, "state": r.status.state, "reason": r.status.reason, "last_step": r.status.last_step} for r in results])
+        say(
+            "done",
+            runs=[
+                {"run_id": r.spec.run_id, "state": r.status.state, "reason": r.status.reason, "last_step": r.status.last_step}
+                for r in results
+            ],
+        )
     except Exception as error:
         import traceback
 

@@ -53,7 +53,8 @@ class RunSpec:
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON types, in the order of the fields."""
         values = {f.name: getattr(self, f.name) for f in fields(self)} | {"settings": dict(self.settings)}
-        return json.loads(json.dumps(values))
+        plain: dict[str, Any] = json.loads(json.dumps(values))
+        return plain
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "RunSpec":

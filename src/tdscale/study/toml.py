@@ -136,7 +136,14 @@ def _sentence(error: ValidationError, source: str, prefix: tuple[str, ...]) -> s
         case "finite_number":
             text = f"{_shown(value)} is not a finite number{example}"
         case _:
-            wanted = {"int": "a whole number", "float": "a number", "tuple": "a list", "string": "text", "dict": "a table", "model": "a table"}
+            wanted = {
+                "int": "a whole number",
+                "float": "a number",
+                "tuple": "a list",
+                "string": "text",
+                "dict": "a table",
+                "model": "a table",
+            }
             noun = next((said for name, said in wanted.items() if kind.startswith(name)), None)
             text = f"{_shown(value)} is not {noun}{example}" if noun else f"{_shown(value)}: {first['msg']}"
     more = f" ({len(problems) - 1} more after this one)" if len(problems) > 1 else ""

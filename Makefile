@@ -1,0 +1,34 @@
+# `make demo` and `make test` set everything up by themselves, in .venv; the second call sets up nothing again.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types unit docs setup lock clean
+
+help:           ## this list
+	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
+
+demo:           ## a real small study, end to end, into ./demo
+	@requirements/setup.sh train
+	@.venv/bin/tdscale demo --dir demo
+
+test: setup lint types unit docs  ## lint, types, tests, docs
+
+setup:          ## .venv with everything for development
+	@requirements/setup.sh dev
+
+lint: setup     ## ruff
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+types: setup    ## mypy
+	.venv/bin/mypy
+
+unit: setup     ## pytest, on two processes
+	.venv/bin/pytest -n 2 --dist worksteal
+
+docs: setup     ## the docs site, into docs/_build; warnings are errors
+	.venv/bin/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
+lock:           ## refresh the pinned versions (needs uv)
+	requirements/compile.sh --upgrade
+
+clean:          ## what tests and builds leave
+	rm -rf docs/_build dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
