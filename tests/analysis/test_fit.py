@@ -1,0 +1,141 @@
+"""The chain from cells to laws.json, on a study with a known truth."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from known_truth import curve_cell, law_data, synthetic_study
+from tdscale.analysis.fit import fit_laws
+from tdscale.analysis.laws_file import laws_to_dict, read_laws, write_laws
+from tdscale.analysis.options import FitOptions
+from tdscale.errors import UserError
+
+OPTIONS = FitOptions(study="known", tasks=("one", "two"), thresholds=(300.0, 500.0, 700.0, 800.0), data_cost=1e9, n_draws=100)
+
+
+@pytest.fixture(scope="module")
+def laws():
+    return fit_laws(synthetic_study(), OPTIONS)
+
+
+def test_the_known_exponents_lie_in_their_intervals(laws):
+    for law, truth in ((laws.batch_size, -0.5), (laws.learning_rate, -0.25)):
+        interval = law.exponent_estimate
+        assert interval.low - 0.05 <= truth <= interval.high + 0.05
+        assert law.exponent == pytest.approx(truth, abs=0.12)
+
+
+def test_the_known_data_law_is_found(laws):
+    top = laws.data_law(800.0)
+    for utd in (0.25, 1.0, 8.0):
+        for task, d_min in (("one", 4000), ("two", 9000)):
+            assert top.estimate(utd, task).value == pytest.approx(law_data(utd, d_min, 1.5, 0.8), rel=0.15)
+    assert top.alpha().low <= 0.8 <= top.alpha().high
+
+
+def test_more_return_takes_more_data_and_budget(laws):
+    predictions = [law.predict([1.0])[0] for law in laws.data]
+    assert predictions == sorted(predictions)
+    budgets = [point.budget.value for point in laws.budget.points]
+    assert budgets == sorted(budgets)
+
+
+def test_every_estimate_holds_its_value_within_its_interval(laws):
+    def check(node):
+        if isinstance(node, dict):
+            if node.keys() == {"value", "low", "high", "level"} and node["value"] is not None:
+                assert node["low"] is None or node["low"] <= node["value"]
+                assert node["high"] is None or node["value"] <= node["high"]
+            for value in node.values():
+                check(value)
+        elif isinstance(node, list):
+            for value in node:
+                check(value)
+
+    check(laws_to_dict(laws))
+
+
+def test_the_same_input_and_seed_give_the_same_file_byte_for_byte(laws, tmp_path):
+    write_laws(laws, tmp_path / "a.json")
+    shuffled = synthetic_study()
+    np.random.default_rng(0).shuffle(shuffled)
+    write_laws(
+        fit_laws(sorted(shuffled, key=lambda c: (c.spec.task, c.spec.utd, c.spec.batch_size, c.spec.learning_rate)), OPTIONS),
+        tmp_path / "b.json",
+    )
+    write_laws(
+        fit_laws(sorted(synthetic_study(), key=lambda c: (c.spec.task, c.spec.utd, c.spec.batch_size, c.spec.learning_rate)), OPTIONS),
+        tmp_path / "c.json",
+    )
+    assert (tmp_path / "b.json").read_bytes() == (tmp_path / "c.json").read_bytes()
+
+
+def test_a_law_file_read_back_predicts_the_same(laws, tmp_path):
+    write_laws(laws, tmp_path / "laws.json")
+    again = read_laws(tmp_path / "laws.json")
+    np.testing.assert_allclose(again.data[-1].predict_draws([0.5, 4]), laws.data[-1].predict_draws([0.5, 4]), rtol=1e-7)
+    content = json.loads((tmp_path / "laws.json").read_text())
+    assert {
+        "schema",
+        "method",
+        "study",
+        "inputs",
+        "versions",
+        "batch_size",
+        "learning_rate",
+        "data",
+        "budget",
+        "warnings",
+    } <= content.keys()
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"schema": 99}', b'{"schema": 1, "draws": {}}', b'{"schema": 1, "draws": 3}'])
+def test_a_damaged_law_file_is_one_sentence(damage, tmp_path):
+    path = tmp_path / "laws.json"
+    path.write_bytes(damage)
+    with pytest.raises(UserError, match=r"tdscale fit"):
+        read_laws(path)
+
+
+def test_the_return_scale_does_not_matter():
+    cells = synthetic_study(n_seeds=3)
+    doubled = [replace(cell, returns=2 * cell.returns) for cell in cells]
+    one = fit_laws(cells, OPTIONS)
+    two = fit_laws(doubled, replace(OPTIONS, thresholds=tuple(2 * j for j in OPTIONS.thresholds)))
+    np.testing.assert_allclose(one.data[-1].predict([0.5, 4]), two.data[-1].predict([0.5, 4]), rtol=1e-6)
+
+
+def test_without_fresh_seeds_the_sweeps_best_cells_serve_and_a_warning_says_so():
+    sweep = [cell for cell in synthetic_study() if cell.spec.stage == "sweep"]
+    laws = fit_laws(sweep, OPTIONS)
+    assert "no-fresh-seeds" in {w.code for w in laws.warnings}
+    assert laws.data
+
+
+def test_a_sigma_that_never_reaches_enters_as_a_bound_and_is_told():
+    cells = [cell for cell in synthetic_study() if not (cell.spec.stage == "scaling" and cell.spec.utd == 0.25)]
+    low = [
+        curve_cell(task=t, utd=0.25, data_at_top=law_data(0.25, d, 1.5, 0.8), last_step=int(0.8 * law_data(0.25, d, 1.5, 0.8)))
+        for t, d in (("one", 4000), ("two", 9000))
+    ]
+    laws = fit_laws([*cells, *low], OPTIONS)
+    top = laws.data_law(800.0)
+    assert np.isposinf(top.data[:, 0]).all()
+    assert top.predict([0.25], "one")[0] > 0.75 * law_data(0.25, 4000, 1.5, 0.8)
+    assert "censored" in {w.code for w in laws.warnings}
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_too_few_sigma_give_a_reason_and_no_digits(keep):
+    cells = [c for c in synthetic_study() if c.spec.stage == "scaling" and c.spec.utd in (1, 2)[:keep]]
+    laws = fit_laws(cells, OPTIONS)
+    assert laws.data == ()
+    assert any("at least three" in w.message for w in laws.warnings if w.code == "not-identified")
+
+
+def test_nothing_reaching_any_threshold_is_survived():
+    cells = [curve_cell(task=t, utd=u, data_at_top=1e6, last_step=2000) for t in ("one", "two") for u in (0.5, 1, 2, 4)]
+    laws = fit_laws(cells, OPTIONS)
+    assert laws.data == ()

@@ -1,0 +1,59 @@
+"""Best hyperparameters and the shared-slope fit."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.formula.api as smf
+
+from tdscale.analysis.power_law import best_values, fit_shared_slope
+
+GRID = np.array([16.0, 64.0, 256.0])
+
+
+def test_the_shared_slope_equals_a_fixed_effects_regression():
+    rng = np.random.default_rng(0)
+    utd = np.array([1.0, 2.0, 4.0, 8.0])
+    y = 1.5 - 0.4 * np.log(utd) + rng.normal(0, 0.2, (3, 4)) + np.array([[0.0], [1.0], [-2.0]])
+    y[1, 2] = np.nan
+    fit = fit_shared_slope(np.log(utd), y)
+    frame = pd.DataFrame({"y": y.ravel(), "x": np.tile(np.log(utd), 3), "task": np.repeat(list("abc"), 4)}).dropna()
+    reference = smf.ols("y ~ x + C(task) - 1", frame).fit()
+    assert float(fit.slope) == pytest.approx(reference.params["x"], rel=1e-10)
+    assert float(fit.slope_standard_error) == pytest.approx(reference.bse["x"], rel=1e-10)
+    np.testing.assert_allclose(fit.intercepts, [reference.params[f"C(task)[{t}]"] for t in "abc"])
+
+
+def test_one_sigma_gives_no_slope():
+    with pytest.raises(ValueError, match="no slope"):
+        fit_shared_slope(np.log([2.0]), np.ones((3, 1)))
+
+
+def test_the_best_value_has_the_least_data():
+    data = np.full((3, 1, 1), 100.0)
+    data[1] = 50.0
+    assert best_values(data, GRID) == pytest.approx(64)
+
+
+def test_equals_share_by_default_and_the_first_wins_in_the_paper():
+    data = np.array([50.0, 50.0, 90.0])[:, None, None]
+    assert best_values(data, GRID) == pytest.approx(32)  # the middle of 16 and 64 in logarithms
+    assert best_values(data, GRID, paper=True) == 16
+
+
+def test_the_other_hyperparameter_is_averaged_over():
+    data = np.stack([[[10.0], [30.0]], [[20.0], [20.0]], [[30.0], [10.0]]])  # best at 16 for one η, at 256 for the other
+    assert best_values(data, GRID) == pytest.approx(64)
+    assert best_values(data, GRID, paper=True) == pytest.approx((16 + 256) / 2)
+
+
+def test_where_nothing_reaches_the_top_the_highest_reached_threshold_decides():
+    never = np.inf
+    data = np.array([[[10.0, never, never]], [[9.0, 30.0, never]], [[8.0, 20.0, never]]])
+    assert best_values(data, GRID) == pytest.approx(256)
+
+
+def test_a_row_that_reaches_nothing_is_left_out_and_all_such_give_no_answer():
+    data = np.full((3, 2, 1), np.inf)
+    data[:, 0, 0] = [3, 2, 1]
+    assert best_values(data, GRID) == pytest.approx(256)
+    assert np.isnan(best_values(np.full((3, 2, 1), np.inf), GRID))
