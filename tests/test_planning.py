@@ -39,7 +39,7 @@ def test_p1_is_the_least_data_that_the_compute_allows(laws, exponent, task, thre
     limit = 10**exponent
     law = laws.data_law(threshold)
     plan = plan_compute(laws, limit, threshold=threshold, task=task)
-    utd, data, compute = brute(laws, law, task)
+    _, data, compute = brute(laws, law, task)
     allowed = compute <= limit
     assert plan.feasible == bool(allowed.any()) or abs(np.log(compute.min() / limit)) < 1e-3
     if plan.feasible and allowed.any():
@@ -52,7 +52,7 @@ def test_p2_is_the_least_compute_that_the_data_allow(laws, exponent, task, thres
     limit = 10**exponent
     law = laws.data_law(threshold)
     plan = plan_data(laws, limit, threshold=threshold, task=task)
-    utd, data, compute = brute(laws, law, task)
+    _, data, compute = brute(laws, law, task)
     allowed = data <= limit
     assert plan.feasible == bool(allowed.any()) or abs(np.log(data.min() / limit)) < 1e-3
     if plan.feasible and allowed.any():
@@ -79,7 +79,7 @@ def test_p2_on_the_limit_is_the_papers_closed_form(laws):
 def test_p3_is_the_highest_threshold_that_the_budget_reaches(laws):
     best = []
     for law in laws.data:
-        utd, data, compute = brute(laws, law)
+        _, data, compute = brute(laws, law)
         best.append((compute + 3e8 * data).min())
     for budget in (best[0] * 1.001, best[2] * 1.2, best[3] * 1.01):
         plan = plan_budget(laws, budget)

@@ -1,3 +1,48 @@
-"""tdscale: predicts what value-based deep RL will need, data and compute, before the money is spent."""
+"""tdscale: predicts what value-based deep RL will need, data and compute, before the money is spent.
+
+The public names below are loaded when they are first used, so that `import tdscale` costs nothing.
+"""
+
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
+
+_PUBLIC = {
+    "Cell": "tdscale.runs.types",
+    "Estimate": "tdscale.analysis.estimate",
+    "FitOptions": "tdscale.analysis.options",
+    "Plan": "tdscale.planning",
+    "RunSpec": "tdscale.study",
+    "RunStore": "tdscale.runs.store",
+    "ScalingLaws": "tdscale.analysis.laws",
+    "Study": "tdscale.study",
+    "UserError": "tdscale.errors",
+    "find_crossings": "tdscale.analysis.crossings",
+    "first_crossing": "tdscale.analysis.crossings",
+    "fit_laws": "tdscale.analysis.fit",
+    "fit_study": "tdscale.workflow",
+    "import_runs": "tdscale.runs.importers",
+    "load_cells": "tdscale.runs.cells",
+    "open_study": "tdscale.workflow",
+    "plan_budget": "tdscale.planning",
+    "plan_compute": "tdscale.planning",
+    "plan_data": "tdscale.planning",
+    "read_laws": "tdscale.analysis.laws_file",
+    "read_study": "tdscale.study",
+    "report_study": "tdscale.workflow",
+    "validate_study": "tdscale.workflow",
+    "write_laws": "tdscale.analysis.laws_file",
+}
+
+__all__ = sorted([*_PUBLIC, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'tdscale' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -18,7 +18,7 @@ from tdscale.analysis.laws_file import FILE_NAME, read_laws, write_laws
 from tdscale.analysis.options import FitOptions
 from tdscale.errors import UserError
 from tdscale.execution.jobs import CellJob, Target, pending_jobs
-from tdscale.execution.pool import Event, run_jobs
+from tdscale.execution.pool import Event, StageFailure, run_jobs
 from tdscale.planning import Plan, plan_budget, plan_compute, plan_data, round_batch
 from tdscale.runs.cells import load_cells
 from tdscale.runs.store import RunStore
@@ -207,7 +207,10 @@ def _run_stage(
 
     if jobs:
         environment = single_thread_environment(cache_directory())
-        run_jobs(jobs, files.directory, workers=workers, environment=environment, on_event=on_event)
+        try:
+            run_jobs(jobs, files.directory, workers=workers, environment=environment, on_event=on_event)
+        except StageFailure as failure:
+            raise RunFailure(f"{failure}; logs in {files.directory / 'logs'}") from None
     return failures
 
 

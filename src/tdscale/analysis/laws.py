@@ -188,8 +188,17 @@ class DataLaw:
         seen = self.utd[np.isfinite(self.data).any(axis=0)]
         return float(max(seen.min() / utd, utd / seen.max(), 1.0))
 
+    @property
+    def identified(self) -> bool:
+        """Whether D_min is known to within a factor of 100: else the σ that were run don't tell an offset from a power law."""
+        interval = self.d_min()
+        return bool(interval.high < 100 * interval.low)
+
     def formula(self, task: str | None = None) -> str:
-        """The offset law as text."""
+        """The offset law as text; where D_min is not identified, the power law that fits as well."""
+        power = next((form for form in self.forms if form.form == "power"), None)
+        if not self.identified and power is not None:
+            return f"D_J(σ) = {short(float(np.exp(power.scale(self.tasks, task)[0])))}·σ^{short(-power.alpha)}"
         return f"D_J(σ) = {short(self.d_min(task).value)}·(1 + (σ/{short(self.beta().value)})^−{short(self.alpha().value)})"
 
 

@@ -78,6 +78,7 @@ def _data_law(law: DataLaw) -> list[dict[str, Any]]:
             "d_min": law.d_min(task).to_dict(),
             "beta": law.beta().to_dict(),
             "alpha": law.alpha().to_dict(),
+            "identified": law.identified,
             "models": [_model(law, index, task) for index in range(len(law.forms))],
         }
         for task in tasks

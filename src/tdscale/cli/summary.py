@@ -40,10 +40,15 @@ def print_laws(console: Console, laws: ScalingLaws) -> None:
     if laws.data:
         table = _table("\ndata law D_J(σ) = D_min·(1 + (σ/β)^−α), env steps", "J", "D_min", "β", "α")
         for entry in laws.data:
-            table.add_row(short(entry.threshold), str(entry.d_min()), str(entry.beta()), str(entry.alpha()))
+            if entry.identified:
+                table.add_row(short(entry.threshold), str(entry.d_min()), str(entry.beta()), str(entry.alpha()))
+            else:
+                table.add_row(
+                    short(entry.threshold), f"below {short(entry.d_min().high)}", "not identified", f"as a power law: {entry.formula()[9:]}"
+                )
         console.print(table)
         top = laws.data[-1]
-        if len(laws.tasks) > 1:
+        if len(laws.tasks) > 1 and top.identified:
             table = _table(f"\nD_min of each task at J = {short(top.threshold)}", "task", "D_min")
             for task in top.tasks:
                 table.add_row(task, str(top.d_min(task)))

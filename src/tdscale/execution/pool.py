@@ -18,6 +18,11 @@ from typing import IO, Any
 from tdscale.execution.jobs import CellJob
 
 TRIES = 2
+SAME_FAILURES = 6
+
+
+class StageFailure(Exception):
+    """Every cell fails, and for one reason: going on would only repeat it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,23 @@ class _Worker:
     log: Path
     job: CellJob | None = None
     shape: tuple[str, int] | None = None
+
+
+@dataclass
+class _SameFailure:
+    """Ends a stage in which nothing works: the reason that every cell so far has failed for is not the cells'."""
+
+    message: str | None = None
+    count: int = 0
+
+    def heed(self, event: Event) -> None:
+        if event.kind == "done" or (event.kind == "failed" and self.message not in (None, event.message)):
+            self.count = -(10**9)  # something works, or fails otherwise
+        elif event.kind == "failed":
+            self.message = event.message
+            self.count += 1
+        if self.count >= SAME_FAILURES:
+            raise StageFailure(f"the first {self.count} cells all failed: {self.message}")
 
 
 @dataclass
@@ -89,10 +111,16 @@ def run_jobs(
         on_event: called in this thread.
     """
     left = _Queue(sorted(jobs, key=lambda job: -job.cost))
+    same = _SameFailure()
+
+    def tell(event: Event) -> None:
+        on_event(event)
+        same.heed(event)
+
     answers: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
     with _workers(min(workers, len(jobs)), directory, environment, answers) as (pool, start):
         for worker in pool:
-            _give(worker, left, pool, directory, on_event)
+            _give(worker, left, pool, directory, tell)
         while any(worker.job is not None for worker in pool):
             index, answer = answers.get()
             worker = pool[index]
@@ -101,16 +129,16 @@ def run_jobs(
                 code = worker.process.wait()
                 pool[index] = worker = start(index)
                 if job is not None:
-                    _lost(job, code, worker, left, on_event)
-                _give(worker, left, pool, directory, on_event)
+                    _lost(job, code, worker, left, tell)
+                _give(worker, left, pool, directory, tell)
             elif job is None:
                 continue
             elif answer["event"] == "progress":
-                on_event(Event(kind="progress", job=job, worker=index, done=int(answer["done"])))
+                tell(Event(kind="progress", job=job, worker=index, done=int(answer["done"])))
             else:
                 worker.job = None
-                on_event(_ending(job, index, answer))
-                _give(worker, left, pool, directory, on_event)
+                tell(_ending(job, index, answer))
+                _give(worker, left, pool, directory, tell)
 
 
 def _ending(job: CellJob, index: int, answer: Mapping[str, Any]) -> Event:
