@@ -9,7 +9,7 @@ import pytest
 from tdscale.runs.store import RunStore
 
 # One child process is forked for each step of the write and killed there, until one gets through.
-_SCRIPT = '''
+_SCRIPT = """
 import os, shutil, signal, sys
 import numpy as np
 import pyarrow.parquet as pq
@@ -51,9 +51,9 @@ def die_at(n):
 root, packed = sys.argv[1], sys.argv[2] == "packed"
 for n in range(1, 200):
     directory = f"{root}/{n:03d}"
-    prepare(directory, packed)
-    child = os.fork()
+    child = os.fork()  # the parent never starts a thread, so forking it is safe
     if child == 0:
+        prepare(directory, packed)
         die_at(n)
         write(directory, packed)
         os._exit(0)
@@ -61,12 +61,12 @@ for n in range(1, 200):
     if os.WIFEXITED(status):
         sys.exit(0 if os.WEXITSTATUS(status) == 0 else 3)
 sys.exit(4)
-'''
+"""
 
 
 @pytest.mark.parametrize("kind", ["single", "packed"])
 def test_a_writer_killed_at_any_step_leaves_the_old_runs_or_the_new_ones(tmp_path: Path, make_result, kind):
-    done = subprocess.run([sys.executable, "-c", _SCRIPT, str(tmp_path), kind], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", _SCRIPT, str(tmp_path), kind], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     directories = sorted(tmp_path.iterdir())
     assert len(directories) > 8

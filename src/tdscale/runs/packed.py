@@ -67,9 +67,7 @@ def write_part(results: Iterable[RunResult], folder: Path) -> int:
         ordered = sorted(waiting.items())
         used = {name for _, run in ordered for name in run.columns} | set(COLUMNS[:2])
         names = [name for name in COLUMNS if name in used]
-        schema = pa.schema(
-            [(_RUN_ID, pa.string()), *((name, pa.int64() if name == ENV_STEP else pa.float64()) for name in names)]
-        )
+        schema = pa.schema([(_RUN_ID, pa.string()), *((name, pa.int64() if name == ENV_STEP else pa.float64()) for name in names)])
         with pq.ParquetWriter(folder / CURVES, schema, compression="zstd", use_dictionary=[_RUN_ID]) as writer:
             for group in _groups(ordered):
                 curves = [_unspool(spool, run) for _, run in group]
@@ -81,7 +79,9 @@ def write_part(results: Iterable[RunResult], folder: Path) -> int:
                 writer.write_table(pa.table([ids, *map(pa.array, columns)], schema=schema), row_group_size=_ROWS_PER_GROUP)
     spool_path.unlink()
     rows = [(run_id, run.n_rows, run.spec, run.status) for run_id, run in ordered]
-    arrays = [pa.array(list(values), field.type) for values, field in zip(zip(*rows, strict=True), _RUNS_SCHEMA, strict=True)] if rows else []
+    arrays = (
+        [pa.array(list(values), field.type) for values, field in zip(zip(*rows, strict=True), _RUNS_SCHEMA, strict=True)] if rows else []
+    )
     pq.write_table(pa.Table.from_arrays(arrays, schema=_RUNS_SCHEMA) if rows else _RUNS_SCHEMA.empty_table(), folder / RUNS)
     return len(rows)
 
@@ -129,9 +129,7 @@ def read_statuses(folder: Path) -> dict[str, RunStatus]:
     return {run_id: status_from(_parsed(text, folder), folder / RUNS) for run_id, text in _pairs(table)}
 
 
-def read_curves(
-    folder: Path, run_ids: Collection[str] | None, columns: tuple[str, ...]
-) -> tuple[dict[str, Curve], dict[str, str]]:
+def read_curves(folder: Path, run_ids: Collection[str] | None, columns: tuple[str, ...]) -> tuple[dict[str, Curve], dict[str, str]]:
     """Curves by run_id (all, or those of `run_ids` that are in this part), and what is wrong with the others.
 
     Raises:

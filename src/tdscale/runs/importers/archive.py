@@ -89,7 +89,9 @@ class Archive:
             if entry.flag_bits & 1:
                 raise UserError(f"{where}: is encrypted; give a zip without a password")
             if entry.file_size > _MAX_ENTRY_BYTES or entry.file_size > _MAX_RATIO * max(entry.compress_size, 64):
-                raise UserError(f"{where}: would unpack to {entry.file_size / 2**20:.0f} MiB out of {entry.compress_size} bytes; it is not read")
+                raise UserError(
+                    f"{where}: would unpack to {entry.file_size / 2**20:.0f} MiB out of {entry.compress_size} bytes; it is not read"
+                )
             total += entry.file_size
             if total > _MAX_TOTAL_BYTES:
                 raise UserError(f"{self.path}: would unpack to more than {_MAX_TOTAL_BYTES >> 20} MiB; it is not read")

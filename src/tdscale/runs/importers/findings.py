@@ -111,7 +111,7 @@ class Findings:
         if self.rising == self.files:
             say(
                 "already-isotonic",
-                "no curve ever falls: each seed was put through an isotonic regression before publication, so single seeds hide their noise",
+                "no curve ever falls: an isotonic regression went over each seed before publication, so single seeds hide their noise",
             )
         if self.singles_short or self.means_short:
             say(

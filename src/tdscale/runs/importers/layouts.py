@@ -11,9 +11,15 @@ import numpy as np
 
 from tdscale.study import Stage
 
-# (lowest, highest): J = 1000 − logspace, ten values, not rounded, so that published numbers come out again
-GYM_THRESHOLDS = tuple(float(x) for x in 1000 - np.logspace(np.log10(700), np.log10(200), 10))
-DMC_THRESHOLDS = tuple(float(x) for x in 1000 - np.logspace(np.log10(800), np.log10(200), 10))
+
+def _thresholds(first: float, last: float) -> tuple[float, ...]:
+    """J = 1000 − ten values from `first` to `last` at equal ratios; to ten decimals, as the last bits depend on the processor."""
+    values = 1000 - np.logspace(np.log10(first), np.log10(last), 10)
+    return tuple(round(float(value), 10) for value in values)
+
+
+GYM_THRESHOLDS = _thresholds(700, 200)
+DMC_THRESHOLDS = _thresholds(800, 200)
 GYM_MAXIMA = {"HalfCheetah-v4": 9800.0, "Walker2d-v4": 4950.0, "Ant-v4": 6625.0, "Humanoid-v4": 6450.0}
 ABLATION_PARAMETERS = {"xs": 550_000, "s": 1_050_000, "sm": 2_830_000, "m": 4_920_000, "l": 26_310_000}
 

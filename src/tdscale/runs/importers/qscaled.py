@@ -129,7 +129,9 @@ def _existing_study(directory: Path, study: Study) -> Study | None:
     if missing:
         raise UserError(f"{path}: this study has no task {missing[0]!r}, which {study.name}.zip is about; import it into another folder")
     if found.algorithm != study.algorithm:
-        raise UserError(f"{path}: this is a study of {found.algorithm!r}, not {study.algorithm!r}; import {study.name}.zip into another folder")
+        raise UserError(
+            f"{path}: this is a study of {found.algorithm!r}, not {study.algorithm!r}; import {study.name}.zip into another folder"
+        )
     return found
 
 
@@ -140,7 +142,9 @@ def _messages_on_entries(archive: Archive, layout: Layout, entries: list[tuple[s
     used = {name for name, _ in entries} | {_sibling(name, metric) for name, _ in entries for metric in layout.extras}
     left = sorted(set(archive.names) - used) + archive.others
     if left:
-        said.append(("skipped-entries", f"{len(left)} entries are not of the layout {layout.name!r} and are left out, the first: {left[0]}"))
+        said.append(
+            ("skipped-entries", f"{len(left)} entries are not of the layout {layout.name!r} and are left out, the first: {left[0]}")
+        )
     missing = missing_cells({(match["task"], float(match["utd"])) for _, match in entries})
     if missing:
         said.append(("missing-cells", f"{len(missing)} pairs of task and σ have no array, the first: {missing[0]}"))

@@ -1,0 +1,173 @@
+"""Cells: the seeds of one spec on one grid."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tdscale.runs.cells import load_cells
+from tdscale.runs.store import RunStore
+
+
+@pytest.fixture
+def load(tmp_path, study):
+    def load(results, **options):
+        store = RunStore(tmp_path)
+        for result in results:
+            store.write(result)
+        return load_cells(store, study, **options)
+
+    return load
+
+
+def _codes(warnings):
+    return sorted(warning.code for warning in warnings)
+
+
+def test_seeds_on_one_axis_are_used_as_they_are_and_normalised(load, make_result):
+    results = [make_result(seed, task="Humanoid-v4", returns=np.arange(10) * 10.0 + seed) for seed in (2, 0, 1)]
+    (cell,), warnings = load(results)
+    assert warnings == []
+    assert cell.seeds.tolist() == [0, 1, 2]
+    assert cell.env_steps.tolist() == list(range(100, 1001, 100))
+    # low -200 is 0, high 200 is 1000
+    np.testing.assert_allclose(cell.returns[1], (np.arange(10) * 10.0 + 1 + 200) * 2.5)
+    assert cell.last_step == 1000
+    assert not cell.diverged.any()
+    assert not cell.duplicate.any()
+
+
+def test_seeds_of_unequal_length_are_cut_to_what_all_of_them_cover(load, make_result):
+    long = make_result(0, steps=np.arange(1, 13) * 100, returns=np.arange(12.0))
+    short = make_result(1, steps=np.arange(3, 11) * 100, returns=np.arange(8.0))
+    (cell,), warnings = load([long, short])
+    assert cell.env_steps.tolist() == list(range(300, 1001, 100))
+    np.testing.assert_array_equal(cell.returns, [np.arange(2.0, 10.0), np.arange(8.0)])
+    assert cell.last_step == 1000
+    assert _codes(warnings) == ["unequal-lengths"]
+
+
+def test_seeds_on_different_axes_are_interpolated_to_the_coarsest(load, make_result):
+    fine = make_result(0, steps=np.arange(1, 21) * 50, returns=np.arange(1, 21) * 50.0)
+    coarse = make_result(1, steps=[130, 430, 730, 1000], returns=[130.0, 430.0, 730.0, 1000.0])
+    (cell,), warnings = load([fine, coarse])
+    assert cell.env_steps.tolist() == [130, 430, 730, 1000]
+    np.testing.assert_allclose(cell.returns, np.tile(cell.env_steps, (2, 1)))
+    assert _codes(warnings) == ["interpolated"]
+
+
+def test_a_diverged_seed_holds_its_last_return_to_the_cells_end(load, make_result):
+    whole = make_result(0)
+    broken = make_result(
+        1, steps=[100, 200, 300], returns=[5.0, 7.0, np.nan], status={"state": "diverged", "last_step": 300, "reason": "NaN"}
+    )
+    (cell,), warnings = load([whole, broken])
+    assert cell.diverged.tolist() == [False, True]
+    assert cell.returns[1].tolist() == [5.0, *[7.0] * 9]
+    assert cell.last_step == 1000
+    assert warnings == []
+
+
+def test_a_seed_that_diverged_before_any_return_counts_as_low(load, make_result):
+    status = {"state": "diverged", "last_step": 40, "reason": "NaN"}
+    (cell,), _ = load([make_result(0), make_result(1, steps=[], returns=[], status=status)])
+    assert cell.returns[1].tolist() == [0.0] * 10
+    (_, cell), _ = load([make_result(1, utd=2.0, steps=[], returns=[], status=status)])
+    assert cell.returns.tolist() == [[0.0]]
+    assert cell.last_step == 40
+
+
+def test_a_failed_run_is_missing_and_says_why(load, make_result):
+    failed = make_result(1, steps=[], returns=[], status={"state": "failed", "last_step": 0, "reason": "out of memory"})
+    (cell,), warnings = load([make_result(0), failed])
+    assert cell.seeds.tolist() == [0]
+    assert _codes(warnings) == ["failed-run", "one-seed"]
+    assert "out of memory" in warnings[0].message
+
+
+def test_copies_are_flagged_and_kept_but_the_first_of_them_is_not_one(load, make_result):
+    values = np.arange(10.0)
+    (cell,), warnings = load([make_result(seed, returns=values if seed in (1, 3, 4) else None) for seed in range(5)])
+    assert cell.duplicate.tolist() == [False, False, False, True, True]
+    assert len(cell.returns) == 5
+    assert _codes(warnings) == ["duplicate-seeds"]
+    assert "seeds 3, 4 " in warnings[0].message
+
+
+def test_seeds_that_never_solve_a_task_are_not_copies_of_each_other(load, make_result):
+    (cell,), warnings = load([make_result(seed, returns=np.zeros(10)) for seed in range(3)])
+    assert not cell.duplicate.any()
+    assert warnings == []
+
+
+def test_what_is_wrong_with_runs_is_said_and_does_not_stop_the_others(load, make_result, tmp_path):
+    infinite = np.arange(10.0)
+    infinite[3] = np.inf
+    results = [
+        make_result(0),
+        make_result(1, returns=infinite),
+        make_result(2, returns=np.full(10, np.nan)),
+        make_result(3),
+        make_result(0, task="Hopper-v4"),
+    ]
+    RunStore(tmp_path).write(results[3])
+    path = tmp_path / "runs" / results[3].spec.run_id / "curve.parquet"
+    path.write_bytes(path.read_bytes()[:100])
+    (cell,), warnings = load([results[0], results[1], results[2], results[4]])
+    assert cell.seeds.tolist() == [0, 1]
+    assert len(cell.env_steps) == 9
+    assert _codes(warnings) == ["foreign-task", "interpolated", "no-returns", "non-finite-return", "unreadable-run"]
+
+
+def test_cells_come_in_one_order_and_by_stage(load, make_result):
+    results = [
+        make_result(seed, utd=utd, batch_size=batch_size, stage=stage)
+        for stage in ("scaling", "sweep")
+        for utd in (4, 0.25)
+        for batch_size in (256, 32)
+        for seed in range(2)
+    ]
+    cells, _ = load(results)
+    keys = [(c.spec.task, c.spec.utd, c.spec.batch_size, c.spec.learning_rate, c.spec.cell_id) for c in cells]
+    assert keys == sorted(keys)
+    assert len(keys) == 8
+    only, _ = load([], stages=["scaling"])
+    assert {c.spec.stage for c in only} == {"scaling"}
+    assert len(only) == 4
+
+
+def test_costs_are_means_over_the_seeds_that_know_them(load, make_result):
+    known = {"critic_parameters": 1000, "env_seconds": 2.0, "update_seconds": 6.0, "critic_updates": 300}
+    results = [make_result(0, status=known, settings={"warm_up": 50}), make_result(1, settings={"warm_up": 50})]
+    (cell,), _ = load(results)
+    assert cell.costs == {
+        "critic_parameters": 1000.0,
+        "warm_up": 50.0,
+        "env_seconds_per_step": 0.002,
+        "update_seconds_per_critic_update": 0.02,
+    }
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_cell_never_claims_more_than_its_seeds_show(tmp_path_factory, make_result, study, data):
+    results = []
+    for seed in range(data.draw(st.integers(1, 4))):
+        steps = np.array(sorted(data.draw(st.sets(st.integers(1, 60), min_size=1, max_size=15))))
+        slope = data.draw(st.floats(-5, 5))
+        state = data.draw(st.sampled_from(["finished", "finished", "diverged"]))
+        results.append(make_result(seed, steps=steps, returns=slope * steps, status={"state": state, "reason": None}))
+    store = RunStore(tmp_path_factory.mktemp("cells"))
+    store.write_packed(results, "part")
+    (cell,), _ = load_cells(store, study)
+    n_seeds, n_steps = cell.returns.shape
+    assert (n_seeds, n_steps) == (len(results), len(cell.env_steps))
+    assert (np.diff(cell.env_steps) > 0).all()
+    assert np.isfinite(cell.returns).all()
+    for row, result in zip(cell.returns, results, strict=True):
+        values = result.columns["return"]
+        assert values.min() - 1e-9 <= row.min() <= row.max() <= values.max() + 1e-9
+    finished = [r for r in results if r.status.state == "finished"]
+    if finished:
+        assert cell.last_step >= min(r.status.last_step for r in finished)
+        assert cell.env_steps[-1] <= max(r.status.last_step for r in finished)
