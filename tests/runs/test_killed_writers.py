@@ -12,6 +12,9 @@ from tdscale.runs.store import RunStore
 _SCRIPT = """
 import os, shutil, signal, sys
 import numpy as np
+import pandas  # pyarrow imports it at the first conversion: once here instead of in every child
+import pyarrow as pa
+import pyarrow.dataset
 import pyarrow.parquet as pq
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import RunResult, RunStatus
@@ -48,6 +51,7 @@ def die_at(n):
         counted, (os.fsync, os.rename, os.mkdir, os.unlink, os.rmdir, shutil.rmtree))
     pq.write_table = counted(pq.write_table)
 
+pa.array(np.arange(3))
 root, packed = sys.argv[1], sys.argv[2] == "packed"
 for n in range(1, 200):
     directory = f"{root}/{n:03d}"
