@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 TASK = "HalfCheetah-v4"
-WARM_UP = 1000  # env steps of random actions; then as many again, compilation among them, before the clock starts
+WARM_UP = 1000  # env steps of random actions; then a few hundred of training, compilation among them, before the clock starts
 SETTLE = 300
 PACKAGES = {
     "tdscale": ("tdscale", "jax", "mujoco", "gymnasium", "numpy"),
@@ -36,22 +36,15 @@ def measure_tdscale(env_steps: int) -> float:
 
     settings = SACSettings(warm_up=WARM_UP, evaluation_interval=0).model_dump(mode="json")
     spec = RunSpec(
-        algorithm="sac",
-        suite="gymnasium",
-        task=TASK,
-        utd=1.0,
-        batch_size=256,
-        learning_rate=3e-4,
-        seed=0,
-        stage="sweep",
-        settings=settings,
+        algorithm="sac", suite="gymnasium", task=TASK, utd=1.0, batch_size=256, learning_rate=3e-4, seed=0, stage="sweep", settings=settings
     )
     run = Run(spec, 1_000_000)
     run.advance(WARM_UP + SETTLE)
     started, updates = time.process_time(), run.critic_updates
     run.advance(WARM_UP + SETTLE + env_steps)
     seconds = time.process_time() - started
-    assert run.going and run.critic_updates - updates == env_steps
+    assert run.going
+    assert run.critic_updates - updates == env_steps
     return env_steps / seconds
 
 
@@ -69,7 +62,9 @@ def measure_peer(module: str, env_steps: int) -> float:
         from sbx import SAC
 
     class Clock(BaseCallback):  # type: ignore[misc]
-        times: dict[int, float] = {}
+        def __init__(self) -> None:
+            super().__init__()
+            self.times: dict[int, float] = {}
 
         def _on_step(self) -> bool:
             self.times[self.num_timesteps] = time.process_time()
@@ -136,7 +131,9 @@ def compare(peers: str, core: int, env_steps: int, repeats: int) -> None:
                 rates[name].append(found["rate"])
                 versions[name] = found["versions"]
                 print(f"repeat {repeat + 1}, {name}: {found['rate']:.1f} env steps per CPU second", flush=True)
-    print(f"\n{TASK}, {env_steps} env steps past warm-up, {repeats} repeats, one core of {cpu_model()}, Python {platform.python_version()}\n")
+    print(
+        f"\n{TASK}, {env_steps} env steps past warm-up, {repeats} repeats, one core of {cpu_model()}, Python {platform.python_version()}\n"
+    )
     print("| | env steps per CPU second, median | all | tdscale is faster by | versions |\n|---|---|---|---|---|")
     ours = statistics.median(rates["tdscale"])
     for name, values in rates.items():

@@ -1,0 +1,162 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tdscale.errors import UserError
+from tdscale.runs.types import RunResult
+from tdscale.training import Progress, StopTarget, single_thread_environment, train_cell
+
+toys = pytest.importorskip("toys", reason='needs pip install "tdscale[train]"')
+walk_spec = toys.walk_spec
+
+
+def train(*specs: object, env_steps: int = 200, target: StopTarget | None = None, **options: object) -> list[RunResult]:
+    toys.Walk.instances = 0
+    return train_cell(list(specs), env_steps=env_steps, target=target, **options)  # type: ignore[arg-type]
+
+
+def returns(result: RunResult) -> np.ndarray:
+    return result.columns["return"]
+
+
+def assert_same_beginning(short: RunResult, long: RunResult) -> None:
+    for name, values in short.columns.items():
+        np.testing.assert_array_equal(values, long.columns[name][: len(values)], err_msg=name)
+
+
+def test_every_training_episode_is_on_the_curve_with_its_raw_return() -> None:
+    (result,) = train(walk_spec())
+    assert result.columns["env_step"].tolist() == list(range(20, 201, 20))
+    assert np.all(returns(result) < 0)
+    assert np.all(returns(result) > -40)
+    assert (result.status.state, result.status.last_step) == ("finished", 200)
+    assert result.status.notes == {"stopped_at_return": None}
+    assert {"jax", "gymnasium", "mujoco", "numpy"} <= set(result.status.versions)
+
+
+@pytest.mark.parametrize(
+    ("utd", "when", "critic", "actor"),
+    [(1.0, "per-env-step", 160, 160), (0.1, "per-env-step", 16, 160), (3.0, "per-env-step", 480, 160), (0.3, "per-critic-update", 48, 48)],
+)
+def test_updates_are_counted_without_warm_up(utd: float, when: str, critic: int, actor: int) -> None:
+    (result,) = train(walk_spec(utd=utd, actor_updates=when))
+    status = result.status
+    assert (status.critic_updates, status.actor_updates) == (critic, actor)
+    sizes = (status.actor_parameters, status.critic_parameters)
+    assert sizes == (2 * 8 + 8 + 8 * 2 + 2, 2 * (3 * 8 + 8 + 8 + 1))
+    assert status.flops == 8 * (critic * (2 * sizes[0] + 8 * sizes[1]) + actor * 6 * sum(sizes))
+
+
+def test_blocks_apply_all_updates_that_are_due_at_their_end() -> None:
+    (result,) = train(walk_spec(utd=4.0, update_block=8), env_steps=40 + 8 * 5 + 7)
+    assert (result.status.critic_updates, result.status.actor_updates) == (4 * 8 * 5, 8 * 5)
+
+
+def test_a_curve_depends_neither_on_how_long_it_goes_on_nor_on_other_seeds() -> None:
+    options = {"utd": 0.7, "update_block": 4, "evaluation_interval": 70, "diagnostics_interval": 50}
+    first, second = (walk_spec(seed, **options) for seed in (0, 1))
+    (alone,) = train(second, env_steps=137)
+    together = train(first, second, env_steps=260)
+    assert not np.array_equal(returns(together[0]), returns(together[1]), equal_nan=True)
+    assert_same_beginning(alone, together[1])
+
+
+def test_evaluation_and_diagnostics_do_not_disturb_training() -> None:
+    def learned(**options: int) -> np.ndarray:
+        # the generators come from the run_id: give both runs the same one
+        spec = walk_spec(**options)
+        spec.__dict__["run_id"] = "0123456789abcdef"
+        values = returns(train(spec)[0])
+        return values[~np.isnan(values)]
+
+    np.testing.assert_array_equal(learned(), learned(evaluation_interval=30, diagnostics_interval=25))
+
+
+def test_evaluations_and_diagnostics_are_logged_at_their_intervals() -> None:
+    columns = train(walk_spec(evaluation_interval=60, diagnostics_interval=50))[0].columns
+    steps = columns["env_step"]
+    assert steps[~np.isnan(columns["evaluation_return"])].tolist() == [60, 120, 180]
+    for name in ("td_error_uniform", "td_error_newest", "critic_parameter_norm", "temperature"):
+        assert steps[~np.isnan(columns[name])].tolist() == [50, 100, 150, 200]
+
+
+def test_a_cell_stops_together_after_its_margin() -> None:
+    # every episode is above -1000: crossed at the first segments' end with two episodes
+    results = train(walk_spec(0), walk_spec(1), env_steps=1000, target=StopTarget(return_threshold=-1000.0, margin=0.5))
+    assert {result.status.last_step for result in results} == {40 + 3 * 20}
+    assert all(result.status.notes == {"stopped_at_return": -1000.0} for result in results)
+
+
+def test_a_cell_that_never_crosses_goes_on_to_the_limit() -> None:
+    results = train(walk_spec(0), walk_spec(1), target=StopTarget(return_threshold=1.0, margin=0.5))
+    assert {result.status.last_step for result in results} == {200}
+    assert all(result.status.notes == {"stopped_at_return": None} for result in results)
+
+
+def test_an_environment_that_raises_fails_its_own_run_only() -> None:
+    failed, healthy = train(walk_spec(0, "WalkRaises-v0"), walk_spec(1, "WalkRaises-v0"))
+    assert (failed.status.state, failed.status.last_step) == ("failed", 74)
+    assert failed.status.reason == "the environment raised RuntimeError: the motor at env step 74"
+    assert failed.columns["env_step"].tolist() == [20, 40, 60]
+    assert (healthy.status.state, healthy.status.last_step) == ("finished", 200)
+
+
+def test_a_loss_that_is_not_finite_is_a_divergence_of_its_own_run_only() -> None:
+    diverged, healthy = train(walk_spec(0, "WalkInfinite-v0"), walk_spec(1, "WalkInfinite-v0"))
+    assert diverged.status.state == "diverged"
+    assert 75 <= diverged.status.last_step < 200
+    assert diverged.status.reason == f"the loss is no longer finite at env step {diverged.status.last_step}"
+    assert (healthy.status.state, healthy.status.last_step) == ("finished", 200)
+
+
+def test_a_learning_rate_that_is_absurd_diverges() -> None:
+    (result,) = train(walk_spec(learning_rate=1e20))
+    assert result.status.state == "diverged"
+
+
+def test_progress_never_passes_its_limit_and_ends_at_it() -> None:
+    told: list[Progress] = []
+    train(walk_spec(0), walk_spec(1), report=told.append, target=StopTarget(return_threshold=-1000.0, margin=0.0))
+    assert all(progress.env_steps <= progress.limit and progress.seeds == 2 for progress in told)
+    assert told[-1].env_steps == told[-1].limit
+
+
+def test_specs_of_two_cells_are_refused() -> None:
+    with pytest.raises(ValueError, match="one cell"):
+        train(walk_spec(0), walk_spec(0, utd=2.0))
+
+
+def test_an_unknown_algorithm_is_the_users_mistake() -> None:
+    from dataclasses import replace
+
+    with pytest.raises(UserError, match="'sac'"):
+        train(replace(walk_spec(), algorithm="ppo"))
+
+
+_CHILD = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from toys import walk_spec
+from tdscale.training import train_cell
+(result,) = train_cell([walk_spec(utd=2.0, diagnostics_interval=50)], env_steps=200, target=None)
+print(json.dumps({name: values.tobytes().hex() for name, values in result.columns.items()}))
+"""
+
+
+def test_one_thread_gives_the_same_curve_bit_for_bit_in_any_process(tmp_path: Path) -> None:
+    environment = os.environ | single_thread_environment(tmp_path / "cache")
+    command = [sys.executable, "-c", _CHILD, str(Path(__file__).parent)]
+    runs = [subprocess.run(command, env=environment, cwd=tmp_path, check=True, capture_output=True, text=True) for _ in range(2)]
+    # the second process compiled nothing anew: it is the cache that gives the same bits, too
+    assert any((tmp_path / "cache").iterdir())
+    assert json.loads(runs[0].stdout) == json.loads(runs[1].stdout)
+
+
+def test_sac_learns_to_walk_to_the_origin() -> None:
+    (result,) = train(walk_spec(utd=2.0, learning_rate=1e-2), env_steps=1000)
+    assert returns(result)[-10:].mean() > returns(result)[:2].mean() + 2

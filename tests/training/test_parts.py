@@ -1,0 +1,59 @@
+import numpy as np
+
+from tdscale.training import counted_flops, single_thread_environment
+from tdscale.training.curve import CurveRecorder
+from tdscale.training.replay import Replay
+
+
+def test_with_networks_of_one_size_compute_is_the_methods_10_and_12_n_b() -> None:
+    n, b = 1000, 64
+    assert counted_flops(7, 0, b, n, n) == 7 * 10 * n * b
+    assert counted_flops(0, 5, b, n, n) == 5 * 12 * n * b
+
+
+def test_a_full_replay_forgets_its_oldest() -> None:
+    replay = Replay(4, 1)
+    for value in range(6):
+        replay.next_row()[:] = value
+    assert len(replay) == 4
+    assert replay.newest(3).ravel().tolist() == [3, 4, 5]
+    drawn = np.empty((200, 1), np.float32)
+    replay.sample_into(drawn, np.random.default_rng(0))
+    assert set(drawn.ravel()) == {2, 3, 4, 5}
+
+
+def test_samples_do_not_depend_on_the_memory_that_was_set_aside() -> None:
+    drawn = []
+    for capacity in (10, 1000):
+        replay = Replay(capacity, 1)
+        for value in range(8):
+            replay.next_row()[:] = value
+        out = np.empty((3, 5, 1), np.float32)
+        replay.sample_into(out, np.random.default_rng(7))
+        drawn.append(out)
+    np.testing.assert_array_equal(*drawn)
+
+
+def test_what_is_logged_at_one_env_step_is_one_row() -> None:
+    recorder = CurveRecorder()
+    recorder.log(10, **{"return": 1.0})
+    recorder.log(20, **{"return": 2.0})
+    recorder.log(20, temperature=0.5)
+    recorder.log(25, evaluation_return=3.0)
+    columns = recorder.columns()
+    assert columns["env_step"].tolist() == [10, 20, 25]
+    assert columns["env_step"].dtype == np.int64
+    np.testing.assert_array_equal(columns["return"], [1, 2, np.nan])
+    np.testing.assert_array_equal(columns["temperature"], [np.nan, 0.5, np.nan])
+    np.testing.assert_array_equal(columns["td_error_uniform"], [np.nan] * 3)
+
+
+def test_a_workers_environment_keeps_flags_that_were_there(monkeypatch: object) -> None:
+    import os
+
+    monkeypatch.setattr(os, "environ", os.environ | {"XLA_FLAGS": "--xla_mine=1"})  # type: ignore[attr-defined]
+    environment = single_thread_environment("cache")
+    assert environment["XLA_FLAGS"].startswith("--xla_mine=1 ")
+    assert environment["JAX_PLATFORMS"] == "cpu"
+    assert environment["JAX_COMPILATION_CACHE_DIR"] == "cache"
+    assert "JAX_PLATFORMS" not in single_thread_environment("cache", gpu=True)

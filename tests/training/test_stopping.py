@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+from scipy.optimize import isotonic_regression
+
+from tdscale.training.stopping import ReturnCurve, crossed_share, has_crossed, longest_episode
+
+
+def curve(returns: list[float], every: int = 100) -> ReturnCurve:
+    return ReturnCurve(np.arange(1, len(returns) + 1) * every, np.array(returns, float))
+
+
+def test_a_curve_has_crossed_where_its_isotonic_fit_reaches_the_threshold() -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        returns = np.cumsum(generator.normal(0.1, 1, 12))
+        threshold = generator.normal(1, 1)
+        assert bool(has_crossed(returns, threshold)) == bool(isotonic_regression(returns).x[-1] >= threshold - 1e-12)
+
+
+def test_seeds_that_all_crossed_have_crossed_in_every_resample() -> None:
+    assert crossed_share([curve([0, 1, 5, 5]), curve([0, 2, 6, 6])], 4.0) == 1.0
+
+
+def test_one_seed_of_three_that_stays_below_keeps_some_means_below() -> None:
+    share = crossed_share([curve([0, 5, 5]), curve([0, 5, 5]), curve([0, 0, 0])], 4.9)
+    assert share == pytest.approx((2 / 3) ** 3, abs=0.1)
+
+
+def test_a_diverged_seed_counts_with_its_last_return_held() -> None:
+    healthy = [curve([0, 5, 5, 5, 5]), curve([0, 5, 5, 5, 5])]
+    assert crossed_share([*healthy, curve([0, 5])], 4.0) == 1.0
+    assert crossed_share([*healthy, curve([0, 0])], 4.9) < 0.95
+
+
+def test_a_seed_without_any_episode_counts_as_the_worst_return_seen() -> None:
+    assert crossed_share([curve([0, 5, 5]), ReturnCurve(np.zeros(0, np.int64), np.zeros(0))], 4.0) < 0.95
+
+
+def test_without_episodes_nothing_has_crossed() -> None:
+    assert crossed_share([], 0.0) == 0.0
+    assert crossed_share([ReturnCurve(np.zeros(0, np.int64), np.zeros(0))], -1e9) == 0.0
+
+
+def test_seeds_with_unequal_episodes_meet_on_one_grid() -> None:
+    assert crossed_share([curve([0, 5, 5, 5], every=70), curve([0, 5, 5], every=100)], 4.0) == 1.0
+
+
+def test_the_longest_episode_is_the_longest_gap() -> None:
+    assert longest_episode([curve([1, 2], every=30), ReturnCurve(np.array([10, 90]), np.zeros(2))]) == 80
