@@ -219,7 +219,7 @@ def _last_allowed(curves: _Curves, objective: Floats, limited: Floats, limit: fl
         beside = np.clip(best + step, 0, len(log_utd) - 1)
         here, there = excess[rows, best], excess[rows, beside]
         crosses = (here <= 0) & (there > 0) & (beside != best)
-        share = np.where(crosses, here / np.where(crosses, here - there, 1.0), 0.0)
+        share = np.where(crosses, here, 0.0) / np.where(crosses, here - there, 1.0)
         result = np.where(crosses, result + share * (log_utd[beside] - log_utd[best]), result)
     return np.where(np.isfinite(objective.min(axis=1)), np.exp(result), np.nan)
 
