@@ -16,4 +16,4 @@ def measured_cells(laws: ScalingLaws, cells: Sequence[Cell]) -> tuple[list[Cell]
         return [], None
     options = FitOptions(study=laws.study, tasks=laws.tasks, thresholds=laws.thresholds, method=laws.method)
     kept, points, _ = measure_data(own, options, laws.batch_size, laws.learning_rate)
-    return kept, points
+    return sorted(kept, key=lambda cell: (laws.tasks.index(cell.spec.task), cell.spec.utd)), points

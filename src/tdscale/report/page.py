@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from tdscale.analysis.estimate import short
 from tdscale.analysis.laws import ScalingLaws
@@ -40,6 +40,7 @@ def render_page(
 ) -> str:
     """The page's HTML. Everything but the figures' SVG is escaped."""
     environment = Environment(loader=PackageLoader("tdscale.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["maths"] = _maths
     state, trust = summary.verdict(validation)
     groups = summary.grouped_warnings(laws)
     sections = [
@@ -83,6 +84,13 @@ def _inlined(drawing: Drawing) -> dict[str, object]:
     return {"name": drawing.name, "caption": drawing.caption, "svg": Markup(svg.strip()), "wide": drawing.wide}
 
 
+def _maths(text: str) -> Markup:
+    """Text, escaped, with the symbols' subscripts and exponents set as such."""
+    escaped = str(escape(text))
+    escaped = re.sub(r"\b([DC])_(J|min)\b", r"\1<sub>\2</sub>", escaped)
+    return Markup(re.sub(r"\^(−?[\d.]+(?:e−?\d+)?)", r"<sup>\1</sup>", escaped))
+
+
 def _formulas(laws: ScalingLaws) -> list[str]:
     found = [law.formula() for law in laws.data[-1:]] + [law.formula() for law in (laws.batch_size, laws.learning_rate) if law is not None]
     if laws.budget is not None and laws.budget.fitted:
@@ -108,9 +116,9 @@ def _plan(plan: Plan) -> dict[str, object]:
     return {
         "title": limits[plan.problem] + (f" for {plan.task}" if plan.task is not None else ""),
         "feasible": plan.feasible,
-        "sentence": plan.binding if plan.feasible else plan.sentence(),
+        "sentence": plan.binding if plan.feasible else summary.as_sentence(plan.sentence()),
         "facts": facts,
-        "notes": [note[:1].upper() + note[1:] + "." for note in plan.notes],
+        "notes": [summary.as_sentence(note) for note in plan.notes],
     }
 
 

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 # Okabe and Ito's palette, the yellow and black left out: eight tasks, then again with other markers
@@ -195,19 +196,19 @@ def scientific(value: float) -> str:
     return power if mantissa == "1" else f"{mantissa}·{power}"
 
 
-def legend(axes: Axes, handles: Sequence[Any], labels: Sequence[str], **options: Any) -> None:
-    """A legend from handles and their labels, in the order given."""
-    if handles:
-        axes.legend(list(handles), list(labels), **{"loc": "best", "handlelength": 1.6, "borderaxespad": 0.2, **options})
-
-
 def legend_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str], columns: int = 4) -> None:
     """A legend under all panels, where it covers nothing."""
     if not handles:
         return
     longest = max(len(text) for text in labels)
-    fitting = max(1, int(figure.get_figwidth() / (0.075 * longest + 0.6)))
-    figure.legend(list(handles), list(labels), loc="outside lower center", ncols=min(columns, fitting, len(labels)), handlelength=1.6, columnspacing=1.4)
+    fitting = max(1, int(figure.get_figwidth() / (0.062 * longest + 0.5)))
+    n = min(columns, fitting, len(labels))
+    # legends fill column by column; people read row by row
+    rows = math.ceil(len(labels) / n)
+    blank = Line2D([], [], linestyle="none")
+    grid = [(handles[i], labels[i]) if i < len(labels) else (blank, "") for i in range(rows * n)]
+    by_column = [grid[row * n + column] for column in range(n) for row in range(rows)]
+    figure.legend(*zip(*by_column, strict=True), loc="outside lower center", ncols=n, handlelength=1.6, columnspacing=1.4)
 
 
 def to_svg(figure: Figure, name: str) -> str:
@@ -215,6 +216,7 @@ def to_svg(figure: Figure, name: str) -> str:
     buffer = io.StringIO()
     with styled(name):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        figure.set_layout_engine("none")  # it is laid out now; doing so again for the PNG would take as long as drawing
     text = buffer.getvalue()
     text = re.sub(r'(\bid=")', rf"\g<1>{name}-", text)
     text = re.sub(r'(\bhref="#)', rf"\g<1>{name}-", text)
@@ -225,5 +227,5 @@ def to_png(figure: Figure, dots_per_inch: int = 200) -> bytes:
     """The figure as PNG."""
     buffer = io.BytesIO()
     with styled():
-        figure.savefig(buffer, format="png", dpi=dots_per_inch, metadata={"Software": None})
+        figure.savefig(buffer, format="png", dpi=dots_per_inch, metadata={"Software": None}, pil_kwargs={"compress_level": 4})
     return buffer.getvalue()

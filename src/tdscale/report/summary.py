@@ -17,11 +17,12 @@ GOOD_COVERAGE = 0.6
 
 def opening(laws: ScalingLaws) -> str:
     """What was studied, in a sentence."""
-    tasks = f"{len(laws.tasks)} tasks" if len(laws.tasks) != 1 else "the task"
+    names = ", ".join(laws.tasks)
+    tasks = f"{len(laws.tasks)} tasks ({names})" if len(laws.tasks) != 1 else f"the task {names}"
     utds = sorted({float(u) for law in laws.data for u in law.utd})
     over = f", at σ from {plain_utd(utds[0])} to {plain_utd(utds[-1])}" if utds else ""
     goals = f"return {laws.thresholds[0]:.4g}" + (f" to {laws.thresholds[-1]:.4g}" if len(laws.thresholds) > 1 else "")
-    return f"{laws.study}: {tasks} {', '.join(laws.tasks)}{over}; how much data and compute training takes to reach {goals} (normalised, 0 to 1000)."
+    return f"{laws.study}: {tasks}{over}; how much data and compute training takes to reach {goals} (normalised, 0 to 1000)."
 
 
 def headlines(laws: ScalingLaws) -> list[str]:
@@ -113,4 +114,10 @@ def grouped_warnings(laws: ScalingLaws) -> list[tuple[str, list[str]]]:
 
 def skipped_sentences(validation: Validation) -> Sequence[str]:
     """What was not checked, and why."""
-    return [text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".") for text in validation.skipped]
+    return [as_sentence(text) for text in validation.skipped]
+
+
+def as_sentence(text: str) -> str:
+    """With a capital and a full stop; a symbol such as σ stays as it is."""
+    start = text[:1].upper() if text[:1].isascii() else text[:1]
+    return start + text[1:] + ("" if text.endswith(".") else ".")

@@ -98,10 +98,13 @@ def budget_figure(laws: ScalingLaws, *, axes: Axes | None = None) -> Figure | No
             axes.plot([x.value], [y.value], linestyle="none", marker="o", color=colour, markerfacecolor=face, markersize=5.5, zorder=5)
         y_limits = limits(*drawn, margin=1.5)
         y_limits = max(y_limits[0], low_utd / 6), min(y_limits[1], high_utd * 6)
-        for end, y in (("smallest σ run", low_utd), ("largest σ run", high_utd)):
+        rising = not law.fitted or law.exponent > 0
+        # each name on the side where the law is far from it
+        for end, y, right in (("smallest σ run", low_utd, rising), ("largest σ run", high_utd, not rising)):
             if y_limits[0] < y < y_limits[1]:
                 axes.axhline(y, color=style.FAINT, linewidth=0.9, linestyle=":", zorder=1)
-                axes.text(0.99, y, end, transform=axes.get_yaxis_transform(), ha="right", va="bottom", fontsize=7.5, color="#666666")
+                place, side = (0.99, "right") if right else (0.01, "left")
+                axes.text(place, y, end, transform=axes.get_yaxis_transform(), ha=side, va="bottom", fontsize=7.5, color="#555555")
         style.log_axis(axes.xaxis, *x_limits, style.scientific)
         style.utd_axis(axes.yaxis, *y_limits)
         axes.set_xlim(x_limits)

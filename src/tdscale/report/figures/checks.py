@@ -38,7 +38,7 @@ def held_out_figure(held_out: Sequence[HeldOut], *, axes: Axes | None = None) ->
         longest = max(np.exp(v) - 1 for h in held_out for v in h.errors.values() if np.isfinite(v))
         for held in held_out:
             utds = ", ".join(style.plain_utd(u) for u in held.utd)
-            axes.text(0.0, place, f"σ = {utds} left out", fontsize=8.5, va="center", ha="left")
+            axes.text(0.02 * longest, place, f"σ = {utds} left out", fontsize=8.5, va="center", ha="left")
             place += 1
             for predictor in PREDICTORS:
                 error = held.errors.get(predictor, float("nan"))
@@ -58,7 +58,7 @@ def held_out_figure(held_out: Sequence[HeldOut], *, axes: Axes | None = None) ->
         axes.grid(False)
         axes.spines["bottom"].set_visible(False)
         axes.tick_params(axis="y", length=0)
-        axes.set_xlabel("predicted D misses the measured one by this factor")
+        axes.set_xlabel("D missed by this factor")
     return figure
 
 
@@ -77,5 +77,5 @@ def baseline_figure(ratios: Sequence[tuple[float, float]], *, axes: Axes | None 
         axes.set_xlim(low_x, high_x)
         axes.set_ylim(bottom, top)
         axes.set_xlabel("UTD ratio σ (updates per env step)")
-        axes.set_ylabel("D constant B, η / D fitted B*, η*")
+        axes.set_ylabel("D at constant B, η over D at fitted ones")
     return figure

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.optimize import isotonic_regression
@@ -30,34 +31,35 @@ def curves_figure(cells: Sequence[Cell], thresholds: Sequence[float], *, keep_du
     utds = sorted({cell.spec.utd for cell in cells})
     colours = dict(zip(utds, style.ordered_colours(len(utds)), strict=True))
     lines = sum(len(cell.seeds) + 1 for cell in cells)
+    ends = [max(float(cell.env_steps[-1]) for cell in cells if cell.spec.task == task) for task in tasks]
+    shortest = min(float(cell.env_steps[-1]) for cell in cells)
+    logarithmic = max(ends) / shortest > 3
     n_points = int(np.clip(_MOST_POINTS / lines, 20, 160))
     with style.styled():
         figure, all_axes = style.panels(len(tasks), columns=2 if len(tasks) <= 4 else 3, panel_height=2.8)
         for axes, task in zip(all_axes, tasks, strict=True):
             of_task = sorted((cell for cell in cells if cell.spec.task == task), key=lambda cell: cell.spec.utd)
-            _draw(axes, of_task, style.select(thresholds), colours, n_points, keep_duplicates)
+            _draw(axes, of_task, style.select(thresholds), colours, n_points, keep_duplicates, logarithmic)
             axes.set_title(style.label(task), loc="left")
         handles = [Line2D([], [], color=colours[u]) for u in utds]
         labels = [f"σ = {style.plain_utd(u)}" for u in utds]
         handles.append(Line2D([], [], color=style.FAINT, linestyle="--", linewidth=0.9))
-        labels.append("thresholds J")
+        labels.append("J")
         style.legend_below(figure, handles, labels, columns=8)
     return figure
 
 
-def _draw(axes: Axes, cells: Sequence[Cell], thresholds: Sequence[float], colours: dict[float, tuple[float, ...]], n_points: int, keep_duplicates: bool) -> None:
+def _draw(axes: Axes, cells: Sequence[Cell], thresholds: Sequence[float], colours: dict[float, tuple[float, ...]], n_points: int, keep_duplicates: bool, logarithmic: bool) -> None:
     lowest, highest = 0.0, 0.0
     steps_end = max(int(cell.env_steps[-1]) for cell in cells)
     ends = [float(cell.env_steps[-1]) for cell in cells]
-    logarithmic = max(ends) / min(ends) > 4
     for cell in cells:
         colour = colours[cell.spec.utd]
         returns = cell.returns if keep_duplicates else cell.returns[~cell.duplicate]
         steps = cell.env_steps.astype(np.float64)
         mean = returns.mean(axis=0)
-        for seed in returns:
-            x, y = _thinned(steps, seed, n_points, logarithmic)
-            axes.plot(x, y, color=colour, linewidth=0.4, alpha=0.22, zorder=2)
+        seeds = [np.column_stack(_thinned(steps, seed, n_points, logarithmic)) for seed in returns]
+        axes.add_collection(LineCollection(seeds, colors=[colour], linewidths=0.4, alpha=0.28, zorder=2), autolim=False)
         x, y = _thinned(steps, mean, n_points, logarithmic)
         axes.plot(x, y, color=colour, linewidth=0.7, alpha=0.75, zorder=3)
         fit = np.asarray(isotonic_regression(mean).x)
@@ -70,7 +72,7 @@ def _draw(axes: Axes, cells: Sequence[Cell], thresholds: Sequence[float], colour
     top = max(highest, max(thresholds, default=0.0))
     axes.set_ylim(lowest - 0.05 * (top - lowest), top + 0.12 * (top - lowest))
     if logarithmic:
-        first = max(min(float(cell.env_steps[0]) for cell in cells), min(ends) / 30)
+        first = max(min(float(cell.env_steps[0]) for cell in cells), min(ends) / 60)
         style.log_axis(axes.xaxis, first, steps_end, style.thousands)
         axes.set_xlim(first, steps_end)
     else:

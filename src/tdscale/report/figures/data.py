@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from tdscale.analysis.laws import DataLaw, ScalingLaws
 from tdscale.report import style
-from tdscale.report.figures.parts import Floats, censored_points, limits, line_and_band, points_with_intervals, reach_grid, seen_utd
+from tdscale.report.figures.parts import Floats, beside, censored_points, limits, line_and_band, points_with_intervals, reach_grid, seen_utd
 
 Need = Literal["data", "compute"]
 
@@ -96,11 +96,14 @@ def _draw(axes: Axes, laws: ScalingLaws, need: Need, task: str | None, size: flo
                 continue
             x = law.utd
             low, high, data, bound = (convert(x, values * scale) for values in (law.data_low[place], law.data_high[place], law.data[place], law.bound[place]))
+            drawn_at = x if task is not None else beside(x, place, len(law.tasks))
             marker = style.marker_of(law.tasks, name) if task is None and len(law.tasks) > 1 else "o"
-            points_with_intervals(axes, x, data, low, high, colour=colour, marker=marker, size=size, faint=task is None and len(law.tasks) > 1)
+            points_with_intervals(axes, drawn_at, data, low, high, colour=colour, marker=marker, size=size, faint=task is None and len(law.tasks) > 1)
             above = np.isposinf(law.data[place])
-            censored_points(axes, x[above], bound[above], colour=colour)
-            drawn += [data[np.isfinite(data)], bound[above] * 1.2]
+            censored_points(axes, drawn_at[above], bound[above], colour=colour)
+            # an interval is shown to its end unless that would shrink all else
+            top_of_bars = np.minimum(high, 2.5 * np.max(data, where=np.isfinite(data), initial=0.0))
+            drawn += [data, low, top_of_bars, bound[above] * 1.2]
     low_x, high_x = min(e[0] for e in ends), max(e[1] for e in ends)
     bottom, top = limits(*drawn)
     style.utd_axis(axes.xaxis, low_x, high_x)
@@ -131,7 +134,7 @@ def _legend(laws: ScalingLaws, shown: Sequence[DataLaw], tasks: Sequence[str]) -
     if len(tasks) > 1:
         handles += [Line2D([], [], color=style.FAINT, linestyle="none", marker=style.marker_of(laws.tasks, name), markersize=5) for name in tasks]
         labels += [style.label(name) for name in tasks]
-    if any(np.isposinf(law.data).any() for law in shown):
+    if any(np.isposinf(law.data_high).any() for law in shown):
         handles.append(Line2D([], [], color=style.FAINT, marker="^", markersize=4, linewidth=0.9))
-        labels.append("not reached: above")
+        labels.append("above, open")
     return handles, labels

@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 
 from tdscale.analysis.laws import PowerLaw, ScalingLaws
 from tdscale.report import style
-from tdscale.report.figures.parts import limits, line_and_band, points_with_intervals, reach_grid
+from tdscale.report.figures.parts import beside, limits, line_and_band, points_with_intervals, reach_grid
 
 _NAMES = {"batch_size": "batch size B* (transitions)", "learning_rate": "learning rate η*"}
 
@@ -44,8 +44,7 @@ def power_law_figure(law: PowerLaw, *, axes: Axes | None = None) -> Figure:
             scale = mean / float(law.coefficients[row])
             if not np.isfinite(scale):
                 continue
-            # beside each other, not on top: a few per cent of σ apart
-            x = law.utd * 1.025 ** (row - (len(law.tasks) - 1) / 2)
+            x = beside(law.utd, row, len(law.tasks))
             points, low, high = (values[row] * scale for values in (law.points, law.points_low, law.points_high))
             points_with_intervals(axes, x, points, low, high, colour=style.colour_of(law.tasks, task), marker=style.marker_of(law.tasks, task))
             drawn += [points, low, high]
@@ -60,5 +59,5 @@ def power_law_figure(law: PowerLaw, *, axes: Axes | None = None) -> Figure:
         axes.set_xlabel("UTD ratio σ (updates per env step)")
         shifted = ", tasks shifted" if len(law.tasks) > 1 else ""
         axes.set_ylabel(_NAMES[law.quantity] + shifted)
-        axes.set_title(law.formula() + ("" if law.source == "sweep" else "  (as run, no sweep)"), loc="left")
+        axes.set_title(law.formula() + ("" if law.source == "sweep" else " (as run)"), loc="left")
     return figure

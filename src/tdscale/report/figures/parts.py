@@ -28,13 +28,16 @@ def reach_grid(low: float, high: float, n_points: int = 160) -> Floats:
 
 def interval(draws: Floats, level: float = LEVEL) -> tuple[Floats, Floats]:
     """Central interval of draws of shape (n_draws, n): low and high of shape (n,); NaN where no draw says anything."""
+    ends = (1 - level) / 2, (1 + level) / 2
+    if not np.isnan(draws).any():
+        return np.quantile(draws, ends[0], axis=0, method="lower"), np.quantile(draws, ends[1], axis=0, method="higher")
     low, high = np.full(draws.shape[1], np.nan), np.full(draws.shape[1], np.nan)
     for column in range(draws.shape[1]):
         values = draws[:, column]
         values = values[~np.isnan(values)]
         if values.size:
-            low[column] = np.quantile(values, (1 - level) / 2, method="lower")
-            high[column] = np.quantile(values, (1 + level) / 2, method="higher")
+            low[column] = np.quantile(values, ends[0], method="lower")
+            high[column] = np.quantile(values, ends[1], method="higher")
     return low, high
 
 
@@ -56,28 +59,33 @@ def points_with_intervals(
     """Points at finite y with bars from low to high; an interval without an upper end gets an arrow up."""
     use = np.isfinite(y) & np.isfinite(x)
     alpha = 0.55 if faint else 1.0
-    for xi, yi, li, hi in zip(x[use], y[use], low[use], high[use], strict=True):
-        bottom = li if np.isfinite(li) else yi
-        if np.isfinite(hi):
-            if hi > bottom * 1.0001:
-                axes.plot([xi, xi], [bottom, hi], color=colour, linewidth=0.9, alpha=alpha, zorder=4)
-        elif np.isposinf(hi):
-            arrow_up(axes, xi, yi, bottom, colour, alpha)
-    axes.plot(x[use], y[use], linestyle="none", marker=marker, color=colour, markersize=size, alpha=alpha, markeredgecolor="white", markeredgewidth=0.4, zorder=5)
+    x, y, low, high = x[use], y[use], low[use], high[use]
+    low = np.where(np.isfinite(low), low, y)
+    barred = np.isfinite(high) & (high > low * 1.0001)
+    axes.vlines(x[barred], low[barred], high[barred], color=colour, linewidth=0.9, alpha=alpha, zorder=4)
+    arrows_up(axes, x[np.isposinf(high)], y[np.isposinf(high)], low[np.isposinf(high)], colour, alpha)
+    axes.plot(x, y, linestyle="none", marker=marker, color=colour, markersize=size, alpha=alpha, markeredgecolor="white", markeredgewidth=0.4, zorder=5)
 
 
 def censored_points(axes: Axes, x: Floats, bound: Floats, *, colour: Any, size: float = 5.0) -> None:
     """What lies above a bound: an arrow upwards from it."""
-    for xi, bi in zip(x, bound, strict=True):
-        arrow_up(axes, float(xi), float(bi), float(bi), colour, 1.0)
+    if not len(x):
+        return
+    arrows_up(axes, x, bound, bound, colour, 1.0)
     axes.plot(x, bound, linestyle="none", marker="_", color=colour, markersize=size + 2, markeredgewidth=1.2, zorder=5)
 
 
-def arrow_up(axes: Axes, x: float, y: float, bottom: float, colour: Any, alpha: float) -> None:
-    """An arrow from (x, bottom) to a little above y on logarithmic axes."""
-    tip = y * 1.22
-    axes.plot([x, x], [bottom, tip], color=colour, linewidth=0.9, alpha=alpha, zorder=4)
-    axes.plot([x], [tip], linestyle="none", marker="^", color=colour, markersize=4, alpha=alpha, zorder=5)
+def arrows_up(axes: Axes, x: Floats, y: Floats, bottom: Floats, colour: Any, alpha: float) -> None:
+    """Arrows from (x, bottom) to a little above y on logarithmic axes."""
+    if not len(x):
+        return
+    axes.vlines(x, bottom, y * 1.22, color=colour, linewidth=0.9, alpha=alpha, zorder=4)
+    axes.plot(x, y * 1.22, linestyle="none", marker="^", color=colour, markersize=4, alpha=alpha, zorder=5)
+
+
+def beside(x: Floats, place: int, count: int, step: float = 1.025) -> Floats:
+    """x of one of several series on a logarithmic axis, a few per cent apart so that they don't lie on top of each other."""
+    return np.asarray(x * step ** (place - (count - 1) / 2))
 
 
 def limits(*values: Any, margin: float = 1.25) -> tuple[float, float]:

@@ -1,0 +1,124 @@
+"""Every figure shows something, reads plainly, and is absent where there is nothing to show."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from tdscale.report import figures, style
+from tdscale.report.measured import measured_cells
+from tdscale.validation import Validation
+
+
+def make(name: str, studied) -> Figure | None:
+    if name == "curves_figure":
+        kept, _ = measured_cells(studied.laws, studied.cells)
+        return figures.curves_figure(kept, studied.laws.thresholds)
+    if name == "validation_figure":
+        return figures.validation_figure(replace(studied.validation, baseline=((0.5, 1.2), (1.0, 1.0), (2.0, 1.1))))
+    return getattr(figures, name)(studied.laws)
+
+
+NAMES = (
+    "data_figure",
+    "data_by_task_figure",
+    "compute_figure",
+    "compute_by_task_figure",
+    "frontier_figure",
+    "budget_figure",
+    "hyperparameter_figure",
+    "curves_figure",
+    "validation_figure",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_panel_of_every_figure_shows_data_and_names_its_axes(name, studied):
+    figure = make(name, studied)
+    assert figure is not None and figure.axes
+    for axes in figure.axes:
+        assert axes.lines or axes.patches or axes.collections
+        assert axes.get_xlabel()
+        assert axes.get_ylabel() or axes.get_yticklabels()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tick_labels_do_not_overlap_and_no_minor_tick_is_labelled(name, studied):
+    figure = make(name, studied)
+    with style.styled():
+        figure.canvas.draw()
+    for axes in figure.axes:
+        for axis, side in ((axes.xaxis, 0), (axes.yaxis, 1)):
+            assert not any(label.get_text() for label in axis.get_minorticklabels())
+            low, high = sorted(axis.get_view_interval())
+            shown = [t.label1 for t in axis.get_major_ticks() if low * 0.999 <= t.get_loc() <= high * 1.001 and t.label1.get_text()]
+            boxes = sorted((label.get_window_extent().get_points()[:, side] for label in shown), key=lambda ends: ends[0])
+            assert all(left[1] < right[0] for left, right in zip(boxes, boxes[1:], strict=False))
+
+
+def test_an_axis_given_is_drawn_into(studied):
+    figure = style.new_figure()
+    axes = figure.add_subplot()
+    assert figures.data_figure(studied.laws, task="Runner", axes=axes) is figure
+    assert axes.lines
+
+
+def test_a_figure_without_data_is_none(studied):
+    bare = replace(studied.laws, data=(), budget=None, batch_size=None, learning_rate=None)
+    assert figures.data_figure(bare) is None
+    assert figures.data_by_task_figure(bare) is None
+    assert figures.compute_figure(bare) is None
+    assert figures.frontier_figure(bare) is None
+    assert figures.budget_figure(bare) is None
+    assert figures.hyperparameter_figure(bare) is None
+    assert figures.curves_figure([], (300.0,)) is None
+    assert figures.validation_figure(Validation(held_out=(), budget=None, baseline=(), skipped=())) is None
+
+
+def test_compute_is_left_out_where_it_is_not_known(studied):
+    unknown = replace(studied.laws, compute={}, budget=None)
+    assert figures.compute_figure(unknown) is None
+    assert figures.frontier_figure(unknown) is None
+    assert figures.data_figure(unknown) is not None
+
+
+def test_a_task_that_never_reaches_a_threshold_gets_no_panel(studied):
+    laws = studied.laws
+    never = tuple(replace(law, data=np.where([[True], [False]], np.inf, law.data)) for law in laws.data)
+    assert figures.data_by_task_figure(replace(laws, data=never)) is None
+    assert figures.data_figure(replace(laws, data=never), task=laws.tasks[0]) is None
+
+
+def test_a_censored_cell_is_an_arrow_at_its_bound(studied):
+    law = studied.laws.data[-1]
+    row, column = (int(i[0]) for i in np.nonzero(np.isposinf(law.data)))
+    figure = figures.data_figure(studied.laws, task=law.tasks[row])
+    points = [tuple(line.get_xydata()[0]) for line in figure.axes[0].lines if line.get_marker() == "_"]
+    assert (pytest.approx(law.utd[column]), pytest.approx(law.bound[row, column])) in [tuple(p) for p in points]
+
+
+def test_ids_of_two_figures_never_clash_and_references_stay_inside(studied):
+    first, second = (style.to_svg(make(name, studied), name) for name in ("data_figure", "compute_figure"))
+    ids = [set(re.findall(r'\bid="([^"]+)"', svg)) for svg in (first, second)]
+    assert not ids[0] & ids[1]
+    assert set(re.findall(r'href="#([^"]+)"', first)) | set(re.findall(r"url\(#([^)]+)\)", first)) <= ids[0]
+
+
+def test_sigma_ticks_are_plain_decimals_and_tiny_ones_are_fractions():
+    assert [style.plain_utd(u) for u in (0.25, 0.5, 1, 16)] == ["0.25", "0.5", "1", "16"]
+    assert style.plain_utd(1 / 1024) == "1/1024"
+
+
+def test_numbers_on_axes_read_plainly():
+    assert [style.thousands(v) for v in (500, 20_000, 1.5e6)] == ["500", "20k", "1.5M"]
+    assert [style.scientific(v) for v in (1e15, 3e-4)] == ["10¹⁵", "3·10⁻⁴"]
+
+
+def test_drawing_leaves_the_users_own_settings_alone(studied):
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+    figures.data_figure(studied.laws)
+    assert dict(mpl.rcParams) == before

@@ -1,0 +1,206 @@
+"""The page is one file, tells no lies about what is missing, and is the same every time."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+
+from tdscale.report import style, write_report
+from tdscale.runs.types import RunWarning
+from tdscale.validation import HeldOut, Validation
+
+NOTHING = Validation(held_out=(), budget=None, baseline=(), skipped=("held-out σ: too few σ were run",))
+
+
+@pytest.fixture
+def fast(monkeypatch):
+    """Leaves the PNGs out: half of the time, and nothing of the page depends on them."""
+    monkeypatch.setattr(style, "to_png", lambda figure: b"")
+
+
+class Links(HTMLParser):
+    """Collects whatever a browser would load, and the elements seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.tags: set[str] = set()
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag, attributes) -> None:
+        self.tags.add(tag)
+        for name, value in attributes:
+            if name in ("src", "href", "xlink:href", "data", "action", "poster", "srcset") and value:
+                self.loaded.append(value)
+            if name == "id":
+                self.ids.append(value)
+
+
+@pytest.fixture(scope="module")
+def written(studied, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("study")
+    path = write_report(
+        directory, studied.laws, studied.cells, plans=studied.plans, validation=studied.validation, study_summary={"algorithm": "sac"}
+    )
+    return path
+
+
+def parse(text: str) -> Links:
+    parser = Links()
+    parser.feed(text)
+    return parser
+
+
+def test_the_page_loads_nothing_and_runs_nothing(written):
+    page = parse(written.read_text(encoding="utf-8"))
+    assert all(link.startswith(("#", "data:image/")) for link in page.loaded)
+    assert not page.tags & {"script", "link", "iframe", "object", "embed", "img"}
+    text = written.read_text(encoding="utf-8")
+    assert "@import" not in text and not re.search(r"url\(\s*['\"]?(?!#)", text)
+    assert "http" not in text
+
+
+def test_no_id_comes_twice_and_every_reference_has_its_target(written):
+    page = parse(written.read_text(encoding="utf-8"))
+    assert len(page.ids) == len(set(page.ids))
+    assert {link[1:] for link in page.loaded if link.startswith("#")} <= set(page.ids)
+
+
+def test_the_page_is_under_five_megabytes_and_every_section_is_there(written):
+    assert written.stat().st_size < 5_000_000
+    ids = parse(written.read_text(encoding="utf-8")).ids
+    assert {"summary", "plan", "data", "frontier", "hyperparameters", "curves", "validation", "tables", "warnings", "method"} <= set(ids)
+
+
+def test_figures_and_tables_lie_beside_the_page_and_nothing_half_written(written):
+    names = {path.stem for path in (written.parent / "figures").iterdir()}
+    assert names == {"data", "data-by-task", "compute", "compute-by-task", "frontier", "budget", "hyperparameters", "curves", "validation"}
+    assert all((written.parent / "figures" / f"{name}.{ending}").stat().st_size > 1000 for name in names for ending in ("svg", "png"))
+    assert not [path for path in written.parent.rglob("*.tmp")]
+
+
+def test_the_same_input_gives_the_same_page_byte_for_byte(written, studied, tmp_path):
+    again = write_report(
+        tmp_path, studied.laws, studied.cells, plans=studied.plans, validation=studied.validation, study_summary={"algorithm": "sac"}
+    )
+    assert again.read_bytes() == written.read_bytes()
+    for path in sorted((written.parent / "figures").iterdir()) + sorted((written.parent / "tables").iterdir()):
+        assert (tmp_path / path.parent.name / path.name).read_bytes() == path.read_bytes()
+
+
+def test_the_crossings_table_holds_each_cell_and_says_which_are_censored(written, studied):
+    frame = pd.read_csv(written.parent / "tables" / "crossings.csv")
+    assert len(frame) == 2 * 6 * len(synthetic.THRESHOLDS)
+    censored = frame[frame["censored"]]
+    assert set(censored["task"]) == {"Swimmer"} and censored["env_steps"].isna().all()
+    law = studied.laws.data[0]
+    first = frame[(frame["task"] == law.tasks[0]) & (frame["σ"] == law.utd[0]) & (frame["J"] == law.threshold)]
+    assert first["env_steps"].item() == pytest.approx(law.data[0, 0])
+    assert "&gt; " in written.read_text(encoding="utf-8")
+
+
+def test_predicted_batch_sizes_are_the_laws_at_the_papers_sigmas(written, studied):
+    frame = pd.read_csv(written.parent / "tables" / "batch_size.csv")
+    of_task = frame[frame["task"] == "Runner"]
+    assert of_task["σ"].tolist() == [0.25, 0.5, 1, 2, 4, 8, 16]
+    np.testing.assert_allclose(of_task["batch_size"], studied.laws.batch_size.predict(of_task["σ"], "Runner"), rtol=1e-8)
+
+
+HOSTILE = "<script>alert('x')</script> $\\frac"
+
+
+def hostile_study():
+    cells = [replace(c, spec=replace(c.spec, task=HOSTILE)) for c in synthetic.scaling_cells(["Runner"])]
+    laws, validation = synthetic.results(cells, synthetic.make_options(cells, study="<b>study</b>"))
+    return cells, replace(laws, warnings=(*laws.warnings, RunWarning("<i>code</i>", "<img src=x>", "x"))), validation
+
+
+def test_names_and_messages_with_html_in_them_are_escaped(tmp_path, fast):
+    cells, laws, validation = hostile_study()
+    path = write_report(
+        tmp_path, laws, cells, plans=synthetic.make_plans(laws), validation=validation, study_summary={"<u>key</u>": "<em>value</em>"}
+    )
+    page = path.read_text(encoding="utf-8")
+    assert "&lt;script&gt;" in page and "&lt;b&gt;study&lt;/b&gt;" in page
+    assert not parse(page).tags & {"script", "img", "b", "i", "em", "u"}
+
+
+def test_many_warnings_of_one_kind_become_one_group(tmp_path, studied, fast):
+    warnings = tuple(RunWarning("duplicate-seeds", f"seed {i} of a cell is a copy", str(i)) for i in range(40))
+    laws = replace(studied.laws, warnings=warnings, data=(), budget=None, batch_size=None, learning_rate=None)
+    path = write_report(tmp_path, laws, [], plans=[], validation=NOTHING, study_summary={})
+    page = path.read_text(encoding="utf-8")
+    assert page.count("Duplicate seeds") == 1 and "37 more" in page
+
+
+def poor_inputs():
+    scaling = synthetic.scaling_cells(["Runner"])
+    both = synthetic.scaling_cells()
+    return {
+        "one task, no sweep": (scaling, {}),
+        "one threshold": (both, {"thresholds": (500.0,)}),
+        "no price of data": (scaling, {"data_cost": None}),
+        "no sizes": ([replace(c, costs={}) for c in scaling], {}),
+        "nothing reached": (synthetic.scaling_cells(limit=0.05), {}),
+        "one sigma": ([c for c in both if c.spec.utd == 1.0], {}),
+        "sweep alone": (synthetic.sweep_cells(["Runner"]), {}),
+        "paper": (scaling, {"method": "paper", "model_size": 2e4}),
+        "one seed": ([replace(c, seeds=c.seeds[:1], returns=c.returns[:1], diverged=c.diverged[:1], duplicate=c.duplicate[:1]) for c in scaling], {}),
+    }
+
+
+@pytest.mark.parametrize("kind", list(poor_inputs()))
+def test_poor_inputs_give_a_report_without_empty_panels(kind, tmp_path, fast):
+    cells, changes = poor_inputs()[kind]
+    laws, validation = synthetic.results(cells, synthetic.make_options(cells, **changes))
+    plans = synthetic.make_plans(laws) if laws.data and laws.compute else []
+    path = write_report(tmp_path, laws, cells, plans=plans, validation=validation, study_summary={})
+    page = parse(path.read_text(encoding="utf-8"))
+    assert {"summary", "validation", "method", "curves"} <= set(page.ids)
+    assert ("data" in page.ids) == bool(laws.data)
+    assert ("frontier" in page.ids) == bool(laws.data and laws.compute and laws.batch_size is not None)
+    assert ("plan" in page.ids) == bool(plans)
+    text = re.sub(r"<svg.*?</svg>", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert not re.search(r"\b(nan|inf|None)\b", text)
+
+
+def test_a_study_without_cells_or_laws_still_gets_its_page(studied, tmp_path):
+    bare = replace(studied.laws, data=(), budget=None, batch_size=None, learning_rate=None, compute={}, warnings=())
+    path = write_report(tmp_path, bare, [], plans=[], validation=NOTHING, study_summary={})
+    page = path.read_text(encoding="utf-8")
+    assert "No data law could be fitted" in page and "has not been checked" in page and "<svg" not in page
+
+
+def test_a_later_report_removes_what_it_no_longer_has_and_leaves_other_files(studied, tmp_path, fast):
+    laws = replace(studied.laws, data=(), budget=None)
+    write_report(tmp_path, laws, [], plans=[], validation=NOTHING, study_summary={})
+    assert (tmp_path / "figures" / "hyperparameters.svg").exists()
+    (tmp_path / "figures" / "mine.svg").write_text("x", encoding="utf-8")
+    write_report(tmp_path, replace(laws, batch_size=None, learning_rate=None), [], plans=[], validation=NOTHING, study_summary={})
+    assert not (tmp_path / "figures" / "hyperparameters.svg").exists() and (tmp_path / "figures" / "mine.svg").exists()
+
+
+def held(error: float, rival: float, covered: int) -> Validation:
+    errors = {"law": error, "power law": rival, "nearest σ": 0.9, "constant": 0.9}
+    one = HeldOut(side="largest", utd=(8.0,), fitted=(1.0, 2.0, 4.0), factor=2.0, errors=errors, bias=error, covered=covered, compared=10)
+    return Validation(held_out=(one,), budget=None, baseline=(), skipped=())
+
+
+@pytest.mark.parametrize(
+    ("validation", "said"),
+    [
+        (held(0.05, 0.2, 8), "the law predicted runs it had not seen"),
+        (held(0.05, 0.2, 3), "beyond them take its numbers with care"),
+        (held(0.5, 0.6, 8), "beyond them take its numbers with care"),
+        (held(0.2, 0.1, 8), "beyond them take its numbers with care"),
+        (NOTHING, "has not been checked"),
+    ],
+)
+def test_trust_follows_from_what_was_checked(validation, said, studied, tmp_path):
+    bare = replace(studied.laws, data=(), budget=None, batch_size=None, learning_rate=None)
+    page = write_report(tmp_path, bare, [], plans=[], validation=validation, study_summary={}).read_text(encoding="utf-8")
+    assert said in page
