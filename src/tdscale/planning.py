@@ -213,8 +213,9 @@ def _last_allowed(curves: _Curves, objective: Floats, limited: Floats, limit: fl
     rows = np.arange(len(objective))
     log_utd = np.log(curves.utd)
     result = log_utd[best]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        excess = np.log(limited) - np.log(limit)
+    with np.errstate(divide="ignore"):
+        # below the warm-up C is nothing, far below any limit
+        excess = np.maximum(np.log(limited) - np.log(limit), -700.0)
     for step in (1, -1):
         beside = np.clip(best + step, 0, len(log_utd) - 1)
         here, there = excess[rows, best], excess[rows, beside]
