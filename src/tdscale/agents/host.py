@@ -1,6 +1,5 @@
 """Acting on the host: one observation through a small network costs NumPy a quarter of what a device call costs."""
 
-import jax
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +14,7 @@ class HostPolicy:
         self._action_size = config.action_size
         self._clip = config.log_std_min, config.log_std_max
         # a copy: a view would keep the device from reusing the donated memory
-        self._layers = [(np.array(layer.weight), np.array(layer.bias)) for layer in jax.block_until_ready(actor)]
+        self._layers = [(np.array(layer.weight), np.array(layer.bias)) for layer in actor]
 
     def act(self, observation: NDArray[np.float32], noise: NDArray[np.float32] | None) -> NDArray[np.float32]:
         """tanh(mean + std · noise), shape (action_size,); None is the mean policy. Observation of shape (observation_size,)."""

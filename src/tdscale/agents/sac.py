@@ -115,12 +115,13 @@ def update(
         learning_rate: η of all three optimisers.
     """
 
-    def apply(index: Array, state: SACState) -> SACState:
+    def apply(index: Array, state: Any) -> Any:
         batch = _unpack(config, batches[index])
         state = jax.lax.cond(do_critic[index], partial(_update_critics, config), _unchanged, state, batch, learning_rate)
         return jax.lax.cond(do_actor[index], partial(_update_actor, config), _unchanged, state, batch, learning_rate)
 
-    return jax.lax.fori_loop(0, count, apply, state)
+    updated: SACState = jax.lax.fori_loop(0, count, apply, state)
+    return updated
 
 
 @partial(jax.jit, static_argnums=0)

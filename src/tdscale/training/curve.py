@@ -21,8 +21,8 @@ class CurveRecorder:
         self._rows.setdefault(env_step, {}).update(values)
 
     def returns(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Env steps at which training episodes ended, and their raw returns."""
-        ended = [(step, row[RETURN]) for step, row in self._rows.items() if RETURN in row]
+        """Env steps at which training episodes ended, and their raw returns; one that is not finite is left out."""
+        ended = [(step, row[RETURN]) for step, row in self._rows.items() if np.isfinite(row.get(RETURN, np.nan))]
         return np.array([step for step, _ in ended], np.int64), np.array([value for _, value in ended], np.float64)
 
     def columns(self) -> dict[str, NDArray[Any]]:

@@ -16,7 +16,7 @@ class Replay:
 
     def next_row(self) -> NDArray[np.float32]:
         """The row to fill in for the newest transition, in place of the oldest where the buffer is full."""
-        row = self._rows[self._added % len(self._rows)]
+        row: NDArray[np.float32] = self._rows[self._added % len(self._rows)]
         self._added += 1
         return row
 

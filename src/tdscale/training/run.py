@@ -175,7 +175,10 @@ class Run:
         self.actor_updates += sum(flag.actor for flag in flags)
 
     def _call_update(self, count: int) -> sac.SACState:
-        return sac.update(self._config, self._agent, self._batches, self._do_critic, self._do_actor, np.int32(count), self._learning_rate)
+        updated: sac.SACState = sac.update(
+            self._config, self._agent, self._batches, self._do_critic, self._do_actor, np.int32(count), self._learning_rate
+        )
+        return updated
 
     def _compile(self) -> None:
         """Compile ahead, so that measured seconds are those of the work."""

@@ -40,7 +40,8 @@ def has_crossed(returns: NDArray[np.float64], threshold: float) -> NDArray[np.bo
     """
     sums = np.cumsum(returns - threshold, axis=-1)
     sums = np.concatenate([np.zeros_like(sums[..., :1]), sums], axis=-1)
-    return np.argmin(sums, axis=-1) < returns.shape[-1]
+    crossed: NDArray[np.bool_] = np.argmin(sums, axis=-1) < returns.shape[-1]
+    return crossed
 
 
 def crossed_share(curves: Sequence[ReturnCurve], threshold: float) -> float:
