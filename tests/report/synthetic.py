@@ -25,9 +25,18 @@ def truth(task: str, utd: float, batch_size: float, learning_rate: float) -> flo
     return float(TASKS[task] * (1 + (utd / 1.2) ** -0.8) * np.exp(off))
 
 
-def make_cell(task: str, utd: float, batch_size: int, learning_rate: float, stage: Stage, *, seeds: int, limit: float = 2.0, name: str | None = None) -> Cell:
+def make_cell(
+    task: str, utd: float, batch_size: int, learning_rate: float, stage: Stage, *, seeds: int, limit: float = 2.0, name: str | None = None
+) -> Cell:
     spec = RunSpec(
-        algorithm="sac", suite="gymnasium", task=name or task, utd=utd, batch_size=batch_size, learning_rate=learning_rate, seed=0, stage=stage
+        algorithm="sac",
+        suite="gymnasium",
+        task=name or task,
+        utd=utd,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=0,
+        stage=stage,
     )
     needed = truth(task, utd, batch_size, learning_rate)
     rng = np.random.default_rng(int(spec.cell_id, 16))
@@ -37,7 +46,14 @@ def make_cell(task: str, utd: float, batch_size: int, learning_rate: float, stag
     nothing = np.zeros(seeds, dtype=bool)
     costs = {"critic_parameters": 20_000.0, "actor_parameters": 10_000.0, "warm_up": 200.0}
     return Cell(
-        spec=spec, seeds=np.arange(seeds), env_steps=steps, returns=returns, last_step=int(steps[-1]), diverged=nothing, duplicate=nothing, costs=costs
+        spec=spec,
+        seeds=np.arange(seeds),
+        env_steps=steps,
+        returns=returns,
+        last_step=int(steps[-1]),
+        diverged=nothing,
+        duplicate=nothing,
+        costs=costs,
     )
 
 

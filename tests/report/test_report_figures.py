@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -37,7 +38,8 @@ NAMES = (
 @pytest.mark.parametrize("name", NAMES)
 def test_every_panel_of_every_figure_shows_data_and_names_its_axes(name, studied):
     figure = make(name, studied)
-    assert figure is not None and figure.axes
+    assert figure is not None
+    assert figure.axes
     for axes in figure.axes:
         assert axes.lines or axes.patches or axes.collections
         assert axes.get_xlabel()
@@ -55,7 +57,7 @@ def test_tick_labels_do_not_overlap_and_no_minor_tick_is_labelled(name, studied)
             low, high = sorted(axis.get_view_interval())
             shown = [t.label1 for t in axis.get_major_ticks() if low * 0.999 <= t.get_loc() <= high * 1.001 and t.label1.get_text()]
             boxes = sorted((label.get_window_extent().get_points()[:, side] for label in shown), key=lambda ends: ends[0])
-            assert all(left[1] < right[0] for left, right in zip(boxes, boxes[1:], strict=False))
+            assert all(left[1] < right[0] for left, right in pairwise(boxes))
 
 
 def test_an_axis_given_is_drawn_into(studied):

@@ -19,7 +19,13 @@ __all__ = ["write_report"]
 
 
 def write_report(
-    directory: Path, laws: ScalingLaws, cells: Sequence[Cell], *, plans: Sequence[Plan], validation: Validation, study_summary: Mapping[str, str]
+    directory: Path,
+    laws: ScalingLaws,
+    cells: Sequence[Cell],
+    *,
+    plans: Sequence[Plan],
+    validation: Validation,
+    study_summary: Mapping[str, str],
 ) -> Path:
     """Write report.html, figures/*.svg and *.png, and tables/*.csv into `directory`; each file whole or not at all.
 
@@ -59,15 +65,37 @@ def write_report(
 
 
 _CAPTIONS: dict[str, tuple[str, str]] = {
-    "data": ("data", "Data until return J against σ: the law (dashed beyond the σ that were run), its 80 % interval, and every task’s points, shifted onto the shared law."),
+    "data": (
+        "data",
+        "Data until return J against σ: the law (dashed beyond the σ that were run), its 80 % interval, and every task’s points, "
+        "shifted onto the shared law.",
+    ),
     "data-by-task": ("data", "The same for each task, unshifted. All tasks share the law’s shape, each has its own scale."),
     "compute": ("data", "Compute until return J at the fitted B*(σ)."),
     "compute-by-task": ("data", "Compute for each task."),
-    "frontier": ("frontier", "Compute against data until J as σ rises. The star is the cheapest way to J; the dashed line through it joins all (D, C) of the same budget."),
-    "budget": ("frontier", "The cheapest σ for each budget, one point per threshold, with 80 % intervals; the line is the law σ*(F), dashed beyond what was fitted."),
-    "hyperparameters": ("hyperparameters", "B* and η* against σ with 80 % intervals. Tasks share one exponent; their points are shifted to one intercept."),
-    "curves": ("curves", "Return against env steps: single seeds faint, their mean thin, its isotonic fit thick. D_J is where the fit first reaches a threshold (dashed)."),
-    "validation": ("validation", "How predictions did on runs that the fit had not seen; and the data that constant B and η need, relative to the fitted ones."),
+    "frontier": (
+        "frontier",
+        "Compute against data until J as σ rises. The star is the cheapest way to J; the dashed line through it joins all (D, C) "
+        "of the same budget.",
+    ),
+    "budget": (
+        "frontier",
+        "The cheapest σ for each budget, one point per threshold, with 80 % intervals; the line is the law σ*(F), "
+        "dashed beyond what was fitted.",
+    ),
+    "hyperparameters": (
+        "hyperparameters",
+        "B* and η* against σ with 80 % intervals. Tasks share one exponent; their points are shifted to one intercept.",
+    ),
+    "curves": (
+        "curves",
+        "Return against env steps: single seeds faint, their mean thin, its isotonic fit thick. D_J is where the fit first reaches "
+        "a threshold (dashed).",
+    ),
+    "validation": (
+        "validation",
+        "How predictions did on runs that the fit had not seen; and the data that constant B and η need, relative to the fitted ones.",
+    ),
 }
 FIGURE_NAMES = frozenset(_CAPTIONS)
 TABLE_NAMES = frozenset({"laws", "crossings", "batch_size", "learning_rate", "budget", "plans", "held_out"})

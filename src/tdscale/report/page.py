@@ -39,7 +39,9 @@ def render_page(
     study_summary: Mapping[str, str],
 ) -> str:
     """The page's HTML. Everything but the figures' SVG is escaped."""
-    environment = Environment(loader=PackageLoader("tdscale.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("tdscale.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters["maths"] = _maths
     state, trust = summary.verdict(validation)
     groups = summary.grouped_warnings(laws)
@@ -102,7 +104,8 @@ def _plan(plan: Plan) -> dict[str, object]:
     limits = {
         "data": f"At most {short(plan.limit)} env steps",
         "compute": f"At most {short(plan.limit)} FLOPs",
-        "budget": f"A budget of {short(plan.limit)} FLOPs" + (f", an env step at {short(plan.data_cost)}" if plan.data_cost is not None else ""),
+        "budget": f"A budget of {short(plan.limit)} FLOPs"
+        + (f", an env step at {short(plan.data_cost)}" if plan.data_cost is not None else ""),
     }
     facts: list[tuple[str, str]] = []
     if plan.feasible:
@@ -112,7 +115,11 @@ def _plan(plan: Plan) -> dict[str, object]:
             facts.append(("B", str(plan.batch_size)))
         if plan.learning_rate is not None:
             facts.append(("η", short(plan.learning_rate)))
-        facts += [(name, str(e)) for name, e in (("D, env steps", plan.data), ("C, FLOPs", plan.compute), ("F, FLOPs", plan.budget)) if e is not None]
+        facts += [
+            (name, str(e))
+            for name, e in (("D, env steps", plan.data), ("C, FLOPs", plan.compute), ("F, FLOPs", plan.budget))
+            if e is not None
+        ]
     return {
         "title": limits[plan.problem] + (f" for {plan.task}" if plan.task is not None else ""),
         "feasible": plan.feasible,

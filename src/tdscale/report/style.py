@@ -62,7 +62,8 @@ def styled(salt: str = "tdscale") -> Iterator[None]:
     """Within, figures are made and saved in this style; the user's own settings come back afterwards."""
     with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()
-        mpl.rcParams.update(_SETTINGS | {"svg.hashsalt": salt})
+        settings: Any = _SETTINGS | {"svg.hashsalt": salt}
+        mpl.rcParams.update(settings)
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
 

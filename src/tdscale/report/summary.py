@@ -33,8 +33,16 @@ def headlines(laws: ScalingLaws) -> list[str]:
             sentences.append(_power_sentence(law))
     if laws.budget is not None and laws.budget.fitted:
         exponent = Estimate.from_draws(laws.budget.exponent, laws.budget.exponent_draws)
-        way = "the sign is open" if exponent.holds_zero else "a larger budget goes with more updates per step" if exponent.value > 0 else "a larger budget goes with fewer updates per step"
-        sentences.append(f"The cheapest σ goes as F to the power {exponent}: {way} (F = C + δ·D, δ = {short(laws.budget.data_cost)} FLOPs per env step).")
+        way = (
+            "the sign is open"
+            if exponent.holds_zero
+            else "a larger budget goes with more updates per step"
+            if exponent.value > 0
+            else "a larger budget goes with fewer updates per step"
+        )
+        sentences.append(
+            f"The cheapest σ goes as F to the power {exponent}: {way} (F = C + δ·D, δ = {short(laws.budget.data_cost)} FLOPs per env step)."
+        )
     return sentences
 
 
@@ -44,26 +52,35 @@ def _data_sentences(laws: ScalingLaws) -> list[str]:
     law: DataLaw = laws.data[-1]
     low, high = seen_utd(law)
     sentences = [
-        f"To reach return {law.threshold:.4g} takes {law.estimate(low)} env steps at σ = {plain_utd(low)} and {law.estimate(high)} at σ = {plain_utd(high)}"
-        + (" (geometric mean over tasks)." if len(laws.tasks) > 1 else ".")
+        f"To reach return {law.threshold:.4g} takes {law.estimate(low)} env steps at σ = {plain_utd(low)} "
+        f"and {law.estimate(high)} at σ = {plain_utd(high)}" + (" (geometric mean over tasks)." if len(laws.tasks) > 1 else ".")
     ]
     where = f"J = {law.threshold:.4g}"
     codes = {w.code for w in laws.warnings if w.where == where}
-    if "d-min-not-identified" in codes:
-        sentences.append("The data it takes still falls at the largest σ; the least that would do however large σ is (D_min) can't be told from these runs.")
+    if "d-min-not-identified" in codes or not law.identified:
+        sentences.append(
+            "The data it takes still falls at the largest σ; the least that would do however large σ is (D_min) "
+            "can't be told from these runs."
+        )
     elif "constant" in codes:
         sentences.append("The data it takes does not fall with σ: more updates per step do not help here.")
     else:
-        sentences.append(f"However large σ is, the law says it takes at least D_min = {law.d_min()} env steps; it falls towards that with exponent α = {law.alpha()}.")
+        sentences.append(
+            f"However large σ is, the law says it takes at least D_min = {law.d_min()} env steps; "
+            f"it falls towards that with exponent α = {law.alpha()}."
+        )
     return sentences
 
 
 def _power_sentence(law: PowerLaw) -> str:
     name = "batch size" if law.quantity == "batch_size" else "learning rate"
     if law.source == "as-run":
-        return f"The runs used a {name} that goes as σ to the power {short(law.exponent)}; there was no sweep to tell whether it is the best."
+        return (
+            f"The runs used a {name} that goes as σ to the power {short(law.exponent)}; there was no sweep to tell whether it is the best."
+        )
     if not law.identified:
-        return f"The best {name} goes as σ to the power {law.exponent_estimate}: the interval holds 0, so whether it falls or rises with σ is not identified."
+        settled = "the interval holds 0, so whether it falls or rises with σ is not identified"
+        return f"The best {name} goes as σ to the power {law.exponent_estimate}: {settled}."
     way = "falls" if law.exponent < 0 else "rises"
     return f"The best {name} {way} with σ, as σ to the power {law.exponent_estimate}."
 
@@ -72,16 +89,22 @@ def verdict(validation: Validation) -> tuple[str, list[str]]:
     """Whether to trust the extrapolation: "good", "mixed" or "unknown", and the sentences behind it."""
     checked = [held for held in validation.held_out if np.isfinite(held.errors.get("law", float("nan")))]
     if not checked:
-        return "unknown", ["The extrapolation has not been checked: " + ("; ".join(validation.skipped) or "there was nothing to check it on") + "."]
+        return "unknown", [
+            "The extrapolation has not been checked: " + ("; ".join(validation.skipped) or "there was nothing to check it on") + "."
+        ]
     state = "good" if all(_good(held) for held in checked) else "mixed"
-    first = "Within the range checked, the law predicted runs it had not seen." if state == "good" else "Trust the law between the σ that were run; beyond them take its numbers with care."
+    first = (
+        "Within the range checked, the law predicted runs it had not seen."
+        if state == "good"
+        else "Trust the law between the σ that were run; beyond them take its numbers with care."
+    )
     sentences = [first, *(_held_sentence(held) for held in checked)]
     budget = validation.budget
     if budget is not None:
         better = "better than" if budget.error < budget.constant_error else "no better than"
         sentences.append(
-            f"For budgets up to {budget.factor:.2g} times those fitted, σ*(F) missed the cheapest σ by a factor of {np.exp(budget.error):.3g}, "
-            f"{better} keeping the last σ* ({np.exp(budget.constant_error):.3g})."
+            f"For budgets up to {budget.factor:.2g} times those fitted, σ*(F) missed the cheapest σ "
+            f"by a factor of {np.exp(budget.error):.3g}, {better} keeping the last σ* ({np.exp(budget.constant_error):.3g})."
         )
     return state, sentences
 
@@ -97,7 +120,8 @@ def _held_sentence(held: HeldOut) -> str:
     rival = min(finite, key=lambda name: finite[name]) if finite else None
     utds = ", ".join(plain_utd(u) for u in held.utd)
     names = {"power law": "a pure power law", "nearest σ": "taking the nearest σ's value", "constant": "a constant"}
-    text = f"With σ = {utds} left out, {held.factor:.2g} times beyond the rest, the law missed D by a factor of {np.exp(held.errors['law']):.3g}"
+    missed = f"the law missed D by a factor of {np.exp(held.errors['law']):.3g}"
+    text = f"With σ = {utds} left out, {held.factor:.2g} times beyond the rest, {missed}"
     if rival is not None:
         text += f" ({names.get(rival, rival)}, the best of the simpler ways, by {np.exp(finite[rival]):.3g})"
     return text + f"; {held.covered} of {held.compared} measured values lie in its 80 % interval."
@@ -109,7 +133,9 @@ def grouped_warnings(laws: ScalingLaws) -> list[tuple[str, list[str]]]:
     for warning in laws.warnings:
         messages = groups.setdefault(warning.code, {})
         messages[warning.message] = messages.get(warning.message, 0) + 1
-    return [(code, [text + (f" ({count} times)" if count > 1 else "") for text, count in messages.items()]) for code, messages in groups.items()]
+    return [
+        (code, [text + (f" ({count} times)" if count > 1 else "") for text, count in messages.items()]) for code, messages in groups.items()
+    ]
 
 
 def skipped_sentences(validation: Validation) -> Sequence[str]:

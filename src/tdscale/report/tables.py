@@ -62,9 +62,16 @@ def laws_table(laws: ScalingLaws) -> Table:
         columns=["law", "J", "task", "parameter", "value", "low", "high", "level"],
     )
     shown = pd.DataFrame(
-        [(law, "" if j is None else f"{j:.4g}", task, name, str(e)) for law, j, task, name, e in rows], columns=["law", "J", "task", "parameter", "value [interval]"]
+        [(law, "" if j is None else f"{j:.4g}", task, name, str(e)) for law, j, task, name, e in rows],
+        columns=["law", "J", "task", "parameter", "value [interval]"],
     )
-    return Table(name="laws", title="Parameters of the laws", note="B*, η*: value at σ = 1 times σ to the exponent. D_J(σ) = D_min·(1 + (σ/β)^−α).", frame=frame, shown=shown)
+    return Table(
+        name="laws",
+        title="Parameters of the laws",
+        note="B*, η*: value at σ = 1 times σ to the exponent. D_J(σ) = D_min·(1 + (σ/β)^−α).",
+        frame=frame,
+        shown=shown,
+    )
 
 
 def crossings_table(laws: ScalingLaws, points: DataPoints | None) -> Table:
@@ -135,14 +142,26 @@ def budget_table(laws: ScalingLaws) -> Table:
     """The cheapest σ for each threshold."""
     points = laws.budget.points if laws.budget is not None else ()
     frame = pd.DataFrame(
-        [(p.threshold, p.budget.value, p.budget.low, p.budget.high, p.utd.value, p.utd.low, p.utd.high, p.data, p.compute, p.at_edge) for p in points],
+        [
+            (p.threshold, p.budget.value, p.budget.low, p.budget.high, p.utd.value, p.utd.low, p.utd.high, p.data, p.compute, p.at_edge)
+            for p in points
+        ],
         columns=["J", "budget", "budget_low", "budget_high", "σ", "σ_low", "σ_high", "env_steps", "flops", "at_edge"],
     )
     shown = pd.DataFrame(
-        [(f"{p.threshold:.4g}", str(p.budget), str(p.utd) + (" (at an end)" if p.at_edge else ""), short(p.data), short(p.compute)) for p in points],
+        [
+            (f"{p.threshold:.4g}", str(p.budget), str(p.utd) + (" (at an end)" if p.at_edge else ""), short(p.data), short(p.compute))
+            for p in points
+        ],
         columns=["J", "F (FLOPs)", "σ*", "D (env steps)", "C (FLOPs)"],
     )
-    return Table(name="budget", title="Cheapest way to each threshold", note="The σ of least F = C + δ·D among those that were run.", frame=frame, shown=shown)
+    return Table(
+        name="budget",
+        title="Cheapest way to each threshold",
+        note="The σ of least F = C + δ·D among those that were run.",
+        frame=frame,
+        shown=shown,
+    )
 
 
 def plans_table(plans: Sequence[Plan]) -> Table:
@@ -150,11 +169,21 @@ def plans_table(plans: Sequence[Plan]) -> Table:
     names = {"data": "D ≤", "compute": "C ≤", "budget": "F ≤"}
     rows, shown = [], []
     for plan in plans:
-        row: dict[str, object] = {"problem": plan.problem, "limit": plan.limit, "task": plan.task, "feasible": plan.feasible, "J": plan.threshold}
+        row: dict[str, object] = {
+            "problem": plan.problem,
+            "limit": plan.limit,
+            "task": plan.task,
+            "feasible": plan.feasible,
+            "J": plan.threshold,
+        }
         row |= {"σ": plan.utd, "batch_size": plan.batch_size, "learning_rate": plan.learning_rate}
         for name in ("data", "compute", "budget"):
             estimate: Estimate | None = getattr(plan, name)
-            row |= {name: estimate.value if estimate else None, f"{name}_low": estimate.low if estimate else None, f"{name}_high": estimate.high if estimate else None}
+            row |= {
+                name: estimate.value if estimate else None,
+                f"{name}_low": estimate.low if estimate else None,
+                f"{name}_high": estimate.high if estimate else None,
+            }
         rows.append(row | {"extrapolation": plan.extrapolation})
         dash = "–"
         shown.append(
@@ -170,7 +199,13 @@ def plans_table(plans: Sequence[Plan]) -> Table:
                 "F (FLOPs)": str(plan.budget or dash),
             }
         )
-    return Table(name="plans", title="Plans", note="What each limit allows, as in the section “Plan”.", frame=pd.DataFrame(rows), shown=pd.DataFrame(shown))
+    return Table(
+        name="plans",
+        title="Plans",
+        note="What each limit allows, as in the section “Plan”.",
+        frame=pd.DataFrame(rows),
+        shown=pd.DataFrame(shown),
+    )
 
 
 def held_out_table(validation: Validation) -> Table:
@@ -192,10 +227,28 @@ def held_out_table(validation: Validation) -> Table:
     if validation.budget is not None:
         budget = validation.budget
         left_out = f"σ* at J = {', '.join(f'{j:.4g}' for j in budget.thresholds)}"
-        rows.append({"left_out": left_out, "factor": budget.factor, "error of law": budget.error, "error of constant": budget.constant_error})
-        shown.append({"left out": left_out, "beyond by": f"×{budget.factor:.3g}", "law": factor_of(budget.error), "constant": factor_of(budget.constant_error)})
-    note = "The factor by which D (in the last row σ*) was missed, on average: 1.1 is 10 % off. Predictors: the law, a pure power law, the nearest σ's value, a constant. In the CSV: mean absolute errors of the logarithm."
-    return Table(name="held_out", title="Predictions against runs left out", note=note, frame=pd.DataFrame(rows), shown=pd.DataFrame(shown).fillna("–"))
+        rows.append(
+            {"left_out": left_out, "factor": budget.factor, "error of law": budget.error, "error of constant": budget.constant_error}
+        )
+        shown.append(
+            {
+                "left out": left_out,
+                "beyond by": f"×{budget.factor:.3g}",
+                "law": factor_of(budget.error),
+                "constant": factor_of(budget.constant_error),
+            }
+        )
+    note = (
+        "The factor by which D (for budgets σ*) was missed, on average: 1.1 is 10 % off. Predictors: the law, a pure power law, "
+        "the nearest σ's value, a constant. In the CSV: mean absolute errors of the logarithm."
+    )
+    return Table(
+        name="held_out",
+        title="Predictions against runs left out",
+        note=note,
+        frame=pd.DataFrame(rows),
+        shown=pd.DataFrame(shown).fillna("–"),
+    )
 
 
 def factor_of(error: float) -> str:

@@ -12,7 +12,7 @@ from tdscale.report.figures.parts import interval, limits, seen_utd
 
 
 def frontier_figure(laws: ScalingLaws, *, axes: Axes | None = None) -> Figure | None:
-    """Compute against data until J as σ rises, for several J, with the line C + δ·D = F that touches each. None where compute is not known."""
+    """Compute against data until J as σ rises, for several J, with the line C + δ·D = F that touches each; None without compute."""
     if not laws.data or not laws.compute or laws.batch_size is None:
         return None
     shown: list[DataLaw] = style.select(laws.data)
@@ -36,7 +36,16 @@ def frontier_figure(laws: ScalingLaws, *, axes: Axes | None = None) -> Figure | 
                 if np.isfinite(ends).all():
                     # at a given σ compute goes with data: the interval is a slanted bar
                     axes.plot(ends, laws.flops(u, ends), color=colour, linewidth=0.9, alpha=0.6, zorder=3)
-                axes.plot([value], laws.flops(u[:1], np.array([value])), "o", color=utd_colours[float(utd)], markersize=5.5, markeredgecolor="white", markeredgewidth=0.5, zorder=5)
+                axes.plot(
+                    [value],
+                    laws.flops(u[:1], np.array([value])),
+                    "o",
+                    color=utd_colours[float(utd)],
+                    markersize=5.5,
+                    markeredgecolor="white",
+                    markeredgewidth=0.5,
+                    zorder=5,
+                )
         x_limits = limits(*(data for data, _ in spread), margin=1.35)
         y_limits = limits(*(compute for _, compute in spread), margin=1.6)
         optima = _draw_budget_lines(axes, laws, shown, x_limits)
@@ -71,7 +80,9 @@ def _draw_budget_lines(axes: Axes, laws: ScalingLaws, shown: list[DataLaw], x_li
         data = np.exp(np.linspace(np.log(x_limits[0]), np.log(min(total / cost, x_limits[1])), 300))
         rest = total - cost * data
         axes.plot(data[rest > 0], rest[rest > 0], color=style.FAINT, linestyle=(0, (4, 2)), linewidth=1.0, zorder=2)
-        axes.plot([point.data], [point.compute], linestyle="none", marker="*", color="white", markeredgecolor=style.INK, markersize=11, zorder=6)
+        axes.plot(
+            [point.data], [point.compute], linestyle="none", marker="*", color="white", markeredgecolor=style.INK, markersize=11, zorder=6
+        )
     return bool(points)
 
 
@@ -100,11 +111,11 @@ def budget_figure(laws: ScalingLaws, *, axes: Axes | None = None) -> Figure | No
         y_limits = max(y_limits[0], low_utd / 6), min(y_limits[1], high_utd * 6)
         rising = not law.fitted or law.exponent > 0
         # each name on the side where the law is far from it
-        for end, y, right in (("smallest σ run", low_utd, rising), ("largest σ run", high_utd, not rising)):
-            if y_limits[0] < y < y_limits[1]:
-                axes.axhline(y, color=style.FAINT, linewidth=0.9, linestyle=":", zorder=1)
+        for end, edge, right in (("smallest σ run", low_utd, rising), ("largest σ run", high_utd, not rising)):
+            if y_limits[0] < edge < y_limits[1]:
+                axes.axhline(edge, color=style.FAINT, linewidth=0.9, linestyle=":", zorder=1)
                 place, side = (0.99, "right") if right else (0.01, "left")
-                axes.text(place, y, end, transform=axes.get_yaxis_transform(), ha=side, va="bottom", fontsize=7.5, color="#555555")
+                axes.text(place, edge, end, transform=axes.get_yaxis_transform(), ha=side, va="bottom", fontsize=7.5, color="#555555")
         style.log_axis(axes.xaxis, *x_limits, style.scientific)
         style.utd_axis(axes.yaxis, *y_limits)
         axes.set_xlim(x_limits)

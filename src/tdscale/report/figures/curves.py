@@ -49,7 +49,15 @@ def curves_figure(cells: Sequence[Cell], thresholds: Sequence[float], *, keep_du
     return figure
 
 
-def _draw(axes: Axes, cells: Sequence[Cell], thresholds: Sequence[float], colours: dict[float, tuple[float, ...]], n_points: int, keep_duplicates: bool, logarithmic: bool) -> None:
+def _draw(
+    axes: Axes,
+    cells: Sequence[Cell],
+    thresholds: Sequence[float],
+    colours: dict[float, tuple[float, ...]],
+    n_points: int,
+    keep_duplicates: bool,
+    logarithmic: bool,
+) -> None:
     lowest, highest = 0.0, 0.0
     steps_end = max(int(cell.env_steps[-1]) for cell in cells)
     ends = [float(cell.env_steps[-1]) for cell in cells]

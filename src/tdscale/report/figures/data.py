@@ -75,8 +75,12 @@ def _draw(axes: Axes, laws: ScalingLaws, need: Need, task: str | None, size: flo
     shown: list[DataLaw] = style.select(laws.data)
     if task is not None:
         row = laws.tasks.index(task)
-        shown = [law for law in shown if np.isfinite(law.data[row]).any()] or [law for law in laws.data if np.isfinite(law.data[row]).any()][-1:]
-    colours = dict(zip((law.threshold for law in style.select(laws.data)), style.threshold_colours(len(style.select(laws.data))), strict=True))
+        shown = [law for law in shown if np.isfinite(law.data[row]).any()] or [
+            law for law in laws.data if np.isfinite(law.data[row]).any()
+        ][-1:]
+    colours = dict(
+        zip((law.threshold for law in style.select(laws.data)), style.threshold_colours(len(style.select(laws.data))), strict=True)
+    )
     drawn: list[Floats] = []
     ends: list[tuple[float, float]] = []
     for law in shown:
@@ -95,10 +99,14 @@ def _draw(axes: Axes, laws: ScalingLaws, need: Need, task: str | None, size: flo
             if not np.isfinite(scale):
                 continue
             x = law.utd
-            low, high, data, bound = (convert(x, values * scale) for values in (law.data_low[place], law.data_high[place], law.data[place], law.bound[place]))
+            low, high, data, bound = (
+                convert(x, values * scale) for values in (law.data_low[place], law.data_high[place], law.data[place], law.bound[place])
+            )
             drawn_at = x if task is not None else beside(x, place, len(law.tasks))
             marker = style.marker_of(law.tasks, name) if task is None and len(law.tasks) > 1 else "o"
-            points_with_intervals(axes, drawn_at, data, low, high, colour=colour, marker=marker, size=size, faint=task is None and len(law.tasks) > 1)
+            points_with_intervals(
+                axes, drawn_at, data, low, high, colour=colour, marker=marker, size=size, faint=task is None and len(law.tasks) > 1
+            )
             above = np.isposinf(law.data[place])
             censored_points(axes, drawn_at[above], bound[above], colour=colour)
             # an interval is shown to its end unless that would shrink all else
@@ -132,9 +140,11 @@ def _legend(laws: ScalingLaws, shown: Sequence[DataLaw], tasks: Sequence[str]) -
         handles.append(Line2D([], [], color=colour))
         labels.append(f"J = {law.threshold:.4g}")
     if len(tasks) > 1:
-        handles += [Line2D([], [], color=style.FAINT, linestyle="none", marker=style.marker_of(laws.tasks, name), markersize=5) for name in tasks]
+        handles += [
+            Line2D([], [], color=style.FAINT, linestyle="none", marker=style.marker_of(laws.tasks, name), markersize=5) for name in tasks
+        ]
         labels += [style.label(name) for name in tasks]
     if any(np.isposinf(law.data_high).any() for law in shown):
         handles.append(Line2D([], [], color=style.FAINT, marker="^", markersize=4, linewidth=0.9))
-        labels.append("above, open")
+        labels.append("arrow: D is above")
     return handles, labels

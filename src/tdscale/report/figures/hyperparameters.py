@@ -23,7 +23,8 @@ def hyperparameter_figure(laws: ScalingLaws) -> Figure | None:
             power_law_figure(law, axes=axes)
         tasks = [task for row, task in enumerate(found[0].tasks) if any(np.isfinite(law.points[row]).any() for law in found)]
         handles = [
-            Line2D([], [], color=style.colour_of(laws.tasks, t), marker=style.marker_of(laws.tasks, t), linewidth=0.9, markersize=5) for t in tasks
+            Line2D([], [], color=style.colour_of(laws.tasks, t), marker=style.marker_of(laws.tasks, t), linewidth=0.9, markersize=5)
+            for t in tasks
         ]
         style.legend_below(figure, handles, [style.label(t) for t in tasks])
     return figure
@@ -46,7 +47,9 @@ def power_law_figure(law: PowerLaw, *, axes: Axes | None = None) -> Figure:
                 continue
             x = beside(law.utd, row, len(law.tasks))
             points, low, high = (values[row] * scale for values in (law.points, law.points_low, law.points_high))
-            points_with_intervals(axes, x, points, low, high, colour=style.colour_of(law.tasks, task), marker=style.marker_of(law.tasks, task))
+            points_with_intervals(
+                axes, x, points, low, high, colour=style.colour_of(law.tasks, task), marker=style.marker_of(law.tasks, task)
+            )
             drawn += [points, low, high]
         bottom, top = limits(*drawn, margin=1.3)
         style.utd_axis(axes.xaxis, utd[0], utd[-1])

@@ -64,7 +64,18 @@ def points_with_intervals(
     barred = np.isfinite(high) & (high > low * 1.0001)
     axes.vlines(x[barred], low[barred], high[barred], color=colour, linewidth=0.9, alpha=alpha, zorder=4)
     arrows_up(axes, x[np.isposinf(high)], y[np.isposinf(high)], low[np.isposinf(high)], colour, alpha)
-    axes.plot(x, y, linestyle="none", marker=marker, color=colour, markersize=size, alpha=alpha, markeredgecolor="white", markeredgewidth=0.4, zorder=5)
+    axes.plot(
+        x,
+        y,
+        linestyle="none",
+        marker=marker,
+        color=colour,
+        markersize=size,
+        alpha=alpha,
+        markeredgecolor="white",
+        markeredgewidth=0.4,
+        zorder=5,
+    )
 
 
 def censored_points(axes: Axes, x: Floats, bound: Floats, *, colour: Any, size: float = 5.0) -> None:
