@@ -90,7 +90,7 @@ def _maths(text: str) -> Markup:
     """Text, escaped, with the symbols' subscripts and exponents set as such."""
     escaped = str(escape(text))
     escaped = re.sub(r"\b([DC])_(J|min)\b", r"\1<sub>\2</sub>", escaped)
-    return Markup(re.sub(r"\^(−?[\d.]+(?:e−?\d+)?)", r"<sup>\1</sup>", escaped))
+    return Markup(re.sub(r"\^(−?(?:[\d.]+(?:e−?\d+)?|α))", r"<sup>\1</sup>", escaped))
 
 
 def _formulas(laws: ScalingLaws) -> list[str]:
