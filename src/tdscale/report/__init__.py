@@ -94,7 +94,8 @@ _CAPTIONS: dict[str, tuple[str, str]] = {
     ),
     "validation": (
         "validation",
-        "How predictions did on runs that the fit had not seen; where runs with constant B and η exist, also the data they need relative to the fitted ones.",
+        "How predictions did on runs that the fit had not seen; beside it, where there are such runs, "
+        "the data that constant B and η need relative to the fitted ones.",
     ),
 }
 FIGURE_NAMES = frozenset(_CAPTIONS)
