@@ -126,6 +126,11 @@ def plan_data(laws: ScalingLaws, data: float, *, threshold: float | None = None,
             f" {short(float(curves.utd[-1]))}; {short(data)} is not enough"
         )
         return replace(start, reason=reason)
+    if np.isnan(curves.compute).any():
+        # compute is not known, but it grows with σ past its minimum: the least σ that meets the limit
+        best = _last_allowed(curves, np.where(allowed, curves.utd, np.inf), curves.data, data)
+        start = replace(start, notes=("compute is not known for this study: this is the smallest σ that meets the data limit",))
+        return _answer(laws, law, start, best, "The data limit binds.", batch_multiple)
     best = _last_allowed(curves, np.where(allowed, curves.compute, np.inf), curves.data, data)
     binds = float(law.predict([best[0]], task)[0]) > 0.98 * data
     binding = "The data limit binds." if binds else "The data limit does not bind: this σ needs the least compute of all."
@@ -241,7 +246,7 @@ def _answer(laws: ScalingLaws, law: DataLaw, start: Plan, utd: Floats, binding: 
         draws = _compute_draws(laws, law, value, start.task, batch_size) + start.data_cost * law.predict_draws([value], start.task)[:, 0]
         budget = Estimate.from_draws(compute.value + start.data_cost * data.value, draws)
     factor = law.extrapolation(value)
-    notes = []
+    notes = list(start.notes)
     if factor > 1.001:
         notes.append(f"σ = {short(value)} lies outside the σ that were run, by a factor of {factor:.2g}: this extrapolates")
     missed = float(np.isnan(utd[1:]).mean())
@@ -314,14 +319,23 @@ def _beyond(
     centred = log_budget - log_budget.mean(axis=0)
     exponent = (centred * log_utd).sum(axis=0) / np.maximum((centred**2).sum(axis=0), 1e-12)
     utd = np.exp(log_utd.mean(axis=0) + exponent * (np.log(budget) - log_budget.mean(axis=0)))
+    seen = law.utd[np.isfinite(law.data).any(axis=0)]
+    utd = np.clip(utd, seen.min() / REACH, seen.max() * REACH)
     value = float(utd[0])
     batch_size = _batch(laws, value, start.task, batch_multiple)
     # C is linear in D past the warm-up: its rate and the warm-up's share follow from two values
     names: Sequence[str] = [start.task] if start.task is not None else laws.tasks
     far = 1e12
-    rate = float(np.mean([laws.compute[name].flops(value, batch_size or 1, far) for name in names])) / far
     warm_up = float(np.mean([laws.compute[name].warm_up for name in names]))
-    data = (budget + rate * warm_up) / (cost + rate)
+
+    def share(at: float, batch: float) -> float:
+        """D that spends the whole budget at this σ and B."""
+        rate = float(np.mean([laws.compute[name].flops(at, batch, far) for name in names])) / far
+        return (budget + rate * warm_up) / (cost + rate)
+
+    data = share(value, batch_size or 1)
+    # the budget is spent whatever σ is; how it is best shared is as uncertain as σ*
+    data_draws = np.array([share(float(at), float(_batch(laws, float(at), start.task, batch_multiple) or 1)) for at in utd[1:]])
     factor = law.extrapolation(value)
     notes = [
         f"the budget is {budget / points[-1][1]:.2g} times what the highest threshold fitted, J ="
@@ -336,10 +350,10 @@ def _beyond(
         utd_range=Estimate.from_draws(value, utd[1:]),
         batch_size=batch_size,
         learning_rate=float(laws.learning_rate.predict([value], start.task)[0]) if laws.learning_rate is not None else None,
-        data=Estimate.from_draws(data, np.full(1, data)),
-        compute=Estimate.from_draws(budget - cost * data, np.full(1, budget - cost * data)),
+        data=Estimate.from_draws(data, data_draws),
+        compute=Estimate.from_draws(budget - cost * data, budget - cost * data_draws),
         budget=Estimate.from_draws(budget, np.full(1, budget)),
-        binding="D and C share the budget as the law σ*(F) says.",
+        binding="D and C share the budget as the law σ*(F) says; their intervals are those of the best share.",
         extrapolation=factor,
         notes=tuple(notes),
     )

@@ -35,7 +35,8 @@ class Estimate:
     @property
     def holds_zero(self) -> bool:
         """Whether the sign is open."""
-        return self.low <= 0 <= self.high
+        dust = 1e-9 * max(abs(self.low), abs(self.high))  # of rounding
+        return self.low <= dust and self.high >= -dust
 
     def to_dict(self) -> dict[str, float | None]:
         """Keys value, low, high, level; null for what is not finite (JSON has no infinity)."""
