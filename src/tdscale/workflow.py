@@ -83,20 +83,36 @@ def open_study(directory: Path) -> StudyFiles:
 
 
 def place_study(study_file: Path, directory: Path) -> StudyFiles:
-    """Put a study file into its folder, making the folder. An edited study replaces the one there: what is new is run."""
+    """Put a study file into its folder, making the folder. An edited study replaces the one there: what is new is run.
+
+    Raises:
+        UserError: if the study can't be run, or is being run by another process; the folder is then left as it was.
+    """
     study = read_study(study_file)
     if study.sweep is None:
         raise UserError(f"{study_file}: has no [sweep], so there is nothing to run; see examples/ for a study that runs")
+    _check_tasks(study, study_file.name)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         target = directory / STUDY_FILE
         if study_file.resolve() != target.resolve():
-            temporary = directory / f".{STUDY_FILE}.tmp"
-            temporary.write_text(study_file.read_text(encoding="utf-8"), encoding="utf-8")
-            temporary.replace(target)
+            with sole_runner(directory):
+                temporary = directory / f".{STUDY_FILE}.tmp"
+                temporary.write_text(study_file.read_text(encoding="utf-8"), encoding="utf-8")
+                temporary.replace(target)
     except OSError as error:
         raise UserError(f"{directory}: can't be written ({error.strerror})") from None
     return StudyFiles(directory=directory, study=study, store=RunStore(directory))
+
+
+def _check_tasks(study: Study, source: str) -> None:
+    from tdscale.tasks import check_task
+
+    for name, task in study.tasks.items():
+        try:
+            check_task(task.suite, name)
+        except UserError as error:
+            raise UserError(f"{source}, tasks.{name}: {error}") from None
 
 
 @contextmanager
@@ -104,7 +120,8 @@ def sole_runner(directory: Path) -> "Iterator[FileLock]":
     """Hold the study: two processes must not run one folder. The lock ends with the process, however it ends."""
     from filelock import FileLock, Timeout
 
-    lock = FileLock(directory / ".run.lock", timeout=0)
+    # not 0: a `tdscale status` that looks holds it for a moment
+    lock = FileLock(directory / ".run.lock", timeout=0.5)
     try:
         lock.acquire()
     except Timeout:
@@ -124,10 +141,6 @@ def run_study(files: StudyFiles, *, workers: int, display: Display) -> list[str]
     Raises:
         RunFailure: if stage 1 gives no B and η to go on with.
     """
-    from tdscale.tasks import check_task
-
-    for name, task in files.study.tasks.items():
-        check_task(task.suite, name)
     with sole_runner(files.directory):
         failures = _run_stage(files, "sweep", files.study.sweep_specs(), workers, display, _expected_scaling(files))
         if files.study.scaling is not None:

@@ -1,5 +1,6 @@
 """The commands and their options. Each one's work is in `tdscale.cli.commands`, imported when it is called."""
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -172,4 +173,18 @@ def report(directory: Directory, as_json: Json = False) -> None:
 
 def main() -> None:
     """Entry point of the command `tdscale`."""
-    app()
+    try:
+        code = app(sys.argv[1:] or ["--help"], prog_name="tdscale", standalone_mode=False)
+    except typer.Abort:
+        raise SystemExit(130) from None
+    except Exception as error:
+        # typer keeps its usage errors to itself, under names that differ between its versions
+        if not hasattr(error, "format_message"):
+            raise
+        from tdscale.cli.console import fail
+
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "tdscale"
+        text = " ".join(error.format_message().split()).rstrip(".")
+        fail(f"{text[:1].lower()}{text[1:]}; `{command} --help` shows what is taken", 2)
+    raise SystemExit(code)

@@ -226,5 +226,8 @@ def _workers(
 
 def _listen(index: int, lines: IO[str], answers: "queue.Queue[tuple[int, dict[str, Any] | None]]") -> None:
     for line in lines:
-        answers.put((index, json.loads(line)))
+        try:
+            answers.put((index, json.loads(line)))
+        except ValueError:
+            break  # cut off: it was killed as it wrote
     answers.put((index, None))

@@ -3,9 +3,9 @@
 Sources of the defaults: Haarnoja et al. 2018 (SAC), jaxrl, CleanRL; see docs/algorithms.md.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Width = Annotated[int, Field(ge=1, le=8192)]
 
@@ -35,6 +35,12 @@ class SACSettings(BaseModel):
     evaluation_interval: int = Field(5000, ge=0, description="env steps between evaluations of the mean policy; 0 = none")
     evaluation_episodes: int = Field(3, ge=1, description="episodes of each evaluation")
     diagnostics_interval: int = Field(1000, ge=0, description="env steps between diagnostics; 0 = none")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.log_std_min >= self.log_std_max:
+            raise ValueError(f"log_std_min = {self.log_std_min:g} must be below log_std_max = {self.log_std_max:g}")
+        return self
 
 
 SETTINGS: dict[str, type[SACSettings]] = {"sac": SACSettings}

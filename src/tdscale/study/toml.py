@@ -4,7 +4,7 @@ import json
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -14,6 +14,7 @@ from tdscale.study.study import Limits, Scaling, Study, Sweep, Task
 
 _TABLES: dict[str, type[BaseModel]] = {"sweep": Sweep, "scaling": Scaling, "limits": Limits}
 _MAX_BYTES = 1 << 20
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 def read_study(path: str | Path) -> Study:
@@ -42,18 +43,23 @@ def parse_study(text: str, source: str = "study.toml") -> Study:
     """Parse and check the text of a study file; `source` is the name used in messages."""
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a TOMLDecodeError, a number of too many digits, brackets without end
         raise UserError(f"{source}: is not valid TOML: {error}") from None
     try:
         algorithm = values.get("algorithm")
         if isinstance(algorithm, str) and algorithm in SETTINGS and isinstance(values.get("settings"), dict):
             try:
-                SETTINGS[algorithm](**values["settings"])
+                _strictly(SETTINGS[algorithm], values["settings"])
             except ValidationError as error:
                 raise UserError(_sentence(error, source, ("settings",))) from None
-        return Study(**values)
+        return _strictly(Study, values)
     except ValidationError as error:
         raise UserError(_sentence(error, source, ())) from None
+
+
+def _strictly(model: type[_Model], values: dict[str, Any]) -> _Model:
+    """Checked without conversions: "3" and true are not numbers. By way of JSON, in whose strict mode a list may be a tuple."""
+    return model.model_validate_json(json.dumps(values, default=str), strict=True)
 
 
 def study_to_toml(study: Study) -> str:
@@ -65,7 +71,7 @@ def study_to_toml(study: Study) -> str:
             continue
         if key == "tasks":
             for name, task in table.items():
-                lines += ["", f"[tasks.{json.dumps(name)}]", *(f"{k} = {_literal(v)}" for k, v in task.items())]
+                lines += ["", f"[tasks.{_literal(name)}]", *(f"{k} = {_literal(v)}" for k, v in task.items())]
         elif table:
             lines += ["", f"[{key}]", *(f"{k} = {_literal(v)}" for k, v in table.items())]
     return "\n".join(lines) + "\n"
@@ -74,8 +80,8 @@ def study_to_toml(study: Study) -> str:
 def _literal(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_literal, value)) + "]"
-    # TOML's basic strings, booleans and numbers are written as JSON's, but for infinities, which no study holds
-    return json.dumps(value, ensure_ascii=False)
+    # TOML's basic strings, booleans and numbers are written as JSON's, but for infinities, which no study holds, and DEL
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _place(location: tuple[Any, ...]) -> str:
@@ -96,6 +102,7 @@ _EXAMPLES = {
     "name": '"my study"',
     "algorithm": '"sac"',
     "return_thresholds": "[300, 500, 800]",
+    "hidden_sizes": "[256, 256]",
 }
 _NOUNS = {"utd": "a UTD ratio", "batch_size": "a batch size", "learning_rate": "a learning rate"}
 
@@ -124,7 +131,7 @@ def _sentence(error: ValidationError, source: str, prefix: tuple[str, ...]) -> s
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
             sign = {"greater_than": ">", "greater_than_equal": "≥", "less_than": "<", "less_than_equal": "≤"}[kind]
             bound = next(context[name] for name in ("gt", "ge", "lt", "le") if name in context)
-            text = f"{_shown(value)} is not {_NOUNS.get(key, 'allowed')}; it must be {sign} {bound:g}{example}"
+            text = f"{_shown(value)} is not {_NOUNS.get(key, 'allowed')}; it must be {sign} {bound:.10g}{example}"
         case "too_short":
             text = f"is empty; it must hold at least one value{example}"
         case "string_too_short":

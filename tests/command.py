@@ -1,0 +1,46 @@
+"""The real command, as a user calls it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def start(*arguments: Any, cwd: Path, cache: Path | None = None, **options: Any) -> "subprocess.Popen[str]":
+    """Start `tdscale ARGUMENTS`; `cache` is where compiled programs are kept."""
+    environment = {name: value for name, value in os.environ.items() if name != "TDSCALE_DEBUG"}
+    environment |= {"PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"}
+    if cache is not None:
+        environment["XDG_CACHE_HOME"] = str(cache)
+    return subprocess.Popen(
+        [sys.executable, "-m", "tdscale", *map(str, arguments)],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        **options,
+    )
+
+
+def tdscale(*arguments: Any, cwd: Path, cache: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run `tdscale ARGUMENTS` to its end."""
+    with start(*arguments, cwd=cwd, cache=cache) as process:
+        output, errors = process.communicate(timeout=600)
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+
+def refused(*arguments: Any, cwd: Path) -> str:
+    """The one sentence with which a command refuses: exit code 2, nothing on standard output, no traceback."""
+    answer = tdscale(*arguments, cwd=cwd)
+    assert answer.returncode == 2, answer
+    assert answer.stdout == ""
+    assert answer.stderr.startswith("tdscale: ")
+    sentence = answer.stderr.removeprefix("tdscale: ").removesuffix("\n")
+    assert "\n" not in sentence
+    assert "Traceback" not in sentence
+    assert "Error" not in sentence
+    return sentence
