@@ -4,11 +4,10 @@ import string
 from pathlib import Path
 
 import pytest
-from command import refused
+from command import refused, tdscale
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdscale.errors import UserError
 from tdscale.study import RunSpec, Study, parse_study, read_study, study_to_toml
 
 GOOD = """\
@@ -80,19 +79,6 @@ MISTAKES = {
     "a-number-without-end": ("seeds = 2", f"seeds = {'9' * 5000}", "not valid TOML", "digits"),
     "brackets-without-end": ("seeds = 2", f"seeds = {'[' * 100_000}", "not valid TOML", ""),
 }
-# a process each is dear: these stand for the rest, which are read in this one
-BY_THE_COMMAND = (
-    "misspelt-key",
-    "text-for-a-number",
-    "no-such-task",
-    "imported-task-to-be-run",
-    "discrete-actions",
-    "no-such-dm-control-task",
-    "broken-toml",
-)
-NEEDS_TASKS = {"no-such-task", "no-such-dm-control-task", "discrete-actions", "imported-task-to-be-run"}
-
-
 def _broken(mistake: str) -> str:
     right, wrong, _, _ = MISTAKES[mistake]
     assert right in GOOD
@@ -106,21 +92,19 @@ def test_the_good_study_is_read():
     assert study.raw_return("Pendulum-v1", 500) == -675
 
 
-@pytest.mark.parametrize("mistake", [name for name in MISTAKES if name not in NEEDS_TASKS])
+@pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_sentence_with_the_keys_place_and_what_would_be_right(mistake, tmp_path):
-    path = tmp_path / "bad.toml"
-    path.write_text(_broken(mistake), encoding="utf-8")
-    with pytest.raises(UserError) as caught:
-        read_study(path)
-    _says(str(caught.value), *MISTAKES[mistake][2:])
-
-
-@pytest.mark.parametrize("mistake", BY_THE_COMMAND)
-def test_the_command_says_it_and_leaves_with_2(mistake, tmp_path):
     (tmp_path / "bad.toml").write_text(_broken(mistake), encoding="utf-8")
     sentence = refused("run", "bad.toml", "--dir", "study", cwd=tmp_path)
     _says(sentence, *MISTAKES[mistake][2:])
     assert not (tmp_path / "study").exists()
+
+
+def test_a_process_of_its_own_says_the_same(tmp_path):
+    (tmp_path / "bad.toml").write_text(_broken("no-such-task"), encoding="utf-8")
+    sentence = refused("run", "bad.toml", cwd=tmp_path, how=tdscale)
+    _says(sentence, *MISTAKES["no-such-task"][2:])
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.toml"]
 
 
 def _says(sentence: str, place: str, right: str) -> None:

@@ -49,6 +49,7 @@ class _Worker:
     index: int
     process: subprocess.Popen[str]
     log: Path
+    listener: threading.Thread
     job: CellJob | None = None
     shape: tuple[str, int] | None = None
 
@@ -201,8 +202,9 @@ def _workers(
                 env={**os.environ, **environment},
             )
         assert process.stdout is not None
-        threading.Thread(target=_listen, args=(index, process.stdout, answers), daemon=True).start()
-        worker = _Worker(index=index, process=process, log=log)
+        listener = threading.Thread(target=_listen, args=(index, process.stdout, answers), daemon=True)
+        listener.start()
+        worker = _Worker(index=index, process=process, log=log, listener=listener)
         started.append(worker)
         return worker
 
@@ -222,12 +224,14 @@ def _workers(
             except subprocess.TimeoutExpired:
                 worker.process.kill()
                 worker.process.wait()
+            worker.listener.join(timeout=10)
 
 
 def _listen(index: int, lines: IO[str], answers: "queue.Queue[tuple[int, dict[str, Any] | None]]") -> None:
-    for line in lines:
-        try:
-            answers.put((index, json.loads(line)))
-        except ValueError:
-            break  # cut off: it was killed as it wrote
+    with lines:
+        for line in lines:
+            try:
+                answers.put((index, json.loads(line)))
+            except ValueError:
+                break  # cut off: it was killed as it wrote
     answers.put((index, None))
