@@ -115,7 +115,15 @@ def test_files_stay_small(path):
 
 @pytest.mark.parametrize("path", FILES, ids=_name)
 def test_nothing_is_unpickled_or_executed(path):
-    assert not {module.split(".")[0] for module, _ in _imports(path)} & {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
+    assert not {module.split(".")[0] for module, _ in _imports(path)} & {
+        "pickle",
+        "cPickle",
+        "dill",
+        "cloudpickle",
+        "joblib",
+        "marshal",
+        "shelve",
+    }
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.Call):
             continue

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from command import tdscale
 
+from command import tdscale
 from tdscale.analysis.paper_law import fit_plain
 
 

@@ -4,10 +4,10 @@ import string
 from pathlib import Path
 
 import pytest
-from command import refused, tdscale
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from command import refused, tdscale
 from tdscale.study import RunSpec, Study, parse_study, read_study, study_to_toml
 
 GOOD = """\
@@ -45,7 +45,7 @@ MISTAKES = {
     "misspelt-table": ("[settings]", "[setings]", "setings", "did you mean 'settings'?"),
     "misspelt-setting": ("hidden_sizes", "hidden_size", "settings.hidden_size", "did you mean 'hidden_sizes'?"),
     "missing-key": ('name = "tiny"', "", "name: missing", 'e.g. "my study"'),
-    "text-for-a-number": ("seeds = 2", 'seeds = "2"', "sweep.seeds", 'not a whole number, e.g. 3'),
+    "text-for-a-number": ("seeds = 2", 'seeds = "2"', "sweep.seeds", "not a whole number, e.g. 3"),
     "boolean-for-a-number": ("utd = [1, 2]", "utd = [true, 2]", "sweep.utd[0]", "true is not a number"),
     "fraction-for-a-count": ("[16, 32]", "[16, 3.5]", "sweep.batch_size[1]", "3.5 is not a whole number"),
     "number-for-a-list": ("hidden_sizes = [8]", "hidden_sizes = 8", "settings.hidden_sizes", "e.g. [256, 256]"),
@@ -79,6 +79,8 @@ MISTAKES = {
     "a-number-without-end": ("seeds = 2", f"seeds = {'9' * 5000}", "not valid TOML", "digits"),
     "brackets-without-end": ("seeds = 2", f"seeds = {'[' * 100_000}", "not valid TOML", ""),
 }
+
+
 def _broken(mistake: str) -> str:
     right, wrong, _, _ = MISTAKES[mistake]
     assert right in GOOD
@@ -192,6 +194,12 @@ def test_the_keys_order_in_the_file_changes_no_run():
     assert {spec.run_id for spec in shuffled.sweep_specs()} == {spec.run_id for spec in parse_study(GOOD).sweep_specs()}
 
 
+def test_a_whole_number_where_a_fraction_could_be_changes_no_run():
+    written = [GOOD.replace("warm_up = 100", f"warm_up = 100\ninitial_temperature = {value}") for value in ("2", "2.0", "2e0")]
+    one, *others = ({spec.run_id for spec in parse_study(text).sweep_specs()} for text in written)
+    assert all(other == one for other in others)
+
+
 _name = st.text(string.ascii_letters, min_size=1, max_size=8)
 _specs = st.fixed_dictionaries(
     {
@@ -222,6 +230,7 @@ def test_a_run_is_the_same_however_its_numbers_and_keys_are_written(values, rand
     }
     assert RunSpec(**values).run_id == RunSpec(**other).run_id
     assert RunSpec.from_dict(RunSpec(**values).to_dict()).run_id == RunSpec(**values).run_id
+    assert len({RunSpec(**values), RunSpec(**other)}) == 1
 
 
 @given(_specs, st.data())

@@ -50,6 +50,10 @@ class RunSpec:
         object.__setattr__(self, "reward_scale", float(self.reward_scale))
         object.__setattr__(self, "settings", MappingProxyType(dict(self.settings)))
 
+    def __hash__(self) -> int:
+        # settings, a mapping, has none
+        return hash((self.algorithm, self.suite, self.task, self.utd, self.batch_size, self.learning_rate, self.seed, self.stage))
+
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON types, in the order of the fields."""
         values = {f.name: getattr(self, f.name) for f in fields(self)} | {"settings": dict(self.settings)}

@@ -1,0 +1,273 @@
+"""What is left to run, and a pool whose workers, and whose parent, may be killed at any moment."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from command import start, tdscale
+from tdscale.execution import CellJob, Event, Target, pending_jobs, run_jobs
+from tdscale.runs.store import RunStore
+from tdscale.runs.types import RunStatus
+from tdscale.study import RunSpec, SACSettings
+from tdscale.training.devices import single_thread_environment
+
+SETTINGS = SACSettings(hidden_sizes=(8,), warm_up=50, evaluation_interval=0, diagnostics_interval=0).model_dump(mode="json")
+LIMIT, TARGET = 1000, Target(return_threshold=-300.0, margin=0.1)
+
+
+def _cell(count: int = 3, *, task: str = "Pendulum-v1", batch_size: int = 16, learning_rate: float = 1e-3) -> list[RunSpec]:
+    return [
+        RunSpec(
+            algorithm="sac",
+            suite="gymnasium",
+            task=task,
+            utd=1.0,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            seed=seed,
+            stage="sweep",
+            settings=SETTINGS,
+        )
+        for seed in range(count)
+    ]
+
+
+# --- what is left to run
+
+
+def _stored(specs, state="finished", last_step=LIMIT, stopped=None):
+    return {spec.run_id: RunStatus(state=state, last_step=last_step, notes={"stopped_at_return": stopped}) for spec in specs}
+
+
+def _pending(specs, statuses, limit=LIMIT, target=TARGET):
+    return pending_jobs(specs, statuses, {"Pendulum-v1": limit}, {"Pendulum-v1": target})
+
+
+def test_nothing_there_is_one_job_per_cell_with_all_its_seeds():
+    first, second = _cell(), _cell(batch_size=32)
+    assert _pending([*first, *second], {}) == [CellJob(specs=tuple(cell), env_steps=LIMIT, target=TARGET) for cell in (first, second)]
+
+
+def test_a_cell_at_its_limit_or_stopped_at_the_threshold_is_done():
+    cell = _cell()
+    assert _pending(cell, _stored(cell)) == []
+    assert _pending(cell, _stored(cell, last_step=700, stopped=-300.0)) == []
+    assert _pending(cell, _stored(cell, last_step=700, stopped=-200.0)) == [], "it stopped at a higher one"
+
+
+def test_seeds_that_are_missing_are_brought_to_the_step_of_the_others():
+    cell = _cell()
+    there = _stored(cell[:2], last_step=700, stopped=-300.0)
+    assert _pending(cell, there) == [CellJob(specs=(cell[2],), env_steps=700, target=None)]
+
+
+def test_more_seeds_asked_for_come_to_the_same_step():
+    cell = _cell(5)
+    there = _stored(cell[:3], last_step=700, stopped=-300.0)
+    assert _pending(cell, there) == [CellJob(specs=tuple(cell[3:]), env_steps=700, target=None)]
+
+
+def test_a_seed_that_stands_behind_the_others_is_brought_to_their_step():
+    cell = _cell()
+    there = _stored(cell[:2], last_step=700, stopped=-300.0) | _stored(cell[2:], last_step=500)
+    assert _pending(cell, there) == [CellJob(specs=(cell[2],), env_steps=700, target=None)]
+
+
+def test_a_raised_threshold_runs_a_cell_that_stopped_below_it_and_no_other():
+    stopped, ended = _cell(), _cell(batch_size=32)
+    there = _stored(stopped, last_step=700, stopped=-400.0) | _stored(ended)
+    assert _pending([*stopped, *ended], there) == [CellJob(specs=tuple(stopped), env_steps=LIMIT, target=TARGET)]
+
+
+def test_a_raised_limit_runs_a_cell_that_ended_at_the_old_one_and_no_other():
+    ended, stopped = _cell(), _cell(batch_size=32)
+    there = _stored(ended) | _stored(stopped, last_step=700, stopped=-300.0)
+    assert _pending([*ended, *stopped], there, limit=2000) == [CellJob(specs=tuple(ended), env_steps=2000, target=TARGET)]
+
+
+def test_a_failed_seed_is_missing_and_tried_again_alone():
+    cell = _cell()
+    there = _stored(cell) | _stored(cell[1:2], state="failed", last_step=300)
+    assert _pending(cell, there) == [CellJob(specs=(cell[1],), env_steps=LIMIT, target=None)]
+
+
+def test_a_cell_whose_every_seed_failed_is_run_anew():
+    cell = _cell()
+    assert _pending(cell, _stored(cell, state="failed", last_step=3)) == [CellJob(specs=tuple(cell), env_steps=LIMIT, target=TARGET)]
+
+
+def test_a_diverged_seed_is_an_outcome_and_not_run_again():
+    cell = _cell()
+    assert _pending(cell, _stored(cell) | _stored(cell[:1], state="diverged", last_step=300)) == []
+    assert _pending(cell, _stored(cell, state="diverged", last_step=300)) == []
+
+
+def test_diverged_and_missing_seeds_alone_are_run_together_to_find_their_step():
+    cell = _cell()
+    assert _pending(cell, _stored(cell[:1], state="diverged", last_step=300)) == [
+        CellJob(specs=tuple(cell), env_steps=LIMIT, target=TARGET)
+    ]
+
+
+def test_a_job_passes_through_its_message():
+    for target in (TARGET, None):
+        job = CellJob(specs=tuple(_cell()), env_steps=LIMIT, target=target)
+        assert CellJob.from_message(json.loads(json.dumps(job.to_message()))) == job
+
+
+# --- workers that die
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+def _children(parent: int) -> list[int]:
+    """Of a process, by /proc."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[1]) == parent and fields[0] != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+def _workers(parent: int) -> list[int]:
+    return [pid for pid in _children(parent) if b"tdscale.execution.worker" in _command_line(pid)]
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+proc_only = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found by /proc, which is not here")
+
+
+def _run(jobs, directory, cache, kill_on):
+    """Run jobs with one worker, which is killed with -9 at every start of a job that `kill_on` names; the events."""
+    events: list[Event] = []
+
+    def on_event(event: Event) -> None:
+        events.append(event)
+        if event.kind == "start" and kill_on(event, events):
+            for pid in _workers(os.getpid()):
+                os.kill(pid, signal.SIGKILL)
+
+    run_jobs(jobs, directory, workers=1, environment=single_thread_environment(cache), on_event=on_event)
+    return events
+
+
+@proc_only
+def test_a_job_whose_worker_is_killed_once_is_tried_again(tmp_path, cache):
+    job = CellJob(specs=tuple(_cell(2)), env_steps=400, target=None)
+    events = _run([job], tmp_path, cache, lambda event, events: len(events) == 1)
+    assert [event.kind for event in events if event.kind != "progress"] == ["start", "start", "done"]
+    statuses = RunStore(tmp_path).statuses()
+    assert {run_id: status.last_step for run_id, status in statuses.items()} == {spec.run_id: 400 for spec in job.specs}
+    assert not _workers(os.getpid())
+
+
+@proc_only
+def test_a_job_whose_worker_is_killed_twice_is_reported_and_the_rest_go_on(tmp_path, cache):
+    doomed = CellJob(specs=tuple(_cell(1, batch_size=64)), env_steps=4000, target=None)
+    other = CellJob(specs=tuple(_cell(1)), env_steps=400, target=None)
+    events = _run([other, doomed], tmp_path, cache, lambda event, events: event.job == doomed)
+    told = [(event.kind, event.job) for event in events if event.kind != "progress"]
+    assert told == [("start", doomed), ("start", doomed), ("failed", doomed), ("start", other), ("done", other)]
+    failed = next(event for event in events if event.kind == "failed")
+    assert "was killed by signal 9" in failed.message
+    assert "\n" not in failed.message
+    assert set(RunStore(tmp_path).statuses()) == {other.specs[0].run_id}
+
+
+def test_an_error_in_a_job_is_one_sentence_and_the_rest_go_on(tmp_path, cache):
+    broken = CellJob(specs=tuple(_cell(1, task="Nowhere-v1", batch_size=64)), env_steps=4000, target=None)
+    other = CellJob(specs=tuple(_cell(1)), env_steps=400, target=None)
+    events = _run([other, broken], tmp_path, cache, lambda *_: False)
+    ends = {event.job: event for event in events if event.kind in ("done", "failed")}
+    assert (ends[broken].kind, ends[other].kind) == ("failed", "done")
+    assert "Nowhere-v1" in ends[broken].message
+    assert "\n" not in ends[broken].message
+
+
+# --- the parent that dies, and a second one
+
+STUDY = """\
+name = "long"
+algorithm = "sac"
+return_thresholds = [1000]
+
+[tasks.Pendulum-v1]
+low = -2000
+high = 0
+
+[sweep]
+utd = [1]
+batch_size = [16]
+learning_rate = [1e-3, 2e-3]
+seeds = 1
+
+[limits]
+env_steps = 100000000
+
+[settings]
+hidden_sizes = [8]
+"""
+
+
+def _until(true, seconds=120.0):
+    for _ in range(int(seconds / 0.1)):
+        if true():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@proc_only
+def test_a_second_run_is_refused_and_workers_do_not_outlive_a_killed_parent(tmp_path, cache):
+    (tmp_path / "long.toml").write_text(STUDY)
+    arguments = ("run", "long.toml", "--dir", "long", "--workers", "2")
+    with start(*arguments, cwd=tmp_path, cache=cache, start_new_session=True) as parent:
+        try:
+            assert _until(lambda: len(_workers(parent.pid)) == 2)
+            workers = _workers(parent.pid)
+            assert _until((tmp_path / "long" / "progress.json").exists)
+            second = tdscale(*arguments, cwd=tmp_path, cache=cache)
+            assert (second.returncode, second.stdout) == (2, "")
+            assert second.stderr.startswith("tdscale: long: is being run by another process already")
+            assert second.stderr.count("\n") == 1
+            status = tdscale("status", "long", "--json", cwd=tmp_path)
+            assert json.loads(status.stdout)["running"] is True
+            assert parent.poll() is None
+            parent.kill()
+            parent.wait()
+            assert _until(lambda: not any(b"tdscale.execution.worker" in _command_line(pid) for pid in workers), 30)
+        finally:
+            try:
+                os.killpg(parent.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+    status = tdscale("status", "long", "--json", cwd=tmp_path)
+    assert json.loads(status.stdout)["running"] is False
+
+
+def test_a_worker_ends_when_its_input_ends():
+    with subprocess.Popen(
+        [sys.executable, "-m", "tdscale.execution.worker", "-1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as worker:
+        output, _ = worker.communicate(timeout=120)
+    assert (worker.returncode, output) == (0, b"")

@@ -1,0 +1,108 @@
+"""A study killed with -9 and started again ends as one that was never interrupted, and repeats nothing."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from command import start, tdscale
+
+STUDY = """\
+name = "micro"
+algorithm = "sac"
+return_thresholds = [200, 400]
+data_cost = 1e6
+
+[tasks.Pendulum-v1]
+low = -2000
+high = 0
+
+[sweep]
+utd = [0.5, 1]
+batch_size = [16, 32]
+learning_rate = [1e-3, 1e-2]
+seeds = 2
+
+[scaling]
+utd = [0.5, 1, 2]
+seeds = 2
+
+[limits]
+env_steps = 1000
+
+[settings]
+hidden_sizes = [8]
+warm_up = 100
+update_block = 8
+evaluation_interval = 0
+diagnostics_interval = 0
+"""
+RUN = ("run", "micro.toml", "--dir", "micro", "--workers", "1")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, cache):
+    """The folder of the study run in one go."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    (folder / "micro.toml").write_text(STUDY)
+    answer = tdscale(*RUN, cwd=folder, cache=cache)
+    assert answer.returncode == 0, answer
+    assert "\x1b" not in answer.stdout
+    assert "\r" not in answer.stdout
+    return folder / "micro"
+
+
+def _finished(study: Path) -> dict[Path, tuple[int, int]]:
+    """Every file of every run that is stored, with what changes when it is written again."""
+    files = [path for run in (study / "runs").glob("[!.]*") if run.is_dir() for path in run.iterdir()]
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
+
+
+def _kill_after(runs: int, folder: Path, cache: Path) -> None:
+    """Start the study, and kill all of its processes once so many runs are stored."""
+    with start(*RUN, cwd=folder, cache=cache, start_new_session=True) as process:
+        try:
+            while process.poll() is None and len(list((folder / "micro" / "runs").glob("[!.]*/status.json"))) < runs:
+                time.sleep(0.02)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "it was killed, and had not ended before"
+
+
+def test_a_study_killed_and_resumed_ends_with_the_same_laws_and_repeats_nothing(uninterrupted, tmp_path, cache):
+    (tmp_path / "micro.toml").write_text(STUDY)
+    stored: dict[Path, tuple[int, int]] = {}
+    for runs in (1, 7, 19):  # early in stage 1, later in it, in stage 2
+        _kill_after(runs, tmp_path, cache)
+        now = _finished(tmp_path / "micro")
+        assert len(now) > len(stored)
+        assert {path: now.get(path) for path in stored} == stored
+        stored = now
+    answer = tdscale(*RUN, cwd=tmp_path, cache=cache)
+    assert answer.returncode == 0, answer
+    now = _finished(tmp_path / "micro")
+    assert {path: now.get(path) for path in stored} == stored
+    assert {path.name for path in (tmp_path / "micro" / "runs").glob("*")} == {path.name for path in (uninterrupted / "runs").glob("*")}
+    assert (tmp_path / "micro" / "laws.json").read_bytes() == (uninterrupted / "laws.json").read_bytes()
+
+
+def test_a_second_run_of_a_finished_study_trains_nothing(uninterrupted, cache):
+    before, laws = _finished(uninterrupted), (uninterrupted / "laws.json").read_bytes()
+    answer = tdscale(*RUN, cwd=uninterrupted.parent, cache=cache)
+    assert answer.returncode == 0, answer
+    assert answer.stdout.count("cells are done") == 2
+    assert _finished(uninterrupted) == before
+    assert (uninterrupted / "laws.json").read_bytes() == laws
+    status = tdscale("status", "micro", "--json", cwd=uninterrupted.parent)
+    assert [(row["stage"], row["finished"], row["left"]) for row in json.loads(status.stdout)["stages"]] == [
+        ("sweep", 16, 0),
+        ("scaling", 6, 0),
+    ]
