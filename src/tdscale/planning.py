@@ -247,12 +247,15 @@ def _answer(laws: ScalingLaws, law: DataLaw, start: Plan, utd: Floats, binding: 
         budget = Estimate.from_draws(compute.value + start.data_cost * data.value, draws)
     factor = law.extrapolation(value)
     notes = list(start.notes)
-    if factor > 1.001:
+    warm_up = max((laws.compute[name].warm_up for name in laws.compute), default=0.0)
+    if data.value <= warm_up:
+        notes.append(f"D lies within the warm-up of {short(warm_up)} random steps: the law does not reach there, ask for more return")
+    if factor > 1.05:
         notes.append(f"σ = {short(value)} lies outside the σ that were run, by a factor of {factor:.2g}: this extrapolates")
     missed = float(np.isnan(utd[1:]).mean())
     if missed > 0.1:
         notes.append(f"in {missed:.0%} of the bootstrap draws nothing meets the limit")
-    if law.offset.weight < 0.999 and factor > 1.001:
+    if law.offset.weight < 0.999 and factor > 1.05:
         notes.append("the forms of the data law disagree more the farther σ is from what was run; the interval holds both")
     return replace(
         start,
@@ -341,7 +344,9 @@ def _beyond(
         f"the budget is {budget / points[-1][1]:.2g} times what the highest threshold fitted, J ="
         f" {law.threshold:.4g}, takes: the return beyond it is not predicted",
     ]
-    if factor > 1.001:
+    if laws.budget is not None and laws.budget.data_cost == cost and not laws.budget.fitted:
+        notes.append("σ*(F) is not identified: the cheapest σ lies at the end of those that were run at nearly every threshold")
+    if factor > 1.05:
         notes.append(f"σ = {short(value)} lies outside the σ that were run, by a factor of {factor:.2g}: this extrapolates")
     return replace(
         start,

@@ -1,4 +1,4 @@
-"""Predictions against runs that the fit did not see: held-out σ and budgets, tuned against constant hyperparameters (METHOD.md section 5)."""
+"""Predictions against runs that the fit did not see: held-out σ and budgets, tuned against constant B and η (METHOD.md section 5)."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

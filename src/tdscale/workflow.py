@@ -297,9 +297,12 @@ def example_plans(laws: ScalingLaws) -> list[Plan]:
     middle = float(np.exp(np.mean(np.log([seen.min(), seen.max()]))))
     data = float(law.predict([middle])[0])
     compute = float(laws.flops(np.array([middle]), np.array([data]))[0])
-    plans = [plan_data(laws, _round(data)), plan_compute(laws, _round(compute))]
-    if laws.data_cost is not None:
-        plans.append(plan_budget(laws, _round(compute + laws.data_cost * data)))
+    plans = [plan_data(laws, _round(data))]
+    if compute > 0:  # it is 0 where warm-up alone reaches the threshold
+        plans.append(plan_compute(laws, _round(compute)))
+    if laws.budget is not None and len(laws.budget.points) > 1:
+        below, top = (point.budget.value for point in laws.budget.points[-2:])
+        plans.append(plan_budget(laws, _round(float(np.sqrt(below * top)))))
     return plans
 
 

@@ -54,7 +54,9 @@ class Estimate:
         )
 
     def __str__(self) -> str:
-        return f"{short(self.value)} [{short(self.low)}, {short(self.high)}]"
+        dust = 1e-9 * max((abs(x) for x in (self.value, self.low, self.high) if np.isfinite(x)), default=0.0)
+        value, low, high = (0.0 if abs(x) < dust else x for x in (self.value, self.low, self.high))
+        return f"{short(value)} [{short(low)}, {short(high)}]"
 
 
 def short(value: float) -> str:
@@ -64,7 +66,7 @@ def short(value: float) -> str:
     if np.isinf(value):
         return "∞" if value > 0 else "−∞"
     size = abs(value)
-    if size < 1e-12:  # nothing of ours is so small but by rounding
+    if size == 0:
         return "0"
     if size >= 1e5 or size < 1e-3:
         mantissa, exponent = f"{value:.2e}".split("e")

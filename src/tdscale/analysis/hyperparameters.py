@@ -128,6 +128,6 @@ def _remarks(law: PowerLaw, grid: Floats) -> list[RunWarning]:
         remarks.append(RunWarning("grid-edge", message, where))
     missing = int((~np.isfinite(law.points)).sum())
     if missing:
-        message = f"{missing} of {law.points.size} (task, σ) have no best value: no cell there reaches any threshold, or there is none"
+        message = f"{missing} of {law.points.size} (task, σ) have no best {symbol}: no cell there reaches any threshold, or there is none"
         remarks.append(RunWarning("no-best-value", message, where))
     return remarks

@@ -53,7 +53,7 @@ def _run_and_report(files: workflow.StudyFiles, workers: int | None, as_json: bo
                 "report": str(page),
             }
         )
-        return
+        raise SystemExit(1 if failures else 0)
     summary.print_laws(console, fitted.laws)
     if with_plans:
         for plan in plans:
@@ -64,6 +64,7 @@ def _run_and_report(files: workflow.StudyFiles, workers: int | None, as_json: bo
     display.note(f"\nlaws    {files.directory / FILE_NAME}\nreport  {page}")
     if failures:
         display.note(f"{len(failures)} cells failed; the same command tries them again")
+        raise SystemExit(1)
 
 
 def status(directory: Path, as_json: bool) -> None:

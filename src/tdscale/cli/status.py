@@ -6,6 +6,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from tdscale.cli.progress import PROGRESS_FILE
+from tdscale.study import STAGES
 from tdscale.workflow import StudyFiles, wanted_specs
 
 
@@ -23,7 +24,7 @@ def study_status(files: StudyFiles) -> dict[str, Any]:
     for stage, of_stage in wanted.items():
         stages.append({"stage": stage, **_counts([spec.run_id for spec in of_stage], statuses)})
     if not wanted:
-        for stage in sorted({spec.stage for spec in specs.values()}):
+        for stage in [stage for stage in STAGES if any(spec.stage == stage for spec in specs.values())]:
             stages.append({"stage": stage, **_counts([run_id for run_id, spec in specs.items() if spec.stage == stage], statuses)})
     elif files.study.scaling is not None and "scaling" not in wanted:
         count = len(files.study.tasks) * len(files.study.scaling.utd) * files.study.scaling.seeds

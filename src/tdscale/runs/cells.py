@@ -158,7 +158,7 @@ def _grid(seeds: list[_Seed], where: str, warnings: list[RunWarning]) -> tuple[S
         return np.array([last_step], dtype=np.int64), last_step
     grid = min((steps for steps in inside if steps.size), key=len)
     if lasting and any(not np.array_equal(steps, grid) for steps in inside):
-        message = "its seeds were logged at different env steps; they are interpolated to the coarsest one's"
+        message = f"{where}: its seeds were logged at different env steps; they are interpolated to the coarsest one's"
         warnings.append(RunWarning(code="interpolated", message=message, where=where))
     return grid, max(last_step, int(grid[-1]))
 
@@ -219,4 +219,5 @@ def _fewer(warnings: list[RunWarning]) -> list[RunWarning]:
         return distinct
     where = f"{len(interpolated)} cells, the first: {interpolated[0].where}"
     rest = [warning for warning in distinct if warning.code != "interpolated"]
-    return [*rest, RunWarning(code="interpolated", message=interpolated[0].message, where=where)]
+    message = f"{where}: their seeds were logged at different env steps; they are interpolated to the coarsest one's"
+    return [*rest, RunWarning(code="interpolated", message=message, where=where)]
