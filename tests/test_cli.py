@@ -63,10 +63,10 @@ def test_the_version_is_the_packages(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "module", ["tdscale", "tdscale.cli", "tdscale.planning", "tdscale.validation", "tdscale.workflow", "tdscale.cli.commands"]
+    "modules", ["tdscale", "tdscale.cli", "tdscale.planning, tdscale.validation, tdscale.workflow, tdscale.cli.commands"]
 )
-def test_importing_the_package_loads_no_training_library_and_no_plots(module):
-    answer = subprocess.run([sys.executable, "-X", "importtime", "-c", f"import {module}"], capture_output=True, text=True, check=True)
+def test_importing_the_package_loads_no_training_library_and_no_plots(modules):
+    answer = subprocess.run([sys.executable, "-X", "importtime", "-c", f"import {modules}"], capture_output=True, text=True, check=True)
     loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in answer.stderr.splitlines() if line.startswith("import time:")}
     assert "tdscale" in loaded
     assert not loaded & HEAVY
@@ -223,7 +223,7 @@ def test_status_counts_what_was_imported(folder):
 
 def test_people_get_text_without_terminal_codes(fitted):
     for arguments in (["status", "syn"], ["plan", "syn", "--data", 2e5]):
-        answer = tdscale(*arguments, cwd=fitted[0])
+        answer = called(*arguments, cwd=fitted[0])
         assert (answer.returncode, answer.stderr) == (0, "")
         assert answer.stdout.strip()
         assert "\x1b" not in answer.stdout

@@ -190,7 +190,8 @@ def _workers(
 
     def start(index: int) -> _Worker:
         log = logs / f"worker-{index}.log"
-        core = cores[index] if count <= len(cores) else -1
+        # from a core that differs between processes: two studies of one worker each must not share the first
+        core = cores[(os.getpid() + index) % len(cores)] if count <= len(cores) else -1
         with log.open("a", encoding="utf-8") as errors:
             process = subprocess.Popen(
                 [sys.executable, "-m", "tdscale.execution.worker", str(core)],
