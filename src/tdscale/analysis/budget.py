@@ -37,6 +37,13 @@ def minimum_on_grid(log_x: Floats, values: Floats) -> tuple[Floats, Floats, Floa
     return log_x[best] + shift * (log_x[1] - log_x[0]), lowest, best
 
 
+def fit_line(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Slope and intercept of the least-squares line through points of shape (n_points, k): each of shape (k,)."""
+    centred = x - x.mean(axis=0)
+    slope = (centred * y).sum(axis=0) / np.maximum((centred**2).sum(axis=0), 1e-12)
+    return slope, y.mean(axis=0) - slope * x.mean(axis=0)
+
+
 def fit_budget_law(laws: Sequence[DataLaw], flops: Flops, data_cost: float, *, paper: bool = False) -> BudgetLaw:
     """σ* and F at each threshold, and the power law through them.
 
@@ -85,9 +92,8 @@ def fit_budget_law(laws: Sequence[DataLaw], flops: Flops, data_cost: float, *, p
         )
     log_budget = np.log(np.array([[p.budget.value, *p.budget_draws] for p in used]))  # (n_points, 1 + n_draws)
     log_utd = np.log(np.array([[p.utd.value, *p.utd_draws] for p in used]))
-    centred = log_budget - log_budget.mean(axis=0)
-    exponent = (centred * log_utd).sum(axis=0) / np.maximum((centred**2).sum(axis=0), 1e-12)
-    coefficient = np.exp(log_utd.mean(axis=0) - exponent * log_budget.mean(axis=0))
+    exponent, log_coefficient = fit_line(log_budget, log_utd)
+    coefficient = np.exp(log_coefficient)
     return BudgetLaw(
         data_cost=data_cost,
         coefficient=float(coefficient[0]),
