@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import log_ndtr
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -86,7 +86,7 @@ def fit_offset_law(utd: Floats, data: Floats, bound: Floats | None = None) -> Sh
         seen = np.where(used & ~censored, fit.residual**2, 0.0).sum(axis=(-2, -1))
         scale = np.sqrt(seen / np.maximum(n_seen - 3, 1) + 1e-4)[:, None, None]
         distance = (log_bound - predicted) / scale
-        expected = predicted + scale * np.exp(stats.norm.logpdf(distance) - stats.norm.logsf(distance))
+        expected = predicted + scale * np.exp(-0.5 * distance**2 - 0.5 * np.log(2 * np.pi) - log_ndtr(-distance))
         filled = np.where(censored & used, np.maximum(expected, log_bound), log_data)
         fit = _fit_complete(utd, filled, used)
     return fit

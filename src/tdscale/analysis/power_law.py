@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 Floats = NDArray[np.float64]
 
@@ -105,13 +104,12 @@ def widen_for_misfit(draws: SharedSlope, point: SharedSlope, log_utd: Floats, rn
     slopes, intercepts = draws.slope.copy(), draws.intercepts.copy()
     if point.degrees_of_freedom < 1:
         return slopes, intercepts
-    noise = stats.t(point.degrees_of_freedom)
     extra = np.sqrt(max(float(point.slope_standard_error) ** 2 - float(np.var(slopes)), 0.0))
-    change = extra * noise.rvs(n_draws, random_state=rng)
+    change = extra * rng.standard_t(point.degrees_of_freedom, n_draws)
     slopes = slopes + change
     # turning about the centre of σ leaves the level there as it was
     intercepts = intercepts - change[:, None] * centre
     level_variance = float(point.residual_variance) / len(log_utd)
     seed_variance = np.var(draws.intercepts + draws.slope[:, None] * centre, axis=0)
     level = np.sqrt(np.maximum(level_variance - seed_variance, 0.0))
-    return slopes, intercepts + level * noise.rvs((n_draws, intercepts.shape[1]), random_state=rng)
+    return slopes, intercepts + level * rng.standard_t(point.degrees_of_freedom, (n_draws, intercepts.shape[1]))

@@ -135,6 +135,17 @@ def _answer(laws: ScalingLaws, law: DataLaw, start: Plan, utd: Floats, binding: 
     value, batch_size = start.utd, start.batch_size
     data = law.estimate(value, start.task)
     compute = _compute_at(laws, law, value, start.task, batch_size)
+    if (
+        start.problem == "compute"
+        and compute is not None
+        and batch_size is not None
+        and compute.value > start.limit
+        and batch_size > batch_multiple
+    ):
+        # rounding B up would break the limit
+        batch_size -= batch_multiple
+        start = replace(start, batch_size=batch_size)
+        compute = _compute_at(laws, law, value, start.task, batch_size)
     budget = None
     if compute is not None and start.data_cost is not None:
         draws = _compute_draws(laws, law, value, start.task, batch_size) + start.data_cost * law.predict_draws([value], start.task)[:, 0]
