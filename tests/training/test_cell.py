@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,17 @@ def test_updates_are_counted_without_warm_up(utd: float, when: str, critic: int,
 def test_blocks_apply_all_updates_that_are_due_at_their_end() -> None:
     (result,) = train(walk_spec(utd=4.0, update_block=8), env_steps=40 + 8 * 5 + 7)
     assert (result.status.critic_updates, result.status.actor_updates) == (4 * 8 * 5, 8 * 5)
+
+
+def test_minibatches_are_the_same_however_many_go_to_the_device_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    # the buffer that a call reads must not be filled anew while the device still works on it
+    spec = replace(walk_spec(utd=8.0, update_block=8, hidden_sizes=(64, 64)), batch_size=256)
+    curves = []
+    for chunk in (4, 64):
+        monkeypatch.setattr("tdscale.training.run._CHUNK", chunk)
+        (result,) = train(spec, env_steps=120)
+        curves.append(returns(result))
+    np.testing.assert_array_equal(curves[0], curves[1])
 
 
 def test_a_curve_depends_neither_on_how_long_it_goes_on_nor_on_other_seeds() -> None:

@@ -178,6 +178,8 @@ class Run:
         updated: sac.SACState = sac.update(
             self._config, self._agent, self._batches, self._do_critic, self._do_actor, np.int32(count), self._learning_rate
         )
+        # the device may read the batches where they lie: they must not be filled anew before it is done
+        updated.finite.block_until_ready()
         return updated
 
     def _compile(self) -> None:
