@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from tdscale.execution import CellJob, Event
 
@@ -29,7 +29,7 @@ class RunDisplay:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[count]}", justify="right"),
             TextColumn("{task.fields[left]}"),
             console=console,
             transient=True,
@@ -67,8 +67,8 @@ class RunDisplay:
         if self._live:
             for row in self._progress.task_ids:
                 self._progress.remove_task(row)
-            self._stage_row = self._progress.add_task(self._stage, total=self._total, completed=cells_done, left="")
-            self._rows = [self._progress.add_task("", total=100, left="", visible=False) for _ in range(self._workers)]
+            self._stage_row = self._progress.add_task(self._stage, total=self._total, completed=cells_done, count="", left="")
+            self._rows = [self._progress.add_task("", total=100, count="", left="", visible=False) for _ in range(self._workers)]
 
     def event(self, event: Event) -> None:
         """See `workflow.Display`."""
@@ -87,7 +87,7 @@ class RunDisplay:
                     f"diverged: {event.diverged} of {len(job.specs)} seeds of {job.describe()}; they count as not reaching the thresholds"
                 )
             if not self._live and self._done % max(self._total // 10, 1) == 0:
-                self.note(f"{self._stage}: {self._done} of {self._total} cells, {self._left_text()}")
+                self.note(", ".join(filter(None, [f"{self._stage}: {self._done} of {self._total} cells", self._left_text()])))
         self._show()
 
     def note(self, text: str) -> None:
@@ -107,11 +107,13 @@ class RunDisplay:
             self._write()
         if not self._live or self._stage_row is None:
             return
-        self._progress.update(self._stage_row, completed=self._done, left=self._left_text())
+        count = f"{self._done} of {self._total} cells"
+        self._progress.update(self._stage_row, completed=self._done, count=count, left=self._left_text() or "time left: soon")
         for worker, row in enumerate(self._rows):
             job, share = self._running.get(worker, (None, 0.0))
+            state = f"{share:.0%} of its limit" if share else "compiling"
             text = f"  worker {worker + 1}: {job.describe()}, {len(job.specs)} seeds" if job else ""
-            self._progress.update(row, description=text, completed=round(100 * share), left="% of its limit", visible=job is not None)
+            self._progress.update(row, description=text, completed=round(100 * share), count=state, visible=job is not None)
 
     def _write(self) -> None:
         shares = {worker: share for worker, (_, share) in self._running.items()}
@@ -160,7 +162,8 @@ class TimeLeft:
         elapsed = time.monotonic() - self._begun
         partial = sum(running[worker].cost * share for worker, share in shares.items())
         work = self._work + partial
-        if work <= 0 or elapsed < 5:
+        # a first cell compiles before it steps: too early to tell
+        if elapsed < 5 or work <= 0 or (not self._shares and partial < 0.1 * sum(job.cost for job in running.values())):
             return None
         usual = sum(self._shares) / len(self._shares) if self._shares else _FIRST_GUESS
         left = sum(job.cost for job in self._jobs.values()) * usual + self._later * usual - partial
