@@ -289,14 +289,15 @@ def validate_study(fitted: Fitted) -> Validation:
 
 
 def example_plans(laws: ScalingLaws) -> list[Plan]:
-    """One plan of each kind with limits in the middle of what the study saw, for the report and the demo."""
+    """One plan of each kind with limits within what the study saw, for the report and the demo."""
     if not laws.data or not laws.compute or laws.batch_size is None:
         return []
     law = laws.data[-1]
     seen = law.utd[np.isfinite(law.data).any(axis=0)]
     middle = float(np.exp(np.mean(np.log([seen.min(), seen.max()]))))
-    data = float(law.predict([middle])[0])
-    compute = float(laws.flops(np.array([middle]), np.array([data]))[0])
+    data = float(law.predict([2 * middle])[0])
+    # half as much again, since C may be least just there
+    compute = 1.5 * float(laws.flops(np.array([middle]), law.predict([middle]))[0])
     plans = [plan_data(laws, _round(data))]
     if compute > 0:  # it is 0 where warm-up alone reaches the threshold
         plans.append(plan_compute(laws, _round(compute)))
