@@ -2,6 +2,7 @@
 
 import time
 from importlib.metadata import version
+from math import ceil
 from typing import Any
 
 import jax
@@ -53,8 +54,10 @@ class Run:
         self._agent = sac.init(self._config, _seed(agent))
         self._replay = Replay(min(settings.replay_capacity, env_steps), self._config.row_size)
         self._schedule = UpdateSchedule(spec.utd, settings.actor_updates)
-        self._batches = np.zeros((_CHUNK, spec.batch_size, self._config.row_size), np.float32)
-        self._do_critic, self._do_actor = np.zeros(_CHUNK, bool), np.zeros(_CHUNK, bool)
+        # a call takes its minibatches along whether they are used or not: no more than one env step brings, where updates come singly
+        self._chunk = min(_CHUNK, ceil(spec.utd)) if settings.update_block == 1 else _CHUNK
+        self._batches = np.zeros((self._chunk, spec.batch_size, self._config.row_size), np.float32)
+        self._do_critic, self._do_actor = np.zeros(self._chunk, bool), np.zeros(self._chunk, bool)
         self._learning_rate = jnp.float32(spec.learning_rate)
         self._due: list[UpdateFlags] = []
         self._episode_return = 0.0
@@ -156,8 +159,8 @@ class Run:
         if past % self._settings.update_block or not self._due:
             return
         started = time.perf_counter()
-        for first in range(0, len(self._due), _CHUNK):
-            self._update(self._due[first : first + _CHUNK])
+        for first in range(0, len(self._due), self._chunk):
+            self._update(self._due[first : first + self._chunk])
         finite = bool(self._agent.finite)
         self._policy = HostPolicy(self._config, self._agent.actor)
         self.update_seconds += time.perf_counter() - started
