@@ -94,10 +94,12 @@ class RunDisplay:
         """A line to be read."""
         self._console.print(text, highlight=False, markup=False)
 
+    def _seconds_left(self) -> float | None:
+        shares = {worker: share for worker, (_, share) in self._running.items()}
+        return self._estimate.seconds(shares, {worker: job for worker, (job, _) in self._running.items()})
+
     def _left_text(self) -> str:
-        left = self._estimate.seconds(
-            {worker: share for worker, (_, share) in self._running.items()}, {w: job for w, (job, _) in self._running.items()}
-        )
+        left = self._seconds_left()
         return "" if left is None else f"about {duration(left)} left"
 
     def _show(self) -> None:
@@ -116,13 +118,12 @@ class RunDisplay:
             self._progress.update(row, description=text, completed=round(100 * share), count=state, visible=job is not None)
 
     def _write(self) -> None:
-        shares = {worker: share for worker, (_, share) in self._running.items()}
         content: dict[str, Any] = {
             "stage": self._stage,
             "cells": self._total,
             "cells_done": self._done,
             "cells_failed": self._failed,
-            "seconds_left": self._estimate.seconds(shares, {w: job for w, (job, _) in self._running.items()}),
+            "seconds_left": self._seconds_left(),
             "running": [
                 {"cell": job.describe(), "seeds": len(job.specs), "share_of_limit": round(share, 3)}
                 for job, share in self._running.values()
