@@ -14,6 +14,9 @@ from tdscale.runs.types import RunWarning
 
 Method = Literal["default", "paper"]
 
+# An 80 % interval of D wider than this factor is refused as an answer
+REFUSED_WIDTH = 10.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class PowerLaw:
@@ -187,6 +190,19 @@ class DataLaw:
         """By what factor σ lies outside the σ that were run; 1 inside."""
         seen = self.utd[np.isfinite(self.data).any(axis=0)]
         return float(max(seen.min() / utd, utd / seen.max(), 1.0))
+
+    def refusal(self, utd: float, task: str | None = None) -> str | None:
+        """Why the law can't tell D at σ, in a sentence; None where it can.
+
+        An interval wider than a factor of `REFUSED_WIDTH` is no answer: the runs don't settle the law there.
+        """
+        interval = self.estimate(utd, task)
+        if interval.high <= REFUSED_WIDTH * interval.low:
+            return None
+        return (
+            f"the runs don't settle D at σ = {short(utd)}, J = {self.threshold:.4g}: anything from {short(interval.low)} to"
+            f" {short(interval.high)} env steps agrees with them; run σ nearer to it, or more seeds"
+        )
 
     @property
     def identified(self) -> bool:
