@@ -14,6 +14,7 @@ MAY_IMPORT = {
     "errors": set(),
     "study": set(),
     "agents": set(),
+    "simulate": {"study", "runs"},
     "runs": {"study"},
     "tasks": {"study"},
     "analysis": {"runs"},

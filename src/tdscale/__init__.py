@@ -12,11 +12,14 @@ _PUBLIC = {
     "Cell": "tdscale.runs.types",
     "Estimate": "tdscale.analysis.estimate",
     "FitOptions": "tdscale.analysis.options",
+    "LawTruth": "tdscale.simulate",
+    "Noise": "tdscale.simulate",
     "Plan": "tdscale.planning",
     "RunSpec": "tdscale.study",
     "RunStore": "tdscale.runs.store",
     "ScalingLaws": "tdscale.analysis.laws",
     "Study": "tdscale.study",
+    "SweepDesign": "tdscale.simulate",
     "UserError": "tdscale.errors",
     "find_crossings": "tdscale.analysis.crossings",
     "first_crossing": "tdscale.analysis.crossings",
@@ -31,8 +34,10 @@ _PUBLIC = {
     "read_laws": "tdscale.analysis.laws_file",
     "read_study": "tdscale.study",
     "report_study": "tdscale.workflow",
+    "simulate_cells": "tdscale.simulate",
     "validate_study": "tdscale.workflow",
     "write_laws": "tdscale.analysis.laws_file",
+    "write_simulation": "tdscale.simulate",
 }
 
 __all__ = sorted([*_PUBLIC, "__version__"])
