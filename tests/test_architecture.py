@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "runs": {"study"},
     "tasks": {"study"},
     "analysis": {"runs"},
+    "rehearsal": {"analysis", "simulate", "study"},
     "planning": {"analysis"},
     "validation": {"analysis"},
     "report": {"analysis", "planning", "validation"},

@@ -32,6 +32,14 @@ class Source(StrEnum):
     qscaled = "qscaled"
 
 
+class NoiseRegime(StrEnum):
+    """Sizes of simulated noise."""
+
+    low = "low"
+    medium = "medium"
+    high = "high"
+
+
 class FitMethod(StrEnum):
     """Ways to fit."""
 
@@ -169,6 +177,39 @@ def validate(directory: Directory, as_json: Json = False) -> None:
 def report(directory: Directory, as_json: Json = False) -> None:
     """Write report.html (one file, opened without network), figures and tables."""
     _run("report", directory=directory, as_json=as_json)
+
+
+@app.command(epilog="Example:  tdscale simulate study.toml --seeds 3 5 10    |    tdscale simulate my-study --dir rehearsal")
+def simulate(
+    source: Annotated[
+        Path, typer.Argument(metavar="STUDY.toml|DIR", help="A study's file, or folder: its laws.json is the truth.", show_default=False)
+    ],
+    more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    seeds: Annotated[str, typer.Option(metavar="N …", help="Numbers of seeds a cell to compare.")] = "3 5 10",
+    noise: Annotated[NoiseRegime, typer.Option(help="How noisy runs are; medium is as the published Gym runs.")] = NoiseRegime.medium,
+    repeats: Annotated[int, typer.Option(min=2, max=10_000, help="Simulated sweeps for each number of seeds.")] = 16,
+    directory: Annotated[
+        Path | None,
+        typer.Option("--dir", metavar="DIR", help="Write one simulated sweep there, as a study to try commands on.", show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random draws.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """How many seeds a sweep needs: simulates it, fits it, and shows how far D, α and σ* would be settled, and at what cost.
+
+    Where no laws are known yet, published ones stand in. With --dir the sweep has the first number of seeds.
+    """
+    numbers = [*seeds.replace(",", " ").split(), *(more or [])]
+    _run(
+        "simulate",
+        source=source,
+        seeds=numbers,
+        noise=noise.value,
+        repeats=repeats,
+        directory=directory,
+        seed=seed,
+        as_json=as_json,
+    )
 
 
 def main() -> None:

@@ -150,6 +150,24 @@ def validate(directory: Path, as_json: bool) -> None:
         summary.print_validation(Console(soft_wrap=True), validation)
 
 
+def simulate(source: Path, seeds: Sequence[str], noise: str, repeats: int, directory: Path | None, seed: int, as_json: bool) -> None:
+    """How precise a sweep would be with each number of seeds; a simulated study on request."""
+    from tdscale.cli import rehearsal
+
+    counts = rehearsal.seed_counts(seeds)
+    plan = rehearsal.plan_rehearsal(source)
+    if directory is not None:
+        rehearsal.write_study(plan, directory, counts[0], noise, seed)
+    result = rehearsal.rehearse_plan(plan, counts, noise, repeats, seed, Console(stderr=True))
+    if as_json:
+        print_json(result.to_dict() | {"noise": noise, "assumed": list(plan.assumed), "directory": str(directory) if directory else None})
+        return
+    console = Console(soft_wrap=True)
+    rehearsal.print_rehearsal(console, result, plan, noise)
+    if directory is not None:
+        console.print(f"\nwritten: {directory}; next: tdscale fit {directory}", highlight=False, markup=False)
+
+
 def report(directory: Path, as_json: bool) -> None:
     """The page, figures and tables."""
     files = workflow.open_study(directory)

@@ -34,7 +34,7 @@ class SweepDesign:
         constant_utd: with no grids, the best B and η of this σ serve at every σ (the constant baseline).
         length: how long a cell runs, as a multiple of its true D at `top`; None = always to `env_steps`.
         top: the highest threshold of interest, normalised return.
-        env_steps: limit on a run; a cell that has not reached J by then is censored. None = no limit.
+        env_steps: limit on a run, for all tasks or by task; a cell that has not reached J by then is censored. None = no limit.
         log_interval: env steps between logged rows.
         first_seed: number of the first seed; other numbers are other seeds.
         costs: sizes of the networks, for `Cell.costs`.
@@ -49,7 +49,7 @@ class SweepDesign:
     batch_multiple: int = 16
     length: float | None = 2.0
     top: float = 800.0
-    env_steps: int | None = None
+    env_steps: int | Mapping[str, int] | None = None
     log_interval: int = 1000
     first_seed: int = 0
     costs: Mapping[str, float] = field(default_factory=lambda: dict(GYM_COSTS))
@@ -146,7 +146,7 @@ def _simulated_cell(
     levels = truth.plateau * _LEVELS
     hyperparameters: dict[str, Any] = {"batch_size": batch_size, "learning_rate": learning_rate}
     data = truth.data(task, [utd], np.append(levels, design.top), **hyperparameters)[0]
-    steps = _env_steps(design, float(data[-1]))
+    steps = _env_steps(design, task, float(data[-1]))
     progress = _progress(noise, steps.astype(np.float64), data[:-1])
     seeds = noise.seeds(design.seeds, np.random.default_rng([seed, key, 0]))
     own = pace(np.minimum(progress, seeds[:, 3:4]), seeds[:, 0:1], seeds[:, 1:2])
@@ -170,11 +170,12 @@ def _simulated_cell(
     )
 
 
-def _env_steps(design: SweepDesign, top: float) -> NDArray[np.int64]:
+def _env_steps(design: SweepDesign, task: str, top: float) -> NDArray[np.int64]:
     """Logged env steps, shape (n_steps,); `top` is the cell's D at the highest threshold of interest."""
     ends = [design.length * top] if design.length is not None and np.isfinite(top) else []
-    if design.env_steps is not None:
-        ends.append(float(design.env_steps))
+    limit = design.env_steps.get(task) if isinstance(design.env_steps, Mapping) else design.env_steps
+    if limit is not None:
+        ends.append(float(limit))
     if not ends:
         raise ValueError(f"top is {design.top:g}, which is never reached, so a run has no end; give env_steps")
     count = max(int(min(ends) // design.log_interval), 2)
