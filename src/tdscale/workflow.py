@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 
 from tdscale.analysis.data import DataPoints
-from tdscale.analysis.fit import fit_hyperparameters, fit_laws, measure_data
+from tdscale.analysis.fit import fit_hyperparameters, fit_laws_and_points, measure_data
 from tdscale.analysis.laws import PowerLaw, ScalingLaws
 from tdscale.analysis.laws_file import FILE_NAME, read_laws, write_laws
 from tdscale.analysis.options import FitOptions
@@ -245,6 +245,7 @@ def fit_options(study: Study, method: Method, *, n_draws: int = 200, seed: int =
         method=method,
         data_cost=study.data_cost,
         accounting=study.accounting,
+        compute_unit=study.compute_unit,
         model_size=study.model_size,
         n_draws=n_draws,
         seed=seed,
@@ -258,8 +259,7 @@ def fit_study(files: StudyFiles, method: Method = "default", *, n_draws: int = 2
         what = "; ".join(w.message for w in warnings[:3]) or "there are no runs"
         raise UserError(f"{files.directory}: nothing to fit: {what}")
     options = fit_options(files.study, method, n_draws=n_draws)
-    laws = fit_laws(cells, options, inputs=files.store.fingerprint(), versions=library_versions(), found=warnings)
-    _, points, _ = measure_data(cells, options, laws.batch_size, laws.learning_rate)
+    laws, points = fit_laws_and_points(cells, options, inputs=files.store.fingerprint(), versions=library_versions(), found=warnings)
     apart = [cell for cell in cells if cell.spec.stage == "baseline"]
     has_scaling = any(cell.spec.stage == "scaling" for cell in cells)
     baseline = measure_data(apart, options)[1] if apart and has_scaling else None
@@ -274,13 +274,15 @@ def current_laws(files: StudyFiles) -> ScalingLaws:
     if not path.exists():
         return fit_study(files).laws
     laws = read_laws(path)
-    if (
-        laws.inputs != files.store.fingerprint()
-        or laws.thresholds != files.study.return_thresholds
-        or laws.data_cost != files.study.data_cost
-    ):
+    if laws.inputs != files.store.fingerprint() or laws.asked != fit_options(files.study, laws.method).asked:
         return fit_study(files, laws.method).laws
     return laws
+
+
+def last_method(files: StudyFiles) -> Method:
+    """The method of the last fit; "default" before the first. Raises UserError where laws.json is damaged."""
+    path = files.directory / FILE_NAME
+    return read_laws(path).method if path.exists() else "default"
 
 
 def validate_study(fitted: Fitted) -> Validation:
@@ -290,7 +292,7 @@ def validate_study(fitted: Fitted) -> Validation:
 
 def example_plans(laws: ScalingLaws) -> list[Plan]:
     """One plan of each kind with limits within what the study saw, for the report and the demo."""
-    if not laws.data or not laws.compute or laws.batch_size is None:
+    if not laws.data or not laws.knows_compute:
         return []
     law = laws.data[-1]
     seen = law.utd[np.isfinite(law.data).any(axis=0)]

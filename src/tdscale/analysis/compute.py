@@ -1,4 +1,4 @@
-"""What training costs: C_J(σ) in FLOPs (equations 4.2, A.1; METHOD.md section 3)."""
+"""What training costs: C_J(σ) in FLOPs, gradient steps or seconds (equations 4.2, A.1, A.3; METHOD.md section 3)."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -6,29 +6,42 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Accounting = Literal["counted", "paper"]
+Accounting = Literal["counted", "paper", "measured"]
+ComputeUnit = Literal["flops", "gradient-steps", "seconds"]
+UNITS: tuple[ComputeUnit, ...] = ("flops", "gradient-steps", "seconds")
+UNIT_NAMES: dict[ComputeUnit, str] = {"flops": "FLOPs", "gradient-steps": "gradient steps", "seconds": "seconds"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComputeModel:
-    """FLOPs of a run as a function of (σ, B, D).
+    """Compute of a run as a function of (σ, B, D), in `unit`.
 
-    C = B·(D − warm_up)·(per_critic_update·σ + per_actor_update·actor_rate(σ)), where the actor rate is 1 with one actor
-    update per env step and σ with one per critic update.
+    C = (D − warm_up)·(σ·(fixed_per_critic_update + B·per_critic_update) + r·(fixed_per_actor_update + B·per_actor_update)),
+    where the actor's rate r is 1 with one actor update per env step and σ with one per critic update.
 
     Attributes:
-        accounting: "paper" (C = 10·N·B·σ·D: the actor neglected, warm-up counted) or "counted" (what is really done).
-        per_critic_update: FLOPs per transition of a critic update.
-        per_actor_update: FLOPs per transition of an actor update.
+        accounting: "paper" (C = 10·N·B·σ·D: the actor neglected, warm-up counted), "counted" (what is really done) or
+            "measured" (seconds, fitted to those that the runs took).
+        unit: of C.
+        per_critic_update, per_actor_update: compute per transition of an update.
+        fixed_per_critic_update, fixed_per_actor_update: compute of an update whatever B is.
         actor_per_critic_update: whether the actor is updated at every critic update, not at every env step.
         warm_up: env steps without updates.
+        scatter: standard deviation of log(measured/fitted) over the cells, for "measured".
+        measured_data_cost: δ as the runs measured it, in `unit` per env step: what the run does in the time of an env step, were it
+            updating; None where no time was recorded.
     """
 
     accounting: Accounting
+    unit: ComputeUnit = "flops"
     per_critic_update: float
     per_actor_update: float = 0.0
+    fixed_per_critic_update: float = 0.0
+    fixed_per_actor_update: float = 0.0
     actor_per_critic_update: bool = False
     warm_up: float = 0.0
+    scatter: float = 0.0
+    measured_data_cost: float | None = None
 
     @classmethod
     def paper(cls, model_size: float) -> "ComputeModel":
@@ -47,12 +60,37 @@ class ComputeModel:
             warm_up=warm_up,
         )
 
-    def flops(self, utd: ArrayLike, batch_size: ArrayLike, data: ArrayLike) -> NDArray[np.float64]:
-        """C for σ, B and D of shapes that broadcast; infinite where D is."""
-        ratio = np.asarray(utd, dtype=np.float64)
+    @classmethod
+    def gradient_steps(cls, *, warm_up: float = 0.0, paper: bool = False) -> "ComputeModel":
+        """C = σ·(D − warm_up): critic updates, whatever they cost (equation A.3; `paper` counts the warm-up's too)."""
+        return cls(
+            accounting="paper" if paper else "counted",
+            unit="gradient-steps",
+            per_critic_update=0.0,
+            fixed_per_critic_update=1.0,
+            warm_up=0.0 if paper else warm_up,
+        )
+
+    @property
+    def needs_batch_size(self) -> bool:
+        """Whether C depends on B."""
+        return self.per_critic_update > 0 or self.per_actor_update > 0
+
+    def describe(self) -> str:
+        """Unit and accounting, as they stand behind a number: "FLOPs, counted"."""
+        return f"{UNIT_NAMES[self.unit]}, {self.accounting}"
+
+    def rate(self, utd: ArrayLike, batch_size: ArrayLike) -> NDArray[np.float64]:
+        """C per env step past warm-up, for σ and B of shapes that broadcast."""
+        ratio, batch = np.asarray(utd, dtype=np.float64), np.asarray(batch_size, dtype=np.float64)
         actor_rate = ratio if self.actor_per_critic_update else 1.0
-        per_step = np.asarray(batch_size) * (self.per_critic_update * ratio + self.per_actor_update * actor_rate)
-        return np.asarray(per_step * np.maximum(np.asarray(data) - self.warm_up, 0.0))
+        critic = self.fixed_per_critic_update + batch * self.per_critic_update
+        actor = self.fixed_per_actor_update + batch * self.per_actor_update
+        return np.asarray(critic * ratio + actor * actor_rate)
+
+    def flops(self, utd: ArrayLike, batch_size: ArrayLike, data: ArrayLike) -> NDArray[np.float64]:
+        """C, in FLOPs unless `unit` says otherwise, for σ, B and D of shapes that broadcast; infinite where D is."""
+        return np.asarray(self.rate(utd, batch_size) * np.maximum(np.asarray(data) - self.warm_up, 0.0))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""

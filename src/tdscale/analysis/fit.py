@@ -6,12 +6,14 @@ from dataclasses import replace
 import numpy as np
 
 from tdscale.analysis.budget import fit_budget_law
-from tdscale.analysis.compute import ComputeModel
+from tdscale.analysis.compute import UNIT_NAMES, ComputeUnit
+from tdscale.analysis.compute_models import compute_models
 from tdscale.analysis.crossings import Crossings, find_crossings
 from tdscale.analysis.data import DataPoints, collect_points, fit_data_laws
 from tdscale.analysis.hyperparameters import fit_sweep_laws, used_values_law
 from tdscale.analysis.laws import PowerLaw, ScalingLaws
 from tdscale.analysis.options import FitOptions
+from tdscale.errors import UserError
 from tdscale.runs.types import Cell, RunWarning
 
 
@@ -35,12 +37,26 @@ def fit_laws(
     Raises:
         ValueError: if there is no cell at all.
     """
+    return fit_laws_and_points(cells, options, inputs=inputs, versions=versions, found=found)[0]
+
+
+def fit_laws_and_points(
+    cells: Sequence[Cell],
+    options: FitOptions,
+    *,
+    inputs: str = "",
+    versions: Mapping[str, str] | None = None,
+    found: Sequence[RunWarning] = (),
+) -> tuple[ScalingLaws, DataPoints]:
+    """As `fit_laws`, and the D_J that the data laws were fitted to."""
     if not cells:
         raise ValueError("there is no cell to fit")
     warnings = list(found)
-    batch_size, learning_rate, remarks = fit_hyperparameters(cells, options)
+    sweep = [cell for cell in cells if cell.spec.stage == "sweep"]
+    sweep_crossings = _crossings(sweep, options) if sweep else None
+    batch_size, learning_rate, remarks = fit_hyperparameters(cells, options, sweep_crossings)
     warnings += remarks
-    measured, points, remarks = measure_data(cells, options, batch_size, learning_rate)
+    measured, points, remarks = measure_data(cells, options, batch_size, learning_rate, sweep_crossings)
     warnings += remarks
     if batch_size is None:
         batch_size = used_values_law(measured, "batch_size", options)
@@ -48,7 +64,7 @@ def fit_laws(
         learning_rate = used_values_law(measured, "learning_rate", options)
     data, remarks = fit_data_laws(points, options)
     warnings += remarks
-    compute, remarks = _compute_models(measured, options)
+    models, remarks = compute_models(cells, measured, options)
     warnings += remarks
     laws = ScalingLaws(
         study=options.study,
@@ -59,27 +75,37 @@ def fit_laws(
         learning_rate=learning_rate,
         data=tuple(data),
         budget=None,
-        compute=compute,
-        data_cost=options.data_cost,
+        compute=models.get(options.compute_unit, {}),
+        data_cost=None if options.data_cost == "measured" else options.data_cost,
+        data_cost_source="measured" if options.data_cost == "measured" else "given",
+        unit=options.compute_unit,
+        other_units=models,
+        used_batch_size=_used_batch_sizes(measured, options.tasks),
+        asked=options.asked,
         inputs=inputs,
         warnings=tuple(warnings),
         versions=dict(versions or {}),
     )
-    return _with_budget(laws, options)
+    return _with_budget(laws), points
 
 
-def fit_hyperparameters(cells: Sequence[Cell], options: FitOptions) -> tuple[PowerLaw | None, PowerLaw | None, list[RunWarning]]:
-    """B*(σ) and η*(σ) from the cells of the stage "sweep"; both None where there are none."""
+def fit_hyperparameters(
+    cells: Sequence[Cell], options: FitOptions, crossings: Crossings | None = None
+) -> tuple[PowerLaw | None, PowerLaw | None, list[RunWarning]]:
+    """B*(σ) and η*(σ) from the cells of the stage "sweep", and their crossings if known; both None where there are none."""
     sweep = [cell for cell in cells if cell.spec.stage == "sweep"]
     if not sweep:
         message = "there is no sweep over B and η: the laws B*(σ), η*(σ) shown are those the runs used, not the best ones"
         return None, None, [RunWarning("no-sweep", message, "sweep")]
-    crossings = _crossings(sweep, options)
-    return fit_sweep_laws(sweep, crossings, options)
+    return fit_sweep_laws(sweep, crossings or _crossings(sweep, options), options)
 
 
 def measure_data(
-    cells: Sequence[Cell], options: FitOptions, batch_size: PowerLaw | None = None, learning_rate: PowerLaw | None = None
+    cells: Sequence[Cell],
+    options: FitOptions,
+    batch_size: PowerLaw | None = None,
+    learning_rate: PowerLaw | None = None,
+    sweep_crossings: Crossings | None = None,
 ) -> tuple[list[Cell], DataPoints, list[RunWarning]]:
     """The cells that measure D_J(σ), one for each (task, σ), and their crossings.
 
@@ -92,7 +118,7 @@ def measure_data(
             kept, remarks = _one_per_place(chosen, batch_size, learning_rate)
             return kept, collect_points(kept, _crossings(kept, options), options.tasks), remarks
     sweep = [cell for cell in cells if cell.spec.stage == "sweep"]
-    crossings = _crossings(sweep, options)
+    crossings = sweep_crossings or _crossings(sweep, options)
     best = _best_cells(sweep, crossings)
     message = (
         "D_J is taken from the sweep's own best cells: the seeds that chose them flatter it (by"
@@ -149,41 +175,41 @@ def _one_per_place(
     return kept, [RunWarning("spare-cells", message, "scaling")]
 
 
-def _compute_models(cells: Sequence[Cell], options: FitOptions) -> tuple[dict[str, ComputeModel], list[RunWarning]]:
-    if options.paper or options.accounting == "paper":
-        if options.model_size is not None:
-            return {task: ComputeModel.paper(options.model_size) for task in options.tasks}, []
-        if options.accounting == "paper":
-            message = "model_size (N) is not given, so compute can't be told; add model_size = … to study.toml"
-            return {}, [RunWarning("no-model-size", message, "model_size")]
-    models = {}
-    for cell in cells:
-        costs = cell.costs
-        if "critic_parameters" in costs and "actor_parameters" in costs:
-            models[cell.spec.task] = ComputeModel.counted(
-                costs["critic_parameters"],
-                costs["actor_parameters"],
-                actor_per_critic_update=cell.spec.settings.get("actor_updates") == "per-critic-update",
-                warm_up=costs.get("warm_up", 0.0),
-            )
-            if options.paper:
-                models[cell.spec.task] = ComputeModel.paper(costs["critic_parameters"])
-    if set(models) >= set(options.tasks):
-        return models, []
-    message = "the networks' sizes are not recorded, so compute can't be counted; set accounting = \"paper\" and model_size in study.toml"
-    return {}, [RunWarning("no-network-size", message, "accounting")]
+def _used_batch_sizes(cells: Sequence[Cell], tasks: Sequence[str]) -> dict[str, tuple[tuple[float, float], ...]]:
+    """By task, (σ, B) of the cells that measure D_J."""
+    return {task: tuple(sorted((c.spec.utd, float(c.spec.batch_size)) for c in cells if c.spec.task == task)) for task in tasks}
 
 
-def _with_budget(laws: ScalingLaws, options: FitOptions) -> ScalingLaws:
-    """The laws with σ*(F), where δ and the compute are known."""
-    if not laws.data or not laws.compute or laws.batch_size is None:
+def in_unit(laws: ScalingLaws, unit: ComputeUnit) -> ScalingLaws:
+    """The laws with C, F and δ told in another unit. A δ that was given belongs to its unit and is dropped, a measured one goes along.
+
+    Raises:
+        UserError: if compute isn't known in that unit.
+    """
+    if unit == laws.unit:
         return laws
-    if options.data_cost is None:
-        warning = RunWarning(
-            "no-data-cost", "data_cost (δ) is not given, so there is no budget law; add data_cost = … to study.toml", "data_cost"
-        )
-        return replace(laws, warnings=(*laws.warnings, warning))
-    budget = fit_budget_law(laws.data, laws.flops, options.data_cost, paper=options.paper)
+    if unit not in laws.other_units:
+        known = " or ".join(f"--unit {name}" for name in laws.other_units)
+        missing = {
+            "seconds": "the runs recorded no times (imported curves have none)",
+            "flops": "the networks' sizes are not known (model_size in study.toml)",
+        }[unit]
+        raise UserError(f"--unit {unit}: compute can't be told in {UNIT_NAMES[unit]}, since {missing}; there is {known}")
+    return _with_budget(replace(laws, unit=unit, compute=laws.other_units[unit], data_cost=None, budget=None, warnings=()))
+
+
+def _with_budget(laws: ScalingLaws) -> ScalingLaws:
+    """The laws with δ, where it is measured, and with σ*(F), where δ and the compute are known."""
+    if laws.data_cost_source == "measured" and laws.data_cost is None and laws.compute:
+        laws = replace(laws, data_cost=measured_data_cost(laws))
+    if not laws.data or not laws.knows_compute:
+        return laws
+    if laws.data_cost is None:
+        message = "data_cost (δ) is not given, so there is no budget law; add data_cost = … to study.toml"
+        if laws.data_cost_source == "measured":
+            message = 'data_cost = "measured", but the runs recorded no times (imported curves have none), so there is no budget law'
+        return replace(laws, warnings=(*laws.warnings, RunWarning("no-data-cost", message, "data_cost")))
+    budget = fit_budget_law(laws.data, laws.flops, laws.data_cost, paper=laws.method == "paper")
     warnings = list(laws.warnings)
     edge = [point.threshold for point in budget.points if point.at_edge]
     if edge:
@@ -196,3 +222,11 @@ def _with_budget(laws: ScalingLaws, options: FitOptions) -> ScalingLaws:
         message = "σ*(F) is not fitted: fewer than two thresholds have their cheapest σ inside the σ that were run"
         warnings.append(RunWarning("not-identified", message, "budget"))
     return replace(laws, budget=budget, warnings=tuple(warnings))
+
+
+def measured_data_cost(laws: ScalingLaws, task: str | None = None) -> float | None:
+    """δ as the runs measured it, in the laws' unit per env step: a task's, or the mean over tasks. None where no time was recorded."""
+    names = [task] if task is not None else list(laws.tasks)
+    costs = [laws.compute[name].measured_data_cost for name in names if name in laws.compute]
+    known = [cost for cost in costs if cost is not None]
+    return float(np.mean(known)) if known and len(known) == len(names) else None

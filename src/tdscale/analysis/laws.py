@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tdscale.analysis.arrays import Floats
-from tdscale.analysis.compute import ComputeModel
+from tdscale.analysis.compute import UNIT_NAMES, ComputeModel, ComputeUnit
 from tdscale.analysis.estimate import Estimate, short
 from tdscale.runs.types import RunWarning
 
@@ -225,8 +225,13 @@ def _exp_estimate(log_value: float, log_draws: Floats) -> Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class BudgetPoint:
-    """The cheapest way to a threshold: min over σ of F = C + δ·D (METHOD.md section 3, P3). `at_edge`: the optimum lies
-    at the end of the σ that were run, so that the true one may lie beyond."""
+    """The cheapest way to a threshold: min over σ of F = C + δ·D (METHOD.md section 3, P3).
+
+    Attributes:
+        at_edge: the optimum lies at the end of the σ that were run, so that the true one may lie beyond.
+        regret: how much more than the least budget of its own each draw would pay at this σ*, as a share: F(σ*)/min F − 1. Small
+            where the optimum is flat, however wide the interval of σ* is.
+    """
 
     threshold: float
     budget: Estimate
@@ -236,13 +241,15 @@ class BudgetPoint:
     at_edge: bool
     budget_draws: Floats
     utd_draws: Floats
+    regret: Estimate | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class BudgetLaw:
     """σ*(F) = coefficient·F^exponent (equation 4.5), through the points of several thresholds.
 
-    `coefficient` and `exponent` are NaN where fewer than two points lie inside the σ that were run.
+    `coefficient` and `exponent` are NaN where fewer than two points lie inside the σ that were run. `regret` is that of the
+    law's own σ*(F) at the points it is fitted to, mean over them.
     """
 
     data_cost: float
@@ -251,6 +258,7 @@ class BudgetLaw:
     coefficient_draws: Floats
     exponent_draws: Floats
     points: tuple[BudgetPoint, ...]
+    regret: Estimate | None = None
 
     @property
     def fitted(self) -> bool:
@@ -258,7 +266,7 @@ class BudgetLaw:
         return bool(np.isfinite(self.exponent))
 
     def predict(self, budget: float) -> float:
-        """σ* for a budget in FLOPs."""
+        """σ* for a budget in the compute unit."""
         return float(self.coefficient * budget**self.exponent)
 
     def predict_draws(self, budget: float) -> Floats:
@@ -282,7 +290,12 @@ class ScalingLaws:
         batch_size, learning_rate: None where no σ has a known best value.
         data: one law per threshold that could be fitted, thresholds rising.
         budget: None where δ is not known or nothing could be fitted.
-        compute: FLOPs model of each task; empty where sizes are not known.
+        compute: compute model of each task, in `unit`; empty where it is not known.
+        data_cost: δ, the number used, in `unit` per env step; data_cost_source: whether it was given or measured.
+        unit: what C, F and δ are told in.
+        other_units: the tasks' compute models in every unit that is known, `unit` among them.
+        used_batch_size: by task, the σ that were run and the (rounded) B used there.
+        asked: what the study file asked for when these laws were fitted.
         inputs: fingerprint of the curves.
         warnings: what the reader should know, in order of the steps.
         versions: of the libraries.
@@ -298,6 +311,11 @@ class ScalingLaws:
     budget: BudgetLaw | None
     compute: Mapping[str, ComputeModel]
     data_cost: float | None
+    data_cost_source: Literal["given", "measured"] = "given"
+    unit: ComputeUnit = "flops"
+    other_units: Mapping[ComputeUnit, Mapping[str, ComputeModel]] = field(default_factory=dict)
+    used_batch_size: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    asked: str = ""
     inputs: str = ""
     warnings: tuple[RunWarning, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -309,10 +327,43 @@ class ScalingLaws:
                 return law
         raise KeyError(threshold)
 
-    def flops(self, utd: Floats, data: Floats, task: str | None = None) -> Floats:
-        """C in FLOPs at σ and D of broadcasting shapes with the fitted B*(σ); NaN where B or sizes are not known."""
-        if self.batch_size is None or not self.compute:
+    @property
+    def compute_name(self) -> str:
+        """Unit and accounting of C, as they stand behind a number: "FLOPs, counted"."""
+        model = next(iter(self.compute.values()), None)
+        return model.describe() if model is not None else UNIT_NAMES[self.unit]
+
+    @property
+    def knows_compute(self) -> bool:
+        """Whether C can be told."""
+        needed = any(model.needs_batch_size for model in self.compute.values())
+        return bool(self.compute) and (self.batch_size is not None or not needed)
+
+    def flops(self, utd: Floats, data: Floats, task: str | None = None, *, as_run: bool = False) -> Floats:
+        """C at σ and D of broadcasting shapes; NaN where it is not known. In FLOPs, or what else `unit` says.
+
+        B is the fitted B*(σ), so that C is smooth in σ; `as_run`: the rounded B of the runs at the σ that were run. For the
+        domain (task None) B and D are geometric means over tasks, and C is the mean of the tasks' C at them.
+        """
+        if not self.knows_compute:
             return np.full(np.broadcast(utd, data).shape, np.nan)
         names = [task] if task is not None else list(self.tasks)
-        batch = self.batch_size.predict(np.ravel(utd), task).reshape(np.shape(utd))
-        return np.asarray(np.mean([self.compute[name].flops(utd, batch, data) for name in names], axis=0))
+        ratio = np.asarray(utd, dtype=np.float64)
+        batch = self.batch_size_at(ratio, task) if as_run else self._fitted_batch_size(ratio, task)
+        return np.asarray(np.mean([self.compute[name].flops(ratio, batch, data) for name in names], axis=0))
+
+    def batch_size_at(self, utd: ArrayLike, task: str | None = None) -> Floats:
+        """B at σ of any shape: that of the runs where σ was run, B*(σ) between and beyond; the domain's is the geometric mean."""
+        ratio = np.asarray(utd, dtype=np.float64)
+        batch = self._fitted_batch_size(ratio, task)
+        names = [task] if task is not None else list(self.tasks)
+        used = [dict(self.used_batch_size.get(name, ())) for name in names]
+        for known in set.intersection(*map(set, used)):
+            here = np.isclose(ratio, known, rtol=1e-9)
+            batch = np.where(here, np.exp(np.mean([np.log(values[known]) for values in used])), batch)
+        return batch
+
+    def _fitted_batch_size(self, utd: Floats, task: str | None) -> Floats:
+        if self.batch_size is None:
+            return np.ones(utd.shape)
+        return self.batch_size.predict(np.ravel(utd), task).reshape(utd.shape)

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from tdscale.analysis.estimate import Estimate, round_digits
-from tdscale.analysis.laws import BudgetLaw, DataLaw, PowerLaw, ScalingLaws
+from tdscale.analysis.laws import DataLaw, PowerLaw, ScalingLaws
 from tdscale.errors import UserError
 
 SCHEMA = 1
@@ -27,7 +27,7 @@ def laws_to_dict(laws: ScalingLaws) -> dict[str, Any]:
         "batch_size": _power_law(laws.batch_size),
         "learning_rate": _power_law(laws.learning_rate),
         "data": [entry for law in laws.data for entry in _data_law(law)],
-        "budget": _budget(laws.budget),
+        "budget": _budget(laws),
         "compute": {task: _plain(model.to_dict()) for task, model in laws.compute.items()},
         "warnings": [{"code": w.code, "message": w.message, "where": w.where} for w in laws.warnings],
     }
@@ -95,15 +95,25 @@ def _model(law: DataLaw, index: int, task: str | None) -> dict[str, Any]:
     return {"form": form.form, "parameters": _plain(parameters), "weight": round_digits(form.weight)}
 
 
-def _budget(law: BudgetLaw | None) -> dict[str, Any] | None:
+def _budget(laws: ScalingLaws) -> dict[str, Any] | None:
+    law = laws.budget
     if law is None:
         return None
     return {
         "data_cost": law.data_cost,
+        "data_cost_source": laws.data_cost_source,
+        "unit": laws.unit,
         "coefficient": Estimate.from_draws(law.coefficient, law.coefficient_draws).to_dict(),
         "exponent": Estimate.from_draws(law.exponent, law.exponent_draws).to_dict(),
+        "regret": law.regret.to_dict() if law.regret else None,
         "points": [
-            {"threshold": round_digits(p.threshold), "budget": p.budget.to_dict(), "utd": p.utd.to_dict(), "at_edge": p.at_edge}
+            {
+                "threshold": round_digits(p.threshold),
+                "budget": p.budget.to_dict(),
+                "utd": p.utd.to_dict(),
+                "at_edge": p.at_edge,
+                "regret": p.regret.to_dict() if p.regret else None,
+            }
             for p in law.points
         ],
     }

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from tdscale.analysis.compute import Accounting
+from tdscale.analysis.compute import ComputeUnit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,8 +13,9 @@ class FitOptions:
     tasks: the tasks, in the order of reports.
     thresholds: J, rising, normalised return.
     method: "default", or "paper" for the authors' procedure.
-    data_cost: δ in FLOPs per env step; None leaves the budget law out.
-    accounting: how FLOPs are counted.
+    data_cost: δ in the compute unit per env step, or "measured"; None leaves the budget law out.
+    accounting: how compute is counted.
+    compute_unit: what C is told in.
     model_size: N, for accounting "paper".
     n_draws: bootstrap replicates.
     seed: of the random draws.
@@ -24,8 +25,9 @@ class FitOptions:
     tasks: tuple[str, ...]
     thresholds: tuple[float, ...]
     method: Literal["default", "paper"] = "default"
-    data_cost: float | None = None
-    accounting: Accounting = "counted"
+    data_cost: float | Literal["measured"] | None = None
+    accounting: Literal["counted", "paper"] = "counted"
+    compute_unit: ComputeUnit = "flops"
     model_size: float | None = None
     n_draws: int = 200
     seed: int = 0
@@ -34,3 +36,8 @@ class FitOptions:
     def paper(self) -> bool:
         """Whether the authors' procedure is asked for."""
         return self.method == "paper"
+
+    @property
+    def asked(self) -> str:
+        """What a study file asks for, as text: laws that were asked for otherwise are not this study's any more."""
+        return repr((self.tasks, self.thresholds, self.data_cost, self.accounting, self.compute_unit, self.model_size))

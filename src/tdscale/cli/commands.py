@@ -141,9 +141,7 @@ def plan(
 def validate(directory: Path, as_json: bool) -> None:
     """Held-out errors."""
     files = workflow.open_study(directory)
-    laws_path = directory / FILE_NAME
-    method = workflow.current_laws(files).method if laws_path.exists() else "default"
-    validation = workflow.validate_study(workflow.fit_study(files, method, write=not laws_path.exists()))
+    validation = workflow.validate_study(workflow.fit_study(files, workflow.last_method(files), write=not (directory / FILE_NAME).exists()))
     if as_json:
         print_json(validation.to_dict())
     else:
@@ -171,8 +169,7 @@ def simulate(source: Path, seeds: Sequence[str], noise: str, repeats: int, direc
 def report(directory: Path, as_json: bool) -> None:
     """The page, figures and tables."""
     files = workflow.open_study(directory)
-    method = workflow.current_laws(files).method if (directory / FILE_NAME).exists() else "default"
-    page = workflow.report_study(files, workflow.fit_study(files, method))
+    page = workflow.report_study(files, workflow.fit_study(files, workflow.last_method(files)))
     if as_json:
         print_json({"report": str(page), "figures": _names(directory / "figures"), "tables": _names(directory / "tables")})
     else:

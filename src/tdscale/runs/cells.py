@@ -183,14 +183,22 @@ def _costs(seeds: list[_Seed]) -> dict[str, float]:
     warm_up = seeds[0].spec.settings.get("warm_up")
     if isinstance(warm_up, int | float):
         costs["warm_up"] = float(warm_up)
-    for name, seconds, count in (
-        ("env_seconds_per_step", "env_seconds", "last_step"),
-        ("update_seconds_per_critic_update", "update_seconds", "critic_updates"),
-    ):
-        known = [getattr(s, seconds) / getattr(s, count) for s in statuses if getattr(s, seconds) is not None and getattr(s, count) > 0]
+    ratios = {
+        "env_seconds_per_step": [(s.env_seconds, s.last_step) for s in statuses],
+        # all that a run does for an env step but its updates: stepping, acting, evaluation, diagnostics
+        "step_seconds": [(_less(s.wall_seconds, s.update_seconds, s.env_seconds), s.last_step) for s in statuses],
+        "update_seconds_per_critic_update": [(s.update_seconds, s.critic_updates) for s in statuses],
+    }
+    for name, pairs in ratios.items():
+        known = [seconds / count for seconds, count in pairs if seconds is not None and count > 0]
         if known:
             costs[name] = sum(known) / len(known)
     return costs
+
+
+def _less(wall: float | None, updates: float | None, otherwise: float | None) -> float | None:
+    """Wall seconds without those of the updates; `otherwise` where they were not recorded."""
+    return max(wall - updates, 0.0) if wall is not None and updates is not None else otherwise
 
 
 def _seed_count_warnings(cells: list[Cell]) -> list[RunWarning]:

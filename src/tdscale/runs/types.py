@@ -88,7 +88,9 @@ class Cell:
         last_step: env steps up to which the cell was seen; it bounds a crossing that is not there.
         diverged: shape (n_seeds,), seeds whose loss turned NaN (their curve holds the last return from there on).
         duplicate: shape (n_seeds,), seeds whose curve is the copy, byte for byte, of an earlier seed's.
-        costs: per-run counts and sizes, by name (critic_parameters, actor_parameters), where known.
+        costs: sizes and measured seconds, means over the seeds, where known: critic_parameters, actor_parameters, warm_up
+            (env steps), env_seconds_per_step (the simulator's), step_seconds (all of the run but its updates, per env step),
+            update_seconds_per_critic_update (updates of the actor included).
     """
 
     spec: RunSpec

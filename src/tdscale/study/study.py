@@ -77,8 +77,11 @@ class Study(_Part):
     algorithm: str
     return_thresholds: tuple[float, ...] = Field(min_length=1)
     tasks: dict[str, Task] = Field(min_length=1)
-    data_cost: float | None = Field(None, gt=0, description="δ, FLOPs that one env step is worth")
+    data_cost: float | Literal["measured"] | None = Field(
+        None, description="δ, what one env step is worth in the compute unit, or measured: by the seconds it takes"
+    )
     accounting: Literal["counted", "paper"] = "counted"
+    compute_unit: Literal["flops", "gradient-steps", "seconds"] = Field("flops", description="what compute is told in")
     model_size: float | None = Field(None, gt=0, description="N, for accounting = paper")
     sweep: Sweep | None = None
     scaling: Scaling | None = None
@@ -98,6 +101,15 @@ class Study(_Part):
         if list(values) != sorted(set(values)):
             raise ValueError("must rise from one to the next, e.g. [300, 500, 800]")
         return values
+
+    @field_validator("data_cost", mode="before")
+    @classmethod
+    def _price(cls, value: Any) -> Any:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is None or value == "measured" or (number and 0 < value < float("inf")):
+            return value
+        shown = f"{value:g}" if number else repr(value)
+        raise ValueError(f'{shown} is not the price of an env step; it must be > 0, e.g. 5e9, or "measured"')
 
     @model_validator(mode="after")
     def _runnable(self) -> Self:

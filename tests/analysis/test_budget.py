@@ -1,0 +1,97 @@
+"""σ*(F): the continuous minimum, its regret, and what does not change it."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+
+from known_truth import law_data, synthetic_study
+from tdscale.analysis.budget import fit_budget_law, minimum_on_grid, utd_grid
+from tdscale.analysis.fit import fit_laws
+from tdscale.analysis.options import FitOptions
+
+OPTIONS = FitOptions(
+    study="known",
+    tasks=("one", "two"),
+    thresholds=(300.0, 500.0, 700.0, 800.0),
+    data_cost=1e7,
+    accounting="paper",
+    model_size=9e3,
+    n_draws=60,
+)
+
+
+@pytest.fixture(scope="module")
+def laws():
+    return fit_laws(synthetic_study(n_seeds=3), OPTIONS)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.floats(0.2, 8.0), st.floats(0.2, 2.0), st.floats(0.0, 0.9), st.floats(0.0, 3.0))
+def test_the_cheapest_sigma_is_the_continuous_minimum(beta, alpha, batch_exponent, log_price):
+    def budget(log_utd):
+        utd = np.exp(log_utd)
+        return law_data(utd, 1e5, beta, alpha) * (utd ** (1 - batch_exponent) + 10**log_price)
+
+    grid = np.log(utd_grid(0.25, 16.0))
+    log_utd, lowest, best = (column[0] for column in minimum_on_grid(grid, budget(grid)[None]))
+    if 1 < best < len(grid) - 2:
+        found = minimize_scalar(budget, bounds=(grid[best - 2], grid[best + 2]), method="bounded", options={"xatol": 1e-12})
+        assert lowest == pytest.approx(found.fun, rel=1e-10)
+        # a minimum so flat that rounding decides has no σ* to six digits
+        bend = (budget(log_utd + 1e-2) - 2 * lowest + budget(log_utd - 1e-2)) / lowest / 1e-4
+        if bend > 1e-2:
+            slope = (budget(log_utd + 1e-5) - budget(log_utd - 1e-5)) / lowest / 2e-5
+            assert abs(slope / bend) < 1e-6
+
+
+def test_a_minimum_at_the_end_stays_there():
+    x = np.linspace(0, 1, 50)
+    log_x, lowest, best = minimum_on_grid(x, np.stack([np.exp(x), np.exp(-x)]))
+    np.testing.assert_allclose(log_x, [0, 1])
+    np.testing.assert_allclose(lowest, [1, np.exp(-1)])
+    assert list(best) == [0, 49]
+
+
+def test_infinite_values_beside_the_minimum_leave_it_at_the_grid():
+    values = np.full((1, 9), np.inf)
+    values[0, 4] = 2.0
+    log_x, lowest, _ = minimum_on_grid(np.linspace(0, 8, 9), values)
+    assert (log_x[0], lowest[0]) == (4.0, 2.0)
+
+
+def test_a_flat_optimum_leaves_sigma_open_and_costs_little(laws):
+    for point in laws.budget.points:
+        assert point.regret.low >= 0
+        assert point.regret.high < 0.1
+        assert point.utd.high / point.utd.low > 1 + point.regret.high
+    assert laws.budget.regret.high < 0.1
+
+
+def test_the_regret_is_what_brute_force_says(laws):
+    law, point = laws.data[-1], laws.budget.points[-1]
+    grid = np.geomspace(0.25, 8, 20_001)
+    total = laws.flops(grid, law.predict_draws(grid)) + 1e7 * law.predict_draws(grid)
+    at = np.array([point.utd.value])
+    there = (laws.flops(at, law.predict_draws(at)) + 1e7 * law.predict_draws(at))[:, 0]
+    assert point.regret.value == pytest.approx(np.median(there / total.min(axis=1) - 1), abs=1e-6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(1e-3, 1e3))
+def test_the_unit_of_compute_does_not_matter(laws, factor):
+    def scaled(utd, data):
+        return factor * laws.flops(utd, data)
+
+    one = fit_budget_law(laws.data, laws.flops, 1e7)
+    other = fit_budget_law(laws.data, scaled, factor * 1e7)
+    np.testing.assert_allclose([p.utd.value for p in other.points], [p.utd.value for p in one.points], rtol=1e-7)
+    np.testing.assert_allclose([p.budget.value for p in other.points], [factor * p.budget.value for p in one.points], rtol=1e-9)
+    assert other.exponent == pytest.approx(one.exponent, rel=1e-5)
+
+
+def test_the_dearer_the_data_the_larger_the_cheapest_sigma(laws):
+    found = [fit_budget_law(laws.data, laws.flops, price).points[-1].utd.value for price in (2e6, 1e7, 3e7)]
+    assert found == sorted(found)
+    assert found[0] < found[-1]
