@@ -63,9 +63,9 @@ def test_p2_on_the_limit_is_the_papers_closed_form(laws):
     from dataclasses import replace
 
     # the offset law alone, as in equation A.7
-    pure = replace(laws, data=tuple(replace(law, forms=(replace(law.offset, weight=1.0),)) for law in laws.data))
+    pure = replace(laws, data=tuple(replace(law, forms=(replace(law.offset, weight=1.0),), held=0.0) for law in laws.data))
     law = pure.data[-1]
-    d_min, beta, alpha = law.d_min("one").value, law.beta().value, law.alpha().value
+    d_min, beta, alpha = law.d_min("one").value, law.beta("one").value, law.alpha("one").value
     limit = 1.8 * d_min
     bound = beta * (d_min / (limit - d_min)) ** (1 / alpha)
     plan = plan_data(pure, limit, task="one")

@@ -1,16 +1,19 @@
 """From the cells at the chosen B and η to the data laws D_J(σ) (METHOD.md section 4, step 5)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.crossings import Crossings
-from tdscale.analysis.data_law import ALPHA_BOUNDS, TAU_BOUNDS, fit_offset_law, fit_power_law
+from tdscale.analysis.data_law import ALPHA_BOUNDS, TAU_BOUNDS, Prior, ShapeFit, fit_offset_law, fit_power_law, task_shapes
 from tdscale.analysis.estimate import LEVEL
-from tdscale.analysis.laws import DataLaw, Form
+from tdscale.analysis.form_weights import weigh_forms
+from tdscale.analysis.forms import Form
+from tdscale.analysis.laws import DataLaw
+from tdscale.analysis.misfit import SHARED, beyond, measure_misfit, noisy_draws, shift_of_tasks
 from tdscale.analysis.options import FitOptions
 from tdscale.analysis.paper_law import fit_plain, task_medians
 from tdscale.runs.types import Cell, RunWarning
@@ -24,6 +27,7 @@ class DataPoints:
         utd: shape (n_utds,).
         data: shape (1 + n_draws, n_tasks, n_utds, n_thresholds), the point estimate first; infinity where censored, NaN where missing.
         bound: last env step seen, shape (n_tasks, n_utds).
+        n_seeds: distinct seeds of each cell, same shape; 0 where there is none.
     """
 
     tasks: tuple[str, ...]
@@ -31,12 +35,11 @@ class DataPoints:
     utd: Floats
     data: Floats
     bound: Floats
+    n_seeds: Floats
 
     def subset(self, keep: NDArray[np.bool_]) -> "DataPoints":
         """Only the σ where `keep`, of shape (n_utds,), is true."""
-        return DataPoints(
-            tasks=self.tasks, thresholds=self.thresholds, utd=self.utd[keep], data=self.data[:, :, keep], bound=self.bound[:, keep]
-        )
+        return replace(self, utd=self.utd[keep], data=self.data[:, :, keep], bound=self.bound[:, keep], n_seeds=self.n_seeds[:, keep])
 
 
 def collect_points(cells: Sequence[Cell], crossings: Crossings, tasks: tuple[str, ...]) -> DataPoints:
@@ -44,7 +47,7 @@ def collect_points(cells: Sequence[Cell], crossings: Crossings, tasks: tuple[str
     utd = np.array(sorted({cell.spec.utd for cell in cells}))
     n_draws, _, n_thresholds = crossings.draws.shape
     data = np.full((1 + n_draws, len(tasks), len(utd), n_thresholds), np.nan)
-    bound = np.ones((len(tasks), len(utd)))
+    bound, n_seeds = np.ones((len(tasks), len(utd))), np.zeros((len(tasks), len(utd)))
     taken: set[tuple[int, int]] = set()
     for index, cell in enumerate(cells):
         place = (tasks.index(cell.spec.task), int(np.searchsorted(utd, cell.spec.utd)))
@@ -52,150 +55,142 @@ def collect_points(cells: Sequence[Cell], crossings: Crossings, tasks: tuple[str
             raise ValueError(f"two cells of {cell.spec.task} at σ = {cell.spec.utd:g}")
         taken.add(place)
         data[(0, *place)], data[(slice(1, None), *place)] = crossings.data[index], crossings.draws[:, index]
-        bound[place] = crossings.bound[index]
-    return DataPoints(tasks=tasks, thresholds=crossings.thresholds, utd=utd, data=data, bound=bound)
+        bound[place], n_seeds[place] = crossings.bound[index], (~cell.duplicate).sum()
+    return DataPoints(tasks=tasks, thresholds=crossings.thresholds, utd=utd, data=data, bound=bound, n_seeds=n_seeds)
 
 
 def fit_data_laws(points: DataPoints, options: FitOptions) -> tuple[list[DataLaw], list[RunWarning]]:
     """One law per threshold. A threshold whose law can't be identified is left out, with a warning that says why."""
     laws: list[DataLaw] = []
     warnings: list[RunWarning] = []
-    weights = None if options.paper else _form_weights(points)
-    medians = task_medians(points.data) if options.paper else None
+    fitter: _Paper | _Default = _Paper(points) if options.paper else _Default(points, options)
     for index, threshold in enumerate(points.thresholds):
-        data = points.data[..., index]
         where = f"J = {threshold:.4g}"
         try:
-            forms: tuple[Form, ...]
-            if options.paper:
-                assert medians is not None
-                forms = (_paper_form(points, data, medians),)
-            else:
-                assert weights is not None
-                forms = _default_forms(points, data, weights, options)
+            law = fitter.law(index)
         except ValueError as error:
             warnings.append(RunWarning("not-identified", f"no data law at {where}: {error}", where))
             continue
-        finite = np.where(np.isfinite(data[1:]), data[1:], np.inf)
-        low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0, method="nearest")
-        law = DataLaw(
-            threshold=float(threshold),
-            tasks=points.tasks,
-            forms=forms,
-            utd=points.utd,
-            data=data[0],
-            data_low=low,
-            data_high=high,
-            bound=points.bound,
-        )
         laws.append(law)
         warnings += _remarks(law, where)
     return laws, warnings
 
 
-def _default_forms(points: DataPoints, data: Floats, weights: tuple[float, float], options: FitOptions) -> tuple[Form, ...]:
-    """The offset law and the pure power law, on the point estimate and on draws that hold seed noise and misfit."""
-    point = fit_offset_law(points.utd, data[:1], points.bound)
-    used = np.isfinite(data[0])
-    degrees = int(used.sum()) - int(used.any(axis=-1).sum()) - 2
-    scatter = float((point.residual[0] ** 2).sum() / max(degrees, 1))
-    draws = data[1:]
-    finite = np.isfinite(draws) & used
-    log_draws = np.log(np.where(finite, draws, 1.0))
-    mean = log_draws.sum(axis=0) / np.maximum(finite.sum(axis=0), 1)
-    variance = np.where(finite, (log_draws - mean) ** 2, 0.0).sum(axis=0) / np.maximum(finite.sum(axis=0), 1)
-    seed_variance = float(variance[used].mean()) if used.any() else 0.0
-    # what the seeds don't explain (tasks of other shape, a law that is not quite right) is noise of the points, too;
-    # the same for every threshold, so that a draw's laws fit together
-    extra = np.sqrt(max(scatter - seed_variance, 0.0))
-    rng = np.random.default_rng([options.seed, 202])
-    noisy = draws * np.exp(extra * rng.standard_normal((len(draws), len(points.tasks), len(points.utd))))
-    spread = fit_offset_law(points.utd, noisy, points.bound)
-    offset = Form(
-        form="offset",
-        weight=weights[0],
-        log_scale=point.log_d_min[0],
-        domain_log_scale=float(np.nanmean(point.log_d_min[0])),
-        alpha=float(point.alpha[0]),
-        log_ratio=float(point.log_ratio[0]),
-        log_scale_draws=spread.log_d_min,
-        domain_log_scale_draws=np.nanmean(spread.log_d_min, axis=1),
-        alpha_draws=spread.alpha,
-        log_ratio_draws=spread.log_ratio,
+class _Default:
+    """Offset law with a prior and task shapes, power law, held law; draws with all that keeps points from the law."""
+
+    def __init__(self, points: DataPoints, options: FitOptions) -> None:
+        self.points, self.options = points, options
+        self.misfit = measure_misfit(points.utd, points.data, points.bound, points.n_seeds)
+        self.weights = weigh_forms(points.utd, points.data[0], points.bound, self.misfit.scatter)
+
+    def law(self, index: int) -> DataLaw:
+        points, misfit = self.points, self.misfit
+        data = points.data[..., index]
+        n_draws, n_tasks = len(data) - 1, len(points.tasks)
+        # the same generator for every threshold, so that a draw's laws fit together
+        rng = np.random.default_rng([self.options.seed, 202])
+        shift, task_shift = rng.standard_normal((n_draws, 2)), misfit.tasks * rng.standard_normal((n_draws, n_tasks))
+        drift = beyond(rng, n_draws)
+        prior = Prior(noise=float(np.sqrt(misfit.scatter[index] ** 2 + n_tasks * SHARED**2)))
+        noise = float(np.sqrt(np.mean(misfit.seeds[..., index] ** 2) + misfit.points**2 + 1e-4))
+        own, shared = noisy_draws(data[1:], misfit, index, rng)
+        # what a finite number of tasks leaves open of their mean
+        middle = shift_of_tasks(points.utd, rng, misfit.tasks / np.sqrt(n_tasks), n_draws)
+        point = fit_offset_law(points.utd, data[:1], points.bound, prior)
+        draws = fit_offset_law(points.utd, shared * middle[:, None], points.bound, replace(prior, shift=shift))
+        at, spread = (self._parameters(*case, noise) for case in ((point, data[:1], np.zeros((1, n_tasks))), (draws, own, task_shift)))
+        offset = Form(
+            form="offset",
+            weight=float(self.weights.shares[0]),
+            log_scale=at[0][0],
+            alpha=at[1][0],
+            log_ratio=at[2][0],
+            log_scale_draws=spread[0],
+            alpha_draws=spread[1],
+            log_ratio_draws=spread[2],
+        )
+        c, gamma = fit_power_law(points.utd, data[:1])
+        c_draws, gamma_draws = fit_power_law(points.utd, shared)
+        power = Form(
+            form="power",
+            weight=float(self.weights.shares[1]),
+            log_scale=_with_domain(c)[0],
+            alpha=np.full(n_tasks + 1, gamma[0]),
+            log_ratio=np.zeros(n_tasks + 1),
+            log_scale_draws=_with_domain(c_draws),
+            alpha_draws=np.repeat(gamma_draws[:, None], n_tasks + 1, axis=1),
+            log_ratio_draws=np.zeros((n_draws, n_tasks + 1)),
+        )
+        return _law(points, index, (offset, power), held=float(self.weights.shares[2]), drift=drift)
+
+    def _parameters(self, fit: ShapeFit, data: Floats, shift: Floats, noise: float) -> tuple[Floats, Floats, Floats]:
+        """log D_min, α and log β^α of the tasks and, last, of the domain."""
+        seen = np.isfinite(data)
+        log_data = np.where(seen, np.log(np.where(seen, data, 1.0)), fit.filled)
+        change, _, level = task_shapes(self.points.utd, fit, log_data, noise, self.misfit.tasks, shift)
+        alpha = np.concatenate([fit.alpha[:, None] * np.exp(change), fit.alpha[:, None]], axis=1)
+        # a draw in which a task never reaches J says "more than was run"
+        level = np.where(np.isnan(level) & np.isfinite(self.points.data[0]).any(axis=(1, 2)), np.inf, level)
+        return _with_domain(level), alpha, fit.tau[:, None] + alpha * fit.centre
+
+
+def _with_domain(per_task: Floats) -> Floats:
+    """Parameters of the tasks and, last, their mean; shape (..., n_tasks + 1)."""
+    known = np.isfinite(per_task)
+    mean = np.where(known, per_task, 0.0).sum(axis=-1) / np.maximum(known.sum(axis=-1), 1)
+    return np.concatenate([per_task, np.where(known.any(axis=-1), mean, np.nan)[..., None]], axis=-1)
+
+
+def _law(points: DataPoints, index: int, forms: tuple[Form, ...], held: float, drift: Floats) -> DataLaw:
+    data = points.data[..., index]
+    finite = np.where(np.isfinite(data[1:]), data[1:], np.inf)
+    low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0, method="nearest")
+    return DataLaw(
+        threshold=float(points.thresholds[index]),
+        tasks=points.tasks,
+        forms=forms,
+        held=held,
+        drift_draws=drift,
+        utd=points.utd,
+        data=data[0],
+        data_low=low,
+        data_high=high,
+        bound=points.bound,
     )
-    log_c, gamma = fit_power_law(points.utd, data[:1])
-    log_c_draws, gamma_draws = fit_power_law(points.utd, noisy)
-    power = Form(
-        form="power",
-        weight=weights[1],
-        log_scale=log_c[0],
-        domain_log_scale=float(np.nanmean(log_c[0])),
-        alpha=float(gamma[0]),
-        log_ratio=0.0,
-        log_scale_draws=log_c_draws,
-        domain_log_scale_draws=np.nanmean(log_c_draws, axis=1),
-        alpha_draws=gamma_draws,
-        log_ratio_draws=np.zeros(len(gamma_draws)),
-    )
-    return offset, power
 
 
-def _form_weights(points: DataPoints) -> tuple[float, float]:
-    """Weights of (offset, power): inverse mean squared error of log D at the smallest and the largest σ, left out in turn.
-
-    Equal where there are fewer than five σ, too few to tell.
-    """
-    n = len(points.utd)
-    if n < 5:
-        return 0.5, 0.5
-    errors = np.zeros(2)
-    count = 0
-    for left_out in (0, n - 1):
-        rest = points.subset(np.arange(n) != left_out)
-        for index in range(len(points.thresholds)):
-            truth = points.data[0, :, left_out, index]
-            try:
-                fit = fit_offset_law(rest.utd, rest.data[:1, ..., index], rest.bound)
-            except ValueError:
-                continue
-            log_c, gamma = fit_power_law(rest.utd, rest.data[:1, ..., index])
-            log_utd = np.log(points.utd[left_out])
-            predicted = np.stack(
-                [fit.log_d_min[0] + np.logaddexp(0.0, fit.log_ratio[0] - fit.alpha[0] * log_utd), log_c[0] - gamma[0] * log_utd]
-            )
-            seen = np.isfinite(truth) & np.isfinite(predicted).all(axis=0)
-            errors += ((predicted[:, seen] - np.log(truth[seen])) ** 2).sum(axis=1)
-            count += int(seen.sum())
-    if count == 0:
-        return 0.5, 0.5
-    inverse = 1 / (errors / count + 1e-4)
-    share = float(inverse[0] / inverse.sum())
-    return share, 1 - share
-
-
-def _paper_form(points: DataPoints, data: Floats, medians: Floats) -> Form:
+class _Paper:
     """The authors' fit: mean over tasks of D over the task's median, censored cells left out, plain squared error."""
-    ratio = np.where(np.isfinite(data), data, np.nan) / medians[..., None]
-    keep = np.isfinite(ratio[0]).any(axis=0)
-    if keep.sum() < 3:
-        raise ValueError("fewer than three σ reach the threshold; a law of three parameters needs at least three, better five")
-    z = np.stack([np.nanmean(np.where(np.isfinite(row).any(axis=0), row, 1.0), axis=0) for row in ratio[:, :, keep]])
-    a, b, c = fit_plain(points.utd[keep], z)
-    middle = np.median(medians, axis=1)
-    d_min = np.maximum(c, 1e-9)
-    log_ratio = a * np.log(b) - np.log(d_min)  # β^α with β = b·c^(−1/a)
-    return Form(
-        form="offset",
-        weight=1.0,
-        log_scale=np.log(d_min[0] * medians[0]),
-        domain_log_scale=float(np.log(d_min[0] * middle[0])),
-        alpha=float(a[0]),
-        log_ratio=float(log_ratio[0]),
-        log_scale_draws=np.log(d_min[1:, None] * medians[1:]),
-        domain_log_scale_draws=np.log(d_min[1:] * middle[1:]),
-        alpha_draws=a[1:],
-        log_ratio_draws=log_ratio[1:],
-    )
+
+    def __init__(self, points: DataPoints) -> None:
+        self.points = points
+        self.medians = task_medians(points.data)
+
+    def law(self, index: int) -> DataLaw:
+        data = self.points.data[..., index]
+        ratio = np.where(np.isfinite(data), data, np.nan) / self.medians[..., None]
+        keep = np.isfinite(ratio[0]).any(axis=0)
+        if keep.sum() < 3:
+            raise ValueError("fewer than three σ reach the threshold; a law of three parameters needs at least three, better five")
+        z = np.stack([np.nanmean(np.where(np.isfinite(row).any(axis=0), row, 1.0), axis=0) for row in ratio[:, :, keep]])
+        a, b, c = fit_plain(self.points.utd[keep], z)
+        scales = np.concatenate([self.medians, np.median(self.medians, axis=1, keepdims=True)], axis=1)
+        d_min = np.maximum(c, 1e-9)
+        log_ratio = a * np.log(b) - np.log(d_min)  # β^α with β = b·c^(−1/a)
+        log_scale = np.log(d_min[:, None] * scales)
+        alpha, log_ratio = (np.repeat(values[:, None], scales.shape[1], axis=1) for values in (a, log_ratio))
+        form = Form(
+            form="offset",
+            weight=1.0,
+            log_scale=log_scale[0],
+            alpha=alpha[0],
+            log_ratio=log_ratio[0],
+            log_scale_draws=log_scale[1:],
+            alpha_draws=alpha[1:],
+            log_ratio_draws=log_ratio[1:],
+        )
+        return _law(self.points, index, (form,), held=0.0, drift=np.zeros((len(a) - 1, 2)))
 
 
 def _remarks(law: DataLaw, where: str) -> list[RunWarning]:
@@ -207,9 +202,9 @@ def _remarks(law: DataLaw, where: str) -> list[RunWarning]:
             " step; they enter the law as lower bounds"
         )
         remarks.append(RunWarning("censored", message, where))
-    offset = law.offset
-    tau = offset.log_ratio - offset.alpha * float(np.mean(np.log(law.utd)))
-    if offset.alpha <= ALPHA_BOUNDS[0] * 1.01 or offset.alpha >= ALPHA_BOUNDS[1] * 0.99:
+    alpha = float(law.offset.alpha[-1])
+    tau = float(law.offset.log_ratio[-1]) - alpha * float(np.mean(np.log(law.utd)))
+    if alpha <= ALPHA_BOUNDS[0] * 1.01 or alpha >= ALPHA_BOUNDS[1] * 0.99:
         remarks.append(
             RunWarning(
                 "alpha-at-bound", f"α is at the end of what is allowed at {where}: the σ that were run don't settle the law's shape", where

@@ -1,8 +1,9 @@
 """The data law D_J(σ) = D_min·(1 + (σ/β)^(−α)) (equations 4.1, D.5), fitted in log D, jointly over tasks.
 
-Written with h(σ) = log(1 + exp(τ − α·x)), x = log σ, the law is log D = log D_min[task] + h(σ): given the two shape
-parameters (α, τ) the intercepts are means, so that a fit is a search in two dimensions, done for all draws at once:
-every point of a grid first (the optimum is the global one), Gauss–Newton steps after.
+With x = log σ, measured from the middle of the σ that were run, and h(x) = log(1 + exp(τ − α·x)), the law is
+log D = log D_min[task] + h(x). Given the shape (α, τ) the D_min are means, so that the squared error is a quadratic form in h
+and a fit a search in two dimensions, done for all draws at once: every point of a grid first (the optimum is the global one),
+Levenberg–Marquardt steps after.
 """
 
 from dataclasses import dataclass
@@ -15,12 +16,34 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 # α and τ stay within what curves over a factor of 10⁵ in σ can tell apart
-ALPHA_BOUNDS = (0.02, 6.0)
+ALPHA_BOUNDS = (0.05, 5.0)
 TAU_BOUNDS = (-9.0, 12.0)
-_GRID_ALPHA = np.geomspace(0.05, 5.0, 36)
-_GRID_TAU = np.linspace(-7.0, 10.0, 52)
-_STEPS = 25
-_CENSORING_ROUNDS = 12
+_LOWER = np.array([np.log(ALPHA_BOUNDS[0]), TAU_BOUNDS[0]])
+_UPPER = np.array([np.log(ALPHA_BOUNDS[1]), TAU_BOUNDS[1]])
+_GRID = np.stack([g.ravel() for g in np.meshgrid(np.linspace(_LOWER[0], _UPPER[0], 36), np.linspace(-7.0, 10.0, 52), indexing="ij")])
+_STEPS = 14
+_CENSORING_ROUNDS = 8
+_TASK_STEPS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prior:
+    """What is believed of the shape before any run.
+
+    α is 1 where a task needs a certain number of updates whatever the data, which is what a law of this form says far below β;
+    so log α is normal about 0. σ is chosen so that it matters: β lies about the middle of the σ that are run, and τ = log (β^α) there
+    is normal about 0. Where the runs say more, they decide.
+
+    Attributes:
+        log_alpha, tau: standard deviations.
+        noise: of the points' log D, the root of their error variance; with it the squared error is weighed against the prior.
+        shift: centres of the priors in standard deviations, shape (n_draws, 2); None for 0.
+    """
+
+    log_alpha: float = 0.5
+    tau: float = 1.25
+    noise: float = 0.15
+    shift: Floats | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +56,8 @@ class ShapeFit:
         log_ratio: shape (n_draws,): log of β^α, the offset's share at σ = 1.
         loss: mean squared error of log D over the points used, shape (n_draws,).
         residual: shape (n_draws, n_tasks, n_utds), 0 where nothing was fitted.
+        filled: log D as fitted, censored points at their expectation, same shape; used: which of them were fitted.
+        centre: the log σ from which x is measured.
     """
 
     log_d_min: Floats
@@ -40,11 +65,19 @@ class ShapeFit:
     log_ratio: Floats
     loss: Floats
     residual: Floats
+    filled: Floats
+    used: Bools
+    centre: float
 
     @property
     def beta(self) -> Floats:
         """σ at which D is twice D_min, shape (n_draws,)."""
         return np.exp(np.clip(self.log_ratio / self.alpha, -300, 300))
+
+    @property
+    def tau(self) -> Floats:
+        """log of β^α in units of the middle σ, shape (n_draws,)."""
+        return self.log_ratio - self.alpha * self.centre
 
 
 def log_shape(utd: Floats, alpha: Floats, log_ratio: Floats) -> Floats:
@@ -52,7 +85,7 @@ def log_shape(utd: Floats, alpha: Floats, log_ratio: Floats) -> Floats:
     return np.logaddexp(0.0, log_ratio[..., None] - alpha[..., None] * np.log(utd))
 
 
-def fit_offset_law(utd: Floats, data: Floats, bound: Floats | None = None) -> ShapeFit:
+def fit_offset_law(utd: Floats, data: Floats, bound: Floats | None = None, prior: Prior | None = None) -> ShapeFit:
     """Fit the law to D of several tasks, sharing its shape; D_min is each task's own.
 
     Censored points (infinite D) enter as "more than `bound`": the expectation of log D given the bound takes their
@@ -62,34 +95,68 @@ def fit_offset_law(utd: Floats, data: Floats, bound: Floats | None = None) -> Sh
         utd: σ, shape (n_utds,).
         data: D in env steps, shape (n_draws, n_tasks, n_utds); infinity where censored, NaN where missing.
         bound: last env step seen, shape (n_tasks, n_utds); needed where data is censored.
+        prior: of the shape; None for plain least squares.
 
     Raises:
         ValueError: with fewer than three different σ, which can't identify a law of three parameters.
     """
     if (np.isfinite(data).any(axis=(0, 1))).sum() < 3:
         raise ValueError("fewer than three σ reach the threshold; a law of three parameters needs at least three, better five")
-    log_data = np.log(np.where(np.isfinite(data), data, 1.0))
     censored = np.isposinf(data)
     # a task in which nothing is reached tells nothing of the shape
     alive = np.isfinite(data).any(axis=-1, keepdims=True)
     used = (np.isfinite(data) | censored) & alive
+    log_data = np.log(np.where(np.isfinite(data), data, 1.0))
+    x = np.log(utd)
+    centre = float(x.mean())
     if not (censored & alive).any():
-        return _fit_complete(utd, log_data, used)
+        return _result(x, centre, log_data, used, _Problem(x - centre, log_data, used, prior).solve())
     if bound is None:
         raise ValueError("data is censored, so the last env step seen (bound) is needed")
     log_bound = np.broadcast_to(np.log(bound), data.shape)
     filled = np.where(censored, log_bound, log_data)
-    fit = _fit_complete(utd, filled, used)
+    theta = _Problem(x - centre, filled, used, prior).solve()
     for _ in range(_CENSORING_ROUNDS):
+        fit = _result(x, centre, filled, used, theta)
         predicted = filled - fit.residual
-        n_seen = (used & ~censored).sum(axis=(-2, -1))
-        seen = np.where(used & ~censored, fit.residual**2, 0.0).sum(axis=(-2, -1))
-        scale = np.sqrt(seen / np.maximum(n_seen - 3, 1) + 1e-4)[:, None, None]
+        seen = used & ~censored
+        squares = np.where(seen, fit.residual**2, 0.0).sum(axis=(-2, -1))
+        scale = np.sqrt(squares / np.maximum(seen.sum(axis=(-2, -1)) - 3, 1) + 1e-4)[:, None, None]
         distance = (log_bound - predicted) / scale
         expected = predicted + scale * np.exp(-0.5 * distance**2 - 0.5 * np.log(2 * np.pi) - log_ndtr(-distance))
         filled = np.where(censored & used, np.maximum(expected, log_bound), log_data)
-        fit = _fit_complete(utd, filled, used)
-    return fit
+        theta = _Problem(x - centre, filled, used, prior).refine(theta)
+    return _result(x, centre, filled, used, theta)
+
+
+def task_shapes(utd: Floats, fit: ShapeFit, log_data: Floats, noise: float, spread: float, shift: Floats) -> tuple[Floats, Floats, Floats]:
+    """Each task's own α about the shared one, drawn towards it the more the less the task's runs say (partial pooling).
+
+    Args:
+        utd: σ, shape (n_utds,).
+        fit: the shared shape.
+        log_data: log D to fit, shape (n_draws, n_tasks, n_utds), where `fit.used`.
+        noise: standard deviation of log D at a point; spread: that of log α over tasks; infinity for no pooling.
+        shift: centre of log α's deviation, shape (n_draws, n_tasks).
+
+    Returns:
+        log α − log of the shared α, its variance from noise alone, and log D_min, each of shape (n_draws, n_tasks).
+    """
+    x = np.log(utd) - fit.centre
+    tau = fit.tau[:, None, None]
+    change = shift.copy()
+    information = np.ones_like(change)
+    for _ in range(_TASK_STEPS):
+        slope = (fit.alpha[:, None] * np.exp(change))[..., None] * x
+        residual, _ = _centred(log_data - np.logaddexp(0.0, tau - slope), fit.used)
+        basis, _ = _centred(-slope / (1 + np.exp(np.clip(slope - tau, -500, 500))), fit.used)
+        information = (basis**2).sum(axis=-1) / noise**2
+        gradient = (basis * residual).sum(axis=-1) / noise**2 - (change - shift) / spread**2
+        step = gradient / np.maximum(information + 1 / spread**2, 1e-9)
+        change = np.clip(change + np.clip(step, -0.5, 0.5), -1.5, 1.5)
+    slope = (fit.alpha[:, None] * np.exp(change))[..., None] * x
+    _, log_d_min = _centred(log_data - np.logaddexp(0.0, tau - slope), fit.used)
+    return change, 1 / np.maximum(information, 1e-9), np.where(fit.used.any(axis=-1), log_d_min, np.nan)
 
 
 def fit_power_law(utd: Floats, data: Floats) -> tuple[Floats, Floats]:
@@ -106,20 +173,19 @@ def fit_power_law(utd: Floats, data: Floats) -> tuple[Floats, Floats]:
     return log_c, gamma
 
 
-def _fit_complete(utd: Floats, log_data: Floats, used: Bools) -> ShapeFit:
-    x = np.log(utd)
-    centre = x.mean()
-    alpha, tau = _best_of_grid(x - centre, log_data, used)
-    alpha, tau = _refine(x - centre, log_data, used, alpha, tau)
+def _result(x: Floats, centre: float, filled: Floats, used: Bools, theta: Floats) -> ShapeFit:
+    alpha, tau = np.exp(theta[:, 0]), theta[:, 1]
     shape = np.logaddexp(0.0, tau[:, None] - alpha[:, None] * (x - centre))[:, None, :]
-    residual, mean = _centred(log_data - shape, used)
-    count = used.sum(axis=(-2, -1))
+    residual, mean = _centred(filled - shape, used)
     return ShapeFit(
         log_d_min=np.where(used.any(axis=-1), mean, np.nan),
         alpha=alpha,
         log_ratio=tau + alpha * centre,
-        loss=(residual**2).sum(axis=(-2, -1)) / np.maximum(count, 1),
+        loss=(residual**2).sum(axis=(-2, -1)) / np.maximum(used.sum(axis=(-2, -1)), 1),
         residual=residual,
+        filled=filled,
+        used=used,
+        centre=centre,
     )
 
 
@@ -129,56 +195,71 @@ def _centred(values: Floats, used: Bools) -> tuple[Floats, Floats]:
     return np.where(used, values - mean[..., None], 0.0), mean
 
 
-def _best_of_grid(x: Floats, log_data: Floats, used: Bools) -> tuple[Floats, Floats]:
-    """The best (α, τ) of the grid for each draw. Draws that share the same used points share one matrix product."""
-    alpha, tau = (a.ravel() for a in np.meshgrid(_GRID_ALPHA, _GRID_TAU, indexing="ij"))
-    shapes = np.logaddexp(0.0, tau[:, None] - alpha[:, None] * x)  # (n_grid, n_utds)
-    n_draws = len(log_data)
-    best = np.empty(n_draws, dtype=np.intp)
-    patterns, member = np.unique(used.reshape(n_draws, -1), axis=0, return_inverse=True)
-    for index, pattern in enumerate(patterns):
-        of_pattern = np.flatnonzero(member.ravel() == index)
-        mask = pattern.reshape(used.shape[1:])
-        product = np.zeros((len(of_pattern), len(alpha)))
-        energy = np.zeros(len(alpha))
-        for task, seen in enumerate(mask):
-            if not seen.any():
-                continue
-            h = shapes[:, seen] - shapes[:, seen].mean(axis=1, keepdims=True)
-            y = log_data[of_pattern, task][:, seen]
-            product += y @ h.T
-            energy += (h**2).sum(axis=1)
-        best[of_pattern] = np.argmin(energy - 2 * product, axis=1)
-    return alpha[best], tau[best]
+class _Problem:
+    """Squared error of h as a quadratic form, hᵀ·A·h − 2·bᵀ·h + const, for each draw, and the prior of θ = (log α, τ)."""
 
+    def __init__(self, x: Floats, log_data: Floats, used: Bools, prior: Prior | None) -> None:
+        self.x = x
+        residual, _ = _centred(log_data, used)
+        self.b = residual.sum(axis=1)
+        # draws nearly always miss the same points: then one A serves all
+        masks = used[:1] if (used == used[:1]).all() else used
+        counts = np.maximum(masks.sum(axis=-1), 1)[..., None, None]
+        outer = (masks[..., :, None] & masks[..., None, :]) / counts
+        self.a = np.eye(len(x)) * masks.sum(axis=1)[:, None, :] - outer.sum(axis=1)
+        n_draws = len(log_data)
+        self.precision = np.zeros(2)
+        self.centre = np.zeros((n_draws, 2))
+        self.weight = 1.0
+        if prior is not None:
+            deviations = np.array([prior.log_alpha, prior.tau])
+            self.precision = 1 / deviations**2
+            self.weight = 1 / prior.noise**2
+            if prior.shift is not None:
+                self.centre = prior.shift * deviations
 
-def _refine(x: Floats, log_data: Floats, used: Bools, alpha: Floats, tau: Floats) -> tuple[Floats, Floats]:
-    """Levenberg–Marquardt steps on (α, τ), all draws at once; a step that does not lower the loss is not taken."""
-    damping = np.full(alpha.shape, 1e-3)
+    def solve(self) -> Floats:
+        """The best θ of each draw, shape (n_draws, 2)."""
+        return self.refine(self._best_of_grid())
 
-    def losses(a: Floats, t: Floats) -> tuple[Floats, Floats, Floats]:
-        exponent = t[:, None] - a[:, None] * x
-        residual, _ = _centred(log_data - np.logaddexp(0.0, exponent)[:, None, :], used)
-        return (residual**2).sum(axis=(-2, -1)), residual, exponent
+    def _best_of_grid(self) -> Floats:
+        shapes = np.logaddexp(0.0, _GRID[1][:, None] - np.exp(_GRID[0])[:, None] * self.x)
+        energy = np.einsum("gi,dij,gj->dg", shapes, self.a, shapes, optimize=True)
+        cost = self.weight * (energy - 2 * self.b @ shapes.T)
+        if self.precision.any():
+            # (θ − μ)ᵀP(θ − μ) without its constant
+            cost += self.precision @ _GRID**2 - 2 * (self.centre * self.precision) @ _GRID
+        return np.asarray(_GRID.T[np.argmin(cost, axis=1)])
 
-    loss, residual, exponent = losses(alpha, tau)
-    for _ in range(_STEPS):
-        slope = 0.5 * (1 + np.tanh(exponent / 2))  # ∂h/∂τ
-        j_tau, _ = _centred(np.broadcast_to(slope[:, None, :], residual.shape), used)
-        j_alpha, _ = _centred(np.broadcast_to((-x * slope)[:, None, :], residual.shape), used)
-        a11 = (j_alpha**2).sum(axis=(-2, -1)) * (1 + damping) + 1e-14
-        a22 = (j_tau**2).sum(axis=(-2, -1)) * (1 + damping) + 1e-14
-        a12 = (j_alpha * j_tau).sum(axis=(-2, -1))
-        b1 = (j_alpha * residual).sum(axis=(-2, -1))
-        b2 = (j_tau * residual).sum(axis=(-2, -1))
-        determinant = np.maximum(a11 * a22 - a12**2, 1e-300)
-        new_alpha = np.clip(alpha + (a22 * b1 - a12 * b2) / determinant, *ALPHA_BOUNDS)
-        new_tau = np.clip(tau + (a11 * b2 - a12 * b1) / determinant, *TAU_BOUNDS)
-        new_loss, new_residual, new_exponent = losses(new_alpha, new_tau)
-        better = new_loss < loss
-        alpha, tau = np.where(better, new_alpha, alpha), np.where(better, new_tau, tau)
-        loss = np.where(better, new_loss, loss)
-        residual = np.where(better[:, None, None], new_residual, residual)
-        exponent = np.where(better[:, None], new_exponent, exponent)
-        damping = np.clip(np.where(better, damping / 4, damping * 6), 1e-9, 1e9)
-    return alpha, tau
+    def _cost(self, theta: Floats) -> tuple[Floats, Floats, Floats]:
+        z = theta[:, 1:] - np.exp(theta[:, :1]) * self.x
+        h = np.logaddexp(0.0, z)
+        gradient = np.einsum("dij,dj->di", np.broadcast_to(self.a, (len(h), *self.a.shape[1:])), h) - self.b
+        off = theta - self.centre
+        return self.weight * (h * (gradient - self.b)).sum(axis=1) + off**2 @ self.precision, gradient, z
+
+    def refine(self, theta: Floats) -> Floats:
+        """Levenberg–Marquardt steps, all draws at once; a step that does not lower the cost is not taken."""
+        damping = np.full(len(theta), 1e-3)
+        cost, gradient, z = self._cost(theta)
+        diagonal = np.arange(2)
+        for _ in range(_STEPS):
+            slope = 0.5 * (1 + np.tanh(z / 2))  # ∂h/∂τ
+            jacobian = np.stack([-np.exp(theta[:, :1]) * self.x * slope, slope], axis=1)  # (n_draws, 2, n_utds)
+            curvature = self.weight * np.einsum("dpi,dqi->dpq", jacobian @ self.a, jacobian)
+            curvature[:, diagonal, diagonal] += self.precision
+            downhill = -self.weight * np.einsum("dpi,di->dp", jacobian, gradient) - (theta - self.centre) * self.precision
+            curvature[:, diagonal, diagonal] *= 1 + damping[:, None]
+            curvature[:, diagonal, diagonal] += 1e-12
+            (p, q), (r, s) = curvature[:, 0].T, curvature[:, 1].T
+            determinant = np.maximum(p * s - q * r, 1e-300)
+            step = np.stack([s * downhill[:, 0] - q * downhill[:, 1], p * downhill[:, 1] - r * downhill[:, 0]], axis=1)
+            new = np.clip(theta + step / determinant[:, None], _LOWER, _UPPER)
+            new_cost, new_gradient, new_z = self._cost(new)
+            better = new_cost < cost
+            theta = np.where(better[:, None], new, theta)
+            cost = np.where(better, new_cost, cost)
+            gradient = np.where(better[:, None], new_gradient, gradient)
+            z = np.where(better[:, None], new_z, z)
+            damping = np.clip(np.where(better, damping / 6, damping * 6), 1e-9, 1e9)
+        return theta

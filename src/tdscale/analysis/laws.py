@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.compute import UNIT_NAMES, ComputeModel, ComputeUnit
 from tdscale.analysis.estimate import Estimate, short
+from tdscale.analysis.forms import Form
 from tdscale.runs.types import RunWarning
 
 Method = Literal["default", "paper"]
@@ -85,47 +86,18 @@ class PowerLaw:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Form:
-    """One form of the data law and the weight its prediction has: "offset" D_min·(1 + (σ/β)^(−α)) or "power" c·σ^(−γ).
-
-    `log_scale` (log D_min or log c) has shape (n_tasks,), draws (n_draws, n_tasks); `domain_log_scale` is that of the
-    domain's shared law, draws (n_draws,); `alpha` is α or γ; `log_ratio` is log β^α, for "offset" alone.
-    """
-
-    form: Literal["offset", "power"]
-    weight: float
-    log_scale: Floats
-    domain_log_scale: float
-    alpha: float
-    log_ratio: float
-    log_scale_draws: Floats
-    domain_log_scale_draws: Floats
-    alpha_draws: Floats
-    log_ratio_draws: Floats
-
-    def scale(self, tasks: tuple[str, ...], task: str | None) -> tuple[float, Floats]:
-        """log of the scale of a task, or (None) of the domain: value and draws of shape (n_draws,)."""
-        if task is None:
-            return self.domain_log_scale, self.domain_log_scale_draws
-        index = tasks.index(task)
-        return float(self.log_scale[index]), self.log_scale_draws[:, index]
-
-    def log_data(self, log_utd: Floats, scale: Floats, alpha: Floats, log_ratio: Floats) -> Floats:
-        """log D at log σ of shape (n,), parameters of shape (k,): shape (k, n)."""
-        if self.form == "power":
-            return scale[:, None] - alpha[:, None] * log_utd
-        return scale[:, None] + np.logaddexp(0.0, log_ratio[:, None] - alpha[:, None] * log_utd)
-
-
-@dataclass(frozen=True, kw_only=True)
 class DataLaw:
-    """D_J(σ) of a domain at one threshold; each task has its own scale, the shape is shared (equations 4.1, D.5).
+    """D_J(σ) of a domain at one threshold; each task has its own scale and leans on the shared shape (equations 4.1, D.5).
+
+    Predictions combine, in log D, the offset law, the pure power law, and the offset law held constant beyond the σ that were
+    run. A draw takes one of them, as often as its weight says, so that the interval holds their disagreement.
 
     Attributes:
         threshold: J, normalised return.
-        tasks: names, in the order of the forms' scales.
-        forms: what predictions combine, the offset law first; weights sum to 1. Their mean is taken in log D; a draw
-            takes one form, as often as its weight says, so that the interval holds the forms' disagreement.
+        tasks: names, in the order of the forms' parameters.
+        forms: the offset law first; their weights and `held` sum to 1.
+        held: weight of the offset law held constant beyond the σ that were run.
+        drift_draws: by how much log D may rise above the law for each e-fold of σ below and above those that were run, shape (n_draws, 2).
         utd: σ of the points, shape (n_utds,); data: D of each task there, shape (n_tasks, n_utds), infinite where
             censored, NaN where missing; data_low, data_high: their intervals from seed noise, same shape.
         bound: last env step seen, shape (n_tasks, n_utds).
@@ -134,6 +106,8 @@ class DataLaw:
     threshold: float
     tasks: tuple[str, ...]
     forms: tuple[Form, ...]
+    held: float
+    drift_draws: Floats
     utd: Floats
     data: Floats
     data_low: Floats
@@ -145,42 +119,56 @@ class DataLaw:
         """The offset law, whose parameters are reported."""
         return self.forms[0]
 
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the largest σ at which a task reached the threshold."""
+        seen = self.utd[np.isfinite(self.data).any(axis=0)]
+        return float(seen.min()), float(seen.max())
+
+    def place(self, task: str | None) -> int:
+        """Index of a task's parameters; −1, the last, for the domain."""
+        return -1 if task is None else self.tasks.index(task)
+
     def d_min(self, task: str | None = None) -> Estimate:
         """D_min in env steps."""
-        return _exp_estimate(*self.offset.scale(self.tasks, task))
+        place = self.place(task)
+        return _exp_estimate(self.offset.log_scale[place], self.offset.log_scale_draws[:, place])
 
-    def alpha(self) -> Estimate:
+    def alpha(self, task: str | None = None) -> Estimate:
         """α."""
-        return Estimate.from_draws(self.offset.alpha, self.offset.alpha_draws)
+        place = self.place(task)
+        return Estimate.from_draws(float(self.offset.alpha[place]), self.offset.alpha_draws[:, place])
 
-    def beta(self) -> Estimate:
+    def beta(self, task: str | None = None) -> Estimate:
         """β, the σ at which D is twice D_min."""
-        return _exp_estimate(self.offset.log_ratio / self.offset.alpha, self.offset.log_ratio_draws / self.offset.alpha_draws)
+        place, offset = self.place(task), self.offset
+        return _exp_estimate(offset.log_ratio[place] / offset.alpha[place], offset.log_ratio_draws[:, place] / offset.alpha_draws[:, place])
 
     def predict(self, utd: ArrayLike, task: str | None = None) -> Floats:
         """D in env steps at σ of shape (n,): shape (n,)."""
-        log_utd = np.log(np.asarray(utd, dtype=np.float64))
-        total = np.zeros(log_utd.shape)
+        log_utd, place = np.log(np.asarray(utd, dtype=np.float64)), self.place(task)
+        total = self.held * self.offset.log_data(self._within(log_utd), place)
         for form in self.forms:
-            scale, _ = form.scale(self.tasks, task)
-            total += form.weight * form.log_data(log_utd, *(np.array([p]) for p in (scale, form.alpha, form.log_ratio)))[0]
-        return np.exp(total)
+            total = total + form.weight * form.log_data(log_utd, place)
+        return np.asarray(np.exp(total))
 
     def predict_draws(self, utd: ArrayLike, task: str | None = None) -> Floats:
         """The same for every draw: shape (n_draws, n)."""
-        log_utd = np.log(np.asarray(utd, dtype=np.float64))
-        n_draws = len(self.offset.alpha_draws)
+        log_utd, place = np.log(np.asarray(utd, dtype=np.float64)), self.place(task)
+        within = self._within(log_utd)
         edges = np.cumsum([form.weight for form in self.forms])
         # the golden ratio's multiples spread the forms evenly over the draws, the same way every time
-        position = (np.arange(n_draws) * 0.6180339887498949) % 1.0
-        chosen = np.minimum(np.searchsorted(edges, position, side="right"), len(self.forms) - 1)
-        result = np.empty((n_draws, log_utd.size))
+        position = (np.arange(len(self.drift_draws)) * 0.6180339887498949) % 1.0
+        chosen = np.searchsorted(edges - 1e-12, position, side="right")
+        result = self.offset.log_data_draws(within, place)
         for index, form in enumerate(self.forms):
-            of_form = chosen == index
-            _, scale = form.scale(self.tasks, task)
-            parameters = (scale[of_form], form.alpha_draws[of_form], form.log_ratio_draws[of_form])
-            result[of_form] = form.log_data(log_utd, *parameters)
-        return np.exp(result)
+            result = np.where((chosen == index)[:, None], form.log_data_draws(log_utd, place), result)
+        below, above = np.maximum(within - log_utd, 0.0), np.maximum(log_utd - within, 0.0)
+        return np.asarray(np.exp(result + self.drift_draws @ np.stack([below, above])))
+
+    def _within(self, log_utd: Floats) -> Floats:
+        low, high = np.log(self.range)
+        return np.clip(log_utd, low, high)
 
     def estimate(self, utd: float, task: str | None = None) -> Estimate:
         """D at one σ with its interval."""
@@ -188,8 +176,8 @@ class DataLaw:
 
     def extrapolation(self, utd: float) -> float:
         """By what factor σ lies outside the σ that were run; 1 inside."""
-        seen = self.utd[np.isfinite(self.data).any(axis=0)]
-        return float(max(seen.min() / utd, utd / seen.max(), 1.0))
+        low, high = self.range
+        return float(max(low / utd, utd / high, 1.0))
 
     def refusal(self, utd: float, task: str | None = None) -> str | None:
         """Why the law can't tell D at σ, in a sentence; None where it can.
@@ -214,8 +202,9 @@ class DataLaw:
         """The offset law as text; where D_min is not identified, the power law that fits as well."""
         power = next((form for form in self.forms if form.form == "power"), None)
         if not self.identified and power is not None:
-            return f"D_J(σ) = {short(float(np.exp(power.scale(self.tasks, task)[0])))}·σ^{short(-power.alpha)}"
-        return f"D_J(σ) = {short(self.d_min(task).value)}·(1 + (σ/{short(self.beta().value)})^−{short(self.alpha().value)})"
+            place = self.place(task)
+            return f"D_J(σ) = {short(float(np.exp(power.log_scale[place])))}·σ^{short(-float(power.alpha[place]))}"
+        return f"D_J(σ) = {short(self.d_min(task).value)}·(1 + (σ/{short(self.beta(task).value)})^−{short(self.alpha(task).value)})"
 
 
 def _exp_estimate(log_value: float, log_draws: Floats) -> Estimate:

@@ -76,23 +76,29 @@ def _data_law(law: DataLaw) -> list[dict[str, Any]]:
             "threshold": round_digits(law.threshold),
             "task": task,
             "d_min": law.d_min(task).to_dict(),
-            "beta": law.beta().to_dict(),
-            "alpha": law.alpha().to_dict(),
+            "beta": law.beta(task).to_dict(),
+            "alpha": law.alpha(task).to_dict(),
             "identified": law.identified,
-            "models": [_model(law, index, task) for index in range(len(law.forms))],
+            "models": _models(law, task),
         }
         for task in tasks
     ]
 
 
-def _model(law: DataLaw, index: int, task: str | None) -> dict[str, Any]:
-    form = law.forms[index]
-    scale, _ = form.scale(law.tasks, task)
-    if form.form == "offset":
-        parameters = {"d_min": math.exp(scale), "beta": _safe_exp(form.log_ratio / form.alpha), "alpha": form.alpha}
-    else:
-        parameters = {"coefficient": math.exp(scale), "exponent": -form.alpha}
-    return {"form": form.form, "parameters": _plain(parameters), "weight": round_digits(form.weight)}
+def _models(law: DataLaw, task: str | None) -> list[dict[str, Any]]:
+    """What a prediction combines."""
+    place, low_high = law.place(task), dict(zip(("low", "high"), law.range, strict=True))
+    models = []
+    for form in law.forms:
+        scale, alpha = math.exp(form.log_scale[place]), float(form.alpha[place])
+        if form.form == "offset":
+            parameters = {"d_min": scale, "beta": _safe_exp(float(form.log_ratio[place]) / alpha), "alpha": alpha}
+        else:
+            parameters = {"coefficient": scale, "exponent": -alpha}
+        models.append({"form": form.form, "parameters": _plain(parameters), "weight": round_digits(form.weight)})
+    if law.held:
+        models.append({"form": "held", "parameters": models[0]["parameters"] | _plain(low_high), "weight": round_digits(law.held)})
+    return models
 
 
 def _budget(laws: ScalingLaws) -> dict[str, Any] | None:

@@ -54,8 +54,12 @@ def print_laws(console: Console, laws: ScalingLaws) -> None:
                 table.add_row(task, str(top.d_min(task)))
             console.print(table)
         if len(top.forms) > 1:
-            parts = " and ".join(f"{form.weight:.0%} {'offset law' if form.form == 'offset' else 'pure power law'}" for form in top.forms)
-            _line(console, f"predictions combine {parts} (weighted by how each predicts σ left out)")
+            offset, power = (form.weight for form in top.forms)
+            _line(
+                console,
+                f"predictions combine {offset:.0%} offset law, {power:.0%} pure power law and {top.held:.0%} no change beyond the σ"
+                " that were run (weighted by how each predicts σ left out)",
+            )
     if laws.budget is not None and laws.budget.fitted:
         budget = laws.budget
         exponent = Estimate.from_draws(budget.exponent, budget.exponent_draws)

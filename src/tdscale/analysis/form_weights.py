@@ -1,0 +1,71 @@
+"""How much each form of the data law counts in a prediction: by how it predicts σ that were left out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdscale.analysis.data_law import Prior, fit_offset_law, fit_power_law
+
+Floats = NDArray[np.float64]
+
+# Belief before any error is seen: the offset law, the pure power law, the offset law held constant beyond what was run
+_BELIEF = np.array([4.0, 1.0, 1.0])
+# An error of log D below this is luck
+_LUCK = 0.05
+
+
+@dataclass(frozen=True)
+class FormWeights:
+    """Shares of the offset law, the power law and the held offset law, and the root mean squared errors of log D they come from.
+
+    The shares, shape (3,), sum to 1; `errors`, same shape, are NaN where nothing was left out.
+    """
+
+    shares: Floats
+    errors: Floats
+
+
+def weigh_forms(utd: Floats, data: Floats, bound: Floats, noise: Floats) -> FormWeights:
+    """Weights by belief over mean squared error at the smallest and the largest σ, each left out in turn, all thresholds together.
+
+    Errors are those of the mean over tasks of log D. With fewer than four σ nothing is left out, and belief decides.
+
+    Args:
+        utd: shape (n_utds,).
+        data: D, shape (n_tasks, n_utds, n_thresholds); infinity where censored, NaN where missing.
+        bound: last env step seen, shape (n_tasks, n_utds).
+        noise: of log D about the law, shape (n_thresholds,).
+    """
+    n = len(utd)
+    errors: list[Floats] = []
+    if n >= 4:
+        for out in (0, n - 1):
+            keep = np.arange(n) != out
+            for index in range(data.shape[-1]):
+                found = _errors(utd[keep], data[:, keep, index], bound[:, keep], utd[out], data[:, out, index], float(noise[index]))
+                if found is not None:
+                    errors.append(found)
+    if not errors:
+        return FormWeights(_BELIEF / _BELIEF.sum(), np.full(3, np.nan))
+    squared = np.mean(np.square(errors), axis=0)
+    shares = _BELIEF / (squared + _LUCK**2)
+    return FormWeights(shares / shares.sum(), np.sqrt(squared))
+
+
+def _errors(utd: Floats, data: Floats, bound: Floats, at: float, truth: Floats, noise: float) -> Floats | None:
+    """Error of the mean log D of each form at a σ that was left out; None where it can't be told."""
+    try:
+        fit = fit_offset_law(utd, data[None], bound, Prior(noise=noise))
+    except ValueError:
+        return None
+    log_c, gamma = fit_power_law(utd, data[None])
+    seen = np.isfinite(truth) & np.isfinite(log_c[0]) & np.isfinite(fit.log_d_min[0])
+    if not seen.any():
+        return None
+    reached = utd[np.isfinite(data).any(axis=0)]
+    places = np.log([at, np.clip(at, reached.min(), reached.max())])
+    offset, held = (fit.log_d_min[0] + np.logaddexp(0.0, fit.log_ratio[0] - fit.alpha[0] * x) for x in places)
+    power = log_c[0] - gamma[0] * places[0]
+    predicted = np.array([values[seen].mean() for values in (offset, power, held)])
+    return np.asarray(predicted - np.log(truth[seen]).mean())
