@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "analysis": {"runs"},
     "rehearsal": {"analysis", "simulate", "study"},
     "planning": {"analysis"},
+    "published": {"analysis", "planning"},
     "validation": {"analysis"},
     "report": {"analysis", "planning", "validation"},
     "training": {"agents", "tasks", "runs", "study"},

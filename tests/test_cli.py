@@ -10,7 +10,7 @@ import pytest
 from command import called, refused, tdscale
 from synthetic_zip import ALPHA, BATCH_EXPONENT, BETA, D_MIN, MAXIMA, UTDS, write_zip
 
-COMMANDS = ("demo", "run", "status", "import", "fit", "plan", "validate", "simulate", "report")
+COMMANDS = ("demo", "run", "status", "import", "fit", "plan", "published", "validate", "simulate", "report")
 HEAVY = {"jax", "jaxlib", "flax", "optax", "gymnasium", "mujoco", "dm_control", "matplotlib"}
 
 

@@ -56,6 +56,8 @@ class Estimate:
     def __str__(self) -> str:
         dust = 1e-9 * max((abs(x) for x in (self.value, self.low, self.high) if np.isfinite(x)), default=0.0)
         value, low, high = (0.0 if abs(x) < dust else x for x in (self.value, self.low, self.high))
+        if np.isnan(low) and np.isnan(high):
+            return f"{short(value)} (no interval)"
         return f"{short(value)} [{short(low)}, {short(high)}]"
 
 

@@ -14,6 +14,7 @@ from tdscale.analysis.forms import Form
 from tdscale.runs.types import RunWarning
 
 Method = Literal["default", "paper"]
+Quantity = Literal["batch_size", "learning_rate"]
 
 # An 80 % interval of D wider than this factor is refused as an answer
 REFUSED_WIDTH = 10.0
@@ -30,10 +31,11 @@ class PowerLaw:
         coefficients: value at σ = 1, shape (n_tasks,); coefficient_draws of shape (n_draws, n_tasks).
         utd: σ of the points, shape (n_utds,); points: best value found there, shape (n_tasks, n_utds), NaN where none;
             points_low, points_high: their intervals, same shape.
-        source: "sweep" (chosen by D_J) or "as-run" (no sweep: the values that the runs used).
+        source: "sweep" (chosen by D_J), "as-run" (no sweep: the law through the values that the runs used, which are the
+            points) or "published" (a law known from elsewhere, without intervals; the points are what the runs used).
     """
 
-    quantity: Literal["batch_size", "learning_rate"]
+    quantity: Quantity
     tasks: tuple[str, ...]
     exponent: float
     exponent_draws: Floats
@@ -43,7 +45,7 @@ class PowerLaw:
     points: Floats
     points_low: Floats
     points_high: Floats
-    source: Literal["sweep", "as-run"] = "sweep"
+    source: Literal["sweep", "as-run", "published"] = "sweep"
 
     @property
     def identified(self) -> bool:
@@ -185,7 +187,7 @@ class DataLaw:
         An interval wider than a factor of `REFUSED_WIDTH` is no answer: the runs don't settle the law there.
         """
         interval = self.estimate(utd, task)
-        if interval.high <= REFUSED_WIDTH * interval.low:
+        if np.isnan(interval.low) or interval.high <= REFUSED_WIDTH * interval.low:  # a published law has no interval
             return None
         return (
             f"the runs don't settle D at σ = {short(utd)}, J = {self.threshold:.4g}: anything from {short(interval.low)} to"
@@ -196,7 +198,7 @@ class DataLaw:
     def identified(self) -> bool:
         """Whether D_min is known to within a factor of 100: else the σ that were run don't tell an offset from a power law."""
         interval = self.d_min()
-        return bool(interval.high < 100 * interval.low)
+        return bool(np.isnan(interval.low) or interval.high < 100 * interval.low)
 
     def formula(self, task: str | None = None) -> str:
         """The offset law as text; where D_min is not identified, the power law that fits as well."""
@@ -332,7 +334,8 @@ class ScalingLaws:
         """C at σ and D of broadcasting shapes; NaN where it is not known. In FLOPs, or what else `unit` says.
 
         B is the fitted B*(σ), so that C is smooth in σ; `as_run`: the rounded B of the runs at the σ that were run. For the
-        domain (task None) B and D are geometric means over tasks, and C is the mean of the tasks' C at them.
+        domain (task None) B and D are geometric means over tasks (method "paper": the arithmetic mean of B, D of the shared law), and
+        C is the mean of the tasks' C at them.
         """
         if not self.knows_compute:
             return np.full(np.broadcast(utd, data).shape, np.nan)
@@ -355,4 +358,8 @@ class ScalingLaws:
     def _fitted_batch_size(self, utd: Floats, task: str | None) -> Floats:
         if self.batch_size is None:
             return np.ones(utd.shape)
+        if task is None and self.method == "paper":
+            # the authors' C of a domain has the arithmetic mean of B over its tasks
+            over_tasks = [self.batch_size.predict(np.ravel(utd), name) for name in self.tasks]
+            return np.asarray(np.mean(over_tasks, axis=0)).reshape(utd.shape)
         return self.batch_size.predict(np.ravel(utd), task).reshape(utd.shape)

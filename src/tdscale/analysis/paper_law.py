@@ -51,6 +51,11 @@ def fit_plain(utd: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
     return a, b, c
 
 
+def beta_of_plain(a: float, b: float, c: float) -> float:
+    """β of equation D.5 for z = c + (σ/b)^(−a): b·c^(−1/a)."""
+    return float(b * c ** (-1 / a))
+
+
 def _linear(utd: Floats, z: Floats, a: Floats) -> tuple[Floats, Floats, Floats]:
     """Squared error, c and b^a of the best line of z over σ^(−a)."""
     x = utd[None, :] ** (-a[:, None])

@@ -131,9 +131,11 @@ def fit(
     _run("fit", directory=directory, method=method.value, draws=draws, as_json=as_json)
 
 
-@app.command(epilog="Example:  tdscale plan my-study --data 2e5    |    tdscale plan my-study --budget 1e15 --data-cost 5e9")
+@app.command(epilog="Example:  tdscale plan my-study --data 2e5    |    tdscale plan published:gym --data 3e5 --task HalfCheetah-v4")
 def plan(
-    directory: Directory,
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The study's folder, or published:NAME for published laws.", show_default=False)
+    ],
     data: Annotated[
         float | None, typer.Option(metavar="D0", help="At most so many env steps: the least compute.", show_default=False)
     ] = None,
@@ -165,6 +167,21 @@ def plan(
         batch_multiple=batch_multiple,
         as_json=as_json,
     )
+
+
+@app.command(epilog="Example:  tdscale published HalfCheetah-v4 --utd 0.5 4")
+def published(
+    # numbers here are further σ, so that `--utd 0.5 4` reads as it should
+    asked: Annotated[
+        list[str] | None, typer.Argument(metavar="[TASK]", help="One task; all of them without it.", show_default=False)
+    ] = None,
+    utd: Annotated[
+        list[str] | None, typer.Option(metavar="σ…", help="Predict at these σ. [default: the paper's, for one task]", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """The published laws, the paper's printed ones and the authors' committed ones: B, η and D for any σ."""
+    _run("published", asked=asked or [], utd=utd or [], as_json=as_json)
 
 
 @app.command(epilog="Example:  tdscale validate my-study")

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tdscale.cli.progress import RunDisplay
 from tdscale.errors import UserError
 from tdscale.execution import default_workers
 from tdscale.planning import Plan, plan_budget, plan_compute, plan_data
+from tdscale.published import NO_INTERVAL, PREFIX, STANDARD_UTD, laws_of_task, predict, scaling_laws
 
 
 def demo(directory: Path, workers: int | None, as_json: bool) -> None:
@@ -123,7 +125,9 @@ def plan(
         raise UserError(f"--data-cost: {data_cost:g} is not a price; it must be > 0, in FLOPs per env step, e.g. 5e9")
     if threshold is not None and budget is not None:
         raise UserError("--threshold does not go with --budget, whose answer is the threshold")
-    laws = workflow.current_laws(workflow.open_study(directory))
+    published = str(directory).startswith(PREFIX) and not directory.exists()
+    name = str(directory).removeprefix(PREFIX)
+    laws = scaling_laws(name, task) if published else workflow.current_laws(workflow.open_study(directory))
     answer: Plan
     if data is not None:
         answer = plan_data(laws, data, threshold=threshold, task=task, batch_multiple=batch_multiple)
@@ -132,10 +136,48 @@ def plan(
     else:
         assert budget is not None
         answer = plan_budget(laws, budget, data_cost, task=task, batch_multiple=batch_multiple)
+    if published and answer.feasible:
+        answer = replace(answer, notes=(*answer.notes, NO_INTERVAL))
     if as_json:
         print_json(answer.to_dict())
     else:
         summary.print_plan(Console(soft_wrap=True), answer)
+
+
+def published(asked: Sequence[str], utd: Sequence[str], as_json: bool) -> None:
+    """The published laws of a task, or all of them; numbers among `asked` are further σ."""
+    names = [text for text in asked if not _is_number(text)]
+    if len(names) > 1:
+        raise UserError(f"published takes one task; {', '.join(names)} were given")
+    task = names[0] if names else None
+    sets = laws_of_task(task)
+    utds = sorted({_utd(part) for text in (*utd, *asked) if text not in names for part in text.split(",")})
+    if task is not None and not utds:
+        utds = list(STANDARD_UTD)
+    predicted = {laws.name: [predict(laws, name, at) for name in (laws.tasks if task is None else (task,)) for at in utds] for laws in sets}
+    if as_json:
+        content = [laws.to_dict() | {"predictions": [p.to_dict() for p in predicted[laws.name]]} for laws in sets]
+        print_json({"laws": content, "note": NO_INTERVAL})
+        return
+    console = Console(soft_wrap=True)
+    for laws in sets:
+        summary.print_published(console, laws, task, predicted[laws.name])
+    console.print(f"\n{NO_INTERVAL}", highlight=False, markup=False)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.split(",")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _utd(text: str) -> float:
+    value = float(text) if _is_number(text) else float("nan")
+    if not 0 < value < float("inf"):
+        raise UserError(f"--utd: {text!r} is not a UTD ratio; it must be a number above 0, e.g. --utd 0.5 4")
+    return value
 
 
 def validate(directory: Path, as_json: bool) -> None:

@@ -1,6 +1,6 @@
 """Results as a person reads them on a terminal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from tdscale.analysis.estimate import Estimate, short
 from tdscale.analysis.laws import PowerLaw, ScalingLaws
 from tdscale.cli.progress import duration
 from tdscale.planning import Plan
+from tdscale.published import Prediction, PublishedLaws
 from tdscale.runs.types import RunWarning
 from tdscale.validation import PREDICTORS, Validation
 
@@ -75,7 +76,7 @@ def print_laws(console: Console, laws: ScalingLaws) -> None:
 def _power_table(law: PowerLaw, name: str) -> Table:
     estimate = law.exponent_estimate
     state = "" if law.identified else "; not identified: its interval holds 0"
-    source = "" if law.source == "sweep" else ", as the runs used it"
+    source = {"sweep": "", "as-run": ", as the runs used it", "published": ", as published"}[law.source]
     table = _table(f"\n{name} = coefficient·σ^exponent{source}; exponent {estimate}{state}", "task", "coefficient (at σ = 1)")
     for task in law.tasks:
         table.add_row(task, str(law.coefficient_estimate(task)))
@@ -113,14 +114,10 @@ def print_plan(console: Console, plan: Plan) -> None:
             short(plan.threshold) + " (normalised)" if plan.threshold is not None else "beyond the highest threshold fitted: not predicted",
         )
     ]
-    rows.append(
-        (
-            "σ",
-            f"{short(plan.utd)}   best σ in [{short(plan.utd_range.low)}, {short(plan.utd_range.high)}]"
-            if plan.utd is not None and plan.utd_range
-            else "–",
-        )
-    )
+    interval = plan.utd_range
+    known = interval is not None and interval.low <= interval.high  # of published laws it is not
+    best = f"   best σ in [{short(interval.low)}, {short(interval.high)}]" if interval is not None and known else ""
+    rows.append(("σ", short(float("nan") if plan.utd is None else plan.utd) + best))
     if plan.batch_size is not None:
         rows.append(("B", str(plan.batch_size)))
     if plan.learning_rate is not None:
@@ -133,6 +130,38 @@ def print_plan(console: Console, plan: Plan) -> None:
     _line(console, f"  {plan.binding}")
     for note in plan.notes:
         _line(console, f"  · {note}")
+
+
+def print_published(console: Console, laws: PublishedLaws, task: str | None, predictions: Sequence[Prediction]) -> None:
+    """One set of published laws, its coefficients, and what it predicts."""
+    _line(console, f"\n{laws.name}: {laws.title}; {laws.source}")
+    top = laws.data[-1]
+    _line(console, f"  B*(σ) = β_B·σ^{short(laws.batch_size_exponent)}   η*(σ) = β_η·σ^{short(laws.learning_rate_exponent)}")
+    _line(console, f"  D_J(σ) = D_min·(1 + (σ/{short(top.beta)})^{short(-top.alpha)}) at J = {short(top.threshold)}")
+    if laws.budget is not None:
+        _line(console, f"  σ*(F) = {short(laws.budget[0])}·F^{short(laws.budget[1])} at δ = {short(laws.data_cost)}")
+    table = _table("", "task", "β_B", "β_η", "D_min")
+    for name in (task,) if task is not None else laws.tasks:
+        table.add_row(name, short(laws.batch_size[name]), short(laws.learning_rate[name]), short(top.tasks.get(name, float("nan"))))
+    if task is None:
+        table.add_row("all tasks", "", "", short(top.d_min))
+    console.print(table)
+    if predictions:
+        table = _table("", "task", "σ", "B", "rounded", "η", "D (env steps)", "C (FLOPs)")
+        for p in predictions:
+            needs = (short(float("nan") if value is None else value) for value in (p.data, p.compute))
+            table.add_row(p.task, short(p.utd), short(p.batch_size), str(p.batch_size_rounded), short(p.learning_rate), *needs)
+        console.print(table)
+    for note in laws.notes:
+        _line(console, f"  · {note}")
+    far = sorted({p.utd for p in predictions if p.extrapolation > 1})
+    if predictions:
+        _line(
+            console,
+            f"  · D is for J = {short(top.threshold)}; C = 10·N·B·σ·D with N = {short(laws.model_size)}, the actor's updates neglected",
+        )
+    if far:
+        _line(console, f"  · σ = {', '.join(map(short, far))}: outside the σ that were run, {short(laws.utd[0])} to {short(laws.utd[1])}")
 
 
 def print_validation(console: Console, validation: Validation) -> None:

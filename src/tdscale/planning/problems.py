@@ -154,7 +154,7 @@ def _answer(laws: ScalingLaws, law: DataLaw, start: Plan, utd: Floats, binding: 
     warm_up = max((laws.compute[name].warm_up for name in laws.compute), default=0.0)
     if data.value <= warm_up:
         notes.append(f"D lies within the warm-up of {short(warm_up)} random steps: the law does not reach there, ask for more return")
-    missed = float(np.isnan(utd[1:]).mean())
+    missed = float(np.isnan(utd[1:]).mean()) if len(utd) > 1 else 0.0  # published laws have no draws
     if missed > 0.1:
         notes.append(f"in {missed:.0%} of the bootstrap draws nothing meets the limit")
     if law.offset.weight < 0.999 and start.extrapolation > NEAR:

@@ -1,0 +1,126 @@
+"""Published laws by name or task, as the result objects that everything else works with."""
+
+import numpy as np
+
+from tdscale.analysis.arrays import Floats
+from tdscale.analysis.compute import ComputeModel
+from tdscale.analysis.laws import BudgetLaw, DataLaw, Form, PowerLaw, Quantity, ScalingLaws
+from tdscale.errors import UserError
+from tdscale.published.laws import PublishedDataLaw, PublishedLaws
+from tdscale.published.numbers import PUBLISHED
+
+# `tdscale plan published:gym` names laws instead of a folder
+PREFIX = "published:"
+NO_INTERVAL = "these numbers were published without draws, so no interval is known for them"
+
+
+def published_laws(name: str) -> PublishedLaws:
+    """A set of published laws by its name. Raises UserError where there is none."""
+    try:
+        return PUBLISHED[name]
+    except KeyError:
+        raise UserError(f"there are no published laws {name!r}; there are {', '.join(PUBLISHED)}") from None
+
+
+def laws_of_task(task: str | None) -> tuple[PublishedLaws, ...]:
+    """Every set that knows a task, or (None) every set. Raises UserError where none does."""
+    found = tuple(laws for laws in PUBLISHED.values() if task is None or task in laws.tasks)
+    if not found:
+        known = dict.fromkeys(name for laws in PUBLISHED.values() for name in laws.tasks)
+        raise UserError(f"no law is published for {task!r}; there are laws for {', '.join(known)}")
+    return found
+
+
+def power_law(laws: PublishedLaws, quantity: Quantity) -> PowerLaw:
+    """B*(σ) or η*(σ), without draws: no interval was published, nor the best values that the law goes through."""
+    values, exponent = (
+        (laws.batch_size, laws.batch_size_exponent) if quantity == "batch_size" else (laws.learning_rate, laws.learning_rate_exponent)
+    )
+    utd = np.array(laws.sweep_utd)
+    unknown = np.full((len(laws.tasks), len(utd)), np.nan)
+    return PowerLaw(
+        quantity=quantity,
+        tasks=laws.tasks,
+        exponent=exponent,
+        exponent_draws=np.empty(0),
+        coefficients=np.array(list(values.values())),
+        coefficient_draws=np.empty((0, len(laws.tasks))),
+        utd=utd,
+        points=unknown,
+        points_low=unknown,
+        points_high=unknown,
+        source="published",
+    )
+
+
+def scaling_laws(name: str, task: str | None = None) -> ScalingLaws:
+    """The laws of a set as fitted laws are, without draws and so without intervals.
+
+    Args:
+        name: a key of `PUBLISHED`.
+        task: that will be asked for; None for the domain.
+
+    Raises:
+        UserError: if there is no such set, or it tells no D for the task.
+    """
+    published = published_laws(name)
+    if task is not None and task in published.tasks and task not in published.data[-1].tasks:
+        other = [laws.name for laws in PUBLISHED.values() if task in laws.data[-1].tasks]
+        hint = f"{PREFIX}{other[0]} has one" if other else "plan for the domain, without --task"
+        raise UserError(f"{PREFIX}{name}: no D_min of {task} is published; {hint}")
+    budget = None
+    if published.budget is not None:
+        coefficient, exponent = published.budget
+        nothing = np.empty(0)
+        budget = BudgetLaw(
+            data_cost=published.data_cost,
+            coefficient=coefficient,
+            exponent=exponent,
+            coefficient_draws=nothing,
+            exponent_draws=nothing,
+            points=(),
+        )
+    return ScalingLaws(
+        study=f"{PREFIX}{name}",
+        method="paper",
+        tasks=published.tasks,
+        thresholds=tuple(law.threshold for law in published.data),
+        batch_size=power_law(published, "batch_size"),
+        learning_rate=power_law(published, "learning_rate"),
+        data=tuple(_data_law(published, law) for law in published.data),
+        budget=budget,
+        compute={task: ComputeModel.paper(published.model_size) for task in published.tasks},
+        data_cost=published.data_cost,
+    )
+
+
+def _data_law(published: PublishedLaws, law: PublishedDataLaw) -> DataLaw:
+    """Its points are the law's own values at the ends of the σ that were run: the measured D is not published with it."""
+    utd = np.array(published.utd)
+    d_min = np.array([law.tasks.get(task, np.nan) for task in published.tasks])
+    shape = 1 + (utd / law.beta) ** -law.alpha
+    data: Floats = np.where(np.isfinite(d_min), d_min, law.d_min)[:, None] * shape
+    nothing = np.empty(0)
+    return DataLaw(
+        threshold=law.threshold,
+        tasks=published.tasks,
+        forms=(
+            Form(
+                form="offset",
+                weight=1.0,
+                log_scale=np.log(d_min),
+                domain_log_scale=float(np.log(law.d_min)),
+                alpha=law.alpha,
+                log_ratio=float(law.alpha * np.log(law.beta)),
+                log_scale_draws=np.empty((0, len(published.tasks))),
+                domain_log_scale_draws=nothing,
+                alpha_draws=nothing,
+                log_ratio_draws=nothing,
+            ),
+        ),
+        utd=utd,
+        data=data,
+        data_low=data,
+        data_high=data,
+        bound=np.full(data.shape, np.nan),
+    )
