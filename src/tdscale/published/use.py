@@ -4,7 +4,8 @@ import numpy as np
 
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.compute import ComputeModel
-from tdscale.analysis.laws import BudgetLaw, DataLaw, Form, PowerLaw, Quantity, ScalingLaws
+from tdscale.analysis.forms import Form
+from tdscale.analysis.laws import BudgetLaw, DataLaw, PowerLaw, Quantity, ScalingLaws
 from tdscale.errors import UserError
 from tdscale.published.laws import PublishedDataLaw, PublishedLaws
 from tdscale.published.numbers import PUBLISHED
@@ -100,24 +101,24 @@ def _data_law(published: PublishedLaws, law: PublishedDataLaw) -> DataLaw:
     d_min = np.array([law.tasks.get(task, np.nan) for task in published.tasks])
     shape = 1 + (utd / law.beta) ** -law.alpha
     data: Floats = np.where(np.isfinite(d_min), d_min, law.d_min)[:, None] * shape
-    nothing = np.empty(0)
+    n = len(published.tasks) + 1  # the tasks and, last, the domain
+    no_draws = np.empty((0, n))
+    form = Form(
+        form="offset",
+        weight=1.0,
+        log_scale=np.log(np.append(d_min, law.d_min)),
+        alpha=np.full(n, law.alpha),
+        log_ratio=np.full(n, law.alpha * np.log(law.beta)),
+        log_scale_draws=no_draws,
+        alpha_draws=no_draws,
+        log_ratio_draws=no_draws,
+    )
     return DataLaw(
         threshold=law.threshold,
         tasks=published.tasks,
-        forms=(
-            Form(
-                form="offset",
-                weight=1.0,
-                log_scale=np.log(d_min),
-                domain_log_scale=float(np.log(law.d_min)),
-                alpha=law.alpha,
-                log_ratio=float(law.alpha * np.log(law.beta)),
-                log_scale_draws=np.empty((0, len(published.tasks))),
-                domain_log_scale_draws=nothing,
-                alpha_draws=nothing,
-                log_ratio_draws=nothing,
-            ),
-        ),
+        forms=(form,),
+        held=0.0,
+        drift_draws=np.empty((0, 2)),
         utd=utd,
         data=data,
         data_low=data,
