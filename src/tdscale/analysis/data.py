@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.crossings import Crossings
-from tdscale.analysis.data_law import ALPHA_BOUNDS, TAU_BOUNDS, Prior, ShapeFit, fit_offset_law, fit_power_law, task_shapes
+from tdscale.analysis.data_law import Prior, ShapeFit, fit_offset_law, fit_power_law, task_shapes
 from tdscale.analysis.estimate import LEVEL
 from tdscale.analysis.form_weights import weigh_forms
 from tdscale.analysis.forms import Form
@@ -16,6 +16,7 @@ from tdscale.analysis.laws import DataLaw
 from tdscale.analysis.misfit import SHARED, beyond, measure_misfit, noisy_draws, shift_of_tasks
 from tdscale.analysis.options import FitOptions
 from tdscale.analysis.paper_law import fit_plain, task_medians
+from tdscale.analysis.profile import Profile, profile_shape
 from tdscale.runs.types import Cell, RunWarning
 
 
@@ -67,12 +68,12 @@ def fit_data_laws(points: DataPoints, options: FitOptions) -> tuple[list[DataLaw
     for index, threshold in enumerate(points.thresholds):
         where = f"J = {threshold:.4g}"
         try:
-            law = fitter.law(index)
+            law, profile = fitter.law(index)
         except ValueError as error:
             warnings.append(RunWarning("not-identified", f"no data law at {where}: {error}", where))
             continue
         laws.append(law)
-        warnings += _remarks(law, where)
+        warnings += _remarks(law, profile, where)
     return laws, warnings
 
 
@@ -84,7 +85,7 @@ class _Default:
         self.misfit = measure_misfit(points.utd, points.data, points.bound, points.n_seeds)
         self.weights = weigh_forms(points.utd, points.data[0], points.bound, self.misfit.scatter)
 
-    def law(self, index: int) -> DataLaw:
+    def law(self, index: int) -> tuple[DataLaw, Profile | None]:
         points, misfit = self.points, self.misfit
         data = points.data[..., index]
         n_draws, n_tasks = len(data) - 1, len(points.tasks)
@@ -122,7 +123,10 @@ class _Default:
             alpha_draws=np.repeat(gamma_draws[:, None], n_tasks + 1, axis=1),
             log_ratio_draws=np.zeros((n_draws, n_tasks + 1)),
         )
-        return _law(points, index, (offset, power), held=float(self.weights.shares[2]), drift=drift)
+        profile = profile_shape(points.utd, point, float(misfit.scatter[index]))
+        law = _law(points, index, (offset, power), held=float(self.weights.shares[2]), drift=drift)
+        settled = profile.alpha_settled and not profile.power_law_will_do and not profile.constant_will_do
+        return replace(law, identified=settled), profile
 
     def _parameters(self, fit: ShapeFit, data: Floats, shift: Floats, noise: float) -> tuple[Floats, Floats, Floats]:
         """log D_min, α and log β^α of the tasks and, last, of the domain."""
@@ -167,7 +171,7 @@ class _Paper:
         self.points = points
         self.medians = task_medians(points.data)
 
-    def law(self, index: int) -> DataLaw:
+    def law(self, index: int) -> tuple[DataLaw, Profile | None]:
         data = self.points.data[..., index]
         ratio = np.where(np.isfinite(data), data, np.nan) / self.medians[..., None]
         keep = np.isfinite(ratio[0]).any(axis=0)
@@ -190,10 +194,10 @@ class _Paper:
             alpha_draws=alpha[1:],
             log_ratio_draws=log_ratio[1:],
         )
-        return _law(self.points, index, (form,), held=0.0, drift=np.zeros((len(a) - 1, 2)))
+        return _law(self.points, index, (form,), held=0.0, drift=np.zeros((len(a) - 1, 2))), None
 
 
-def _remarks(law: DataLaw, where: str) -> list[RunWarning]:
+def _remarks(law: DataLaw, profile: Profile | None, where: str) -> list[RunWarning]:
     remarks = []
     censored = int(np.isposinf(law.data).sum())
     if censored:
@@ -202,22 +206,14 @@ def _remarks(law: DataLaw, where: str) -> list[RunWarning]:
             " step; they enter the law as lower bounds"
         )
         remarks.append(RunWarning("censored", message, where))
-    alpha = float(law.offset.alpha[-1])
-    tau = float(law.offset.log_ratio[-1]) - alpha * float(np.mean(np.log(law.utd)))
-    if alpha <= ALPHA_BOUNDS[0] * 1.01 or alpha >= ALPHA_BOUNDS[1] * 0.99:
-        remarks.append(
-            RunWarning(
-                "alpha-at-bound", f"α is at the end of what is allowed at {where}: the σ that were run don't settle the law's shape", where
-            )
-        )
-    elif tau >= TAU_BOUNDS[1] * 0.98:
-        remarks.append(
-            RunWarning(
-                "d-min-not-identified",
-                f"D_min is not identified at {where}: a pure power law fits as well, D falls with σ as far as was run",
-                where,
-            )
-        )
-    elif tau <= TAU_BOUNDS[0] * 0.98:
-        remarks.append(RunWarning("constant", f"D does not fall with σ at {where}: a constant fits as well", where))
+    if profile is None:
+        return remarks
+    if profile.constant_will_do:
+        remarks.append(RunWarning("constant", f"D does not clearly fall with σ at {where}: a constant fits nearly as well", where))
+    elif profile.power_law_will_do:
+        message = f"D_min is not identified at {where}: a pure power law fits nearly as well, D falls with σ as far as was run"
+        remarks.append(RunWarning("d-min-not-identified", message, where))
+    elif not profile.alpha_settled:
+        message = f"α is not identified at {where}: the σ that were run don't settle the law's shape"
+        remarks.append(RunWarning("alpha-not-identified", message, where))
     return remarks

@@ -129,6 +129,11 @@ def fit_offset_law(utd: Floats, data: Floats, bound: Floats | None = None, prior
     return _result(x, centre, filled, used, theta)
 
 
+def shape_grid(utd: Floats, fit: ShapeFit) -> tuple[Floats, Floats]:
+    """The grid of (log α, τ), shape (2, n), and the squared error of log D there up to a constant, shape (n_draws, n)."""
+    return _GRID, _Problem(np.log(utd) - fit.centre, fit.filled, fit.used, None).squares_on_grid()
+
+
 def task_shapes(utd: Floats, fit: ShapeFit, log_data: Floats, noise: float, spread: float, shift: Floats) -> tuple[Floats, Floats, Floats]:
     """Each task's own α about the shared one, drawn towards it the more the less the task's runs say (partial pooling).
 
@@ -222,10 +227,14 @@ class _Problem:
         """The best θ of each draw, shape (n_draws, 2)."""
         return self.refine(self._best_of_grid())
 
-    def _best_of_grid(self) -> Floats:
+    def squares_on_grid(self) -> Floats:
+        """Squared error at every point of the grid up to a constant, shape (n_draws, n)."""
         shapes = np.logaddexp(0.0, _GRID[1][:, None] - np.exp(_GRID[0])[:, None] * self.x)
         energy = np.einsum("gi,dij,gj->dg", shapes, self.a, shapes, optimize=True)
-        cost = self.weight * (energy - 2 * self.b @ shapes.T)
+        return np.asarray(energy - 2 * self.b @ shapes.T)
+
+    def _best_of_grid(self) -> Floats:
+        cost = self.weight * self.squares_on_grid()
         if self.precision.any():
             # (θ − μ)ᵀP(θ − μ) without its constant
             cost += self.precision @ _GRID**2 - 2 * (self.centre * self.precision) @ _GRID

@@ -103,6 +103,7 @@ class DataLaw:
         utd: σ of the points, shape (n_utds,); data: D of each task there, shape (n_tasks, n_utds), infinite where
             censored, NaN where missing; data_low, data_high: their intervals from seed noise, same shape.
         bound: last env step seen, shape (n_tasks, n_utds).
+        identified: whether the runs alone tell the offset law from a pure power law and settle α (80 % profile likelihood).
     """
 
     threshold: float
@@ -115,6 +116,7 @@ class DataLaw:
     data_low: Floats
     data_high: Floats
     bound: Floats
+    identified: bool = True
 
     @property
     def offset(self) -> Form:
@@ -193,12 +195,6 @@ class DataLaw:
             f"the runs don't settle D at σ = {short(utd)}, J = {self.threshold:.4g}: anything from {short(interval.low)} to"
             f" {short(interval.high)} env steps agrees with them; run σ nearer to it, or more seeds"
         )
-
-    @property
-    def identified(self) -> bool:
-        """Whether D_min is known to within a factor of 100: else the σ that were run don't tell an offset from a power law."""
-        interval = self.d_min()
-        return bool(np.isnan(interval.low) or interval.high < 100 * interval.low)
 
     def formula(self, task: str | None = None) -> str:
         """The offset law as text; where D_min is not identified, the power law that fits as well."""

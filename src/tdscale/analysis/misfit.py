@@ -21,7 +21,7 @@ _SEED_WORTH = 4.0
 # Deviation of the mean over tasks from the law's form, which no number of tasks or seeds averages out
 SHARED = 0.03
 DRIFT_BELOW = 0.05
-HURT_ABOVE = 0.35
+HURT_ABOVE = 0.4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,5 +143,5 @@ def beyond(rng: np.random.Generator, n_draws: int) -> Floats:
     of the draws they do.
     """
     below, above = rng.standard_normal((2, n_draws))
-    hurts = rng.random(n_draws) < 0.4
+    hurts = rng.random(n_draws) < 0.5
     return np.stack([DRIFT_BELOW * below, np.where(hurts, HURT_ABOVE * np.abs(above), DRIFT_BELOW * above)], axis=1)

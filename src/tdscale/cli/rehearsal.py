@@ -84,7 +84,7 @@ def write_study(plan: RehearsalPlan, directory: Path, count: int, noise: str, se
         noise,
         thresholds=plan.study.return_thresholds,
         name=f"{plan.study.name}, simulated",
-        data_cost=plan.study.data_cost,
+        data_cost=plan.study.data_cost if isinstance(plan.study.data_cost, float) else None,
         seed=seed,
     )
 
