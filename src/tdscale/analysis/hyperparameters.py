@@ -10,17 +10,20 @@ from tdscale.analysis.crossings import Crossings
 from tdscale.analysis.estimate import LEVEL
 from tdscale.analysis.laws import PowerLaw
 from tdscale.analysis.options import FitOptions
-from tdscale.analysis.power_law import best_values, fit_shared_slope, widen_for_misfit
+from tdscale.analysis.power_law import SYMBOLS, Quantity, best_values, fit_shared_slope, widen_for_misfit
+from tdscale.analysis.surface_laws import fit_surface_laws
 from tdscale.runs.types import Cell, RunWarning
-
-Quantity = Literal["batch_size", "learning_rate"]
-_SYMBOL = {"batch_size": "B*", "learning_rate": "η*"}
 
 
 def fit_sweep_laws(
     cells: Sequence[Cell], crossings: Crossings, options: FitOptions
 ) -> tuple[PowerLaw | None, PowerLaw | None, list[RunWarning]]:
-    """B*(σ) and η*(σ) from a sweep's cells and their crossings; None, with a warning, where there is no slope to fit."""
+    """B*(σ) and η*(σ) from a sweep's cells and their crossings; None, with a warning, where there is no slope to fit.
+
+    By default from a response surface through all cells; the paper's method takes the best cells.
+    """
+    if not options.paper:
+        return fit_surface_laws(cells, crossings, options)
     utd, batch_sizes, learning_rates, values = _tensor(cells, crossings, options.tasks)
     warnings: list[RunWarning] = []
     laws: list[PowerLaw | None] = []
@@ -35,7 +38,7 @@ def fit_sweep_laws(
             law = _law(quantity, options, utd, per_draw[1:], stream=index)
         except ValueError as error:
             laws.append(None)
-            warnings.append(RunWarning("not-identified", f"{_SYMBOL[quantity]}(σ) can't be fitted: {error}", quantity))
+            warnings.append(RunWarning("not-identified", f"{SYMBOLS[quantity]}(σ) can't be fitted: {error}", quantity))
             continue
         laws.append(law)
         warnings += _remarks(law, grid)
@@ -111,7 +114,7 @@ def _tensor(cells: Sequence[Cell], crossings: Crossings, tasks: tuple[str, ...])
 
 def _remarks(law: PowerLaw, grid: Floats) -> list[RunWarning]:
     """What to know about a fitted law: an open sign, best values at the grid's ends, places without an answer."""
-    symbol, where = _SYMBOL[law.quantity], law.quantity
+    symbol, where = SYMBOLS[law.quantity], law.quantity
     remarks = []
     if not law.identified:
         message = f"the exponent of {symbol}(σ) is not identified: {law.exponent_estimate} holds 0; a constant value does as well"

@@ -1,11 +1,15 @@
 """Best batch size and learning rate, and the laws B*(σ), η*(σ) through them (METHOD.md sections 3 and 4, equations 4.6, 4.7)."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+
+Quantity = Literal["batch_size", "learning_rate"]
+SYMBOLS: dict[Quantity, str] = {"batch_size": "B*", "learning_rate": "η*"}
 
 
 def best_values(data: Floats, values: Floats, *, paper: bool = False) -> Floats:

@@ -1,0 +1,185 @@
+"""The response surface finds the best B and η of sweeps whose truth is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tdscale.analysis.bowl import FAR, SIDES, bowl
+from tdscale.analysis.response_surface import Surface, fit_surface
+from tdscale.analysis.surface_model import Sweep
+
+BATCH_SIZES = np.log([32.0, 64.0, 128.0, 256.0, 512.0])
+RATES = np.log([1.5e-4, 3e-4, 6e-4, 1.2e-3])
+UTD = np.log([1.0, 2.0, 4.0, 8.0])
+GRID = np.stack([axis.ravel() for axis in np.meshgrid(BATCH_SIZES, RATES, indexing="ij")], axis=-1)
+SLOPES = np.array([-0.5, -0.3])
+CENTRES = np.array([[np.log(200.0), np.log(100.0), np.log(450.0)], [np.log(5e-4), np.log(3e-4), np.log(8e-4)]])
+LEVELS = np.array([10.0, 12.0, 14.0])
+
+
+def make_sweep(
+    *, slopes=SLOPES, centres=CENTRES, curvatures=(0.2, 0.3), grid=GRID, utd=UTD, noise=0.0, n_draws=20, seed=0, never_above=np.inf
+) -> tuple[Sweep, Sweep]:
+    """Log D as parabolas about best values that follow their law exactly, and draws with `noise` about it; censored above a level."""
+    rng = np.random.default_rng(seed)
+    n_tasks = centres.shape[1]
+    task = np.repeat(np.arange(n_tasks), len(utd))
+    x = np.tile(utd, n_tasks)
+    best = centres[:, task] + slopes[:, None] * (x - utd.mean())
+    excess = sum(0.5 * c * (grid[:, q] - best[q][:, None]) ** 2 for q, c in enumerate(curvatures))
+    clean = LEVELS[task][:, None] - 0.3 * x[:, None] + excess
+    shape = (len(task), len(grid))
+
+    def sweep(log_data: np.ndarray) -> Sweep:
+        bound = np.broadcast_to((clean.min(axis=1, keepdims=True) + never_above), log_data.shape)
+        censored = log_data > bound
+        return Sweep(
+            task=task,
+            log_utd=x,
+            values=np.broadcast_to(grid, (*shape, 2)),
+            log_data=np.where(censored, bound, log_data),
+            censored=censored,
+            present=np.ones(shape, dtype=bool),
+            n_tasks=n_tasks,
+        )
+
+    point = clean + noise * rng.standard_normal(shape)
+    return sweep(point), sweep(point + noise * rng.standard_normal((n_draws, *shape)))
+
+
+def fit(sweep: Sweep, draws: Sweep) -> Surface:
+    return fit_surface(sweep, draws, np.random.default_rng(0))
+
+
+def level(surface: Surface, utd=UTD) -> np.ndarray:
+    return surface.intercepts + surface.slopes[:, None] * utd.mean()
+
+
+@given(st.floats(-4, 4), st.lists(st.floats(0.01, 3.0), min_size=SIDES, max_size=SIDES))
+def test_a_bowls_slopes_are_those_of_differences_and_it_is_least_at_its_middle(offset, curvatures):
+    c, h = np.array(curvatures), 1e-6
+    value, slope, by_log_curvature = bowl(np.array(offset), c)
+    above, below = (bowl(np.array(offset + d), c)[0] for d in (h, -h))
+    assert value >= 0 == bowl(np.array(0.0), c)[0]
+    assert slope == pytest.approx((above - below) / (2 * h), abs=1e-5)
+    for side in range(SIDES):
+        more = c * np.exp(h * (np.arange(SIDES) == side))
+        assert by_log_curvature[side] == pytest.approx((bowl(np.array(offset), more)[0] - value) / h, abs=1e-4)
+
+
+def test_a_bowl_of_one_curvature_is_a_parabola():
+    offset = np.linspace(-2 * FAR, 2 * FAR, 9)
+    np.testing.assert_allclose(bowl(offset, np.full(SIDES, 0.7))[0], 0.35 * offset**2)
+
+
+def test_bowls_without_noise_are_recovered():
+    surface = fit(*make_sweep())
+    np.testing.assert_allclose(surface.slopes, SLOPES, atol=0.005)
+    np.testing.assert_allclose(level(surface), CENTRES, atol=0.02)
+    np.testing.assert_allclose(
+        surface.curvatures * np.sqrt(surface.sides[:, 1] * surface.sides[:, 2])[:, None], [[0.2] * 3, [0.3] * 3], rtol=0.1
+    )
+
+
+def test_best_values_beyond_the_grid_are_recovered():
+    beyond = CENTRES + np.array([[0.9], [0.7]])  # most of them above the largest value that was run
+    surface = fit(*make_sweep(centres=beyond))
+    assert (surface.best[0] > BATCH_SIZES[-1]).sum() >= 4
+    np.testing.assert_allclose(surface.slopes, SLOPES, atol=0.01)
+    np.testing.assert_allclose(level(surface), beyond, atol=0.05)
+
+
+def test_noise_leaves_the_truth_within_a_few_standard_errors():
+    surface = fit(*make_sweep(noise=0.1, n_draws=100))
+    for value, draws, truth in ((surface.slopes, surface.slope_draws, SLOPES), (surface.intercepts, surface.intercept_draws, None)):
+        assert (draws.std(axis=0) > 0.005).all()
+        if truth is not None:
+            assert (np.abs(value - truth) < 3 * draws.std(axis=0)).all()
+
+
+def test_cells_that_never_reach_are_bounds():
+    full, cut = (fit(*make_sweep(noise=0.03, never_above=limit)) for limit in (np.inf, 0.5))
+    assert make_sweep(never_above=0.5)[0].censored.mean() > 0.1
+    np.testing.assert_allclose(cut.slopes, full.slopes, atol=0.05)
+    np.testing.assert_allclose(level(cut), level(full), atol=0.15)
+
+
+def test_b_and_eta_may_be_swept_one_at_a_time():
+    middle = (GRID[:, 0] == BATCH_SIZES[2]) | (GRID[:, 1] == RATES[1])
+    surface = fit(*make_sweep(grid=GRID[middle]))
+    np.testing.assert_allclose(surface.slopes, SLOPES, atol=0.02)
+    np.testing.assert_allclose(level(surface), CENTRES, atol=0.08)
+
+
+def test_two_sigma_and_one_task_are_enough():
+    surface = fit(*make_sweep(utd=UTD[[0, 2]], centres=CENTRES[:, :1]))
+    np.testing.assert_allclose(surface.slopes, SLOPES, atol=0.03)
+    np.testing.assert_allclose(level(surface, UTD[[0, 2]]), CENTRES[:, :1], atol=0.08)
+
+
+def test_one_hyperparameter_alone_may_be_swept():
+    sweep, draws = (replace(s, values=s.values[..., :1], log_data=s.log_data) for s in make_sweep(curvatures=(0.2, 0.0)))
+    surface = fit(sweep, draws)
+    np.testing.assert_allclose(surface.slopes, SLOPES[:1], atol=0.01)
+    np.testing.assert_allclose(level(surface), CENTRES[:1], atol=0.05)
+
+
+def test_missing_cells_do_not_matter_without_noise():
+    rng = np.random.default_rng(1)
+    sweep, draws = make_sweep()
+    present = rng.random(sweep.present.shape) < 0.7
+    surface = fit(*(replace(s, present=present, log_data=np.where(present, s.log_data, 1e3)) for s in (sweep, draws)))
+    np.testing.assert_allclose(surface.slopes, SLOPES, atol=0.01)
+    assert np.isfinite(surface.best_draws).all()
+
+
+def test_a_surface_that_only_falls_towards_an_end_stays_near_the_grid():
+    # twice the batch, 10 % less data, everywhere: nothing says where that ends
+    sweep, draws = make_sweep(curvatures=(0.0, 0.3), noise=0.02)
+    falling = -0.15 * (sweep.values[..., 0] - BATCH_SIZES[0])
+    surface = fit(*(replace(s, log_data=s.log_data + falling) for s in (sweep, draws)))
+    step = np.log(2.0)
+    assert (surface.best[0] > BATCH_SIZES[2]).all()
+    assert (surface.best[0] < BATCH_SIZES[-1] + 3 * step).all()
+
+
+def test_a_flat_surface_gives_a_wide_interval_within_reach_of_the_grid():
+    surface = fit(*make_sweep(curvatures=(0.0, 0.0), noise=0.1, n_draws=200))
+    low, high = np.quantile(surface.slope_draws, [0.1, 0.9], axis=0)
+    assert (low < 0).all()
+    assert (high > 0).all()
+    assert (high - low > 0.2).all()
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.floats(0.01, 100.0), st.floats(0.01, 100.0))
+def test_units_of_data_and_of_eta_do_not_matter(data_unit, rate_unit):
+    sweep, draws = make_sweep(noise=0.1)
+    one = fit(sweep, draws)
+    shift = np.array([0.0, np.log(rate_unit)])
+    other = fit(*(replace(s, log_data=s.log_data + np.log(data_unit), values=s.values + shift) for s in (sweep, draws)))
+    np.testing.assert_allclose(other.slopes, one.slopes, atol=1e-5)
+    np.testing.assert_allclose(other.best - shift[:, None], one.best, atol=1e-5)
+    np.testing.assert_allclose(other.slope_draws, one.slope_draws, atol=1e-4)
+
+
+def test_the_order_of_tasks_and_cells_does_not_matter():
+    sweep, draws = make_sweep(noise=0.1)
+    one = fit(sweep, draws)
+    turned = [
+        replace(
+            s,
+            task=2 - s.task[::-1],
+            log_utd=s.log_utd[::-1],
+            values=s.values[::-1, ::-1],
+            log_data=s.log_data[..., ::-1, ::-1],
+            censored=s.censored[..., ::-1, ::-1],
+        )
+        for s in (sweep, draws)
+    ]
+    other = fit(*turned)
+    np.testing.assert_allclose(other.slopes, one.slopes, atol=1e-6)
+    np.testing.assert_allclose(other.intercepts[:, ::-1], one.intercepts, atol=1e-6)

@@ -1,0 +1,123 @@
+"""B*(σ) and η*(σ) from a sweep's curves by the default method, and what is said where there is no answer."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from known_truth import curve_cell
+from tdscale.analysis.crossings import find_crossings
+from tdscale.analysis.hyperparameters import fit_sweep_laws
+from tdscale.analysis.options import FitOptions
+from tdscale.runs.types import Cell
+
+OPTIONS = FitOptions(study="known", tasks=("one", "two"), thresholds=(300.0, 800.0), n_draws=60)
+BATCH_SIZES = (16, 32, 64, 128, 256)
+RATES = (5e-4, 1e-3, 2e-3)
+
+
+def sweep_cells(*, batch_sizes=BATCH_SIZES, rates=RATES, utds=(1, 2, 4), tasks=("one", "two"), batch=90.0, last_step=None) -> list[Cell]:
+    """A grid whose best values are B* = batch·σ^−0.5, η* = 1e-3·σ^−0.25."""
+    return [
+        curve_cell(
+            task=task,
+            utd=utd,
+            data_at_top=8000
+            * utd**-0.4
+            * np.exp(0.15 * np.log(b / (batch * utd**-0.5)) ** 2 + 0.2 * np.log(rate / (1e-3 * utd**-0.25)) ** 2),
+            batch_size=b,
+            learning_rate=rate,
+            stage="sweep",
+            noise=0.05,
+            grid_step=50,
+            last_step=last_step,
+        )
+        for task in tasks
+        for utd in utds
+        for b in batch_sizes
+        for rate in rates
+    ]
+
+
+def laws_of(cells, options=OPTIONS):
+    return fit_sweep_laws(cells, find_crossings(cells, options.thresholds, n_draws=options.n_draws, seed=0), options)
+
+
+def codes(warnings, where):
+    return {warning.code for warning in warnings if warning.where == where}
+
+
+def test_the_known_laws_are_found_with_their_points():
+    batch, rate, _ = laws_of(sweep_cells())
+    assert batch.exponent == pytest.approx(-0.5, abs=0.08)
+    assert rate.exponent == pytest.approx(-0.25, abs=0.08)
+    np.testing.assert_allclose(batch.points, [[90 * s**-0.5 for s in (1, 2, 4)]] * 2, rtol=0.15)
+    assert (batch.points_low <= batch.points).all()
+    assert (batch.points <= batch.points_high).all()
+
+
+def test_a_best_value_beyond_the_grid_is_told_and_not_cut_off():
+    batch, _, warnings = laws_of(sweep_cells(batch=400.0))
+    assert batch.points[0, 0] > 256
+    assert batch.exponent == pytest.approx(-0.5, abs=0.15)
+    message = next(w.message for w in warnings if w.code == "grid-edge" and w.where == "batch_size")
+    assert "beyond the grid (16 to 256)" in message
+    assert "grid-edge" not in codes(warnings, "learning_rate")
+
+
+def test_a_hyperparameter_that_was_not_swept_has_no_law_and_the_other_one_does():
+    batch, rate, warnings = laws_of(sweep_cells(batch_sizes=(64,)))
+    assert batch is None
+    assert rate.exponent == pytest.approx(-0.25, abs=0.08)
+    assert any("one value of batch_size" in w.message for w in warnings)
+
+
+def test_one_sigma_gives_no_slope():
+    batch, rate, warnings = laws_of(sweep_cells(utds=(2,)))
+    assert batch is rate is None
+    assert all("no task has a best value at two different σ" in w.message for w in warnings)
+
+
+def test_nothing_reached_is_a_reason_not_a_crash():
+    batch, rate, warnings = laws_of(sweep_cells(last_step=200))
+    assert batch is rate is None
+    assert all("no cell of the sweep reaches any threshold" in w.message for w in warnings)
+
+
+def test_a_place_that_reaches_nothing_is_left_out_and_told():
+    cells = [
+        replace(cell, returns=np.zeros_like(cell.returns)) if (cell.spec.task, cell.spec.utd) == ("two", 4) else cell
+        for cell in sweep_cells()
+    ]
+    batch, _, warnings = laws_of(cells)
+    assert np.isnan(batch.points[1, 2])
+    assert batch.exponent == pytest.approx(-0.5, abs=0.1)
+    assert "no-best-value" in codes(warnings, "batch_size")
+
+
+def test_where_the_top_threshold_is_never_reached_a_lower_one_decides():
+    low = [replace(cell, returns=np.minimum(cell.returns, 500.0)) if cell.spec.utd == 1 else cell for cell in sweep_cells()]
+    batch, _, _ = laws_of(low)
+    assert batch.exponent == pytest.approx(-0.5, abs=0.1)
+
+
+def test_a_task_without_any_answer_has_no_coefficient():
+    cells = [replace(cell, returns=np.zeros_like(cell.returns)) if cell.spec.task == "two" else cell for cell in sweep_cells()]
+    batch, _, _ = laws_of(cells)
+    assert np.isfinite(batch.predict([2], "one")).all()
+    assert np.isnan(batch.predict([2], "two")).all()
+
+
+def test_the_order_of_cells_and_of_tasks_changes_nothing():
+    cells = sweep_cells()
+    batch, _, _ = laws_of(cells)
+    other, _, _ = laws_of(cells[::-1], replace(OPTIONS, tasks=("two", "one")))
+    np.testing.assert_array_equal(other.exponent_draws, batch.exponent_draws)
+    np.testing.assert_array_equal(other.points[::-1], batch.points)
+    np.testing.assert_array_equal(other.coefficient_draws[:, ::-1], batch.coefficient_draws)
+
+
+def test_the_order_of_seeds_does_not_move_the_laws():
+    cells = sweep_cells()
+    turned = [replace(cell, returns=cell.returns[::-1]) for cell in cells]
+    assert laws_of(turned)[0].exponent == pytest.approx(laws_of(cells)[0].exponent, abs=1e-6)
