@@ -26,8 +26,8 @@ ASKED = {"between": (0.71, 1.41, 2.83, 5.66), "2x beyond": (0.25, 16.0), "4x bey
 THRESHOLDS = (500.0, 650.0, 800.0)
 
 
-def simulate(index: int, *, noise: str, seeds: int, shape: str, draws: int) -> list[tuple[str, float, bool, float]]:
-    """Of one sweep: (where, σ, whether the interval holds the true D, its width in log D), for every task and threshold."""
+def simulate(index: int, *, noise: str, seeds: int, shape: str, draws: int) -> list[tuple[str, bool, float]]:
+    """Of one sweep: (where, whether the interval holds the true D, its width in log D), for every task and threshold."""
     truth = random_truth(np.random.default_rng([20, index]), shape)
     cells = simulate_cells(truth, SweepDesign(utd=UTD, seeds=seeds), noise, seed=index)
     laws = fit_laws(cells, FitOptions(study=shape, tasks=truth.tasks, thresholds=THRESHOLDS, n_draws=draws, seed=index))
@@ -40,7 +40,7 @@ def simulate(index: int, *, noise: str, seeds: int, shape: str, draws: int) -> l
                     if np.isfinite(value):
                         interval = law.estimate(utd, task)
                         width = float(np.log(interval.high / interval.low)) if np.isfinite(interval.high) else np.inf
-                        found.append((where, utd, interval.low <= value <= interval.high, width))
+                        found.append((where, interval.low <= value <= interval.high, width))
     return found
 
 
@@ -63,13 +63,11 @@ def main() -> None:
                     family = "inside" if shape in INSIDE else "outside"
                     ask = partial(simulate, noise=noise, seeds=seeds, shape=shape, draws=options.draws)
                     for found in pool.map(ask, range(each), chunksize=4):
-                        for where, utd, holds, width in found:
-                            for key in ((family, where), (shape, "all"), ("all", "all"), ("σ", f"{utd:g}"), (family, "all"), ("all", where)):
+                        for where, holds, width in found:
+                            for key in ((family, where), (family, "all"), (shape, "all"), ("all", where), ("all", "all")):
                                 held[key].append((holds, width))
                 row["coverage"] = {" ".join(key): round(float(np.mean([h for h, _ in values])), 3) for key, values in held.items()}
-                row["factor"] = {
-                    where: round(float(np.exp(np.median([w for _, w in held["all", where]]))), 2) for where in ASKED
-                }
+                row["factor"] = {where: round(float(np.exp(np.median([w for _, w in held["all", where]]))), 2) for where in ASKED}
                 rows.append(row)
                 if not options.json:
                     _show(row, first=len(rows) == 1)

@@ -129,9 +129,9 @@ def fit_offset_law(utd: Floats, data: Floats, bound: Floats | None = None, prior
     return _result(x, centre, filled, used, theta)
 
 
-def shape_grid(utd: Floats, fit: ShapeFit) -> tuple[Floats, Floats]:
-    """The grid of (log α, τ), shape (2, n), and the squared error of log D there up to a constant, shape (n_draws, n)."""
-    return _GRID, _Problem(np.log(utd) - fit.centre, fit.filled, fit.used, None).squares_on_grid()
+def squares_of_shapes(utd: Floats, fit: ShapeFit, shapes: Floats) -> Floats:
+    """Squared error of log D at shapes (log α, τ) of shape (2, n), up to a constant: shape (n_draws, n)."""
+    return _Problem(np.log(utd) - fit.centre, fit.filled, fit.used, None).squares(shapes)
 
 
 def task_shapes(utd: Floats, fit: ShapeFit, log_data: Floats, noise: float, spread: float, shift: Floats) -> tuple[Floats, Floats, Floats]:
@@ -227,14 +227,14 @@ class _Problem:
         """The best θ of each draw, shape (n_draws, 2)."""
         return self.refine(self._best_of_grid())
 
-    def squares_on_grid(self) -> Floats:
-        """Squared error at every point of the grid up to a constant, shape (n_draws, n)."""
-        shapes = np.logaddexp(0.0, _GRID[1][:, None] - np.exp(_GRID[0])[:, None] * self.x)
-        energy = np.einsum("gi,dij,gj->dg", shapes, self.a, shapes, optimize=True)
-        return np.asarray(energy - 2 * self.b @ shapes.T)
+    def squares(self, theta: Floats) -> Floats:
+        """Squared error at every θ of shape (2, n) up to a constant, shape (n_draws, n)."""
+        h = np.logaddexp(0.0, theta[1][:, None] - np.exp(theta[0])[:, None] * self.x)
+        energy = np.einsum("gi,dij,gj->dg", h, self.a, h, optimize=True)
+        return np.asarray(energy - 2 * self.b @ h.T)
 
     def _best_of_grid(self) -> Floats:
-        cost = self.weight * self.squares_on_grid()
+        cost = self.weight * self.squares(_GRID)
         if self.precision.any():
             # (θ − μ)ᵀP(θ − μ) without its constant
             cost += self.precision @ _GRID**2 - 2 * (self.centre * self.precision) @ _GRID

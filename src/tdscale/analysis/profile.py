@@ -5,12 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tdscale.analysis.data_law import ShapeFit, shape_grid
+from tdscale.analysis.data_law import ALPHA_BOUNDS, ShapeFit, squares_of_shapes
 
 Floats = NDArray[np.float64]
 
 # −2·log likelihood ratio of an 80 % interval of one parameter (χ² of one degree of freedom)
 _DEVIANCE = 1.642
+_N_ALPHA, _N_TAU = 140, 60
+_TAU = (-9.0, 12.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +33,9 @@ class Profile:
     @property
     def alpha_range(self) -> tuple[float, float]:
         """The 80 % likelihood interval of α, on the grid."""
-        inside = self.alpha[self.alpha_deviance <= _DEVIANCE]
-        return float(inside.min()), float(inside.max())
+        inside = np.flatnonzero(self.alpha_deviance <= _DEVIANCE)
+        # to the next point outside
+        return float(self.alpha[max(inside[0] - 1, 0)]), float(self.alpha[min(inside[-1] + 1, len(self.alpha) - 1)])
 
     @property
     def alpha_settled(self) -> bool:
@@ -51,19 +54,15 @@ class Profile:
 
 
 def profile_shape(utd: Floats, fit: ShapeFit, noise: float) -> Profile:
-    """Profiles of α and τ on the grid that every fit searches first.
+    """Profiles of α and τ, on a fine grid of both.
 
     Args:
         utd: σ, shape (n_utds,).
         fit: of one draw, the point estimate; its filled points are what the likelihood is of.
         noise: standard deviation of log D about the law.
     """
-    (log_alpha, tau), squares = shape_grid(utd, fit)
-    deviance = (squares[0] - squares[0].min()) / noise**2
-    table = deviance.reshape(len(np.unique(log_alpha)), -1)
-    return Profile(
-        alpha=np.exp(np.unique(log_alpha)),
-        alpha_deviance=table.min(axis=1),
-        tau=np.unique(tau),
-        tau_deviance=table.min(axis=0),
-    )
+    log_alpha, tau = np.log(np.geomspace(*ALPHA_BOUNDS, _N_ALPHA)), np.linspace(*_TAU, _N_TAU)
+    shapes = np.stack([axis.ravel() for axis in np.meshgrid(log_alpha, tau, indexing="ij")])
+    squares = squares_of_shapes(utd, fit, shapes)[0].reshape(_N_ALPHA, _N_TAU)
+    deviance = (squares - squares.min()) / noise**2
+    return Profile(alpha=np.exp(log_alpha), alpha_deviance=deviance.min(axis=1), tau=tau, tau_deviance=deviance.min(axis=0))
