@@ -20,6 +20,7 @@ from tdscale.errors import UserError
 from tdscale.execution.jobs import CellJob, Target, pending_jobs
 from tdscale.execution.pool import Event, StageFailure, run_jobs
 from tdscale.planning import Plan, plan_budget, plan_compute, plan_data, round_batch
+from tdscale.published import power_law, published_laws
 from tdscale.runs.cells import load_cells
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import Cell, RunWarning
@@ -237,7 +238,14 @@ def _pending(files: StudyFiles, specs: Sequence[RunSpec]) -> list[CellJob]:
 
 
 def fit_options(study: Study, method: Method, *, n_draws: int = 200, seed: int = 0) -> FitOptions:
-    """What a study's file says of the fit."""
+    """What a study's file says of the fit. Raises UserError if it names published laws that there are not, or not for its tasks."""
+    published = None
+    if study.published_laws is not None:
+        try:
+            laws, tasks = published_laws(study.published_laws), tuple(study.tasks)
+            published = (power_law(laws, "batch_size", tasks, n_draws), power_law(laws, "learning_rate", tasks, n_draws))
+        except UserError as error:
+            raise UserError(f"{STUDY_FILE}, published_laws: {error}") from None
     return FitOptions(
         study=study.name,
         tasks=tuple(study.tasks),
@@ -247,6 +255,7 @@ def fit_options(study: Study, method: Method, *, n_draws: int = 200, seed: int =
         accounting=study.accounting,
         compute_unit=study.compute_unit,
         model_size=study.model_size,
+        published=published,
         n_draws=n_draws,
         seed=seed,
     )

@@ -107,9 +107,7 @@ def fit_budget_law(laws: Sequence[DataLaw], flops: Flops, data_cost: float, *, p
             exponent_draws=nothing,
             points=tuple(points),
         )
-    log_budget = np.log(np.array([[p.budget.value, *p.budget_draws] for p in used]))  # (n_points, 1 + n_draws)
-    log_utd = np.log(np.array([[p.utd.value, *p.utd_draws] for p in used]))
-    exponent, log_coefficient = fit_line(log_budget, log_utd)
+    log_budget, exponent, log_coefficient = _line_through(used)
     coefficient = np.exp(log_coefficient)
     law_at = {law.threshold: law for law in laws}
     predicted = np.exp(log_coefficient[0] + exponent[0] * log_budget[:, 0])
@@ -126,6 +124,46 @@ def fit_budget_law(laws: Sequence[DataLaw], flops: Flops, data_cost: float, *, p
         points=tuple(points),
         regret=Estimate.from_draws(float(np.median(ratios)), ratios),
     )
+
+
+def without_largest(law: BudgetLaw, count: int, *, paper: bool = False) -> BudgetLaw:
+    """The law fitted without the points of its `count` largest budgets: what would be foretold of them (METHOD.md section 5).
+
+    Args:
+        law: whose points are fitted again; those kept are the result's points.
+        count: how many to leave out, ≥ 0.
+        paper: whether points at the end of the σ that were run count, as in `fit_budget_law`.
+
+    Raises:
+        ValueError: if fewer than two points are left.
+    """
+    points = sorted((p for p in law.points if paper or not p.at_edge), key=lambda p: p.budget.value)
+    kept = tuple(points[: len(points) - count])
+    if len(kept) < 2:
+        raise ValueError(f"{len(kept)} of {len(points)} points left: a law σ*(F) needs two")
+    _, exponent, log_coefficient = _line_through(kept)
+    coefficient = np.exp(log_coefficient)
+    return BudgetLaw(
+        data_cost=law.data_cost,
+        coefficient=float(coefficient[0]),
+        exponent=float(exponent[0]),
+        coefficient_draws=coefficient[1:],
+        exponent_draws=exponent[1:],
+        points=kept,
+    )
+
+
+def held_out_laws(law: BudgetLaw, *, paper: bool = False) -> list[tuple[int, BudgetLaw]]:
+    """How many of the largest budgets were left out (1, then 2) and the law without them, where two points are left."""
+    count = len([p for p in law.points if paper or not p.at_edge])
+    return [(left_out, without_largest(law, left_out, paper=paper)) for left_out in (1, 2) if count - left_out >= 2]
+
+
+def _line_through(points: Sequence[BudgetPoint]) -> tuple[Floats, Floats, Floats]:
+    """log F, shape (n_points, 1 + n_draws); exponent and log coefficient of the line of log σ* over it, each (1 + n_draws,)."""
+    log_budget = np.log(np.array([[p.budget.value, *p.budget_draws] for p in points]))
+    log_utd = np.log(np.array([[p.utd.value, *p.utd_draws] for p in points]))
+    return log_budget, *fit_line(log_budget, log_utd)
 
 
 def regret_at(law: DataLaw, flops: Flops, data_cost: float, utd: float, least: Floats, task: str | None = None) -> Estimate:

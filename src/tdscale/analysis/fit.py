@@ -11,7 +11,7 @@ from tdscale.analysis.compute_models import compute_models
 from tdscale.analysis.crossings import Crossings, find_crossings
 from tdscale.analysis.data import DataPoints, collect_points, fit_data_laws
 from tdscale.analysis.hyperparameters import fit_sweep_laws, used_values_law
-from tdscale.analysis.laws import PowerLaw, ScalingLaws
+from tdscale.analysis.laws import PowerLaw, Quantity, ScalingLaws
 from tdscale.analysis.options import FitOptions
 from tdscale.errors import UserError
 from tdscale.runs.types import Cell, RunWarning
@@ -58,10 +58,8 @@ def fit_laws_and_points(
     warnings += remarks
     measured, points, remarks = measure_data(cells, options, batch_size, learning_rate, sweep_crossings)
     warnings += remarks
-    if batch_size is None:
-        batch_size = used_values_law(measured, "batch_size", options)
-    if learning_rate is None:
-        learning_rate = used_values_law(measured, "learning_rate", options)
+    batch_size = _with_used_values(batch_size, measured, "batch_size", options)
+    learning_rate = _with_used_values(learning_rate, measured, "learning_rate", options)
     data, remarks = fit_data_laws(points, options)
     warnings += remarks
     models, remarks = compute_models(cells, measured, options)
@@ -94,6 +92,10 @@ def fit_hyperparameters(
 ) -> tuple[PowerLaw | None, PowerLaw | None, list[RunWarning]]:
     """B*(σ) and η*(σ) from the cells of the stage "sweep", and their crossings if known; both None where there are none."""
     sweep = [cell for cell in cells if cell.spec.stage == "sweep"]
+    # runs at constant B and η, a baseline alone, do not follow the published laws
+    if not sweep and options.paper and options.published is not None and any(cell.spec.stage == "scaling" for cell in cells):
+        message = "there is no sweep over B and η: B*(σ), η*(σ) are the published laws that the study names, known without intervals"
+        return *options.published, [RunWarning("published-laws", message, "sweep")]
     if not sweep:
         message = "there is no sweep over B and η: the laws B*(σ), η*(σ) shown are those the runs used, not the best ones"
         return None, None, [RunWarning("no-sweep", message, "sweep")]
@@ -130,6 +132,16 @@ def measure_data(
         crossings, **{name: getattr(crossings, name)[best] for name in ("data", "lower", "upper", "bound")}, draws=crossings.draws[:, best]
     )
     return kept, collect_points(kept, reduced, options.tasks), [warning]
+
+
+def _with_used_values(law: PowerLaw | None, cells: Sequence[Cell], quantity: Quantity, options: FitOptions) -> PowerLaw | None:
+    """Without a sweep the law through the values that the runs used, or the published law with those values as its points."""
+    if law is not None and law.source == "sweep":
+        return law
+    used = used_values_law(cells, quantity, options)
+    if law is None or used is None:
+        return law or used
+    return replace(law, utd=used.utd, points=used.points, points_low=used.points_low, points_high=used.points_high)
 
 
 def _crossings(cells: Sequence[Cell], options: FitOptions) -> Crossings:

@@ -78,7 +78,11 @@ class PowerLaw:
     def _coefficient(self, coefficients: Floats, task: str | None) -> Floats:
         if task is not None:
             return coefficients[..., self.tasks.index(task)]
-        return np.asarray(np.exp(np.nanmean(np.log(coefficients), axis=-1)))
+        known = np.isfinite(coefficients)
+        total = np.where(known, np.log(np.where(known, coefficients, 1.0)), 0.0).sum(axis=-1)
+        count = known.sum(axis=-1)
+        # NaN where no task's is known, as in the draws of a published law
+        return np.asarray(np.exp(total / np.where(count > 0, count, np.nan)))
 
     def formula(self, task: str | None = None) -> str:
         """The fitted law as text."""

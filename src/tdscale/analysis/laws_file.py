@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from tdscale.analysis.budget import held_out_laws
 from tdscale.analysis.estimate import Estimate, round_digits
 from tdscale.analysis.laws import DataLaw, PowerLaw, ScalingLaws
 from tdscale.errors import UserError
@@ -112,6 +113,14 @@ def _budget(laws: ScalingLaws) -> dict[str, Any] | None:
         "coefficient": Estimate.from_draws(law.coefficient, law.coefficient_draws).to_dict(),
         "exponent": Estimate.from_draws(law.exponent, law.exponent_draws).to_dict(),
         "regret": law.regret.to_dict() if law.regret else None,
+        "without_largest": [
+            {
+                "left_out": count,
+                "coefficient": Estimate.from_draws(held.coefficient, held.coefficient_draws).to_dict(),
+                "exponent": Estimate.from_draws(held.exponent, held.exponent_draws).to_dict(),
+            }
+            for count, held in held_out_laws(law, paper=laws.method == "paper")
+        ],
         "points": [
             {
                 "threshold": round_digits(p.threshold),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tdscale.analysis.compute import ComputeUnit
+from tdscale.analysis.laws import PowerLaw
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +18,8 @@ class FitOptions:
     accounting: how compute is counted.
     compute_unit: what C is told in.
     model_size: N, for accounting "paper".
+    published: B*(σ) and η*(σ) known from elsewhere, for method "paper" where there is no sweep: the authors' compute and
+        budget have the B of their own laws, not the rounded one that their runs used.
     n_draws: bootstrap replicates.
     seed: of the random draws.
     """
@@ -29,6 +32,7 @@ class FitOptions:
     accounting: Literal["counted", "paper"] = "counted"
     compute_unit: ComputeUnit = "flops"
     model_size: float | None = None
+    published: tuple[PowerLaw, PowerLaw] | None = None
     n_draws: int = 200
     seed: int = 0
 
@@ -40,4 +44,5 @@ class FitOptions:
     @property
     def asked(self) -> str:
         """What a study file asks for, as text: laws that were asked for otherwise are not this study's any more."""
-        return repr((self.tasks, self.thresholds, self.data_cost, self.accounting, self.compute_unit, self.model_size))
+        published = [(law.exponent, *law.coefficients.tolist()) for law in self.published or ()]
+        return repr((self.tasks, self.thresholds, self.data_cost, self.accounting, self.compute_unit, self.model_size, published))

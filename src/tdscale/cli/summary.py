@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tdscale.analysis.budget import held_out_laws
 from tdscale.analysis.estimate import Estimate, short
 from tdscale.analysis.laws import PowerLaw, ScalingLaws
 from tdscale.cli.progress import duration
@@ -70,6 +71,9 @@ def print_laws(console: Console, laws: ScalingLaws) -> None:
         for point in budget.points:
             table.add_row(short(point.threshold), str(point.budget), str(point.utd), "at the end of the σ run" if point.at_edge else "")
         console.print(table)
+        for count, held in held_out_laws(budget, paper=laws.method == "paper"):
+            exponent = Estimate.from_draws(held.exponent, held.exponent_draws)
+            _line(console, f"without the {'two largest budgets' if count > 1 else 'largest budget'}: {held.formula()}, exponent {exponent}")
     print_warnings(console, laws.warnings)
 
 

@@ -3,7 +3,7 @@
 from tdscale.published.laws import PublishedDataLaw, PublishedLaws
 from tdscale.published.numbers import PUBLISHED
 from tdscale.published.predict import STANDARD_UTD, Prediction, predict
-from tdscale.published.use import NO_INTERVAL, PREFIX, laws_of_task, published_laws, scaling_laws
+from tdscale.published.use import NO_INTERVAL, PREFIX, laws_of_task, power_law, published_laws, scaling_laws
 
 __all__ = [
     "NO_INTERVAL",
@@ -14,6 +14,7 @@ __all__ = [
     "PublishedDataLaw",
     "PublishedLaws",
     "laws_of_task",
+    "power_law",
     "predict",
     "published_laws",
     "scaling_laws",

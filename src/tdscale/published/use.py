@@ -32,20 +32,34 @@ def laws_of_task(task: str | None) -> tuple[PublishedLaws, ...]:
     return found
 
 
-def power_law(laws: PublishedLaws, quantity: Quantity) -> PowerLaw:
-    """B*(σ) or η*(σ), without draws: no interval was published, nor the best values that the law goes through."""
+def power_law(laws: PublishedLaws, quantity: Quantity, tasks: tuple[str, ...] | None = None, n_draws: int = 0) -> PowerLaw:
+    """B*(σ) or η*(σ). No interval was published, nor the best values that the law goes through.
+
+    Args:
+        laws: the set.
+        quantity: which of the two.
+        tasks: those wanted; None for all.
+        n_draws: draws beside which the law is to stand; they are NaN, for unknown.
+
+    Raises:
+        UserError: if the set does not know a task.
+    """
+    names = laws.tasks if tasks is None else tasks
+    missing = [task for task in names if task not in laws.tasks]
+    if missing:
+        raise UserError(f"the published laws {laws.name!r} know no {missing[0]!r}; they are of {', '.join(laws.tasks)}")
     values, exponent = (
         (laws.batch_size, laws.batch_size_exponent) if quantity == "batch_size" else (laws.learning_rate, laws.learning_rate_exponent)
     )
     utd = np.array(laws.sweep_utd)
-    unknown = np.full((len(laws.tasks), len(utd)), np.nan)
+    unknown = np.full((len(names), len(utd)), np.nan)
     return PowerLaw(
         quantity=quantity,
-        tasks=laws.tasks,
+        tasks=names,
         exponent=exponent,
-        exponent_draws=np.empty(0),
-        coefficients=np.array(list(values.values())),
-        coefficient_draws=np.empty((0, len(laws.tasks))),
+        exponent_draws=np.full(n_draws, np.nan),
+        coefficients=np.array([values[task] for task in names]),
+        coefficient_draws=np.full((n_draws, len(names)), np.nan),
         utd=utd,
         points=unknown,
         points_low=unknown,

@@ -134,6 +134,8 @@ def hyperparameter_table(laws: ScalingLaws, quantity: str) -> Table:
     note = f"{symbol}(σ) with its interval" + ("; before rounding." if quantity == "batch_size" else ".")
     if law is not None and law.source == "as-run":
         note += " There was no sweep: these are the values the runs used, not the best ones."
+    elif law is not None and law.source == "published":
+        note += " There was no sweep: this is the published law that study.toml names, known without intervals."
     frame = pd.DataFrame(rows, columns=["task", "σ", quantity, "low", "high", "level", "extrapolation"])
     return Table(name=quantity, title=f"Predicted {name}, {symbol}(σ)", note=note, frame=frame, shown=pd.DataFrame(shown))
 

@@ -83,6 +83,7 @@ class Study(_Part):
     accounting: Literal["counted", "paper"] = "counted"
     compute_unit: Literal["flops", "gradient-steps", "seconds"] = Field("flops", description="what compute is told in")
     model_size: float | None = Field(None, gt=0, description="N, for accounting = paper")
+    published_laws: str | None = Field(None, description="published laws whose B* and η* the runs follow, for method paper without a sweep")
     sweep: Sweep | None = None
     scaling: Scaling | None = None
     limits: Limits | None = None

@@ -62,5 +62,5 @@ def power_law_figure(law: PowerLaw, *, axes: Axes | None = None) -> Figure:
         axes.set_xlabel("UTD ratio σ (updates per env step)")
         shifted = ", tasks shifted" if len(law.tasks) > 1 else ""
         axes.set_ylabel(_NAMES[law.quantity] + shifted)
-        axes.set_title(law.formula() + ("" if law.source == "sweep" else " (as run)"), loc="left")
+        axes.set_title(law.formula() + {"sweep": "", "as-run": " (as run)", "published": " (published)"}[law.source], loc="left")
     return figure

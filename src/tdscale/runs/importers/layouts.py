@@ -39,6 +39,7 @@ class Layout:
         step_column: whether column 0 is the env step; else it is first_step + step·row.
         maxima: return that is normalised to 1000, by task; `maximum` finds those not named.
         data_cost: δ. model_size: N. Both the authors'.
+        published_laws: name of the laws by which the runs' B and η were chosen, where the sweep behind them is not published.
         batch_size, learning_rate: assumed where the path does not say.
         remarks: (code, message) of what a person must know and no look at the arrays can tell.
         extras: path component that takes the place of `avg_return`, and the column it becomes.
@@ -53,6 +54,7 @@ class Layout:
     thresholds: tuple[float, ...]
     data_cost: float
     model_size: float | None
+    published_laws: str | None = None
     first_step: int = 0
     step: int = 0
     maxima: Mapping[str, float] = field(default_factory=dict)
@@ -85,6 +87,7 @@ def _gym(name: str, stage: Stage) -> Layout:
         thresholds=GYM_THRESHOLDS,
         data_cost=4e9,
         model_size=1.5e5,
+        published_laws="gym-committed",
         maxima=GYM_MAXIMA,
     )
 

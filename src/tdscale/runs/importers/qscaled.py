@@ -115,6 +115,7 @@ def _study(
         data_cost=data_cost or layout.data_cost,
         accounting="paper",
         model_size=model_size or layout.model_size,
+        published_laws=layout.published_laws,
         origin=f"{layout.name}.zip, published by the paper's authors",
     )
 
