@@ -63,13 +63,14 @@ class StudyFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """What a fit had and found."""
+    """What a fit had and found. `baseline_cells` are those that `baseline` was measured on."""
 
     laws: ScalingLaws
     options: FitOptions
     cells: tuple[Cell, ...]
     points: DataPoints
     baseline: DataPoints | None
+    baseline_cells: tuple[Cell, ...] = ()
 
 
 def open_study(directory: Path) -> StudyFiles:
@@ -271,10 +272,17 @@ def fit_study(files: StudyFiles, method: Method = "default", *, n_draws: int = 2
     laws, points = fit_laws_and_points(cells, options, inputs=files.store.fingerprint(), versions=library_versions(), found=warnings)
     apart = [cell for cell in cells if cell.spec.stage == "baseline"]
     has_scaling = any(cell.spec.stage == "scaling" for cell in cells)
-    baseline = measure_data(apart, options)[1] if apart and has_scaling else None
+    baseline_cells, baseline, _ = measure_data(apart, options) if apart and has_scaling else ([], None, [])
     if write:
         write_laws(laws, files.directory / FILE_NAME)
-    return Fitted(laws=laws, options=options, cells=tuple(cells), points=points, baseline=baseline)
+    return Fitted(
+        laws=laws,
+        options=options,
+        cells=tuple(cells),
+        points=points,
+        baseline=baseline,
+        baseline_cells=tuple(baseline_cells),
+    )
 
 
 def current_laws(files: StudyFiles) -> ScalingLaws:
@@ -296,7 +304,7 @@ def last_method(files: StudyFiles) -> Method:
 
 def validate_study(fitted: Fitted) -> Validation:
     """Predictions against runs the fit did not see."""
-    return validate(fitted.points, fitted.options, fitted.laws, fitted.baseline)
+    return validate(fitted.points, fitted.options, fitted.laws, fitted.baseline, baseline_cells=fitted.baseline_cells)
 
 
 def example_plans(laws: ScalingLaws) -> list[Plan]:

@@ -12,6 +12,7 @@ from rich.console import Console
 from tdscale import workflow
 from tdscale.analysis.laws_file import FILE_NAME, laws_to_dict
 from tdscale.cli import summary
+from tdscale.cli.checks import print_validation
 from tdscale.cli.console import print_json
 from tdscale.cli.progress import RunDisplay
 from tdscale.errors import UserError
@@ -60,7 +61,7 @@ def _run_and_report(files: workflow.StudyFiles, workers: int | None, as_json: bo
     if with_plans:
         for plan in plans:
             summary.print_plan(console, plan)
-    summary.print_validation(console, validation)
+    print_validation(console, validation)
     for line in failures:
         display.note(f"failed: {line}")
     display.note(f"\nlaws    {files.directory / FILE_NAME}\nreport  {page}")
@@ -187,7 +188,7 @@ def validate(directory: Path, as_json: bool) -> None:
     if as_json:
         print_json(validation.to_dict())
     else:
-        summary.print_validation(Console(soft_wrap=True), validation)
+        print_validation(Console(soft_wrap=True), validation)
 
 
 def simulate(source: Path, seeds: Sequence[str], noise: str, repeats: int, directory: Path | None, seed: int, as_json: bool) -> None:

@@ -62,9 +62,10 @@ def rehearse_plan(plan: RehearsalPlan, counts: Sequence[int], noise: str, repeat
     """Simulate and fit, with a bar on a terminal."""
     options = workflow.fit_options(plan.study, "default", n_draws=_DRAWS, seed=seed)
     levels = options.thresholds
-    # σ* needs laws at several returns, all else the highest alone
-    kept = sorted({levels[0], levels[len(levels) // 2], levels[-1]}) if options.data_cost is not None else [levels[-1]]
-    options = replace(options, thresholds=tuple(kept))
+    # σ* needs laws at several returns and a δ in FLOPs (simulated runs take no time that could be measured), all else the highest return
+    data_cost = options.data_cost if isinstance(options.data_cost, float) and options.compute_unit == "flops" else None
+    kept = sorted({levels[0], levels[len(levels) // 2], levels[-1]}) if data_cost is not None else [levels[-1]]
+    options = replace(options, thresholds=tuple(kept), data_cost=data_cost, compute_unit="flops")
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         row = progress.add_task("simulated sweeps", total=len(counts) * repeats)
         return rehearse(plan.truth, plan.design, options, counts, noise, repeats=repeats, seed=seed, on_sweep=lambda: progress.advance(row))

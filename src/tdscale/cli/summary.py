@@ -14,7 +14,6 @@ from tdscale.cli.progress import duration
 from tdscale.planning import Plan
 from tdscale.published import Prediction, PublishedLaws
 from tdscale.runs.types import RunWarning
-from tdscale.validation import PREDICTORS, Validation
 
 _HEADINGS = {
     "compute": "at most C = {limit} FLOPs: the least data",
@@ -166,31 +165,6 @@ def print_published(console: Console, laws: PublishedLaws, task: str | None, pre
         )
     if far:
         _line(console, f"  · σ = {', '.join(map(short, far))}: outside the σ that were run, {short(laws.utd[0])} to {short(laws.utd[1])}")
-
-
-def print_validation(console: Console, validation: Validation) -> None:
-    """Errors of held-out predictions, beside simpler ones."""
-    if validation.held_out:
-        table = _table("\nheld-out σ: mean |error| of log D (0.1 is about 10 %)", "left out", "factor", *PREDICTORS, "in the interval")
-        for result in validation.held_out:
-            best = min(value for value in result.errors.values())
-            cells = [f"{result.errors[name]:.2f}" + ("*" if result.errors[name] == best else "") for name in PREDICTORS]
-            table.add_row(
-                f"σ = {', '.join(map(short, result.utd))}", f"{result.factor:.2g}×", *cells, f"{result.covered} of {result.compared}"
-            )
-        console.print(table)
-        _line(console, "* the best of the row")
-    budget = validation.budget
-    if budget is not None:
-        _line(
-            console,
-            f"held-out budgets (J = {', '.join(map(short, budget.thresholds))}, {budget.factor:.2g}× larger): |error| of log σ*"
-            f" {budget.error:.2f}; the last σ* kept constant: {budget.constant_error:.2f}",
-        )
-    for utd, ratio in validation.baseline:
-        _line(console, f"σ = {short(utd)}: constant B and η need {ratio:.2f}× the data of the fitted ones")
-    for text in validation.skipped:
-        _line(console, f"not checked: {text}")
 
 
 def print_status(console: Console, content: dict[str, Any]) -> None:

@@ -1,0 +1,21 @@
+"""Predictions against runs that the fit did not see (METHOD.md section 5): σ, tasks, budgets left out; tuned against constant B, η."""
+
+from tdscale.validation.baseline import BaselineRatio
+from tdscale.validation.budget import HeldOutBudget
+from tdscale.validation.held_out import HeldOut, Side
+from tdscale.validation.predictors import PREDICTORS
+from tdscale.validation.result import Coverage, Validation
+from tdscale.validation.tasks import HeldOutTask
+from tdscale.validation.validate import validate
+
+__all__ = [
+    "PREDICTORS",
+    "BaselineRatio",
+    "Coverage",
+    "HeldOut",
+    "HeldOutBudget",
+    "HeldOutTask",
+    "Side",
+    "Validation",
+    "validate",
+]

@@ -1,0 +1,120 @@
+"""Check the laws of a study against its own runs."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+
+from tdscale.analysis.data import DataPoints
+from tdscale.analysis.laws import ScalingLaws
+from tdscale.analysis.options import FitOptions
+from tdscale.runs.types import Cell
+from tdscale.validation.baseline import BaselineRatio, compare_baseline
+from tdscale.validation.budget import held_out_budgets
+from tdscale.validation.held_out import HeldOut, ends, leave_out
+from tdscale.validation.result import Validation
+from tdscale.validation.tasks import HeldOutTask, leave_task_out
+
+T = TypeVar("T")
+
+# leaving out takes many fits: so many draws tell enough of each, and so many thresholds where things are left out in turn
+_THRESHOLDS = 4
+_DRAWS = 100
+
+
+def validate(
+    points: DataPoints,
+    options: FitOptions,
+    laws: ScalingLaws,
+    baseline: DataPoints | None = None,
+    *,
+    baseline_cells: Sequence[Cell] = (),
+) -> Validation:
+    """Predict what was left out of the fit, beside simpler predictors.
+
+    Args:
+        points: D_J of the stage that the laws were fitted to.
+        options: those of the fit.
+        laws: fitted to all of `points`.
+        baseline: D_J with B and η kept constant, where such runs exist.
+        baseline_cells: what `baseline` was measured on; without them C is not compared.
+    """
+    skipped: list[str] = []
+    thinned = replace(points, data=points.data[: 1 + _DRAWS])
+    few = _fewer_thresholds(thinned)
+    held_out = _ends(thinned, options, skipped)
+    in_turn = _in_turn(few, options, skipped)
+    tasks = _tasks(few, options, laws, skipped)
+    budgets = held_out_budgets(laws)
+    if not budgets:
+        skipped.append("budgets left out: σ*(F) needs at least three thresholds with their cheapest σ inside the σ that were run")
+    ratios: list[BaselineRatio] = []
+    if baseline is None:
+        skipped.append('constant hyperparameters: there are no runs of the stage "baseline"')
+    else:
+        ratios = compare_baseline(points, baseline, baseline_cells, laws)
+    return Validation(
+        held_out=tuple(held_out),
+        budget=budgets[0] if budgets else None,
+        baseline=tuple((ratio.utd, ratio.data.value) for ratio in ratios),
+        skipped=tuple(skipped),
+        leave_one_out=tuple(in_turn),
+        tasks=tuple(tasks),
+        budgets=tuple(budgets),
+        hyperparameters=tuple(ratios),
+    )
+
+
+def _ends(points: DataPoints, options: FitOptions, skipped: list[str]) -> list[HeldOut]:
+    plans = ends(points.utd.tolist())
+    if not plans:
+        skipped.append(f"σ left out: {len(points.utd)} σ were run; leaving one out needs at least 4, so that 3 remain")
+    return _kept([leave_out(points, options, side, out) for side, out in plans], skipped)
+
+
+def _in_turn(points: DataPoints, options: FitOptions, skipped: list[str]) -> list[HeldOut]:
+    n = len(points.utd)
+    if n < 4:
+        return []
+    return _kept([leave_out(points, options, "inside", np.arange(n) == column) for column in range(1, n - 1)], skipped)
+
+
+def _tasks(points: DataPoints, options: FitOptions, laws: ScalingLaws, skipped: list[str]) -> list[HeldOutTask]:
+    if len(points.tasks) < 2:
+        skipped.append("tasks left out: there is one task only")
+        return []
+    if options.paper:
+        skipped.append("tasks left out: the paper's method scales a task by its median over all σ, which a new task does not have")
+        return []
+    widths = {task: _width(laws, points, task) for task in points.tasks}
+    return _kept([leave_task_out(points, options, task, widths) for task in range(len(points.tasks))], skipped)
+
+
+def _width(laws: ScalingLaws, points: DataPoints, task: str) -> float:
+    """Median over σ and thresholds of half the width of a task's interval of log D, in the fit to all runs."""
+    widths = []
+    for law in laws.data:
+        if np.isclose(points.thresholds, law.threshold).any():
+            for utd in points.utd:
+                estimate = law.estimate(float(utd), task)
+                if np.isfinite([estimate.low, estimate.high]).all() and estimate.low > 0:
+                    widths.append(np.log(estimate.high / estimate.low) / 2)
+    return float(np.median(widths)) if widths else float("nan")
+
+
+def _kept(results: Sequence[T | str], skipped: list[str]) -> list[T]:
+    kept: list[T] = []
+    for result in results:
+        if isinstance(result, str):
+            skipped.append(result)
+        else:
+            kept.append(result)
+    return kept
+
+
+def _fewer_thresholds(points: DataPoints) -> DataPoints:
+    """Evenly chosen ones with both ends."""
+    n = len(points.thresholds)
+    chosen = np.unique(np.linspace(0, n - 1, min(n, _THRESHOLDS)).round().astype(int))
+    return replace(points, thresholds=points.thresholds[chosen], data=points.data[..., chosen])
