@@ -87,6 +87,15 @@ def test_shapes_outside_the_family_are_what_they_say():
     assert other / one == pytest.approx(np.exp(0.7))
 
 
+def test_roughness_shifts_each_task_and_sigma_by_an_amount_of_its_own_and_leaves_the_rest():
+    utd = np.geomspace(0.25, 16, 200)
+    smooth, rough = (LawTruth(roughness=sd).data("Ant-v4", utd, LEVELS) for sd in (0.0, 0.1))
+    shift = np.log(rough / smooth)
+    np.testing.assert_allclose(shift, shift[:, :1] * np.ones(4), atol=1e-9)
+    assert shift.std() == pytest.approx(0.1, rel=0.2)
+    np.testing.assert_array_equal(rough[7:8], LawTruth(roughness=0.1).data("Ant-v4", utd[7:8], LEVELS))
+
+
 def test_the_same_seed_gives_the_same_curves_and_more_seeds_or_cells_change_none():
     few = simulate_cells(ONE, SweepDesign(utd=(1.0,), seeds=3), "medium", seed=5)[0]
     many = simulate_cells(ONE, SweepDesign(utd=(1.0, 2.0), seeds=6), "medium", seed=5)[0]

@@ -1,13 +1,12 @@
 """σ*(F) fitted without the largest budgets and predicted there (the paper's budget extrapolation)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from tdscale.analysis.laws import BudgetPoint, ScalingLaws
-
-_LEAST = 2
+from tdscale.analysis.budget import held_out_laws
+from tdscale.analysis.estimate import Estimate
+from tdscale.analysis.laws import BudgetLaw, BudgetPoint, ScalingLaws
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +18,7 @@ class HeldOutBudget:
         factor: the largest of them over the largest one used.
         predicted, seen: σ*, for each.
         error: mean |log predicted − log seen|; constant_error: the same with the last σ* used kept.
-        exponent: of σ*(F), from the budgets used.
+        exponent: of σ*(F), from the budgets used, with its interval.
         regret: how much more than the least budget the predicted σ* costs, as a share, mean; constant_regret: the last σ* used.
     """
 
@@ -29,7 +28,7 @@ class HeldOutBudget:
     seen: tuple[float, ...]
     error: float
     constant_error: float
-    exponent: float = float("nan")
+    exponent: Estimate | None = None
     regret: float = float("nan")
     constant_regret: float = float("nan")
 
@@ -38,26 +37,27 @@ def held_out_budgets(laws: ScalingLaws) -> list[HeldOutBudget]:
     """Without the two largest budgets, then without the largest; empty where too few remain or there is no budget law."""
     if laws.budget is None:
         return []
+    fits = held_out_laws(laws.budget, paper=laws.method == "paper")
+    return [_held_out(laws, fit, count) for count, fit in sorted(fits, key=lambda pair: -pair[0])]
+
+
+def _held_out(laws: ScalingLaws, fit: BudgetLaw, count: int) -> HeldOutBudget:
+    assert laws.budget is not None
     points = [point for point in laws.budget.points if laws.method == "paper" or not point.at_edge]
-    return [_held_out(laws, points, count) for count in (2, 1) if len(points) - count >= _LEAST]
-
-
-def _held_out(laws: ScalingLaws, points: Sequence[BudgetPoint], count: int) -> HeldOutBudget:
-    used, out = points[:-count], points[-count:]
-    exponent, intercept = np.polyfit(np.log([p.budget.value for p in used]), np.log([p.utd.value for p in used]), 1)
-    predicted = np.exp(intercept + exponent * np.log([p.budget.value for p in out]))
-    seen = np.array([p.utd.value for p in out])
-    last = used[-1].utd.value
+    out = sorted(points, key=lambda point: point.budget.value)[-count:]
+    predicted = np.array([fit.predict(point.budget.value) for point in out])
+    seen = np.array([point.utd.value for point in out])
+    last = fit.points[-1]
     return HeldOutBudget(
-        thresholds=tuple(p.threshold for p in out),
-        factor=out[-1].budget.value / used[-1].budget.value,
+        thresholds=tuple(point.threshold for point in out),
+        factor=out[-1].budget.value / last.budget.value,
         predicted=tuple(map(float, predicted)),
         seen=tuple(map(float, seen)),
         error=float(np.mean(np.abs(np.log(predicted / seen)))),
-        constant_error=float(np.mean(np.abs(np.log(last / seen)))),
-        exponent=float(exponent),
-        regret=float(np.mean([_regret(laws, p, float(u)) for p, u in zip(out, predicted, strict=True)])),
-        constant_regret=float(np.mean([_regret(laws, p, last) for p in out])),
+        constant_error=float(np.mean(np.abs(np.log(last.utd.value / seen)))),
+        exponent=Estimate.from_draws(fit.exponent, fit.exponent_draws),
+        regret=float(np.mean([_regret(laws, point, float(utd)) for point, utd in zip(out, predicted, strict=True)])),
+        constant_regret=float(np.mean([_regret(laws, point, last.utd.value) for point in out])),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tdscale.analysis.estimate import LEVEL, Estimate
+from tdscale.analysis.estimate import LEVEL
 from tdscale.validation.baseline import BaselineRatio
 from tdscale.validation.budget import HeldOutBudget
 from tdscale.validation.held_out import HeldOut, as_percent, best_of
@@ -112,8 +112,6 @@ def mean_errors(items: tuple[HeldOut, ...]) -> dict[str, float]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Estimate):
-        return value.to_dict()
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
