@@ -6,7 +6,7 @@ and a fit a search in two dimensions, done for all draws at once: every point of
 Levenberg–Marquardt steps after.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,8 @@ TAU_BOUNDS = (-9.0, 12.0)
 _LOWER = np.array([np.log(ALPHA_BOUNDS[0]), TAU_BOUNDS[0]])
 _UPPER = np.array([np.log(ALPHA_BOUNDS[1]), TAU_BOUNDS[1]])
 _GRID = np.stack([g.ravel() for g in np.meshgrid(np.linspace(_LOWER[0], _UPPER[0], 36), np.linspace(-7.0, 10.0, 52), indexing="ij")])
-_STEPS = 14
+_STEPS = 30
+_RESTS = 3  # steps without a gain, each with six times the damping, before the search ends
 _CENSORING_ROUNDS = 8
 _TASK_STEPS = 3
 
@@ -44,6 +45,10 @@ class Prior:
     tau: float = 1.25
     noise: float = 0.15
     shift: Floats | None = None
+
+    def only(self, draws: NDArray[np.intp]) -> "Prior":
+        """The prior of some of the draws."""
+        return self if self.shift is None else replace(self, shift=self.shift[draws])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,17 +121,28 @@ def fit_offset_law(utd: Floats, data: Floats, bound: Floats | None = None, prior
     log_bound = np.broadcast_to(np.log(bound), data.shape)
     filled = np.where(censored, log_bound, log_data)
     theta = _Problem(x - centre, filled, used, prior).solve()
+    some = np.flatnonzero((censored & alive).any(axis=(1, 2)))
+    filled[some], theta[some] = _expect(
+        x, centre, filled[some], log_bound[some], used[some], censored[some], prior.only(some) if prior else None, theta[some]
+    )
+    return _result(x, centre, filled, used, theta)
+
+
+def _expect(
+    x: Floats, centre: float, filled: Floats, log_bound: Floats, used: Bools, censored: Bools, prior: Prior | None, theta: Floats
+) -> tuple[Floats, Floats]:
+    """log D with censored points at their expectation, and the θ fitted to them."""
+    seen = used & ~censored
     for _ in range(_CENSORING_ROUNDS):
         fit = _result(x, centre, filled, used, theta)
         predicted = filled - fit.residual
-        seen = used & ~censored
         squares = np.where(seen, fit.residual**2, 0.0).sum(axis=(-2, -1))
         scale = np.sqrt(squares / np.maximum(seen.sum(axis=(-2, -1)) - 3, 1) + 1e-4)[:, None, None]
         distance = (log_bound - predicted) / scale
         expected = predicted + scale * np.exp(-0.5 * distance**2 - 0.5 * np.log(2 * np.pi) - log_ndtr(-distance))
-        filled = np.where(censored & used, np.maximum(expected, log_bound), log_data)
+        filled = np.where(censored & used, np.maximum(expected, log_bound), filled)
         theta = _Problem(x - centre, filled, used, prior).refine(theta)
-    return _result(x, centre, filled, used, theta)
+    return filled, theta
 
 
 def squares_of_shapes(utd: Floats, fit: ShapeFit, shapes: Floats) -> Floats:
@@ -252,6 +268,7 @@ class _Problem:
         damping = np.full(len(theta), 1e-3)
         cost, gradient, z = self._cost(theta)
         diagonal = np.arange(2)
+        rests = 0
         for _ in range(_STEPS):
             slope = 0.5 * (1 + np.tanh(z / 2))  # ∂h/∂τ
             jacobian = np.stack([-np.exp(theta[:, :1]) * self.x * slope, slope], axis=1)  # (n_draws, 2, n_utds)
@@ -266,9 +283,13 @@ class _Problem:
             new = np.clip(theta + step / determinant[:, None], _LOWER, _UPPER)
             new_cost, new_gradient, new_z = self._cost(new)
             better = new_cost < cost
+            settled = not (cost - new_cost > 1e-9 * (1 + np.abs(cost))).any()
             theta = np.where(better[:, None], new, theta)
             cost = np.where(better, new_cost, cost)
             gradient = np.where(better[:, None], new_gradient, gradient)
             z = np.where(better[:, None], new_z, z)
             damping = np.clip(np.where(better, damping / 6, damping * 6), 1e-9, 1e9)
+            rests = rests + 1 if settled else 0
+            if rests == _RESTS:
+                break
         return theta

@@ -162,9 +162,15 @@ def table_columns(table: pa.Table, columns: tuple[str, ...], where: Path) -> Cur
         if name not in table.column_names:
             curve[name] = np.full(table.num_rows, np.nan)
             continue
-        values = table.column(name).to_numpy()
+        values = _array(table.column(name))
         curve[name] = values if name == ENV_STEP else values.astype(np.float64, copy=False)
     return curve
+
+
+def _array(column: pa.ChunkedArray) -> NDArray[Any]:
+    # to_numpy() would import pandas, which takes longer than reading a study
+    chunks = [np.from_dlpack(chunk) if chunk.null_count == 0 else chunk.to_numpy(zero_copy_only=False) for chunk in column.chunks]
+    return np.concatenate(chunks) if len(chunks) != 1 else chunks[0]
 
 
 def write_curve(curve: Curve, path: Path) -> None:
