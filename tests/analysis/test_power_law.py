@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
 
+from tdscale.analysis.paper_sweep import best_of_rows
 from tdscale.analysis.power_law import best_values, fit_shared_slope
 
 GRID = np.array([16.0, 64.0, 256.0])
@@ -37,13 +38,19 @@ def test_the_best_value_has_the_least_data():
 def test_equals_share_by_default_and_the_first_wins_in_the_paper():
     data = np.array([50.0, 50.0, 90.0])[:, None, None]
     assert best_values(data, GRID) == pytest.approx(32)  # the middle of 16 and 64 in logarithms
-    assert best_values(data, GRID, paper=True) == 16
+    assert best_of_rows(data[..., 0], GRID) == 16
 
 
 def test_the_other_hyperparameter_is_averaged_over():
     data = np.stack([[[10.0], [30.0]], [[20.0], [20.0]], [[30.0], [10.0]]])  # best at 16 for one η, at 256 for the other
     assert best_values(data, GRID) == pytest.approx(64)
-    assert best_values(data, GRID, paper=True) == pytest.approx((16 + 256) / 2)
+    assert best_of_rows(data[..., 0], GRID) == pytest.approx((16 + 256) / 2)
+
+
+def test_in_the_paper_a_row_that_never_reaches_the_threshold_counts_for_the_smallest_value_there_is():
+    data = np.array([[np.nan, 30.0], [np.inf, 20.0], [np.inf, np.inf]])
+    assert best_of_rows(data, GRID) == pytest.approx((64 + 64) / 2)
+    assert np.isnan(best_of_rows(np.full((3, 2), np.nan), GRID))
 
 
 def test_where_nothing_reaches_the_top_the_highest_reached_threshold_decides():

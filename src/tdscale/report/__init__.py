@@ -11,6 +11,7 @@ from tdscale.report import figures, style
 from tdscale.report.files import clear_stale, write_whole
 from tdscale.report.measured import measured_cells
 from tdscale.report.page import Drawing, render_page
+from tdscale.report.proposed import proposed_tables
 from tdscale.report.tables import all_tables, to_csv
 from tdscale.runs.types import Cell
 from tdscale.validation import Validation
@@ -44,7 +45,7 @@ def write_report(
     """
     kept, points = measured_cells(laws, cells)
     drawn = _figures(laws, kept, validation)
-    tables = all_tables(laws, points, plans, validation)
+    tables = [*all_tables(laws, points, plans, validation), *proposed_tables(laws, cells)]
     figure_folder, table_folder = directory / "figures", directory / "tables"
     figure_folder.mkdir(parents=True, exist_ok=True)
     table_folder.mkdir(parents=True, exist_ok=True)
@@ -99,7 +100,9 @@ _CAPTIONS: dict[str, tuple[str, str]] = {
     ),
 }
 FIGURE_NAMES = frozenset(_CAPTIONS)
-TABLE_NAMES = frozenset({"laws", "crossings", "batch_size", "learning_rate", "budget", "plans", "held_out"})
+TABLE_NAMES = frozenset(
+    {"laws", "crossings", "batch_size", "learning_rate", "budget", "plans", "held_out", "proposed", "proposed_baseline"}
+)
 
 
 def _figures(laws: ScalingLaws, kept: Sequence[Cell], validation: Validation) -> list[tuple[Drawing, Figure]]:
