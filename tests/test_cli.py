@@ -170,10 +170,20 @@ def test_a_plan_for_each_limit(fitted, limit):
     assert math.isfinite(_estimate(plan["compute"]))
 
 
+def test_a_plan_in_gradient_steps(fitted):
+    folder, _ = fitted
+    plan = _json("plan", "syn", "--data", 2e5, "--unit", "gradient-steps", "--json", cwd=folder)
+    assert (plan["unit"], plan["accounting"], plan["budget"]) == ("gradient-steps", "paper", None)
+    assert plan["compute"]["value"] == pytest.approx(plan["utd"] * plan["data"]["value"])
+    priced = _json("plan", "syn", "--budget", 1e6, "--unit", "gradient-steps", "--data-cost", 1, "--json", cwd=folder)
+    assert (priced["data_cost"], priced["data_cost_source"]) == (1, "given")
+
+
 def test_a_plan_that_cannot_be_is_an_answer_with_its_reason(fitted):
     folder, _ = fitted
     plan = _json("plan", "syn", "--data", 10, "--json", cwd=folder)
     assert plan["feasible"] is False
+    assert plan["refused"] is False
     assert "10 is not enough" in plan["reason"]
 
 
@@ -185,6 +195,10 @@ def test_a_plan_that_cannot_be_is_an_answer_with_its_reason(fitted):
         (["--data", 1e5, "--data-cost", 5e9], "--data-cost goes with --budget"),
         (["--budget", 1e15, "--threshold", 500], "--threshold does not go with --budget"),
         (["--budget", 1e15, "--data-cost", 0], "0 is not a price"),
+        (["--budget", 1e15, "--data-cost", "dear"], "dear is not a price"),
+        (["--budget", 1e15, "--data-cost", "measured"], "recorded no times"),
+        (["--data", 1e5, "--unit", "seconds"], "there is --unit flops or --unit gradient-steps"),
+        (["--budget", 1e6, "--unit", "gradient-steps"], "give --data-cost"),
         (["--data", "nan"], "nan is not a limit"),
         (["--compute", -1], "-1 is not a limit"),
         (["--data", 1e5, "--task", "Hopper-v4"], "there is Ant-v4, HalfCheetah-v4"),

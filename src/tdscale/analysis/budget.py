@@ -181,6 +181,14 @@ def regret_at(law: DataLaw, flops: Flops, data_cost: float, utd: float, least: F
     return Estimate.from_draws(float(np.median(excess)), excess)
 
 
+def regret_in_words(regret: Estimate) -> str:
+    """What an uncertain σ* costs, and whether that matters."""
+    cost = f"{regret.value:.1%} of F ({regret.level:.0%} interval up to {regret.high:.1%})"
+    if regret.high <= 0.1:
+        return f"the optimum is flat: that σ* is uncertain costs {cost}"
+    return f"σ* matters: that it is uncertain costs {cost}; more runs would settle it"
+
+
 def _excess(law: DataLaw, flops: Flops, data_cost: float, utd: float, log_least: Floats, task: str | None = None) -> Floats:
     """F(σ)/min F − 1 of each draw; of the point estimate where there are no draws."""
     at = np.array([utd])

@@ -12,6 +12,12 @@ UNITS: tuple[ComputeUnit, ...] = ("flops", "gradient-steps", "seconds")
 UNIT_NAMES: dict[ComputeUnit, str] = {"flops": "FLOPs", "gradient-steps": "gradient steps", "seconds": "seconds"}
 
 
+def compute_name(unit: ComputeUnit, accounting: Accounting | None) -> str:
+    """Unit and accounting, as they stand behind a number: "FLOPs, counted"."""
+    words = {"paper": ", paper accounting", "counted": ", counted", "measured": ", measured", None: ""}
+    return UNIT_NAMES[unit] + words[accounting]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ComputeModel:
     """Compute of a run as a function of (σ, B, D), in `unit`.
@@ -77,8 +83,8 @@ class ComputeModel:
         return self.per_critic_update > 0 or self.per_actor_update > 0
 
     def describe(self) -> str:
-        """Unit and accounting, as they stand behind a number: "FLOPs, counted"."""
-        return f"{UNIT_NAMES[self.unit]}, {self.accounting}"
+        """Unit and accounting (`compute_name`)."""
+        return compute_name(self.unit, self.accounting)
 
     def rate(self, utd: ArrayLike, batch_size: ArrayLike) -> NDArray[np.float64]:
         """C per env step past warm-up, for σ and B of shapes that broadcast."""

@@ -73,7 +73,7 @@ def short(value: float) -> str:
     if size >= 1e5 or size < 1e-3:
         mantissa, exponent = f"{value:.2e}".split("e")
         text = f"{mantissa}e{int(exponent)}"
-    elif size >= 1000:
+    elif size >= 999.5:
         text = f"{round(value / 10 ** (int(np.log10(size)) - 2)) * 10 ** (int(np.log10(size)) - 2):.0f}"
     else:
         text = f"{value:.3g}"

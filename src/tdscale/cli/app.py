@@ -40,6 +40,14 @@ class NoiseRegime(StrEnum):
     high = "high"
 
 
+class Unit(StrEnum):
+    """What compute is told in."""
+
+    flops = "flops"
+    gradient_steps = "gradient-steps"
+    seconds = "seconds"
+
+
 class FitMethod(StrEnum):
     """Ways to fit."""
 
@@ -139,22 +147,34 @@ def plan(
     data: Annotated[
         float | None, typer.Option(metavar="D0", help="At most so many env steps: the least compute.", show_default=False)
     ] = None,
-    compute: Annotated[float | None, typer.Option(metavar="C0", help="At most so many FLOPs: the least data.", show_default=False)] = None,
+    compute: Annotated[
+        float | None, typer.Option(metavar="C0", help="At most so much compute (FLOPs, or --unit): the least data.", show_default=False)
+    ] = None,
     budget: Annotated[
-        float | None, typer.Option(metavar="F0", help="At most C + δ·D, in FLOPs: the highest return.", show_default=False)
+        float | None, typer.Option(metavar="F0", help="At most C + δ·D, in the unit of compute: the highest return.", show_default=False)
     ] = None,
     data_cost: Annotated[
-        float | None, typer.Option(metavar="δ", help="FLOPs that one env step is worth. [default: the study's]", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="δ",
+            help="Compute that one env step is worth, or measured: by the seconds that the runs took. [default: the study's]",
+            show_default=False,
+        ),
     ] = None,
+    unit: Annotated[Unit | None, typer.Option(help="What compute is told in. [default: the study's]", show_default=False)] = None,
     threshold: Annotated[
         float | None,
         typer.Option(metavar="J", help="Return to reach, normalised, for --data and --compute. [default: the highest]", show_default=False),
     ] = None,
-    task: Annotated[str | None, typer.Option(metavar="T", help="One task instead of the whole domain.", show_default=False)] = None,
+    task: Annotated[str | None, typer.Option(metavar="T", help="One task instead of the mean over all tasks.", show_default=False)] = None,
     batch_multiple: Annotated[int, typer.Option(min=1, help="Round B to a multiple of this.")] = 16,
     as_json: Json = False,
 ) -> None:
-    """Which σ, B and η to use under a data, a compute or a total budget, and what to expect. Give exactly one limit."""
+    """Which σ, B and η to use under a data, a compute or a total budget, and what to expect. Give exactly one limit.
+
+    σ: critic updates per env step. B: batch size. η: learning rate. D: env steps. C: compute. F = C + δ·D: both, with env steps priced at
+    δ. A number is followed by its 80 % interval.
+    """
     _run(
         "plan",
         directory=directory,
@@ -162,6 +182,7 @@ def plan(
         compute=compute,
         budget=budget,
         data_cost=data_cost,
+        unit=unit.value if unit else None,
         threshold=threshold,
         task=task,
         batch_multiple=batch_multiple,

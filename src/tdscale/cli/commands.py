@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
 from tdscale import workflow
+from tdscale.analysis.compute import ComputeUnit
+from tdscale.analysis.fit import in_unit
 from tdscale.analysis.laws_file import FILE_NAME, laws_to_dict
 from tdscale.cli import summary
 from tdscale.cli.checks import print_validation
@@ -110,7 +112,8 @@ def plan(
     data: float | None,
     compute: float | None,
     budget: float | None,
-    data_cost: float | None,
+    data_cost: str | None,
+    unit: ComputeUnit | None,
     threshold: float | None,
     task: str | None,
     batch_multiple: int,
@@ -122,13 +125,14 @@ def plan(
         raise UserError(f"plan takes exactly one limit of --data, --compute, --budget; {', '.join(given) or 'none'} was given")
     if data_cost is not None and budget is None:
         raise UserError("--data-cost goes with --budget: the other limits don't price env steps")
-    if data_cost is not None and not data_cost > 0:
-        raise UserError(f"--data-cost: {data_cost:g} is not a price; it must be > 0, in FLOPs per env step, e.g. 5e9")
+    price = _price(data_cost)
     if threshold is not None and budget is not None:
         raise UserError("--threshold does not go with --budget, whose answer is the threshold")
     published = str(directory).startswith(PREFIX) and not directory.exists()
     name = str(directory).removeprefix(PREFIX)
     laws = scaling_laws(name, task) if published else workflow.current_laws(workflow.open_study(directory))
+    if unit is not None:
+        laws = in_unit(laws, unit)
     answer: Plan
     if data is not None:
         answer = plan_data(laws, data, threshold=threshold, task=task, batch_multiple=batch_multiple)
@@ -136,13 +140,27 @@ def plan(
         answer = plan_compute(laws, compute, threshold=threshold, task=task, batch_multiple=batch_multiple)
     else:
         assert budget is not None
-        answer = plan_budget(laws, budget, data_cost, task=task, batch_multiple=batch_multiple)
+        answer = plan_budget(laws, budget, price, task=task, batch_multiple=batch_multiple)
     if published and answer.feasible:
         answer = replace(answer, notes=(*answer.notes, NO_INTERVAL))
     if as_json:
         print_json(answer.to_dict())
     else:
         summary.print_plan(Console(soft_wrap=True), answer)
+
+
+def _price(text: str | None) -> float | Literal["measured"] | None:
+    if text is None:
+        return None
+    if text.strip() == "measured":
+        return "measured"
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 < value < float("inf"):
+        raise UserError(f"--data-cost: {text} is not a price; it must be > 0, in units of compute per env step, e.g. 5e9, or measured")
+    return value
 
 
 def published(asked: Sequence[str], utd: Sequence[str], as_json: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tdscale.analysis.budget import held_out_laws
+from tdscale.analysis.budget import held_out_laws, regret_in_words
 from tdscale.analysis.estimate import Estimate, short
 from tdscale.analysis.laws import PowerLaw, ScalingLaws
 from tdscale.cli.progress import duration
@@ -16,9 +16,9 @@ from tdscale.published import Prediction, PublishedLaws
 from tdscale.runs.types import RunWarning
 
 _HEADINGS = {
-    "compute": "at most C = {limit} FLOPs: the least data",
+    "compute": "at most C = {limit} {unit}: the least data",
     "data": "at most D = {limit} env steps: the least compute",
-    "budget": "at most F = C + δ·D = {limit}: the highest return",
+    "budget": "at most F = C + δ·D = {limit} {unit}: the highest return",
 }
 
 
@@ -65,14 +65,28 @@ def print_laws(console: Console, laws: ScalingLaws) -> None:
         budget = laws.budget
         exponent = Estimate.from_draws(budget.exponent, budget.exponent_draws)
         table = _table(
-            f"\ncheapest σ for each return, δ = {short(budget.data_cost)}; {budget.formula()}, exponent {exponent}", "J", "F", "σ*", ""
+            f"\ncheapest σ for each return, F = C + δ·D in {laws.compute_name}, δ = {short(budget.data_cost)} per env step"
+            f" ({laws.data_cost_source}); {budget.formula()}, exponent {exponent}",
+            "J",
+            "F",
+            "σ*",
+            "regret",
+            "",
         )
         for point in budget.points:
-            table.add_row(short(point.threshold), str(point.budget), str(point.utd), "at the end of the σ run" if point.at_edge else "")
+            regret = f"{point.regret.value:.1%}, up to {point.regret.high:.1%}" if point.regret else "–"
+            edge = "at the end of the σ run" if point.at_edge else ""
+            table.add_row(short(point.threshold), str(point.budget), str(point.utd), regret, edge)
         console.print(table)
         for count, held in held_out_laws(budget, paper=laws.method == "paper"):
             exponent = Estimate.from_draws(held.exponent, held.exponent_draws)
             _line(console, f"without the {'two largest budgets' if count > 1 else 'largest budget'}: {held.formula()}, exponent {exponent}")
+        if budget.regret is not None:
+            _line(console, f"regret: how much more F an uncertain σ* costs. By the law σ*(F), {regret_in_words(budget.regret)}")
+    timed = {task: model for task, model in laws.compute.items() if model.accounting == "measured"}
+    if timed:
+        scatter = ", ".join(f"{model.scatter:.0%} on {task}" for task, model in timed.items())
+        _line(console, f"\nC in seconds of updates, as fitted to those measured; single cells lie off by {scatter}")
     print_warnings(console, laws.warnings)
 
 
@@ -101,38 +115,76 @@ def print_warnings(console: Console, warnings: Iterable[RunWarning]) -> None:
 
 
 def print_plan(console: Console, plan: Plan) -> None:
-    """The question, the answer, what to know."""
+    """The question, the answer, the second best, what to know."""
     scope = f" on {plan.task}" if plan.task else ""
-    _line(
-        console,
-        f"\nplan{scope}, {_HEADINGS[plan.problem].format(limit=short(plan.limit))}"
-        + (f", δ = {short(plan.data_cost)}" if plan.problem == "budget" and plan.data_cost else ""),
-    )
+    price = f", δ = {short(plan.data_cost)} per env step ({plan.data_cost_source})" if plan.problem == "budget" and plan.data_cost else ""
+    _line(console, f"\nplan{scope}, {_HEADINGS[plan.problem].format(limit=short(plan.limit), unit=plan.unit_name)}{price}")
     if not plan.feasible:
-        _line(console, f"  no plan: {plan.reason}")
+        _line(console, f"  {'no answer' if plan.refused else 'no plan'}: {plan.reason}")
         return
-    rows: list[tuple[str, str]] = [
-        (
-            "return",
-            short(plan.threshold) + " (normalised)" if plan.threshold is not None else "beyond the highest threshold fitted: not predicted",
-        )
-    ]
-    interval = plan.utd_range
-    known = interval is not None and interval.low <= interval.high  # of published laws it is not
-    best = f"   best σ in [{short(interval.low)}, {short(interval.high)}]" if interval is not None and known else ""
-    rows.append(("σ", short(float("nan") if plan.utd is None else plan.utd) + best))
-    if plan.batch_size is not None:
-        rows.append(("B", str(plan.batch_size)))
-    if plan.learning_rate is not None:
-        rows.append(("η", short(plan.learning_rate)))
-    for name, value, unit in (("D", plan.data, "env steps"), ("C", plan.compute, "FLOPs"), ("F", plan.budget, "FLOPs")):
-        if value is not None:
-            rows.append((name, f"{value} {unit}"))
-    for name, text in rows:
+    for name, text in _plan_rows(plan):
         _line(console, f"  {name:<7} {text}")
-    _line(console, f"  {plan.binding}")
+    kept = f" It is kept in {plan.chance:.0%} of the bootstrap draws." if plan.chance is not None and plan.chance < 0.995 else ""
+    _line(console, f"  {plan.binding}{kept}")
+    more = _relaxed(plan)
+    if more:
+        _line(console, f"  {more}")
+    if plan.alternatives:
+        console.print(_alternatives(plan))
     for note in plan.notes:
         _line(console, f"  · {note}")
+
+
+def _plan_rows(plan: Plan) -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    if plan.threshold is None:
+        rows.append(("return", "beyond the highest threshold fitted: not predicted"))
+    else:
+        interval = plan.threshold_range
+        between = f"   in the draws {short(interval.low)} to {short(interval.high)}" if interval and interval.low < interval.high else ""
+        rows.append(("return", f"{short(plan.threshold)} (normalised){between}"))
+    assert plan.utd is not None
+    best = plan.utd_range
+    # published laws have no interval
+    rows.append(("σ", short(plan.utd) + (f"   best σ in [{short(best.low)}, {short(best.high)}]" if best and best.low < best.high else "")))
+    if plan.batch_size is not None:
+        rows.append(("B", f"{plan.batch_size}   rounded from B* = {plan.batch_size_range}"))
+    if plan.learning_rate is not None:
+        rows.append(("η", str(plan.learning_rate_range)))
+    priced = f", with δ = {short(plan.data_cost)}" if plan.problem != "budget" and plan.data_cost else ""
+    units = (("D", plan.data, "env steps"), ("C", plan.compute, plan.compute_name), ("F", plan.budget, plan.unit_name + priced))
+    rows += [(name, f"{value} {unit}") for name, value, unit in units if value is not None]
+    return rows
+
+
+def _relaxed(plan: Plan) -> str:
+    """What 10 % more would buy."""
+    more = plan.relaxed
+    if more is None or plan.data is None:
+        return ""
+    if plan.problem == "budget":
+        return f"10% more budget would reach J = {short(more.threshold or 0)}, at σ = {short(more.utd)}."
+    if plan.problem == "compute":
+        saved, bought = 1 - more.data / plan.data.value, f"D = {short(more.data)}, {{saved:.1%}} less"
+    elif more.compute is not None and plan.compute is not None:
+        saved, bought = 1 - more.compute / plan.compute.value, f"C = {short(more.compute)}, {{saved:.1%}} less"
+    else:
+        return ""
+    return f"10% more {plan.problem} would buy {bought.format(saved=saved)}, at σ = {short(more.utd)}." if saved > 0 else ""
+
+
+def _alternatives(plan: Plan) -> Table:
+    """D, C and F of each with their change against the plan's."""
+    pairs = [("D", plan.data), ("C", plan.compute), ("F", plan.budget)]
+    known = [(name, value.value) for name, value in pairs if value is not None]
+    table = _table("", "  instead", "σ", "B", *(name for name, _ in known), "limit")
+    table.padding = (0, 1)  # within 80 columns
+    for row in plan.alternatives:
+        values = [value.value for value in (row.data, row.compute, row.budget) if value is not None]
+        changes = [f"{short(value)} {value / here - 1:+.0%}".replace(" -", " −") for value, (_, here) in zip(values, known, strict=True)]
+        batch = str(row.batch_size) if row.batch_size is not None else "–"
+        table.add_row(f"  {row.label}", short(row.utd), batch, *changes, "kept" if row.within_limit else "broken")
+    return table
 
 
 def print_published(console: Console, laws: PublishedLaws, task: str | None, predictions: Sequence[Prediction]) -> None:

@@ -1,7 +1,22 @@
 """Problems P1 to P3, their answers, the batch size as it is run."""
 
-from tdscale.planning.plan import Plan, Problem
-from tdscale.planning.problems import plan_budget, plan_compute, plan_data, round_batch
-from tdscale.planning.tradeoff import REACH, Tradeoff, tradeoff
+from tdscale.planning.answer import round_batch
+from tdscale.planning.plan import Alternative, Plan, Problem, Relaxed
+from tdscale.planning.problems import plan_compute, plan_data
+from tdscale.planning.total import plan_budget
+from tdscale.planning.tradeoff import REACH, WORTHWHILE, Tradeoff, tradeoff
 
-__all__ = ["REACH", "Plan", "Problem", "Tradeoff", "plan_budget", "plan_compute", "plan_data", "round_batch", "tradeoff"]
+__all__ = [
+    "REACH",
+    "WORTHWHILE",
+    "Alternative",
+    "Plan",
+    "Problem",
+    "Relaxed",
+    "Tradeoff",
+    "plan_budget",
+    "plan_compute",
+    "plan_data",
+    "round_batch",
+    "tradeoff",
+]

@@ -1,11 +1,43 @@
-"""`Plan`: the answer to a planning problem, with its intervals and what to know about it."""
+"""`Plan`: the answer to a planning problem, with its intervals, its second best and what to know about it."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from tdscale.analysis.compute import UNIT_NAMES, Accounting, ComputeUnit, compute_name
 from tdscale.analysis.estimate import Estimate, short
 
 Problem = Literal["data", "compute", "budget"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alternative:
+    """Another σ than the plan's, and what it takes.
+
+    Attributes:
+        label: which one: "half σ", "twice σ", "nearest σ run", "90 % sure" (the best σ that keeps the limit in 90 % of the draws).
+        utd, batch_size: as in the plan.
+        data, compute, budget: as in the plan.
+        within_limit: whether the estimate keeps the plan's limit.
+    """
+
+    label: str
+    utd: float
+    batch_size: int | None
+    data: Estimate
+    compute: Estimate | None
+    budget: Estimate | None
+    within_limit: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relaxed:
+    """The answer with a limit 10 % higher: what that would buy. `threshold` as in the plan."""
+
+    limit: float
+    utd: float
+    data: float
+    compute: float | None
+    threshold: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,16 +46,24 @@ class Plan:
 
     Attributes:
         problem: which limit was given: "compute" (P1, least data), "data" (P2, least compute) or "budget" (P3, highest return).
-        limit: C0 or F0 in FLOPs, or D0 in env steps.
-        data_cost: δ, for "budget".
+        limit: C0 or F0 in `unit`, or D0 in env steps.
+        data_cost: δ in `unit` per env step, None where it is not known; data_cost_source: "given" or "measured".
         task: None for the domain.
-        feasible: False where nothing meets the limit; `reason` says why, and the rest is None.
+        unit, accounting: of C and F.
+        feasible: whether there is an answer. If not, `reason` says why, and what follows is None.
+        refused: there is none because the law can't tell, not because nothing meets the limit.
+        chance: share of the bootstrap draws that keep the limit at this σ and B; where nothing meets it, in which some σ does.
         threshold: J, normalised return, that will be reached. None where the budget goes beyond the highest threshold fitted:
             the return there is not predicted.
-        utd, batch_size, learning_rate: what to run, B rounded; utd_range, the interval of the best σ.
-        data, compute, budget: what it takes at that σ; budget where δ is known.
+        threshold_range: for "budget", the interval of the J that the budget reaches.
+        utd, batch_size, learning_rate: what to run, B rounded.
+        utd_range: interval of the best σ; batch_size_range, learning_rate_range: B*(σ) and η*(σ) at `utd`, unrounded, as estimates.
+        data, compute, budget: what it takes at that σ and B; budget where δ is known.
+        regret: for "budget", F at `utd` over the least F of each draw, minus 1: what the uncertainty of σ costs.
         binding: what keeps the answer from being better, in words.
         extrapolation: by what factor σ lies outside what was run; 1 inside.
+        alternatives: the second best.
+        relaxed: what 10 % more would buy; None where the limit does not bind.
         notes: what the reader should know.
     """
 
@@ -32,31 +72,48 @@ class Plan:
     data_cost: float | None
     task: str | None
     feasible: bool
+    refused: bool = False
     reason: str = ""
+    data_cost_source: Literal["given", "measured"] = "given"
+    unit: ComputeUnit = "flops"
+    accounting: Accounting | None = None
+    chance: float | None = None
     threshold: float | None = None
+    threshold_range: Estimate | None = None
     utd: float | None = None
     utd_range: Estimate | None = None
     batch_size: int | None = None
+    batch_size_range: Estimate | None = None
     learning_rate: float | None = None
+    learning_rate_range: Estimate | None = None
     data: Estimate | None = None
     compute: Estimate | None = None
     budget: Estimate | None = None
+    regret: Estimate | None = None
     binding: str = ""
     extrapolation: float = 1.0
+    alternatives: tuple[Alternative, ...] = ()
+    relaxed: Relaxed | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def compute_name(self) -> str:
+        """Unit and accounting of C: "FLOPs, counted"."""
+        return compute_name(self.unit, self.accounting)
+
+    @property
+    def unit_name(self) -> str:
+        """Unit of C and F, in words."""
+        return UNIT_NAMES[self.unit]
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types; estimates as {value, low, high, level}."""
-        values: dict[str, Any] = dict(self.__dict__)
-        return {
-            key: value.to_dict() if isinstance(value, Estimate) else list(value) if isinstance(value, tuple) else value
-            for key, value in values.items()
-        }
+        return {key: _plain(value) for key, value in self.__dict__.items()}
 
     def sentence(self) -> str:
         """The answer in words."""
         if not self.feasible:
-            return f"No plan: {self.reason}"
+            return f"{'No answer' if self.refused else 'No plan'}: {self.reason}"
         assert self.utd is not None
         assert self.data is not None
         reach = (
@@ -69,7 +126,17 @@ class Plan:
             settings.append(f"η = {short(self.learning_rate)}")
         cost = [f"D = {self.data} env steps"]
         if self.compute is not None:
-            cost.append(f"C = {self.compute} FLOPs")
+            cost.append(f"C = {self.compute} {self.compute_name}")
         if self.budget is not None:
-            cost.append(f"F = {self.budget}")
+            cost.append(f"F = {self.budget} {self.unit_name}")
         return f"For {reach} run {', '.join(settings)}: {', '.join(cost)}. {self.binding}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Estimate):
+        return value.to_dict()
+    if isinstance(value, Alternative):
+        return {key: _plain(item) for key, item in value.__dict__.items()}
+    if isinstance(value, Relaxed):
+        return asdict(value)
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value

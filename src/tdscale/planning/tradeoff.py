@@ -1,8 +1,10 @@
-"""D and C along σ, within reach of what was run: what a plan chooses from."""
+"""D and C along σ, as far beyond the σ that were run as the law can tell: what a plan chooses from."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.budget import minimum_on_grid, utd_grid
@@ -10,48 +12,131 @@ from tdscale.analysis.laws import DataLaw, ScalingLaws
 
 # How far beyond the σ that were run an answer is sought, on either side
 REACH = 4.0
+# A σ outside those that were run must save at least this share of what is to be least: below that, the nearer one is the answer
+WORTHWHILE = 0.05
+# σ at which the law is asked whether it can tell D; between two that it can, it can
+_ASKED = 41
+
+Kind = Literal["limit", "inside", "end", "none"]
 
 
 def reach(law: DataLaw) -> tuple[float, float]:
     """The least and the largest σ that a plan may name."""
-    seen = law.utd[np.isfinite(law.data).any(axis=0)]
-    return float(seen.min() / REACH), float(seen.max() * REACH)
+    low, high = law.range
+    return low / REACH, high * REACH
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tradeoff:
-    """D, C on a grid of σ: the point estimate in row 0, draws behind; shape (1 + n_draws, n)."""
+    """D and C on a grid of σ: equal steps of its logarithm below, within and above the σ that were run, whose ends are on it.
+
+    Attributes:
+        utd: shape (n,).
+        data, compute: the point estimate in row 0, draws behind; shape (1 + n_draws, n). C is NaN where it is not known.
+        told: where the law can tell D (`DataLaw.refusal`), shape (n,).
+        run: the least and the largest σ that were run.
+    """
 
     utd: Floats
     data: Floats
     compute: Floats
+    told: NDArray[np.bool_]
+    run: tuple[float, float]
+
+    def part(self, keep: NDArray[np.bool_]) -> "Tradeoff":
+        """The part where `keep`, of shape (n,), is true: from the first such σ to the last."""
+        inside = np.flatnonzero(keep)
+        where = slice(inside[0], inside[-1] + 1) if inside.size else slice(0, 0)
+        return Tradeoff(utd=self.utd[where], data=self.data[:, where], compute=self.compute[:, where], told=self.told[where], run=self.run)
+
+    def worthwhile_upwards(self) -> "Tradeoff":
+        """Without the largest σ, which would save less than `WORTHWHILE` of the data for going farther from what was run."""
+        enough = self.data[0] <= (1 + WORTHWHILE) * self.data[0].min()
+        beyond = np.flatnonzero(enough & (self.utd >= self.run[1] * (1 - 1e-9)))
+        return self.part(self.utd <= self.utd[beyond[0]]) if beyond.size else self
+
+    def worthwhile_downwards(self) -> "Tradeoff":
+        """Without the smallest σ, which would save less than `WORTHWHILE` of the compute for going farther from what was run."""
+        enough = self.compute[0] <= (1 + WORTHWHILE) * self.compute[0].min()
+        below = np.flatnonzero(enough & (self.utd <= self.run[0] * (1 + 1e-9)))
+        return self.part(self.utd >= self.utd[below[-1]]) if below.size else self
 
 
 def tradeoff(laws: ScalingLaws, law: DataLaw, task: str | None) -> Tradeoff:
     """D and C of a task, or (None) of the domain, at one threshold."""
-    utd = utd_grid(*reach(law), 600)
+    low, high = reach(law)
+    run = law.range
+    parts = [utd_grid(low, run[0], 150)[:-1], utd_grid(*run, 300), utd_grid(run[1], high, 150)[1:]]
+    utd = np.concatenate(parts)
     data = np.concatenate([law.predict(utd, task)[None], law.predict_draws(utd, task)])
-    return Tradeoff(utd=utd, data=data, compute=laws.flops(utd, data, task))
+    asked = utd_grid(low, high, _ASKED)
+    can_tell = np.array([law.refusal(float(at), task) is None for at in asked])
+    place = np.interp(np.log(utd), np.log(asked), np.arange(_ASKED))
+    told = can_tell[np.floor(place + 1e-9).astype(int)] & can_tell[np.ceil(place - 1e-9).astype(int)]
+    return Tradeoff(utd=utd, data=data, compute=laws.flops(utd, data, task), told=_largest_stretch(told), run=run)
 
 
-def last_allowed(curves: Tradeoff, objective: Floats, limited: Floats, limit: float) -> Floats:
-    """σ of least objective among those allowed, for each row; on the limit itself where the optimum lies against it. NaN where none is."""
-    best = np.argmin(objective, axis=1)
-    rows = np.arange(len(objective))
+def _largest_stretch(told: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Only the longest run of true entries: a plan does not jump over σ at which the law can't tell."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], told.astype(int), [0]])))
+    kept = np.zeros_like(told)
+    if edges.size:
+        starts, ends = edges[::2], edges[1::2]
+        longest = int(np.argmax(ends - starts))
+        kept[starts[longest] : ends[longest]] = True
+    return kept
+
+
+def least_within(curves: Tradeoff, objective: Floats, limited: Floats, limit: float) -> tuple[Floats, Kind]:
+    """σ of the least `objective` among those with `limited` ≤ `limit`, for each row.
+
+    Args:
+        curves: the σ to choose from, at least five.
+        objective, limited: shape (1 + n_draws, n).
+        limit: upper bound of `limited`.
+
+    Returns:
+        σ, shape (1 + n_draws,), NaN where no σ is allowed; on the limit itself where the optimum lies against it. And what
+        keeps row 0 where it is: "limit", "inside" (a minimum), "end" (of the σ to choose from) or "none" (nothing is allowed).
+    """
     log_utd = np.log(curves.utd)
-    result = log_utd[best]
+    free = np.log(_minimum(curves, objective)[0])
+    free_best = np.argmin(objective, axis=1)
+    held = np.where(limited <= limit, objective, np.inf)
+    best = np.argmin(held, axis=1)
+    rows = np.arange(len(held))
     with np.errstate(divide="ignore"):
         # below the warm-up C is nothing, far below any limit
         excess = np.maximum(np.log(limited) - np.log(limit), -700.0)
+    result, against = np.where(best == free_best, free, log_utd[best]), np.zeros(len(rows), dtype=bool)
     for step in (1, -1):
         beside = np.clip(best + step, 0, len(log_utd) - 1)
         here, there = excess[rows, best], excess[rows, beside]
         crosses = (here <= 0) & (there > 0) & (beside != best)
         share = np.where(crosses, here, 0.0) / np.where(crosses, here - there, 1.0)
-        result = np.where(crosses, result + share * (log_utd[beside] - log_utd[best]), result)
-    return np.where(np.isfinite(objective.min(axis=1)), np.exp(result), np.nan)
+        edge = log_utd[best] + share * (log_utd[beside] - log_utd[best])
+        # better beside, where the limit is broken, or a minimum between here and there: the answer lies on the limit
+        wanted = np.where(best == free_best, step * (free - edge) > 0, objective[rows, beside] < objective[rows, best])
+        result = np.where(crosses & wanted, edge, result)
+        against |= crosses & wanted
+    allowed = np.isfinite(held.min(axis=1))
+    kind: Kind = "none" if not allowed[0] else "limit" if against[0] else "end" if best[0] in (0, len(log_utd) - 1) else "inside"
+    return np.where(allowed, np.exp(result), np.nan), kind
 
 
-def cheapest(laws: ScalingLaws, law: DataLaw, task: str | None, cost: float) -> tuple[Floats, Floats, Floats]:
-    curves = tradeoff(laws, law, task)
-    return minimum_on_grid(np.log(curves.utd), curves.compute + cost * curves.data)
+def cheapest(curves: Tradeoff, cost: float) -> tuple[Floats, Floats]:
+    """σ of the least F = C + δ·D and that F, for each row: each of shape (1 + n_draws,)."""
+    return _minimum(curves, curves.compute + cost * curves.data)
+
+
+def _minimum(curves: Tradeoff, values: Floats) -> tuple[Floats, Floats]:
+    """σ of the least value and that value, for each row of shape (n,); `values` are smooth below, within and above the σ that were run."""
+    best = np.argmin(values, axis=1)
+    utd, lowest = curves.utd[best], values[np.arange(len(values)), best]
+    low, high = np.array(curves.run) * (1 - 1e-9), np.array(curves.run) * (1 + 1e-9)
+    for part in (curves.utd <= high[0], (curves.utd >= low[0]) & (curves.utd <= high[1]), curves.utd >= low[1]):
+        if part.sum() < 5:
+            continue
+        log_utd, least, _ = minimum_on_grid(np.log(curves.utd[part]), np.maximum(values[:, part], 1e-300))
+        utd, lowest = np.where(least < lowest, np.exp(log_utd), utd), np.minimum(least, lowest)
+    return utd, lowest
