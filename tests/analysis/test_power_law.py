@@ -4,9 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from tdscale.analysis.paper_sweep import best_of_rows
-from tdscale.analysis.power_law import best_values, fit_shared_slope
+from tdscale.analysis.power_law import fit_shared_slope
 
 GRID = np.array([16.0, 64.0, 256.0])
 
@@ -30,37 +33,33 @@ def test_one_sigma_gives_no_slope():
 
 
 def test_the_best_value_has_the_least_data():
-    data = np.full((3, 1, 1), 100.0)
+    data = np.full((3, 1), 100.0)
     data[1] = 50.0
-    assert best_values(data, GRID) == pytest.approx(64)
+    assert best_of_rows(data, GRID) == 64
 
 
-def test_equals_share_by_default_and_the_first_wins_in_the_paper():
-    data = np.array([50.0, 50.0, 90.0])[:, None, None]
-    assert best_values(data, GRID) == pytest.approx(32)  # the middle of 16 and 64 in logarithms
-    assert best_of_rows(data[..., 0], GRID) == 16
+def test_the_first_of_equals_wins():
+    assert best_of_rows(np.array([[50.0], [50.0], [90.0]]), GRID) == 16
 
 
 def test_the_other_hyperparameter_is_averaged_over():
-    data = np.stack([[[10.0], [30.0]], [[20.0], [20.0]], [[30.0], [10.0]]])  # best at 16 for one η, at 256 for the other
-    assert best_values(data, GRID) == pytest.approx(64)
-    assert best_of_rows(data[..., 0], GRID) == pytest.approx((16 + 256) / 2)
+    data = np.array([[10.0, 30.0], [20.0, 20.0], [30.0, 10.0]])  # best at 16 for one η, at 256 for the other
+    assert best_of_rows(data, GRID) == pytest.approx((16 + 256) / 2)
 
 
-def test_in_the_paper_a_row_that_never_reaches_the_threshold_counts_for_the_smallest_value_there_is():
+def test_a_row_that_never_reaches_the_threshold_counts_for_the_smallest_value_there_is():
     data = np.array([[np.nan, 30.0], [np.inf, 20.0], [np.inf, np.inf]])
-    assert best_of_rows(data, GRID) == pytest.approx((64 + 64) / 2)
+    assert best_of_rows(data, GRID) == 64
     assert np.isnan(best_of_rows(np.full((3, 2), np.nan), GRID))
 
 
-def test_where_nothing_reaches_the_top_the_highest_reached_threshold_decides():
-    never = np.inf
-    data = np.array([[[10.0, never, never]], [[9.0, 30.0, never]], [[8.0, 20.0, never]]])
-    assert best_values(data, GRID) == pytest.approx(256)
-
-
-def test_a_row_that_reaches_nothing_is_left_out_and_all_such_give_no_answer():
-    data = np.full((3, 2, 1), np.inf)
-    data[:, 0, 0] = [3, 2, 1]
-    assert best_values(data, GRID) == pytest.approx(256)
-    assert np.isnan(best_values(np.full((3, 2, 1), np.inf), GRID))
+@given(hnp.arrays(np.float64, (2, 3, 4), elements=st.sampled_from([1.0, 2.0, 3.0, np.inf, np.nan])))
+def test_best_values_are_those_of_a_search_by_hand(data):
+    best = best_of_rows(data, GRID)
+    for table, found in zip(data, best, strict=True):
+        values = []
+        for row in table.T:
+            there = [(d, v) for d, v in zip(row, GRID, strict=True) if not np.isnan(d)]
+            if there:
+                values.append(min(there)[1])
+        assert (np.isnan(found) and not values) or found == pytest.approx(np.mean(values))

@@ -11,8 +11,9 @@ from tdscale.analysis.compute_models import compute_models
 from tdscale.analysis.crossings import Crossings, find_crossings
 from tdscale.analysis.data import DataPoints, collect_points, fit_data_laws
 from tdscale.analysis.hyperparameters import fit_sweep_laws, used_values_law
-from tdscale.analysis.laws import PowerLaw, Quantity, ScalingLaws
+from tdscale.analysis.laws import PowerLaw, ScalingLaws
 from tdscale.analysis.options import FitOptions
+from tdscale.analysis.power_law import Quantity
 from tdscale.errors import UserError
 from tdscale.runs.types import Cell, RunWarning
 

@@ -11,7 +11,7 @@ from tdscale.analysis.estimate import LEVEL
 from tdscale.analysis.laws import PowerLaw
 from tdscale.analysis.options import FitOptions
 from tdscale.analysis.paper_sweep import best_of_rows
-from tdscale.analysis.power_law import SYMBOLS, Quantity, best_values, fit_shared_slope, widen_for_misfit
+from tdscale.analysis.power_law import SYMBOLS, Quantity, fit_shared_slope, widen_for_misfit
 from tdscale.analysis.surface_laws import fit_surface_laws
 from tdscale.runs.types import Cell, RunWarning
 
@@ -34,7 +34,7 @@ def fit_sweep_laws(
         ("learning_rate", learning_rates, np.swapaxes(values, 3, 4)),
     )
     for index, (quantity, grid, data) in enumerate(cases):
-        per_draw = best_of_rows(data[..., -1], grid) if options.paper else best_values(data, grid)
+        per_draw = best_of_rows(data[..., -1], grid)
         try:
             law = _law(quantity, options, utd, per_draw[1:], stream=index)
         except ValueError as error:

@@ -11,10 +11,10 @@ from tdscale.analysis.arrays import Floats
 from tdscale.analysis.compute import UNIT_NAMES, ComputeModel, ComputeUnit
 from tdscale.analysis.estimate import Estimate, short
 from tdscale.analysis.forms import Form
+from tdscale.analysis.power_law import Quantity
 from tdscale.runs.types import RunWarning
 
 Method = Literal["default", "paper"]
-Quantity = Literal["batch_size", "learning_rate"]
 
 # An 80 % interval of D wider than this factor is refused as an answer
 REFUSED_WIDTH = 10.0

@@ -1,4 +1,4 @@
-"""Best batch size and learning rate, and the laws B*(σ), η*(σ) through them (METHOD.md sections 3 and 4, equations 4.6, 4.7)."""
+"""The laws B*(σ), η*(σ) through best values: one slope for all tasks (METHOD.md sections 3 and 4, equations 4.6, 4.7)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,35 +10,6 @@ Floats = NDArray[np.float64]
 
 Quantity = Literal["batch_size", "learning_rate"]
 SYMBOLS: dict[Quantity, str] = {"batch_size": "B*", "learning_rate": "η*"}
-
-
-def best_values(data: Floats, values: Floats) -> Floats:
-    """The value of a hyperparameter with the least D_J, averaged over the settings of the other one (D.1, D.4).
-
-    The mean is taken in logarithms, and equals share. In a row where nothing reaches the top threshold, the highest
-    threshold that one cell reaches decides; a row where nothing reaches any is left out.
-
-    Args:
-        data: D_J, shape (..., n_values, n_others, n_thresholds), thresholds rising, infinity where never reached, NaN
-            where there is no such cell.
-        values: the hyperparameter's grid, shape (n_values,).
-
-    Returns:
-        Shape (...,): best value, NaN where no cell reaches any threshold.
-    """
-    reached = np.isfinite(data)
-    row_reaches = reached.any(axis=-3)  # (..., n_others, n_thresholds)
-    highest = np.where(row_reaches, np.arange(data.shape[-1]), -1).max(axis=-1)  # (..., n_others)
-    chosen = np.take_along_axis(data, np.maximum(highest, 0)[..., None, :, None], axis=-1)[..., 0]
-    chosen = np.where(np.isfinite(chosen), chosen, np.inf)  # (..., n_values, n_others)
-    best = chosen == chosen.min(axis=-2, keepdims=True)
-    share = best / best.sum(axis=-2, keepdims=True)
-    per_row = np.einsum("...vo,v->...o", share, np.log(values))
-    valid = highest >= 0
-    total = np.where(valid, per_row, 0.0).sum(axis=-1)
-    count = valid.sum(axis=-1)
-    mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-    return np.asarray(np.exp(mean))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,8 @@ import numpy as np
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.compute import ComputeModel
 from tdscale.analysis.forms import Form
-from tdscale.analysis.laws import BudgetLaw, DataLaw, PowerLaw, Quantity, ScalingLaws
+from tdscale.analysis.laws import BudgetLaw, DataLaw, PowerLaw, ScalingLaws
+from tdscale.analysis.power_law import Quantity
 from tdscale.errors import UserError
 from tdscale.published.laws import PublishedDataLaw, PublishedLaws
 from tdscale.published.numbers import PUBLISHED
