@@ -1,6 +1,6 @@
 # `make demo` and `make test` set everything up by themselves, in .venv; the second call sets up nothing again.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit docs setup lock clean
+.PHONY: help demo test lint types unit docs benchmarks setup lock clean
 
 help:           ## this list
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -26,6 +26,14 @@ unit: setup     ## pytest, on two processes
 
 docs: setup     ## the docs site, into docs/_build; warnings are errors
 	.venv/bin/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
+benchmarks: setup  ## speed, prediction and calibration tables of the analysis; half an hour, needs the published files
+	@test -x .venv-analysis/bin/python || python3 -m venv .venv-analysis
+	@.venv-analysis/bin/pip install -q -r benchmarks/requirements-analysis.txt
+	.venv/bin/python benchmarks/analysis.py --peers .venv-analysis/bin/python
+	.venv/bin/python benchmarks/prediction.py
+	.venv/bin/python benchmarks/hyperparameters.py
+	.venv/bin/python benchmarks/calibration.py
 
 lock:           ## refresh the pinned versions (needs uv)
 	requirements/compile.sh --upgrade
