@@ -96,7 +96,7 @@ def test_the_measured_price_of_an_env_step_is_its_seconds_times_what_updates_do_
         updates = sum(cell.spec.utd for cell in own)
         assert models["seconds"][task].measured_data_cost == STEP
         assert models["gradient-steps"][task].measured_data_cost == pytest.approx(STEP * updates / seconds)
-        flops = sum(float(models["flops"][task].flops(cell.spec.utd, cell.spec.batch_size, 1201 + 0 * cell.spec.utd)) for cell in own)
+        flops = sum(float(models["flops"][task].flops(cell.spec.utd, cell.spec.batch_size, 1201)) for cell in own)
         assert models["flops"][task].measured_data_cost == pytest.approx(STEP * flops / (1001 * seconds))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from known_truth import curve_cell, law_data, synthetic_study
+from tdscale.analysis.crossings import find_crossings
 from tdscale.analysis.fit import fit_laws
 from tdscale.analysis.laws_file import laws_to_dict, read_laws, write_laws
 from tdscale.analysis.options import FitOptions
@@ -139,3 +140,17 @@ def test_nothing_reaching_any_threshold_is_survived():
     cells = [curve_cell(task=t, utd=u, data_at_top=1e6, last_step=2000) for t in ("one", "two") for u in (0.5, 1, 2, 4)]
     laws = fit_laws(cells, OPTIONS)
     assert laws.data == ()
+
+
+@pytest.mark.parametrize("stages", [{"sweep", "scaling"}, {"sweep"}, {"scaling"}])
+def test_each_cells_crossings_are_computed_once(stages, monkeypatch):
+    seen = []
+
+    def counted(cells, *arguments, **options):
+        seen.extend((cell.spec.stage, cell.spec.cell_id) for cell in cells)
+        return find_crossings(cells, *arguments, **options)
+
+    monkeypatch.setattr("tdscale.analysis.fit.find_crossings", counted)
+    cells = [cell for cell in synthetic_study(n_seeds=2) if cell.spec.stage in stages]
+    fit_laws(cells, OPTIONS)
+    assert len(seen) == len(set(seen)) == len(cells)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from tdscale.analysis.compute import UNIT_NAMES
 from tdscale.analysis.estimate import short
 from tdscale.analysis.laws import ScalingLaws
 from tdscale.planning import Plan
@@ -103,8 +104,8 @@ def _formulas(laws: ScalingLaws) -> list[str]:
 def _plan(plan: Plan) -> dict[str, object]:
     limits = {
         "data": f"At most {short(plan.limit)} env steps",
-        "compute": f"At most {short(plan.limit)} FLOPs",
-        "budget": f"A budget of {short(plan.limit)} FLOPs"
+        "compute": f"At most {short(plan.limit)} {plan.unit_name}",
+        "budget": f"A budget of {short(plan.limit)} {plan.unit_name}"
         + (f", an env step at {short(plan.data_cost)}" if plan.data_cost is not None else ""),
     }
     facts: list[tuple[str, str]] = []
@@ -117,7 +118,7 @@ def _plan(plan: Plan) -> dict[str, object]:
             facts.append(("η", short(plan.learning_rate)))
         facts += [
             (name, str(e))
-            for name, e in (("D, env steps", plan.data), ("C, FLOPs", plan.compute), ("F, FLOPs", plan.budget))
+            for name, e in (("D, env steps", plan.data), (f"C, {plan.compute_name}", plan.compute), (f"F, {plan.unit_name}", plan.budget))
             if e is not None
         ]
     return {
@@ -131,13 +132,21 @@ def _plan(plan: Plan) -> dict[str, object]:
 
 def _method(laws: ScalingLaws) -> list[tuple[str, str]]:
     accountings = sorted({model.accounting for model in laws.compute.values()})
-    counting = {"paper": "paper: C = 10·N·B·σ·D, the actor neglected", "counted": "counted: the updates really done, warm-up excluded"}
+    unit = UNIT_NAMES[laws.unit]
+    counting = {
+        "paper": f"paper: C = {'σ·D' if laws.unit == 'gradient-steps' else '10·N·B·σ·D'}, the actor neglected",
+        "counted": "counted: the updates really done, warm-up excluded",
+        "measured": "measured: fitted to the seconds that the runs' updates took",
+    }
     facts = [
         ("method", "the authors’ procedure (paper)" if laws.method == "paper" else "default"),
         ("intervals", "80 %, from bootstrap draws over seeds carried through the whole chain"),
         ("crossing", "first env step at which the isotonic fit of the mean over seeds reaches J"),
-        ("compute", "; ".join(counting.get(name, name) for name in accountings) or "not known"),
-        ("data cost δ", f"{short(laws.data_cost)} FLOPs per env step" if laws.data_cost is not None else "not given"),
+        ("compute", f"{unit}, {'; '.join(counting[name] for name in accountings)}" if accountings else "not known"),
+        (
+            "data cost δ",
+            f"{short(laws.data_cost)} {unit} per env step, {laws.data_cost_source}" if laws.data_cost is not None else "not given",
+        ),
     ]
     if laws.inputs:
         facts.append(("fingerprint of the curves", laws.inputs))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tdscale.analysis.compute import UNIT_NAMES
 from tdscale.analysis.estimate import Estimate, short
 from tdscale.analysis.laws import DataLaw, PowerLaw, ScalingLaws
 from tdscale.report.figures.parts import seen_utd
@@ -40,9 +41,8 @@ def headlines(laws: ScalingLaws) -> list[str]:
             if exponent.value > 0
             else "a larger budget goes with fewer updates per step"
         )
-        sentences.append(
-            f"The cheapest σ goes as F to the power {exponent}: {way} (F = C + δ·D, δ = {short(laws.budget.data_cost)} FLOPs per env step)."
-        )
+        price = f"δ = {short(laws.budget.data_cost)} {UNIT_NAMES[laws.unit]} per env step"
+        sentences.append(f"The cheapest σ goes as F to the power {exponent}: {way} (F = C + δ·D, {price}).")
     return sentences
 
 

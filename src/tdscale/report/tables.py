@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from tdscale.analysis.compute import UNIT_NAMES
 from tdscale.analysis.data import DataPoints
 from tdscale.analysis.estimate import LEVEL, Estimate, short
 from tdscale.analysis.laws import ScalingLaws
@@ -148,14 +149,14 @@ def budget_table(laws: ScalingLaws) -> Table:
             (p.threshold, p.budget.value, p.budget.low, p.budget.high, p.utd.value, p.utd.low, p.utd.high, p.data, p.compute, p.at_edge)
             for p in points
         ],
-        columns=["J", "budget", "budget_low", "budget_high", "σ", "σ_low", "σ_high", "env_steps", "flops", "at_edge"],
+        columns=["J", "budget", "budget_low", "budget_high", "σ", "σ_low", "σ_high", "env_steps", "compute", "at_edge"],
     )
     shown = pd.DataFrame(
         [
             (f"{p.threshold:.4g}", str(p.budget), str(p.utd) + (" (at an end)" if p.at_edge else ""), short(p.data), short(p.compute))
             for p in points
         ],
-        columns=["J", "F (FLOPs)", "σ*", "D (env steps)", "C (FLOPs)"],
+        columns=["J", f"F ({UNIT_NAMES[laws.unit]})", "σ*", "D (env steps)", f"C ({laws.compute_name})"],
     )
     return Table(
         name="budget",
@@ -197,8 +198,8 @@ def plans_table(plans: Sequence[Plan]) -> Table:
                 "B": dash if plan.batch_size is None else str(plan.batch_size),
                 "η": dash if plan.learning_rate is None else short(plan.learning_rate),
                 "D (env steps)": str(plan.data or dash),
-                "C (FLOPs)": str(plan.compute or dash),
-                "F (FLOPs)": str(plan.budget or dash),
+                f"C ({plan.compute_name})": str(plan.compute or dash),
+                f"F ({plan.unit_name})": str(plan.budget or dash),
             }
         )
     return Table(
