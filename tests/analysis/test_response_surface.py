@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdscale.analysis.bowl import FAR, SIDES, bowl
+from tdscale.analysis.bowl import EDGES, N_RANGES, bowl
 from tdscale.analysis.response_surface import Surface, fit_surface
 from tdscale.analysis.surface_model import Sweep
 
@@ -58,30 +58,28 @@ def level(surface: Surface, utd=UTD) -> np.ndarray:
     return surface.intercepts + surface.slopes[:, None] * utd.mean()
 
 
-@given(st.floats(-4, 4), st.lists(st.floats(0.01, 3.0), min_size=SIDES, max_size=SIDES))
+@given(st.floats(-4, 4), st.lists(st.floats(0.01, 3.0), min_size=N_RANGES, max_size=N_RANGES))
 def test_a_bowls_slopes_are_those_of_differences_and_it_is_least_at_its_middle(offset, curvatures):
     c, h = np.array(curvatures), 1e-6
     value, slope, by_log_curvature = bowl(np.array(offset), c)
     above, below = (bowl(np.array(offset + d), c)[0] for d in (h, -h))
     assert value >= 0 == bowl(np.array(0.0), c)[0]
     assert slope == pytest.approx((above - below) / (2 * h), abs=1e-5)
-    for side in range(SIDES):
-        more = c * np.exp(h * (np.arange(SIDES) == side))
-        assert by_log_curvature[side] == pytest.approx((bowl(np.array(offset), more)[0] - value) / h, abs=1e-4)
+    for index in range(N_RANGES):
+        more = c * np.exp(h * (np.arange(N_RANGES) == index))
+        assert by_log_curvature[index] == pytest.approx((bowl(np.array(offset), more)[0] - value) / h, abs=1e-4)
 
 
 def test_a_bowl_of_one_curvature_is_a_parabola():
-    offset = np.linspace(-2 * FAR, 2 * FAR, 9)
-    np.testing.assert_allclose(bowl(offset, np.full(SIDES, 0.7))[0], 0.35 * offset**2)
+    offset = np.linspace(-2, 2, 9) * EDGES[-1]
+    np.testing.assert_allclose(bowl(offset, np.full(N_RANGES, 0.7))[0], 0.35 * offset**2)
 
 
 def test_bowls_without_noise_are_recovered():
     surface = fit(*make_sweep())
     np.testing.assert_allclose(surface.slopes, SLOPES, atol=0.005)
     np.testing.assert_allclose(level(surface), CENTRES, atol=0.02)
-    np.testing.assert_allclose(
-        surface.curvatures * np.sqrt(surface.sides[:, 1] * surface.sides[:, 2])[:, None], [[0.2] * 3, [0.3] * 3], rtol=0.1
-    )
+    np.testing.assert_allclose(surface.curvatures * surface.shape[:, 2:4].mean(axis=1)[:, None], [[0.2] * 3, [0.3] * 3], rtol=0.1)
 
 
 def test_best_values_beyond_the_grid_are_recovered():

@@ -22,7 +22,7 @@ class Surface:
         intercepts: log best value at σ = 1, shape (n_quantities, n_tasks); intercept_draws (n_draws, …).
         best: log best value at each place, deviation included, shape (n_quantities, n_places); best_draws (n_draws, …).
         curvatures: of the bowls, shape (n_quantities, n_tasks).
-        sides: the bowls' curvatures left far, left near, right near and right far, over that, shape (n_quantities, 4).
+        shape: the bowls' curvature from range to range, over that, shape (n_quantities, N_RANGES).
         deviation: standard deviation of the best values from their law, shape (n_quantities,).
         noise: standard deviation of log D of a cell near the best, shape (n_tasks,).
         misfit: what the noise grows by per unit of log D above the best.
@@ -37,7 +37,7 @@ class Surface:
     intercept_draws: Floats
     best_draws: Floats
     curvatures: Floats
-    sides: Floats
+    shape: Floats
     deviation: Floats
     noise: Floats
     misfit: float
@@ -72,7 +72,7 @@ def fit_surface(sweep: Sweep, draws: Sweep, rng: np.random.Generator) -> Surface
         intercept_draws=_intercepts(model, shared),
         best_draws=model.best(shared, local),
         curvatures=np.exp(state.shared[:, [model.curvature]] + state.shared[:, model.of_task :]),
-        sides=np.exp(state.shared[:, model.side : model.of_task]),
+        shape=np.exp(model.shape(state.shared)),
         deviation=state.deviation,
         noise=np.sqrt(state.noise),
         misfit=float(np.sqrt(state.misfit)),

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
-from tdscale.analysis.bowl import SIDES, bowl
+from tdscale.analysis.bowl import EDGES, N_RANGES, bowl, range_middles
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -26,7 +26,7 @@ Mask = NDArray[np.bool_]
 TYPICAL_CURVATURE = 2 * np.log(1.25) / np.log(4.0) ** 2  # a value 4 times too large or small costs 25 % more data …
 CURVATURE_SPREAD = 1.0  # … give or take a factor of e,
 TASK_CURVATURE_SPREAD = 0.5  # and the tasks differ by this much among themselves
-SIDE_SPREAD = 0.5  # as do a bowl's sides, near and far
+SHAPE_SPREAD = 0.7  # as does a bowl's curvature from place to place; a factor of 3 away it is another one
 SLOPE_SPREAD = 1.0
 WITHIN_ONE_STEP = 1.2816  # 4 of 5 best values lie within the grid or one step beyond its ends
 DEVIATION, DEVIATION_WEIGHT = 0.15, 3.0  # of the best values from their law: worth so many (task, σ)
@@ -64,7 +64,7 @@ class State:
     """A surface and its variances.
 
     Attributes:
-        shared: shape (n_quantities, n_shared): intercepts at the mean log σ, slope, log curvature, what the sides and what
+        shared: shape (n_quantities, n_shared): intercepts at the mean log σ, slope, log curvature, what gives the bowl its shape, what
             the tasks have over that.
         local: shape (n_places, 1 + n_quantities): level, deviations from the law.
         noise: variance of a cell near the best, shape (n_tasks,).
@@ -107,8 +107,8 @@ class SurfaceModel:
         self.sweep = sweep
         self.n_places, self.n_cells, self.n_quantities = sweep.values.shape
         n_tasks = self.n_tasks = sweep.n_tasks
-        self.slope, self.curvature, self.side, self.of_task = n_tasks, n_tasks + 1, n_tasks + 2, n_tasks + 2 + SIDES
-        self.n_shared = 2 * n_tasks + 2 + SIDES
+        self.slope, self.curvature, self.side, self.of_task = n_tasks, n_tasks + 1, n_tasks + 2, n_tasks + 2 + N_RANGES
+        self.n_shared = 2 * n_tasks + 2 + N_RANGES
         self.centre = float(sweep.log_utd.mean())
         self.x = sweep.log_utd - self.centre
         self.prior_mean = np.zeros((self.n_quantities, self.n_shared))
@@ -120,7 +120,11 @@ class SurfaceModel:
             spread[index, :n_tasks] = reach / WITHIN_ONE_STEP
         self.prior_mean[:, self.curvature] = np.log(TYPICAL_CURVATURE)
         spread[:, self.slope], spread[:, self.curvature] = SLOPE_SPREAD, CURVATURE_SPREAD
-        spread[:, self.side : self.of_task], spread[:, self.of_task :] = SIDE_SPREAD, TASK_CURVATURE_SPREAD
+        spread[:, self.side : self.of_task], spread[:, self.of_task :] = 1.0, TASK_CURVATURE_SPREAD
+        # log curvature along the bowl varies as a random walk that is drawn back to 0
+        middles = range_middles()
+        covariance = SHAPE_SPREAD**2 * np.exp(-np.abs(middles[:, None] - middles) / EDGES[-1])
+        self.mixing: Floats = np.linalg.cholesky(covariance).astype(np.float64, copy=False)
         self.prior_spread = spread
 
     def start(self, slope: float) -> State:
@@ -161,11 +165,15 @@ class SurfaceModel:
         law = shared[..., self.sweep.task] + shared[..., [self.slope]] * self.x
         return np.asarray(law + np.swapaxes(local[..., 1:], -1, -2))
 
+    def shape(self, shared: Floats) -> Floats:
+        """What the bowls' ranges have over the log curvature, shape (..., n_quantities, N_RANGES)."""
+        return np.asarray(shared[..., self.side : self.of_task] @ self.mixing.T)
+
     def bowls(self, shared: Floats, local: Floats) -> list[tuple[Floats, Floats, Floats]]:
         """Each quantity's bowl at every cell with its slopes, as `bowl` gives them; leading axes as the parameters'."""
         best = self.best(shared, local)
         of_place = shared[..., [self.curvature]] + shared[..., self.of_task + self.sweep.task]
-        log_curvatures = of_place[..., None] + shared[..., None, self.side : self.of_task]
+        log_curvatures = of_place[..., None] + self.shape(shared)[..., None, :]
         curvatures = np.exp(np.clip(log_curvatures, -7.0, 5.0))[..., None, :]
         return [bowl(self.sweep.values[..., q] - best[..., q, :, None], curvatures[..., q, :, :, :]) for q in range(self.n_quantities)]
 
@@ -176,12 +184,12 @@ class SurfaceModel:
         by_quantity = np.zeros((*shape, self.n_quantities, self.n_shared))
         by_local = np.ones((*shape, 1 + self.n_quantities))
         places = np.arange(self.n_places)
-        for q, (value, slope, by_side) in enumerate(bowls):
+        for q, (value, slope, by_range) in enumerate(bowls):
             by_local[..., 1 + q] = -slope
             by_quantity[places, :, q, self.sweep.task] = -slope
             by_quantity[..., q, self.slope] = -slope * self.x[:, None]
             by_quantity[..., q, self.curvature] = value
-            by_quantity[..., q, self.side : self.of_task] = by_side
+            by_quantity[..., q, self.side : self.of_task] = by_range @ self.mixing
             by_quantity[places, :, q, self.of_task + self.sweep.task] = value
         by_shared = by_quantity.reshape(*shape, -1)
         excess = np.asarray(sum(value for value, _, _ in bowls))
