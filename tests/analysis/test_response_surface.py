@@ -58,6 +58,7 @@ def level(surface: Surface, utd=UTD) -> np.ndarray:
     return surface.intercepts + surface.slopes[:, None] * utd.mean()
 
 
+@settings(deadline=None)
 @given(st.floats(-4, 4), st.lists(st.floats(0.01, 3.0), min_size=N_RANGES, max_size=N_RANGES))
 def test_a_bowls_slopes_are_those_of_differences_and_it_is_least_at_its_middle(offset, curvatures):
     c, h = np.array(curvatures), 1e-6
