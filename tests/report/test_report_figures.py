@@ -2,13 +2,16 @@
 
 import re
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
 import pytest
+import synthetic
 from matplotlib.figure import Figure
 
-from tdscale.report import figures, style
+from tdscale.analysis.crossings import first_crossing
+from tdscale.report import evidence, figures, style
 from tdscale.report.measured import measured_cells
 from tdscale.validation import Validation
 
@@ -19,7 +22,29 @@ def make(name: str, studied) -> Figure | None:
         return figures.curves_figure(kept, studied.laws.thresholds)
     if name == "validation_figure":
         return figures.validation_figure(replace(studied.validation, baseline=((0.5, 1.2), (1.0, 1.0), (2.0, 1.1))))
+    if name == "budget_figure":
+        return figures.budget_figure(studied.laws, studied.validation.budget)
+    if name == "selection_figure":
+        chosen = evidence.selection(studied.laws, studied.cells)
+        return figures.selection_figure(studied.laws, chosen)
+    if name == "isotonic_figure":
+        kept, _ = measured_cells(studied.laws, studied.cells)
+        return figures.isotonic_figure(evidence.typical_cell(studied.laws, kept), studied.laws.thresholds)
+    if name == "extrapolation_figure":
+        return figures.extrapolation_figure(studied.laws, *extrapolated(studied))
     return getattr(figures, name)(studied.laws)
+
+
+@cache
+def constant_cells():
+    scaling = synthetic.scaling_cells()
+    return [synthetic.make_cell(c.spec.task, c.spec.utd, 160, 9e-4, "baseline", seeds=4) for c in scaling]
+
+
+def extrapolated(studied):
+    _, points = measured_cells(studied.laws, studied.cells)
+    comparison = evidence.hyperparameter_comparison(studied.laws, [*studied.cells, *constant_cells()])
+    return evidence.extrapolations(studied.laws, points), comparison
 
 
 NAMES = (
@@ -32,6 +57,11 @@ NAMES = (
     "hyperparameter_figure",
     "curves_figure",
     "validation_figure",
+    "pareto_figure",
+    "best_pairs_figure",
+    "selection_figure",
+    "isotonic_figure",
+    "extrapolation_figure",
 )
 
 
@@ -99,6 +129,60 @@ def test_a_censored_cell_is_an_arrow_at_its_bound(studied):
     figure = figures.data_figure(studied.laws, task=law.tasks[row])
     points = [tuple(line.get_xydata()[0]) for line in figure.axes[0].lines if line.get_marker() == "_"]
     assert (pytest.approx(law.utd[column]), pytest.approx(law.bound[row, column])) in [tuple(p) for p in points]
+
+
+def test_an_extrapolation_leaves_out_the_most_expensive_sigmas_of_either_kind(studied):
+    found, comparison = extrapolated(studied)
+    assert [sorted(f.left_out.tolist()) for f in found] == [[0.25, 0.5], [4.0, 8.0]]
+    for extrapolation in found:
+        assert not set(extrapolation.law.utd) & set(extrapolation.left_out)
+        assert extrapolation.law.threshold == extrapolation.measured.threshold == 700.0
+    assert comparison is not None
+    # at the ends of σ constant hyperparameters are off, in the middle they are not
+    ratio = comparison.constant.data / comparison.fitted.data
+    assert np.nanmean(ratio[:, -1]) > np.nanmean(ratio[:, 2])
+
+
+def test_without_runs_at_constant_hyperparameters_their_panel_is_absent(studied):
+    found, _ = extrapolated(studied)
+    assert evidence.hyperparameter_comparison(studied.laws, studied.cells) is None
+    assert len(figures.extrapolation_figure(studied.laws, found).axes) == 2
+    assert figures.extrapolation_figure(studied.laws, []) is None
+
+
+def test_best_pairs_are_those_of_a_sweep_or_absent(studied):
+    figure = figures.best_pairs_figure(studied.laws)
+    shown = np.concatenate([line.get_xydata() for line in figure.axes[0].lines])
+    laws = studied.laws
+    known = np.isfinite(laws.batch_size.points) & np.isfinite(laws.learning_rate.points)
+    np.testing.assert_allclose(sorted(shown[:, 0]), sorted(laws.batch_size.points[known]))
+    as_run = replace(laws, batch_size=replace(laws.batch_size, source="as-run"))
+    assert figures.best_pairs_figure(as_run) is None
+
+
+def test_the_selection_shows_the_grid_of_one_task_and_sigma(studied):
+    chosen = evidence.selection(studied.laws, studied.cells)
+    assert chosen.utd == 2.0
+    assert chosen.batch_sizes.tolist() == [64, 160, 400]
+    assert chosen.data.shape[1:] == (3, 3)
+    assert np.isfinite(chosen.data[0]).any()
+    assert evidence.selection(studied.laws, synthetic.scaling_cells()) is None
+
+
+def test_an_isotonic_curve_drops_to_the_axis_where_it_reaches_each_threshold(studied):
+    kept, _ = measured_cells(studied.laws, studied.cells)
+    cell = evidence.typical_cell(studied.laws, kept)
+    figure = figures.isotonic_figure(cell, (500.0,))
+    (at,) = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert at == cell.env_steps[first_crossing(cell.returns.mean(axis=0), [500.0])[0]]
+
+
+def test_budgets_left_out_are_crosses_at_what_was_predicted(studied):
+    held_out = studied.validation.budget
+    assert held_out is not None
+    figure = figures.budget_figure(studied.laws, held_out)
+    (crosses,) = [line for line in figure.axes[0].lines if line.get_marker() == "x"]
+    np.testing.assert_allclose(crosses.get_ydata(), held_out.predicted)
 
 
 def test_ids_of_two_figures_never_clash_and_references_stay_inside(studied):

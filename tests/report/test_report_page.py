@@ -78,7 +78,8 @@ def test_the_page_is_under_five_megabytes_and_every_section_is_there(written):
 
 def test_figures_and_tables_lie_beside_the_page_and_nothing_half_written(written):
     names = {path.stem for path in (written.parent / "figures").iterdir()}
-    assert names == {"data", "data-by-task", "compute", "compute-by-task", "frontier", "budget", "hyperparameters", "curves", "validation"}
+    data = {"data", "data-by-task", "compute", "compute-by-task", "pareto", "frontier", "budget", "curves", "isotonic"}
+    assert names == data | {"hyperparameters", "best-pairs", "selection", "extrapolation", "validation"}
     assert all((written.parent / "figures" / f"{name}.{ending}").stat().st_size > 1000 for name in names for ending in ("svg", "png"))
     assert not list(written.parent.rglob("*.tmp"))
 
@@ -109,6 +110,24 @@ def test_predicted_batch_sizes_are_the_laws_at_the_papers_sigmas(written, studie
     of_task = frame[frame["task"] == "Runner"]
     assert of_task["σ"].tolist() == [0.25, 0.5, 1, 2, 4, 8, 16]
     np.testing.assert_allclose(of_task["batch_size"], studied.laws.batch_size.predict(of_task["σ"], "Runner"), rtol=1e-8)
+
+
+def test_batch_sizes_are_shown_as_they_are_run_in_multiples_of_16(written, studied):
+    frame = pd.read_csv(written.parent / "tables" / "batch_size.csv")
+    assert (frame[["as_run", "as_run_low", "as_run_high"]] % 16 == 0).all(axis=None)
+    assert ((frame["as_run"] - frame["batch_size"]).abs() <= 8).all()
+    assert (frame["as_run_low"] <= frame["as_run"]).all()
+    assert (frame["as_run"] <= frame["as_run_high"]).all()
+    first = frame.iloc[0]
+    assert f"{first['as_run']:.0f} [{first['as_run_low']:.0f}, " in written.read_text(encoding="utf-8")
+
+
+def test_the_coefficients_of_each_task_are_the_laws_at_sigma_one_with_intervals(written, studied):
+    frame = pd.read_csv(written.parent / "tables" / "coefficients.csv").set_index("task")
+    for task in studied.laws.tasks:
+        assert frame.loc[task, "beta_batch_size"] == pytest.approx(studied.laws.batch_size.predict([1.0], task)[0])
+        assert frame.loc[task, "beta_learning_rate"] == pytest.approx(studied.laws.learning_rate.predict([1.0], task)[0])
+        assert frame.loc[task, "d_min_low"] <= frame.loc[task, "d_min"] <= frame.loc[task, "d_min_high"]
 
 
 HOSTILE = "<script>alert('x')</script> $\\frac"

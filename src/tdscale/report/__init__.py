@@ -5,9 +5,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from tdscale.analysis.data import DataPoints
 from tdscale.analysis.laws import ScalingLaws
 from tdscale.planning import Plan
-from tdscale.report import figures, style
+from tdscale.report import evidence, figures, style
 from tdscale.report.files import clear_stale, write_whole
 from tdscale.report.measured import measured_cells
 from tdscale.report.page import Drawing, render_page
@@ -44,7 +45,7 @@ def write_report(
         The path of report.html.
     """
     kept, points = measured_cells(laws, cells)
-    drawn = _figures(laws, kept, validation)
+    drawn = _figures(laws, cells, kept, points, validation)
     tables = [*all_tables(laws, points, plans, validation), *proposed_tables(laws, cells)]
     figure_folder, table_folder = directory / "figures", directory / "tables"
     figure_folder.mkdir(parents=True, exist_ok=True)
@@ -69,29 +70,55 @@ _CAPTIONS: dict[str, tuple[str, str]] = {
     "data": (
         "data",
         "Data until return J against σ: the law (dashed beyond the σ that were run), its 80 % interval, and every task’s points, "
-        "shifted onto the shared law.",
+        "shifted onto the shared law. The paper’s Figure 2, left.",
     ),
-    "data-by-task": ("data", "The same for each task, unshifted. All tasks share the law’s shape, each has its own scale."),
-    "compute": ("data", "Compute until return J at the fitted B*(σ)."),
+    "data-by-task": ("data", "The same for each task, unshifted. Tasks lean on one shape, each has its own scale."),
+    "compute": ("data", "Compute until return J at the fitted B*(σ). The paper’s Figure 2, right."),
     "compute-by-task": ("data", "Compute for each task."),
+    "pareto": (
+        "frontier",
+        "Data against compute until the highest J, σ rising along the line, with the law’s 80 % interval and the tasks’ mean at each σ. "
+        "The paper’s Figure 1, left.",
+    ),
     "frontier": (
         "frontier",
-        "Compute against data until J as σ rises. The star is the cheapest way to J; the dashed line through it joins all (D, C) "
-        "of the same budget.",
+        "Frontiers for several J. The star is the cheapest way to J; the dashed line through it joins all (C, D) "
+        "of the same budget. The paper’s Figure 1, right, and Figure 3.",
     ),
     "budget": (
         "frontier",
         "The cheapest σ for each budget, one point per threshold, with 80 % intervals; the line is the law σ*(F), "
-        "dashed beyond what was fitted.",
+        "dashed beyond what was fitted; crosses are what it says of the largest budgets when it is fitted without them. "
+        "The paper’s Figure 1, middle.",
     ),
     "hyperparameters": (
         "hyperparameters",
-        "B* and η* against σ with 80 % intervals. Tasks share one exponent; their points are shifted to one intercept.",
+        "B* and η* against σ with 80 % intervals. Tasks share one exponent; their points are shifted to one intercept. "
+        "The paper’s Figure 5, left and middle.",
+    ),
+    "best-pairs": (
+        "hyperparameters",
+        "Best B against best η, a point for each task and σ, with 80 % intervals. The paper’s Figure 5, right.",
+    ),
+    "selection": (
+        "hyperparameters",
+        "How the best B and η are found, at one task and σ: D over the grid with 80 % intervals, and the best value over bootstrap draws. "
+        "The paper’s Figure 7, right.",
+    ),
+    "isotonic": (
+        "curves",
+        "From a curve to D_J: the seeds’ mean, its isotonic regression, and the first env step at which that reaches J. "
+        "The paper’s Figure 7, left.",
     ),
     "curves": (
         "curves",
         "Return against env steps: single seeds faint, their mean thin, its isotonic fit thick. D_J is where the fit first reaches "
         "a threshold (dashed).",
+    ),
+    "extrapolation": (
+        "validation",
+        "Frontiers fitted without the σ that need most data, and without those that need most compute, against what was measured "
+        "there; and, where there are such runs, D with the fitted B*(σ), η*(σ) against D with constant ones. The paper’s Figure 6.",
     ),
     "validation": (
         "validation",
@@ -101,20 +128,34 @@ _CAPTIONS: dict[str, tuple[str, str]] = {
 }
 FIGURE_NAMES = frozenset(_CAPTIONS)
 TABLE_NAMES = frozenset(
-    {"laws", "crossings", "batch_size", "learning_rate", "budget", "plans", "held_out", "proposed", "proposed_baseline"}
+    {"laws", "coefficients", "crossings", "batch_size", "learning_rate", "budget", "plans", "held_out", "proposed", "proposed_baseline"}
 )
 
 
-def _figures(laws: ScalingLaws, kept: Sequence[Cell], validation: Validation) -> list[tuple[Drawing, Figure]]:
+def _figures(
+    laws: ScalingLaws, cells: Sequence[Cell], kept: Sequence[Cell], points: DataPoints | None, validation: Validation
+) -> list[tuple[Drawing, Figure]]:
+    keep_duplicates = laws.method == "paper"
+    chosen = evidence.selection(laws, cells)
+    typical = evidence.typical_cell(laws, kept)
     made: dict[str, Callable[[], Figure | None]] = {
         "data": lambda: figures.data_figure(laws),
         "data-by-task": lambda: figures.data_by_task_figure(laws),
         "compute": lambda: figures.compute_figure(laws),
         "compute-by-task": lambda: figures.compute_by_task_figure(laws),
+        "pareto": lambda: figures.pareto_figure(laws),
         "frontier": lambda: figures.frontier_figure(laws),
-        "budget": lambda: figures.budget_figure(laws),
+        "budget": lambda: figures.budget_figure(laws, validation.budget),
         "hyperparameters": lambda: figures.hyperparameter_figure(laws),
-        "curves": lambda: figures.curves_figure(kept, laws.thresholds, keep_duplicates=laws.method == "paper"),
+        "best-pairs": lambda: figures.best_pairs_figure(laws),
+        "selection": lambda: figures.selection_figure(laws, chosen) if chosen is not None else None,
+        "isotonic": lambda: (
+            figures.isotonic_figure(typical, laws.thresholds, keep_duplicates=keep_duplicates) if typical is not None else None
+        ),
+        "curves": lambda: figures.curves_figure(kept, laws.thresholds, keep_duplicates=keep_duplicates),
+        "extrapolation": lambda: figures.extrapolation_figure(
+            laws, evidence.extrapolations(laws, points), evidence.hyperparameter_comparison(laws, cells)
+        ),
         "validation": lambda: figures.validation_figure(validation),
     }
     result = []

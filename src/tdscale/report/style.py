@@ -17,6 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from tdscale.analysis.compute import UNIT_NAMES
+from tdscale.analysis.laws import ScalingLaws
+
 # Okabe and Ito's palette, the yellow and black left out: eight tasks, then again with other markers
 TASK_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#555555")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
@@ -139,7 +142,7 @@ def utd_axis(axis: Axis, low: float, high: float) -> None:
     _set(axis, ticks, plain_utd)
 
 
-def log_axis(axis: Axis, low: float, high: float, say: Callable[[float], str]) -> None:
+def log_axis(axis: Axis, low: float, high: float, say: Callable[[float], str], most: int = 7) -> None:
     """Logarithmic axis with few, plainly written ticks between `low` and `high`; no minor ones."""
     ticks: list[float] = []
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -149,7 +152,12 @@ def log_axis(axis: Axis, low: float, high: float, say: Callable[[float], str]) -
             break
     if len(ticks) < 2:
         ticks = list(np.linspace(low, high, 3))
-    _set(axis, ticks[:: math.ceil(len(ticks) / 7)], say)
+    _set(axis, ticks[:: math.ceil(len(ticks) / most)], say)
+
+
+def value_axis(axis: Axis, values: Sequence[float], say: Callable[[float], str]) -> None:
+    """Logarithmic axis whose ticks are the values of a grid."""
+    _set(axis, [float(v) for v in values][:: math.ceil(len(values) / 6)], say)
 
 
 def _set(axis: Axis, ticks: Sequence[float], say: Callable[[float], str]) -> None:
@@ -195,6 +203,11 @@ def scientific(value: float) -> str:
     mantissa = mantissa.removesuffix(".0")
     power = "10" + str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return power if mantissa == "1" else f"{mantissa}·{power}"
+
+
+def unit(laws: ScalingLaws) -> str:
+    """What C and F are told in: FLOPs, gradient steps, seconds."""
+    return UNIT_NAMES[laws.unit]
 
 
 def legend_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str], columns: int = 4) -> None:

@@ -10,13 +10,15 @@ from tdscale.analysis.compute import UNIT_NAMES
 from tdscale.analysis.data import DataPoints
 from tdscale.analysis.estimate import LEVEL, Estimate, short
 from tdscale.analysis.laws import ScalingLaws
-from tdscale.planning import Plan
+from tdscale.planning import Plan, round_batch
 from tdscale.report.style import plain_utd
 from tdscale.validation import PREDICTORS, Validation
 
 # the σ of the paper's Tables 4 to 7
 STANDARD_UTD = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 DOMAIN = "all tasks"
+# batch sizes are run as multiples of this (the paper, section 4)
+BATCH_MULTIPLE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,7 @@ def all_tables(laws: ScalingLaws, points: DataPoints | None, plans: Sequence[Pla
     """Every table that has a row."""
     tables = [
         laws_table(laws),
+        coefficients_table(laws),
         crossings_table(laws, points),
         hyperparameter_table(laws, "batch_size"),
         hyperparameter_table(laws, "learning_rate"),
@@ -73,6 +76,41 @@ def laws_table(laws: ScalingLaws) -> Table:
         frame=frame,
         shown=shown,
     )
+
+
+def coefficients_table(laws: ScalingLaws) -> Table:
+    """β_η, β_B and D_min of each task, the latter at the highest J that has a law (the paper's Table 2)."""
+    law = laws.data[-1] if laws.data else None
+    rows, shown = [], []
+    for task in laws.tasks:
+        of_task: dict[str, Estimate] = {}
+        if laws.learning_rate is not None:
+            of_task["beta_learning_rate"] = laws.learning_rate.coefficient_estimate(task)
+        if laws.batch_size is not None:
+            of_task["beta_batch_size"] = laws.batch_size.coefficient_estimate(task)
+        if law is not None:
+            of_task["d_min"] = law.d_min(task)
+        known = {name: e for name, e in of_task.items() if np.isfinite(e.value)}
+        if not known:
+            continue
+        row: dict[str, object] = {"task": task}
+        for name, e in known.items():
+            row |= {name: e.value, f"{name}_low": e.low, f"{name}_high": e.high}
+        rows.append(row)
+        shown.append({"task": task} | {_COEFFICIENTS[name]: str(e) for name, e in known.items()})
+    at = ""
+    if law is not None:
+        at = f" D_min is that at J = {law.threshold:.4g}" + ("." if law.identified else ", which these runs do not settle.")
+    return Table(
+        name="coefficients",
+        title="Coefficients of the tasks",
+        note=f"β_η and β_B are η* and B* at σ = 1, with 80 % intervals.{at} The paper’s Table 2.",
+        frame=pd.DataFrame(rows),
+        shown=pd.DataFrame(shown).fillna("–"),
+    )
+
+
+_COEFFICIENTS = {"beta_learning_rate": "β_η", "beta_batch_size": "β_B", "d_min": "D_min (env steps)"}
 
 
 def crossings_table(laws: ScalingLaws, points: DataPoints | None) -> Table:
@@ -127,18 +165,32 @@ def hyperparameter_table(laws: ScalingLaws, quantity: str) -> Table:
             for utd in shown_utd(laws):
                 estimate = law.estimate(utd, task)
                 factor = float(max(known.min() / utd, utd / known.max(), 1.0))
-                rows.append((task, utd, estimate.value, estimate.low, estimate.high, estimate.level, factor))
-                texts[f"σ = {plain_utd(utd)}"] = str(estimate)
+                rounded = _rounded(estimate) if quantity == "batch_size" else ()
+                rows.append((task, utd, *rounded, estimate.value, estimate.low, estimate.high, estimate.level, factor))
+                texts[f"σ = {plain_utd(utd)}"] = _interval_text(*rounded) if rounded else str(estimate)
             shown.append(texts)
     symbol = "B*" if quantity == "batch_size" else "η*"
     name = "batch size" if quantity == "batch_size" else "learning rate"
-    note = f"{symbol}(σ) with its interval" + ("; before rounding." if quantity == "batch_size" else ".")
+    note = f"{symbol}(σ) with its 80 % interval"
+    note += f", to multiples of {BATCH_MULTIPLE}, as it is run; the CSV has it unrounded, too." if quantity == "batch_size" else "."
+    note += f" The paper’s Tables {'4 and 6' if quantity == 'batch_size' else '5 and 7'}."
     if law is not None and law.source == "as-run":
         note += " There was no sweep: these are the values the runs used, not the best ones."
     elif law is not None and law.source == "published":
         note += " There was no sweep: this is the published law that study.toml names, known without intervals."
-    frame = pd.DataFrame(rows, columns=["task", "σ", quantity, "low", "high", "level", "extrapolation"])
+    used = ["as_run", "as_run_low", "as_run_high"] if quantity == "batch_size" else []
+    frame = pd.DataFrame(rows, columns=["task", "σ", *used, quantity, "low", "high", "level", "extrapolation"])
     return Table(name=quantity, title=f"Predicted {name}, {symbol}(σ)", note=note, frame=frame, shown=pd.DataFrame(shown))
+
+
+def _rounded(estimate: Estimate) -> tuple[float, ...]:
+    """B and the ends of its interval as they would be run; an end that is not known stays so."""
+    values = (estimate.value, estimate.low, estimate.high)
+    return tuple(float(round_batch(v, BATCH_MULTIPLE)) if np.isfinite(v) else v for v in values)
+
+
+def _interval_text(value: float, low: float, high: float) -> str:
+    return f"{value:.0f}" + (f" [{low:.0f}, {high:.0f}]" if np.isfinite(low) and np.isfinite(high) else "")
 
 
 def budget_table(laws: ScalingLaws) -> Table:

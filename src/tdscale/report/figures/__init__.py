@@ -4,19 +4,26 @@ from tdscale.report.figures.budget import budget_figure, frontier_figure
 from tdscale.report.figures.checks import baseline_figure, held_out_figure, validation_figure
 from tdscale.report.figures.curves import curves_figure
 from tdscale.report.figures.data import compute_by_task_figure, compute_figure, data_by_task_figure, data_figure
-from tdscale.report.figures.hyperparameters import hyperparameter_figure, power_law_figure
+from tdscale.report.figures.extrapolation import extrapolation_figure, pareto_figure
+from tdscale.report.figures.hyperparameters import best_pairs_figure, hyperparameter_figure, power_law_figure
+from tdscale.report.figures.selection import isotonic_figure, selection_figure
 
 __all__ = [
     "baseline_figure",
+    "best_pairs_figure",
     "budget_figure",
     "compute_by_task_figure",
     "compute_figure",
     "curves_figure",
     "data_by_task_figure",
     "data_figure",
+    "extrapolation_figure",
     "frontier_figure",
     "held_out_figure",
     "hyperparameter_figure",
+    "isotonic_figure",
+    "pareto_figure",
     "power_law_figure",
+    "selection_figure",
     "validation_figure",
 ]

@@ -1,4 +1,4 @@
-"""Figures 3 and 4: compute-data frontiers with the cheapest σ, and the law σ*(F) (the paper's Figures 1 and 3)."""
+"""Frontiers with lines of equal budget (the paper's Figures 1, right, and 3) and the law σ*(F) (Figure 1, middle)."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,12 +8,13 @@ from matplotlib.lines import Line2D
 from tdscale.analysis.budget import utd_grid
 from tdscale.analysis.laws import BudgetLaw, DataLaw, ScalingLaws
 from tdscale.report import style
-from tdscale.report.figures.parts import interval, limits, seen_utd
+from tdscale.report.figures.parts import interval, limits, seen_utd, tradeoff_axes
+from tdscale.validation import HeldOutBudget
 
 
 def frontier_figure(laws: ScalingLaws, *, axes: Axes | None = None) -> Figure | None:
-    """Compute against data until J as σ rises, for several J, with the line C + δ·D = F that touches each; None without compute."""
-    if not laws.data or not laws.compute or laws.batch_size is None:
+    """Data against compute until J as σ rises, for several J, with the line C + δ·D = F that touches each; None without compute."""
+    if not laws.data or not laws.knows_compute:
         return None
     shown: list[DataLaw] = style.select(laws.data)
     with style.styled():
@@ -26,7 +27,7 @@ def frontier_figure(laws: ScalingLaws, *, axes: Axes | None = None) -> Figure | 
             grid = utd_grid(low, high, 120)
             data = law.predict(grid)
             compute = laws.flops(grid, data)
-            axes.plot(data, compute, color=colour, zorder=3)
+            axes.plot(compute, data, color=colour, zorder=3)
             spread.append((data, compute))
             marks = np.array([u for u in utds if low <= u <= high])
             at = law.predict(marks)
@@ -35,10 +36,10 @@ def frontier_figure(laws: ScalingLaws, *, axes: Axes | None = None) -> Figure | 
                 u, ends = np.array([utd, utd]), np.array([left, right])
                 if np.isfinite(ends).all():
                     # at a given σ compute goes with data: the interval is a slanted bar
-                    axes.plot(ends, laws.flops(u, ends), color=colour, linewidth=0.9, alpha=0.6, zorder=3)
+                    axes.plot(laws.flops(u, ends), ends, color=colour, linewidth=0.9, alpha=0.6, zorder=3)
                 axes.plot(
-                    [value],
                     laws.flops(u[:1], np.array([value])),
+                    [value],
                     "o",
                     color=utd_colours[float(utd)],
                     markersize=5.5,
@@ -46,15 +47,10 @@ def frontier_figure(laws: ScalingLaws, *, axes: Axes | None = None) -> Figure | 
                     markeredgewidth=0.5,
                     zorder=5,
                 )
-        x_limits = limits(*(data for data, _ in spread), margin=1.35)
-        y_limits = limits(*(compute for _, compute in spread), margin=1.6)
+        x_limits = limits(*(compute for _, compute in spread), margin=1.35)
+        y_limits = limits(*(data for data, _ in spread), margin=1.35)
         optima = _draw_budget_lines(axes, laws, shown, x_limits)
-        style.log_axis(axes.xaxis, *x_limits, style.thousands)
-        style.log_axis(axes.yaxis, *y_limits, style.scientific)
-        axes.set_xlim(x_limits)
-        axes.set_ylim(y_limits)
-        axes.set_xlabel("data D until J (env steps)")
-        axes.set_ylabel("compute C until J (FLOPs)")
+        tradeoff_axes(axes, laws, x_limits, y_limits)
         handles = [Line2D([], [], color=colour) for colour in style.threshold_colours(len(shown))]
         labels = [f"J = {law.threshold:.4g}" for law in shown]
         if optima:
@@ -77,17 +73,20 @@ def _draw_budget_lines(axes: Axes, laws: ScalingLaws, shown: list[DataLaw], x_li
     points = [point for point in laws.budget.points if point.threshold in thresholds]
     for point in points:
         total, cost = point.budget.value, laws.budget.data_cost
-        data = np.exp(np.linspace(np.log(x_limits[0]), np.log(min(total / cost, x_limits[1])), 300))
-        rest = total - cost * data
-        axes.plot(data[rest > 0], rest[rest > 0], color=style.FAINT, linestyle=(0, (4, 2)), linewidth=1.0, zorder=2)
+        compute = np.exp(np.linspace(np.log(x_limits[0]), np.log(max(min(total, x_limits[1]), x_limits[0])), 300))
+        rest = (total - compute) / cost
+        axes.plot(compute[rest > 0], rest[rest > 0], color=style.FAINT, linestyle=(0, (4, 2)), linewidth=1.0, zorder=2)
         axes.plot(
-            [point.data], [point.compute], linestyle="none", marker="*", color="white", markeredgecolor=style.INK, markersize=11, zorder=6
+            [point.compute], [point.data], linestyle="none", marker="*", color="white", markeredgecolor=style.INK, markersize=11, zorder=6
         )
     return bool(points)
 
 
-def budget_figure(laws: ScalingLaws, *, axes: Axes | None = None) -> Figure | None:
-    """σ*(F), a point per threshold, the law through them and its interval. None where there is no budget law."""
+def budget_figure(laws: ScalingLaws, held_out: HeldOutBudget | None = None, *, axes: Axes | None = None) -> Figure | None:
+    """σ*(F), a point per threshold, the law through them and its interval; None where there is no budget law.
+
+    With `held_out`, what the law says of its largest budgets when they are left out of its fit is drawn beside what was found there.
+    """
     law = laws.budget
     if law is None or not law.points:
         return None
@@ -116,11 +115,12 @@ def budget_figure(laws: ScalingLaws, *, axes: Axes | None = None) -> Figure | No
                 axes.axhline(edge, color=style.FAINT, linewidth=0.9, linestyle=":", zorder=1)
                 place, side = (0.99, "right") if right else (0.01, "left")
                 axes.text(place, edge, end, transform=axes.get_yaxis_transform(), ha=side, va="bottom", fontsize=7.5, color="#555555")
+        crosses = _draw_held_out(axes, law, held_out) if held_out is not None else None
         style.log_axis(axes.xaxis, *x_limits, style.scientific)
         style.utd_axis(axes.yaxis, *y_limits)
         axes.set_xlim(x_limits)
         axes.set_ylim(y_limits)
-        axes.set_xlabel(f"budget F = C + δ·D (FLOPs, δ = {style.scientific(law.data_cost)} per env step)")
+        axes.set_xlabel(f"budget F = C + δ·D ({style.unit(laws)}, δ = {style.scientific(law.data_cost)} per env step)")
         axes.set_ylabel("cheapest UTD ratio σ*")
         ends = [0, -1] if len(law.points) > 1 else [0]
         handles = [Line2D([], [], color=colours[i], marker="o", markersize=5.5, linewidth=0.9) for i in ends]
@@ -131,8 +131,21 @@ def budget_figure(laws: ScalingLaws, *, axes: Axes | None = None) -> Figure | No
         if law.fitted:
             handles.append(Line2D([], [], color=style.INK))
             labels.append(law.formula())
+        if crosses is not None:
+            handles.append(crosses)
+            labels.append("predicted, fitted without them")
         style.legend_below(figure, handles, labels)
     return figure
+
+
+def _draw_held_out(axes: Axes, law: BudgetLaw, held_out: HeldOutBudget) -> Line2D:
+    """Crosses where the law, fitted without these points, puts σ*."""
+    budgets = {point.threshold: point.budget.value for point in law.points}
+    x = [budgets[threshold] for threshold in held_out.thresholds]
+    (crosses,) = axes.plot(
+        x, held_out.predicted, linestyle="none", marker="x", color=style.INK, markersize=7, markeredgewidth=1.6, zorder=7
+    )
+    return crosses
 
 
 def _draw_law(axes: Axes, law: BudgetLaw, budgets: np.ndarray, x_limits: tuple[float, float]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Figure 7: what the law predicted for runs it had not seen, and how constant hyperparameters did (the paper's Figure 6)."""
+"""What the law predicted for runs it had not seen, and how constant hyperparameters did (the paper's Figure 6)."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ def validation_figure(validation: Validation) -> Figure | None:
     if not count:
         return None
     with style.styled():
-        figure, all_axes = style.panels(count, panel_height=2.8)
+        figure, all_axes = style.panels(count, panel_height=max(2.8, 0.85 * len(held_out)))
         if held_out:
             held_out_figure(held_out, axes=all_axes[0])
         if len(validation.baseline) > 1:

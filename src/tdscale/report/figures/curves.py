@@ -1,4 +1,4 @@
-"""Figure 6: learning curves, their isotonic fits and the thresholds (the paper's Figure 7)."""
+"""Learning curves, their isotonic fits and the thresholds (the paper's Figure 7)."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Figures 1 and 2: D_J(σ) and C_J(σ), law, points and intervals, for the domain or one task (the paper's Figure 2)."""
+"""D_J(σ) and C_J(σ), law, points and intervals, for the domain or one task (the paper's Figure 2)."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -41,7 +41,7 @@ def tasks_with_data(laws: ScalingLaws) -> list[str]:
 
 
 def _known(laws: ScalingLaws, need: Need) -> bool:
-    return bool(laws.data) and (need == "data" or bool(laws.compute and laws.batch_size is not None))
+    return bool(laws.data) and (need == "data" or laws.knows_compute)
 
 
 def _one(laws: ScalingLaws, need: Need, task: str | None, axes: Axes | None) -> Figure | None:
@@ -119,7 +119,7 @@ def _draw(axes: Axes, laws: ScalingLaws, need: Need, task: str | None, size: flo
     axes.set_xlim(low_x, high_x)
     axes.set_ylim(bottom, top)
     axes.set_xlabel("UTD ratio σ (updates per env step)")
-    axes.set_ylabel("data D until J (env steps)" if need == "data" else "compute C until J (FLOPs)")
+    axes.set_ylabel("data D until J (env steps)" if need == "data" else f"compute C until J ({style.unit(laws)})")
     return shown
 
 

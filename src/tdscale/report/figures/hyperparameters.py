@@ -1,4 +1,4 @@
-"""Figure 5: B*(σ) and η*(σ), all tasks shifted to one intercept (the paper's Figure 5)."""
+"""B*(σ) and η*(σ), all tasks shifted to one intercept, and best B against best η (the paper's Figure 5)."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -64,3 +64,44 @@ def power_law_figure(law: PowerLaw, *, axes: Axes | None = None) -> Figure:
         axes.set_ylabel(_NAMES[law.quantity] + shifted)
         axes.set_title(law.formula() + {"sweep": "", "as-run": " (as run)", "published": " (published)"}[law.source], loc="left")
     return figure
+
+
+def best_pairs_figure(laws: ScalingLaws, *, axes: Axes | None = None) -> Figure | None:
+    """Best B against best η, a point for each (task, σ), with the correlation of their logarithms.
+
+    None unless a sweep chose both.
+    """
+    batch, rate = laws.batch_size, laws.learning_rate
+    if batch is None or rate is None or batch.source != "sweep" or rate.source != "sweep" or batch.points.shape != rate.points.shape:
+        return None
+    known = np.isfinite(batch.points) & np.isfinite(rate.points)
+    if known.sum() < 3:
+        return None
+    with style.styled():
+        figure, axes = style.figure_and_axes(axes)
+        for row, task in enumerate(laws.tasks):
+            use = known[row]
+            colour = style.colour_of(laws.tasks, task)
+            x, y = batch.points[row, use], rate.points[row, use]
+            axes.hlines(y, batch.points_low[row, use], batch.points_high[row, use], color=colour, linewidth=0.6, alpha=0.45)
+            axes.vlines(x, rate.points_low[row, use], rate.points_high[row, use], color=colour, linewidth=0.6, alpha=0.45)
+            axes.plot(
+                x, y, linestyle="none", color=colour, marker=style.marker_of(laws.tasks, task), markersize=5.5, label=style.label(task)
+            )
+        x_limits, y_limits = limits(batch.points[known], margin=1.6), limits(rate.points[known], margin=1.6)
+        style.log_axis(axes.xaxis, *x_limits, style.plain)
+        style.log_axis(axes.yaxis, *y_limits, style.scientific)
+        axes.set_xlim(x_limits)
+        axes.set_ylim(y_limits)
+        axes.set_xlabel("best batch size B*")
+        axes.set_ylabel("best learning rate η*")
+        axes.set_title(f"correlation of log B* and log η*: {pair_correlation(batch, rate):.2f}".replace("-", "−"), loc="left")
+        handles, labels = axes.get_legend_handles_labels()
+        style.legend_below(figure, handles, labels)
+    return figure
+
+
+def pair_correlation(batch: PowerLaw, rate: PowerLaw) -> float:
+    """Correlation of log B* and log η* over tasks and σ, where both are known."""
+    known = np.isfinite(batch.points) & np.isfinite(rate.points)
+    return float(np.corrcoef(np.log(batch.points[known]), np.log(rate.points[known]))[0, 1])

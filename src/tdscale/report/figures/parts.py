@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from tdscale.analysis.budget import utd_grid
 from tdscale.analysis.estimate import LEVEL
-from tdscale.analysis.laws import DataLaw
+from tdscale.analysis.laws import DataLaw, ScalingLaws
+from tdscale.report import style
 
 Floats = NDArray[np.float64]
 # how far beyond the σ that were run a law is drawn, dashed
@@ -104,3 +105,13 @@ def limits(*values: Any, margin: float = 1.25) -> tuple[float, float]:
     together = np.concatenate([np.ravel(np.asarray(v, dtype=np.float64)) for v in values])
     together = together[np.isfinite(together) & (together > 0)]
     return float(together.min() / margin), float(together.max() * margin)
+
+
+def tradeoff_axes(axes: Axes, laws: ScalingLaws, x_limits: tuple[float, float], y_limits: tuple[float, float], most: int = 6) -> None:
+    """Axes of a frontier: C to the right with at most so many ticks, D upwards, both logarithmic."""
+    style.log_axis(axes.xaxis, *x_limits, style.scientific, most)
+    style.log_axis(axes.yaxis, *y_limits, style.thousands)
+    axes.set_xlim(x_limits)
+    axes.set_ylim(y_limits)
+    axes.set_xlabel(f"compute C until J ({style.unit(laws)})")
+    axes.set_ylabel("data D until J (env steps)")

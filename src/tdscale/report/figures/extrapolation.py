@@ -1,0 +1,150 @@
+"""What was measured beyond the σ that a law was fitted to: the frontier at one J (the paper's Figure 1, left) and Figure 6."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from tdscale.analysis.budget import utd_grid
+from tdscale.analysis.laws import DataLaw, ScalingLaws
+from tdscale.report import style
+from tdscale.report.evidence import Extrapolation, HyperparameterComparison
+from tdscale.report.figures.parts import (
+    Floats,
+    interval,
+    limits,
+    line_and_band,
+    points_with_intervals,
+    reach_grid,
+    seen_utd,
+    tradeoff_axes,
+)
+
+_FITTED, _LEFT_OUT = style.TASK_COLOURS[0], style.TASK_COLOURS[1]
+
+
+def pareto_figure(laws: ScalingLaws, *, axes: Axes | None = None) -> Figure | None:
+    """The compute–data frontier of the highest J that has a law, with its interval and the tasks' mean at each σ. None without compute."""
+    if not laws.data or not laws.knows_compute:
+        return None
+    law = laws.data[-1]
+    low, high = seen_utd(law)
+    with style.styled():
+        figure, axes = style.figure_and_axes(axes)
+        x_limits, y_limits = _frontier(axes, laws, law, law, reach_grid(low, high), (low, high), np.zeros(0))
+        tradeoff_axes(axes, laws, x_limits, y_limits)
+        axes.set_title(f"J = {law.threshold:.4g}", loc="left")
+    return figure
+
+
+def extrapolation_figure(
+    laws: ScalingLaws, extrapolations: Sequence[Extrapolation], comparison: HyperparameterComparison | None = None
+) -> Figure | None:
+    """Frontiers predicted without the σ at one end against what was measured there, and D of fitted against constant B, η.
+
+    A panel for each; None where there is nothing to compare, or compute is not known.
+    """
+    shown = list(extrapolations) if laws.knows_compute else []
+    count = len(shown) + (comparison is not None)
+    if not count:
+        return None
+    with style.styled():
+        figure, all_axes = style.panels(count, columns=3, panel_height=3.0, width=9.6 if count > 2 else style.WIDE)
+        for axes, found in zip(all_axes, shown, strict=False):
+            seen = found.law.utd
+            together = np.concatenate([seen, found.left_out])
+            grid = utd_grid(float(together.min()), float(together.max()), 160)
+            x_limits, y_limits = _frontier(
+                axes, laws, found.law, found.measured, grid, (float(seen.min()), float(seen.max())), found.left_out
+            )
+            tradeoff_axes(axes, laws, x_limits, y_limits, most=3)
+            utds = ", ".join(style.plain_utd(u) for u in found.left_out)
+            axes.set_title(f"σ = {utds} left out, J = {found.law.threshold:.4g}", loc="left", fontsize=8.5)
+        if comparison is not None:
+            _draw_comparison(all_axes[-1], comparison)
+        handles, labels = [], []
+        if shown:
+            handles += [Line2D([], [], color=_FITTED, marker="o", markersize=5), _cross()]
+            labels += ["law, and runs it was fitted to", "runs left out"]
+        if comparison is not None:
+            handles += [Line2D([], [], color=colour, marker=marker, markersize=5) for colour, marker in _KINDS]
+            labels += ["B*(σ), η*(σ)", "constant B, η"]
+        style.legend_below(figure, handles, labels)
+    return figure
+
+
+_KINDS = ((style.TASK_COLOURS[2], "o"), (style.TASK_COLOURS[4], "s"))
+
+
+def _cross() -> Line2D:
+    return Line2D([], [], color=_LEFT_OUT, linestyle="none", marker="X", markersize=7)
+
+
+def _frontier(
+    axes: Axes, laws: ScalingLaws, law: DataLaw, measured: DataLaw, grid: Floats, seen: tuple[float, float], left_out: Floats
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The law as a frontier, solid at the σ seen, and the measured means; the axes' limits."""
+    data = law.predict(grid)
+    compute = laws.flops(grid, data)
+    inside = (grid >= seen[0] * 0.999) & (grid <= seen[1] * 1.001)
+    axes.plot(compute, data, color=_FITTED, linestyle=(0, (3, 2)), linewidth=1.1, zorder=3)
+    axes.plot(compute[inside], data[inside], color=_FITTED, zorder=3)
+    utd, mean = mean_over_tasks(measured.utd, measured.data, law)
+    at = laws.flops(utd, mean)
+    out = np.isin(utd, left_out)
+    axes.plot(at[~out], mean[~out], linestyle="none", marker="o", color=_FITTED, markersize=5.5, markeredgecolor="white", zorder=5)
+    axes.plot(at[out], mean[out], linestyle="none", marker="X", color=_LEFT_OUT, markersize=8, markeredgecolor="white", zorder=6)
+    _intervals(axes, laws, law, utd)
+    place = np.log(np.stack([at, mean]))
+    for index, (x, y, value) in enumerate(zip(at, mean, utd, strict=True)):
+        # a name that would lie on the last one's is left out
+        if index and np.abs(place[:, index] - place[:, index - 1]).max() < 0.08:
+            continue
+        axes.annotate(f"σ = {style.plain_utd(value)}", (x, y), xytext=(5, 4), textcoords="offset points", fontsize=7, zorder=7)
+    x_limits, y_limits = limits(compute, at, margin=1.25), limits(data, mean, margin=1.25)
+    return (x_limits[0], x_limits[1] * 1.25), y_limits
+
+
+def _intervals(axes: Axes, laws: ScalingLaws, law: DataLaw, utd: Floats) -> None:
+    """The law's interval at each σ: a slanted bar, since at a given σ compute goes with data."""
+    lows, highs = interval(law.predict_draws(utd))
+    for value, low, high in zip(utd, lows, highs, strict=True):
+        if np.isfinite([low, high]).all():
+            ends = np.array([low, high])
+            axes.plot(
+                laws.flops(np.array([value, value]), ends), ends, color=_FITTED, linewidth=5, alpha=0.22, solid_capstyle="butt", zorder=2
+            )
+
+
+def mean_over_tasks(utd: Floats, data: Floats, law: DataLaw) -> tuple[Floats, Floats]:
+    """Geometric mean over tasks of D of shape (n_tasks, n_utds), as σ and D; the law's level stands in for a task not seen at a σ."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        expected = np.stack([law.predict(utd, task) for task in law.tasks])
+        excess = np.where(np.isfinite(data), np.log(data / expected), np.nan)
+    seen = np.isfinite(excess)
+    columns = seen.any(axis=0)
+    mean = np.where(seen, excess, 0.0).sum(axis=0)[columns] / seen.sum(axis=0)[columns]
+    return utd[columns], law.predict(utd[columns]) * np.exp(mean)
+
+
+def _draw_comparison(axes: Axes, comparison: HyperparameterComparison) -> None:
+    """D against σ at fitted and at constant B, η, each with the law through it."""
+    drawn: list[Floats] = []
+    low, high = comparison.fitted.range
+    for place, (law, (colour, marker)) in enumerate(zip((comparison.fitted, comparison.constant), _KINDS, strict=True)):
+        grid = utd_grid(low, high, 120)
+        line_and_band(axes, grid, law.predict(grid), law.predict_draws(grid), (low, high), colour)
+        utd, mean = mean_over_tasks(law.utd, law.data, law)
+        blank = np.full(len(mean), np.nan)
+        points_with_intervals(axes, utd * 1.02 ** (2 * place - 1), mean, blank, blank, colour=colour, marker=marker, size=5.5)
+        drawn += [law.predict(grid), mean, *interval(law.predict_draws(grid))]
+    bottom, top = limits(*drawn, margin=1.15)
+    style.utd_axis(axes.xaxis, low / 1.2, high * 1.2)
+    style.log_axis(axes.yaxis, bottom, top, style.thousands)
+    axes.set_xlim(low / 1.2, high * 1.2)
+    axes.set_ylim(bottom, top)
+    axes.set_xlabel("UTD ratio σ")
+    axes.set_ylabel("data D until J (env steps)")
+    axes.set_title(f"fitted against constant B, η, J = {comparison.fitted.threshold:.4g}", loc="left", fontsize=8.5)
