@@ -22,6 +22,7 @@ from tdscale.execution.pool import Event, StageFailure, run_jobs
 from tdscale.planning import Plan, plan_budget, plan_compute, plan_data, round_batch
 from tdscale.published import power_law, published_laws
 from tdscale.runs.cells import load_cells
+from tdscale.runs.diagnostics import load_diagnostics
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import Cell, RunWarning
 from tdscale.study import RunSpec, Study, read_study
@@ -347,6 +348,7 @@ def report_study(files: StudyFiles, fitted: Fitted) -> Path:
         plans=example_plans(fitted.laws),
         validation=validate_study(fitted),
         study_summary=summary,
+        diagnostics=load_diagnostics(files.store, study, problems=[]),
     )
 
 

@@ -14,7 +14,7 @@ from tdscale.report.measured import measured_cells
 from tdscale.report.page import Drawing, render_page
 from tdscale.report.proposed import proposed_tables
 from tdscale.report.tables import all_tables, to_csv
-from tdscale.runs.types import Cell
+from tdscale.runs.types import Cell, RunDiagnostics
 from tdscale.validation import Validation
 
 __all__ = ["write_report"]
@@ -28,6 +28,7 @@ def write_report(
     plans: Sequence[Plan],
     validation: Validation,
     study_summary: Mapping[str, str],
+    diagnostics: Sequence[RunDiagnostics] = (),
 ) -> Path:
     """Write report.html, figures/*.svg and *.png, and tables/*.csv into `directory`; each file whole or not at all.
 
@@ -40,12 +41,13 @@ def write_report(
         plans: answers shown in the section "Plan", in this order.
         validation: what was checked on held-out runs.
         study_summary: facts on the study for the summary, label to text.
+        diagnostics: what runs logged beside their returns.
 
     Returns:
         The path of report.html.
     """
     kept, points = measured_cells(laws, cells)
-    drawn = _figures(laws, cells, kept, points, validation)
+    drawn = _figures(laws, cells, kept, points, validation, diagnostics)
     tables = [*all_tables(laws, points, plans, validation), *proposed_tables(laws, cells)]
     figure_folder, table_folder = directory / "figures", directory / "tables"
     figure_folder.mkdir(parents=True, exist_ok=True)
@@ -115,6 +117,18 @@ _CAPTIONS: dict[str, tuple[str, str]] = {
         "Return against env steps: single seeds faint, their mean thin, its isotonic fit thick. D_J is where the fit first reaches "
         "a threshold (dashed).",
     ),
+    "overfitting": (
+        "training",
+        "Overfitting (squared TD error on the newest transitions less that on uniform ones, mean over training) against σ and B; "
+        "norm of the critics’ parameters at the end against σ and η. A point per cell; lines of least absolute error. "
+        "The paper’s Figure 4.",
+    ),
+    "critical-batch": (
+        "training",
+        "Critical batch size over training, from squared gradient norms at batches of 64 and 1024, each averaged over a rolling window. "
+        "The paper’s Figure 8.",
+    ),
+    "critical-against-best": ("training", "The law’s best batch size against the critical one, a point per cell. The paper’s Figure 9."),
     "extrapolation": (
         "validation",
         "Frontiers fitted without the σ that need most data, and without those that need most compute, against what was measured "
@@ -133,7 +147,12 @@ TABLE_NAMES = frozenset(
 
 
 def _figures(
-    laws: ScalingLaws, cells: Sequence[Cell], kept: Sequence[Cell], points: DataPoints | None, validation: Validation
+    laws: ScalingLaws,
+    cells: Sequence[Cell],
+    kept: Sequence[Cell],
+    points: DataPoints | None,
+    validation: Validation,
+    diagnostics: Sequence[RunDiagnostics],
 ) -> list[tuple[Drawing, Figure]]:
     keep_duplicates = laws.method == "paper"
     chosen = evidence.selection(laws, cells)
@@ -153,6 +172,9 @@ def _figures(
             figures.isotonic_figure(typical, laws.thresholds, keep_duplicates=keep_duplicates) if typical is not None else None
         ),
         "curves": lambda: figures.curves_figure(kept, laws.thresholds, keep_duplicates=keep_duplicates),
+        "overfitting": lambda: figures.overfitting_figure(diagnostics),
+        "critical-batch": lambda: figures.critical_batch_figure(diagnostics),
+        "critical-against-best": lambda: figures.critical_against_best_figure(laws, diagnostics),
         "extrapolation": lambda: figures.extrapolation_figure(
             laws, evidence.extrapolations(laws, points), evidence.hyperparameter_comparison(laws, cells)
         ),

@@ -53,6 +53,7 @@ def render_page(
         ("frontier", "Frontiers and σ*(F)"),
         ("hyperparameters", "B*(σ) and η*(σ)"),
         ("curves", "Learning curves"),
+        ("training", "Inside training"),
         ("validation", "Validation"),
         ("tables", "Tables"),
         ("warnings", "Warnings"),

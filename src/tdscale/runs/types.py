@@ -15,7 +15,14 @@ RunState = Literal["finished", "diverged", "failed"]
 ENV_STEP = "env_step"
 RETURN = "return"
 EVALUATION_RETURN = "evaluation_return"
-DIAGNOSTICS = ("td_error_uniform", "td_error_newest", "critic_parameter_norm", "temperature")
+DIAGNOSTICS = (
+    "td_error_uniform",
+    "td_error_newest",
+    "critic_parameter_norm",
+    "temperature",
+    "critic_gradient_norm_squared_64",
+    "critic_gradient_norm_squared_1024",
+)
 IMPORTED = ("critic_loss", "validation_critic_loss")
 COLUMNS = (ENV_STEP, RETURN, EVALUATION_RETURN, *DIAGNOSTICS, *IMPORTED)
 
@@ -74,6 +81,15 @@ class RunResult:
     spec: RunSpec
     columns: Mapping[str, NDArray[Any]]
     status: RunStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDiagnostics:
+    """What a run logged beside its returns: names out of `DIAGNOSTICS`, columns of shape (n,) at `env_steps`, NaN where not logged."""
+
+    spec: RunSpec
+    env_steps: NDArray[np.int64]
+    values: Mapping[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from tdscale.report.figures.data import compute_by_task_figure, compute_figure, 
 from tdscale.report.figures.extrapolation import extrapolation_figure, pareto_figure
 from tdscale.report.figures.hyperparameters import best_pairs_figure, hyperparameter_figure, power_law_figure
 from tdscale.report.figures.selection import isotonic_figure, selection_figure
+from tdscale.report.figures.training import critical_against_best_figure, critical_batch_figure, overfitting_figure
 
 __all__ = [
     "baseline_figure",
@@ -14,6 +15,8 @@ __all__ = [
     "budget_figure",
     "compute_by_task_figure",
     "compute_figure",
+    "critical_against_best_figure",
+    "critical_batch_figure",
     "curves_figure",
     "data_by_task_figure",
     "data_figure",
@@ -22,6 +25,7 @@ __all__ = [
     "held_out_figure",
     "hyperparameter_figure",
     "isotonic_figure",
+    "overfitting_figure",
     "pareto_figure",
     "power_law_figure",
     "selection_figure",

@@ -1,0 +1,45 @@
+"""What runs logged beside their returns, as the figures on training take it."""
+
+from collections.abc import Collection
+
+import numpy as np
+
+from tdscale.runs.store import RunStore
+from tdscale.runs.types import DIAGNOSTICS, ENV_STEP, RunDiagnostics, RunWarning
+from tdscale.study import Stage, Study
+
+
+def load_diagnostics(
+    store: RunStore, study: Study, *, stages: Collection[Stage] | None = None, problems: list[RunWarning] | None = None
+) -> list[RunDiagnostics]:
+    """The diagnostics of a study's runs that logged any, in run_id order; failed runs are left out.
+
+    Each run keeps the rows in which something was logged; a column that is nowhere logged is left out.
+
+    Args:
+        store: the runs.
+        study: names the tasks.
+        stages: keep the runs of these stages, None = all.
+        problems: as in `RunStore`.
+    """
+    specs, statuses = store.specs(problems=problems), store.statuses(problems=problems)
+    wanted = {
+        run_id: spec
+        for run_id, spec in specs.items()
+        if spec.task in study.tasks
+        and (stages is None or spec.stage in stages)
+        and spec.suite != "imported"  # whose curves hold returns alone
+        and run_id in statuses
+        and statuses[run_id].state != "failed"
+    }
+    if not wanted:
+        return []
+    found = []
+    for run_id, curve in store.curves(wanted, DIAGNOSTICS, problems=problems).items():
+        logged = {name: curve[name] for name in DIAGNOSTICS if np.isfinite(curve[name]).any()}
+        if not logged:
+            continue
+        rows = np.isfinite(np.stack(list(logged.values()))).any(axis=0)
+        values = {name: column[rows] for name, column in logged.items()}
+        found.append(RunDiagnostics(spec=wanted[run_id], env_steps=curve[ENV_STEP][rows], values=values))
+    return found
