@@ -146,31 +146,41 @@ def read_curves(folder: Path, run_ids: Collection[str] | None, columns: tuple[st
         present = [name for name in columns if name in schema.names]
         if len(wanted) < len(counts):
             table = pq.read_table(path, columns=present, filters=pc.field(_RUN_ID).isin(wanted))
+            values = table_columns(table, columns, path)
+            n_rows = table.num_rows
+            del table
         else:
-            # not read_table(): it would import pandas, which takes longer than reading a study
-            table = pq.ParquetFile(path).read(present)
+            # not read_table(): it would import pandas, which takes longer than reading a study. Column by column, so that
+            # the file's form of one is gone before the next is read
+            with pq.ParquetFile(path) as file:
+                n_rows = file.metadata.num_rows
+                values = {}
+                for name in columns:
+                    values |= table_columns(file.read([name] if name in present else [_RUN_ID]), (name,), path)
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path}: can't be read as Parquet ({str(error).splitlines()[0]}); import its source again") from None
-    values = table_columns(table, columns, path)
     ends = np.cumsum([counts[run_id] for run_id in wanted])
-    if ends[-1] != table.num_rows:
-        raise UserError(f"{path}: holds {table.num_rows} rows where {RUNS} promises {ends[-1]}; import its source again")
+    if ends[-1] != n_rows:
+        raise UserError(f"{path}: holds {n_rows} rows where {RUNS} promises {ends[-1]}; import its source again")
+    # what was read is in arrays now; without this the pool would keep its memory
+    pa.default_memory_pool().release_unused()
     return _cut(values, wanted, ends, path)
 
 
 def _cut(values: Curve, run_ids: list[str], ends: NDArray[np.int64], path: Path) -> tuple[dict[str, Curve], dict[str, str]]:
-    bad = _bad_runs(values[ENV_STEP], ends)
-    if values[ENV_STEP].dtype.kind == "f" and not bad:
-        values[ENV_STEP] = values[ENV_STEP].astype(np.int64)
+    steps = values.pop(ENV_STEP)
+    bad = _bad_runs(steps, ends)
     curves, problems = {}, {}
+    # runs of one length log at the same env steps: one array serves them all
+    known: dict[bytes, NDArray[np.int64]] = {}
     starts = np.concatenate([[0], ends[:-1]])
     for index, (run_id, start, end) in enumerate(zip(run_ids, starts.tolist(), ends.tolist(), strict=True)):
         if index in bad:
-            problems[run_id] = f"{path}: run {run_id}: {step_problem(values[ENV_STEP][start:end])}"
+            problems[run_id] = f"{path}: run {run_id}: {step_problem(steps[start:end])}"
             continue
-        curves[run_id] = {name: array[start:end] for name, array in values.items()}
-        if bad:
-            curves[run_id][ENV_STEP] = curves[run_id][ENV_STEP].astype(np.int64)
+        own = steps[start:end].astype(np.int64)
+        shared = known.setdefault(hashlib.blake2b(own, digest_size=16).digest(), own)
+        curves[run_id] = {ENV_STEP: shared} | {name: array[start:end] for name, array in values.items()}
     return curves, problems
 
 
