@@ -137,7 +137,8 @@ def read_curves(folder: Path, run_ids: Collection[str] | None, columns: tuple[st
     """
     path = folder / CURVES
     counts = dict(_pairs(_runs_table(folder, ["n_rows"])))
-    wanted = list(counts) if run_ids is None else [run_id for run_id in counts if run_id in set(run_ids)]
+    chosen = counts.keys() if run_ids is None else set(run_ids)
+    wanted = [run_id for run_id in counts if run_id in chosen]
     if not wanted:
         return {}, {}
     try:
@@ -145,26 +146,32 @@ def read_curves(folder: Path, run_ids: Collection[str] | None, columns: tuple[st
         check_schema(schema, path, extra=(_RUN_ID,))
         present = [name for name in columns if name in schema.names]
         if len(wanted) < len(counts):
-            table = pq.read_table(path, columns=present, filters=pc.field(_RUN_ID).isin(wanted))
-            values = table_columns(table, columns, path)
-            n_rows = table.num_rows
-            del table
+            values = table_columns(pq.read_table(path, columns=present, filters=pc.field(_RUN_ID).isin(wanted)), columns, path)
         else:
-            # not read_table(): it would import pandas, which takes longer than reading a study. Column by column, so that
-            # the file's form of one is gone before the next is read
-            with pq.ParquetFile(path) as file:
-                n_rows = file.metadata.num_rows
-                values = {}
-                for name in columns:
-                    values |= table_columns(file.read([name] if name in present else [_RUN_ID]), (name,), path)
+            values = _all_rows(path, columns, present)
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path}: can't be read as Parquet ({str(error).splitlines()[0]}); import its source again") from None
     ends = np.cumsum([counts[run_id] for run_id in wanted])
+    n_rows = len(values[ENV_STEP])
     if ends[-1] != n_rows:
         raise UserError(f"{path}: holds {n_rows} rows where {RUNS} promises {ends[-1]}; import its source again")
-    # what was read is in arrays now; without this the pool would keep its memory
-    pa.default_memory_pool().release_unused()
     return _cut(values, wanted, ends, path)
+
+
+def _all_rows(path: Path, columns: tuple[str, ...], present: list[str]) -> Curve:
+    """Whole columns, row group by row group: memory holds them once. (read_table() would also import pandas, a second's work.)"""
+    with pq.ParquetFile(path) as file:
+        integer = pa.types.is_integer(file.schema_arrow.field(ENV_STEP).type)
+        types = {name: np.int64 if name == ENV_STEP and integer else np.float64 for name in columns}
+        values: Curve = {name: np.empty(file.metadata.num_rows, dtype) for name, dtype in types.items()}
+        start = 0
+        for group in range(file.num_row_groups):
+            part = table_columns(file.read_row_group(group, present), columns, path)
+            end = start + len(part[ENV_STEP])
+            for name in columns:
+                values[name][start:end] = part[name]
+            start = end
+    return values
 
 
 def _cut(values: Curve, run_ids: list[str], ends: NDArray[np.int64], path: Path) -> tuple[dict[str, Curve], dict[str, str]]:
@@ -179,7 +186,7 @@ def _cut(values: Curve, run_ids: list[str], ends: NDArray[np.int64], path: Path)
             problems[run_id] = f"{path}: run {run_id}: {step_problem(steps[start:end])}"
             continue
         own = steps[start:end].astype(np.int64)
-        shared = known.setdefault(hashlib.blake2b(own, digest_size=16).digest(), own)
+        shared = known.setdefault(hashlib.blake2b(own.tobytes(), digest_size=16).digest(), own)
         curves[run_id] = {ENV_STEP: shared} | {name: array[start:end] for name, array in values.items()}
     return curves, problems
 
