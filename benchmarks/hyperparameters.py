@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from tdscale.analysis.crossings import Crossings, bootstrap_weights, find_crossings
 from tdscale.analysis.estimate import short
+from tdscale.analysis.fit import fit_hyperparameters
 from tdscale.analysis.options import FitOptions
 from tdscale.analysis.power_law import fit_shared_slope
 from tdscale.analysis.response_surface import fit_surface
@@ -272,8 +273,36 @@ def published(path: Path, splits: int) -> dict[str, Any]:
         result[name] = {"slopes": slopes, "one_task_left_out": spans}
         told = ", ".join(f"{slope:.3f} ({low:.3f}…{high:.3f})" for slope, (low, high) in zip(slopes, spans, strict=True))
         print(f"  {name:8} slopes (one task left out) {told}")
+    result["left_out"] = left_out(cells, crossings, options)
     result["halves"] = halves(cells, options, splits)
     return result
+
+
+def left_out(cells: Sequence[Cell], crossings: Crossings, options: FitOptions) -> list[dict[str, Any]]:
+    """Laws fitted without the smallest or the largest σ choose B and η there: slopes, and the regret of the nearest cell."""
+    rows = []
+    print("  σ left out: slopes of B, η fitted to the rest; regret in log D of their choice at the σ left out")
+    for out in ((1.0,), (1.0, 2.0), (8.0,), (5.0, 8.0)):
+        kept = [c for c in cells if c.spec.utd not in out]
+        asked = [i for i, c in enumerate(cells) if c.spec.utd in out]
+        there = replace(
+            crossings, **{k: getattr(crossings, k)[asked] for k in ("data", "lower", "upper", "bound")}, draws=crossings.draws[:, asked]
+        )
+        for name, method in (("surface", "default"), ("authors", "paper")):
+            laws = fit_hyperparameters(kept, replace(options, method=method))[:2]
+            chosen = [
+                (
+                    np.concatenate([[law.exponent], np.log(law.coefficients)]),
+                    np.full((len(options.tasks), len(UTD)), np.log(law.coefficients[0])),
+                )
+                for law in laws
+                if law is not None
+            ]
+            slopes = [float(law[0]) for law, _ in chosen]
+            cost = regret(chosen, [cells[i] for i in asked], there, options)[0]
+            rows.append({"left_out": out, "estimator": name, "slopes": slopes, "regret": cost})
+            print(f"  {name:8} σ = {', '.join(f'{u:g}' for u in out):5} slopes {slopes[0]:.3f}, {slopes[1]:.3f}; regret {cost:.3f}")
+    return rows
 
 
 def halves(cells: Sequence[Cell], options: FitOptions, splits: int) -> dict[str, Any]:
