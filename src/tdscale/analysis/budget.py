@@ -174,9 +174,11 @@ def regret_at(law: DataLaw, flops: Flops, data_cost: float, utd: float, least: F
         flops: as for `fit_budget_law`.
         data_cost: δ.
         utd: σ.
-        least: min F of the point estimate and of every draw, shape (1 + n_draws,).
+        least: min F of the point estimate and of every draw, shape (1 + n_draws,). Without draws the answer is NaN.
         task: None for the domain.
     """
+    if len(least) == 1:  # a published law has no draws to tell it by
+        return Estimate(float("nan"), float("nan"), float("nan"))
     excess = _excess(law, flops, data_cost, utd, np.log(least), task)
     return Estimate.from_draws(float(np.median(excess)), excess)
 

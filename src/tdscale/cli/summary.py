@@ -216,7 +216,7 @@ def print_published(console: Console, laws: PublishedLaws, task: str | None, pre
             f"  · D is for J = {short(top.threshold)}; C = 10·N·B·σ·D with N = {short(laws.model_size)}, the actor's updates neglected",
         )
     if far:
-        _line(console, f"  · σ = {', '.join(map(short, far))}: outside the σ that were run, {short(laws.utd[0])} to {short(laws.utd[1])}")
+        _line(console, f"  · σ = {', '.join(map(short, far))}: outside the σ that were run, {short(laws.utd[0])} to {short(laws.utd[-1])}")
 
 
 def print_status(console: Console, content: dict[str, Any]) -> None:

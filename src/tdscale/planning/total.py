@@ -80,6 +80,8 @@ def plan_budget(
         bought = Relaxed(limit=MORE * budget, utd=float(at[0]), data=float(data[0]), compute=compute, threshold=following.law.threshold)
         plan = replace(plan, relaxed=bought)
     assert plan.regret is not None
+    if np.isnan(plan.regret.value):
+        return plan
     return replace(plan, notes=(*plan.notes, regret_in_words(plan.regret)))
 
 

@@ -42,7 +42,8 @@ class PublishedLaws:
         source: where the numbers stand.
         batch_size, learning_rate: value at σ = 1 of each task; both laws have one exponent for all tasks.
         data: thresholds rising.
-        sweep_utd: the least and the largest σ at which B and η were chosen; utd: those that were run for the data law.
+        sweep_utd: the least and the largest σ at which B and η were chosen.
+        utd: σ that were run for the data law, rising.
         model_size: N, parameters; data_cost: δ, FLOPs per env step.
         budget: (coefficient, exponent) of σ*(F), where printed.
         notes: what a reader should know.
@@ -57,7 +58,7 @@ class PublishedLaws:
     learning_rate_exponent: float
     data: tuple[PublishedDataLaw, ...]
     sweep_utd: tuple[float, float]
-    utd: tuple[float, float]
+    utd: tuple[float, ...]
     model_size: float
     data_cost: float
     budget: tuple[float, float] | None = None

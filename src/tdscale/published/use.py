@@ -3,7 +3,7 @@
 import numpy as np
 
 from tdscale.analysis.arrays import Floats
-from tdscale.analysis.compute import ComputeModel
+from tdscale.analysis.compute import ComputeModel, ComputeUnit
 from tdscale.analysis.forms import Form
 from tdscale.analysis.laws import BudgetLaw, DataLaw, PowerLaw, ScalingLaws
 from tdscale.analysis.power_law import Quantity
@@ -96,6 +96,10 @@ def scaling_laws(name: str, task: str | None = None) -> ScalingLaws:
             exponent_draws=nothing,
             points=(),
         )
+    models: dict[ComputeUnit, dict[str, ComputeModel]] = {
+        "flops": dict.fromkeys(published.tasks, ComputeModel.paper(published.model_size)),
+        "gradient-steps": dict.fromkeys(published.tasks, ComputeModel.gradient_steps(paper=True)),
+    }
     return ScalingLaws(
         study=f"{PREFIX}{name}",
         method="paper",
@@ -105,13 +109,14 @@ def scaling_laws(name: str, task: str | None = None) -> ScalingLaws:
         learning_rate=power_law(published, "learning_rate"),
         data=tuple(_data_law(published, law) for law in published.data),
         budget=budget,
-        compute={task: ComputeModel.paper(published.model_size) for task in published.tasks},
+        compute=models["flops"],
+        other_units=models,
         data_cost=published.data_cost,
     )
 
 
 def _data_law(published: PublishedLaws, law: PublishedDataLaw) -> DataLaw:
-    """Its points are the law's own values at the ends of the σ that were run: the measured D is not published with it."""
+    """Its points are the law's own values at the σ that were run: the measured D is not published with it."""
     utd = np.array(published.utd)
     d_min = np.array([law.tasks.get(task, np.nan) for task in published.tasks])
     shape = 1 + (utd / law.beta) ** -law.alpha
