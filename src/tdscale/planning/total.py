@@ -59,18 +59,20 @@ def plan_budget(
         return _nothing(start, found, values)
     reached = int(np.flatnonzero(values <= budget)[-1])
     entry = found[reached]
-    if reached == len(found) - 1 and budget > 1.05 * values[-1]:
-        return _beyond(replace(top, law=entry.law), start, found)
-    following = found[reached + 1] if reached + 1 < len(found) else None
     question = replace(top, law=entry.law)
+    over = reached == len(found) - 1 and budget > 1.05 * values[-1]
+    if over and (utd := _law_of_budgets(question, found, budget)) is not None:
+        return _beyond(question, start, utd, float(values[-1]))
+    following = found[reached + 1] if reached + 1 < len(found) else None
     utd, remark = _near_the_runs(entry, budget, cost)
+    alone = "one threshold gives no law σ*(F): what the rest of the budget could buy beyond this return is not known" if over else ""
     start = replace(
         start,
-        notes=(remark,) if remark else (),
+        notes=tuple(note for note in (alone, remark) if note),
         threshold=entry.law.threshold,
         threshold_range=_thresholds(found, budget, entry.law.threshold),
         regret=regret_at(entry.law, lambda u, d: laws.flops(u, d, task), cost, float(utd[0]), entry.budget, task),
-        binding=_binding(budget, entry, following),
+        binding="The budget does not bind." if over else _binding(budget, entry, following),
     )
     plan = answer(question, start, utd, entry.curves)
     if following is not None and following.budget[0] <= MORE * budget:
@@ -144,20 +146,21 @@ def _binding(budget: float, entry: _Cheapest, following: _Cheapest | None) -> st
     )
 
 
-def _beyond(question: Question, start: Plan, found: Sequence[_Cheapest]) -> Plan:
-    """A budget above the highest F_J: σ*(F) by the law through the optima, and D = F/(δ + C per env step) (P3)."""
-    laws, law, budget, cost = question.laws, question.law, start.limit, question.cost
-    assert cost is not None
-    highest = float(found[-1].budget[0])
-    known = laws.budget
+def _law_of_budgets(question: Question, found: Sequence[_Cheapest], budget: float) -> Floats | None:
+    """σ*(F) by the law through the optima, or by the study's; None where there is neither."""
+    known = question.laws.budget
     if len(found) > 1:
         exponent, log_coefficient = fit_line(np.log([entry.budget for entry in found]), np.log([entry.utd for entry in found]))
-        utd = np.exp(log_coefficient + exponent * np.log(budget))
-    elif known is not None and known.fitted and known.data_cost == cost:  # published laws have it though not its points
-        utd = np.concatenate([[known.predict(budget)], known.predict_draws(budget)])
-    else:
-        reason = f"F = {short(highest)} already reaches the only threshold fitted; one threshold gives no law σ*(F) to go beyond it"
-        return replace(start, refused=True, reason=reason)
+        return np.asarray(np.exp(log_coefficient + exponent * np.log(budget)))
+    if known is not None and known.fitted and known.data_cost == question.cost:  # published laws have it though not its points
+        return np.concatenate([[known.predict(budget)], known.predict_draws(budget)])
+    return None
+
+
+def _beyond(question: Question, start: Plan, utd: Floats, highest: float) -> Plan:
+    """A budget above the highest F_J: σ*(F), and D = F/(δ + C per env step) (P3)."""
+    laws, law, budget, cost = question.laws, question.law, start.limit, question.cost
+    assert cost is not None
     utd = np.clip(utd, *reach(law))
     start = settings(question, start, utd, question.batch_size(float(utd[0])))
     models = [laws.compute[name] for name in question.names]
