@@ -9,19 +9,21 @@ from tdscale.analysis.laws import PowerLaw
 
 @dataclass(frozen=True, kw_only=True)
 class FitOptions:
-    """Attributes:
-    study: name of the study.
-    tasks: the tasks, in the order of reports.
-    thresholds: J, rising, normalised return.
-    method: "default", or "paper" for the authors' procedure.
-    data_cost: δ in the compute unit per env step, or "measured"; None leaves the budget law out.
-    accounting: how compute is counted.
-    compute_unit: what C is told in.
-    model_size: N, for accounting "paper".
-    published: B*(σ) and η*(σ) known from elsewhere, for method "paper" where there is no sweep: the authors' compute and
-        budget have the B of their own laws, not the rounded one that their runs used.
-    n_draws: bootstrap replicates.
-    seed: of the random draws.
+    """The questions and the ways of a fit.
+
+    Attributes:
+        study: name of the study.
+        tasks: the tasks, in the order of reports.
+        thresholds: J, rising, normalised return.
+        method: "default", or "paper" for the authors' procedure.
+        data_cost: δ in the compute unit per env step, or "measured"; None leaves the budget law out.
+        accounting: how compute is counted.
+        compute_unit: what C is told in.
+        model_size: N, for accounting "paper".
+        published: B*(σ) and η*(σ) known from elsewhere, for method "paper" where there is no sweep: the authors' compute and
+            budget have the B of their own laws, not the rounded one that their runs used.
+        n_draws: bootstrap replicates.
+        seed: of the random draws.
     """
 
     study: str
