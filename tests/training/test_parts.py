@@ -1,14 +1,14 @@
 import numpy as np
 
+from tdscale.agents.costs import Costs
 from tdscale.training import counted_flops, single_thread_environment
 from tdscale.training.curve import CurveRecorder
 from tdscale.training.replay import Replay
 
 
-def test_with_networks_of_one_size_compute_is_the_methods_10_and_12_n_b() -> None:
-    n, b = 1000, 64
-    assert counted_flops(7, 0, b, n, n) == 7 * 10 * n * b
-    assert counted_flops(0, 5, b, n, n) == 5 * 12 * n * b
+def test_compute_is_that_of_the_updates_made() -> None:
+    costs = Costs(actor_parameters=1, critic_parameters=1, critic_update_flops=10, actor_update_flops=12)
+    assert counted_flops(costs, critic_updates=7, actor_updates=5, batch_size=64) == 64 * (7 * 10 + 5 * 12)
 
 
 def test_a_full_replay_forgets_its_oldest() -> None:

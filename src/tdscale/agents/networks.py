@@ -1,7 +1,7 @@
 """Multilayer perceptrons as plain pytrees: a tuple of layers, each a weight matrix and a bias."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,11 +46,11 @@ def apply_twins(twins: Network, inputs: Array) -> Array:
     return jax.vmap(apply_network, (0, None))(twins, inputs)
 
 
-def count_parameters(network: Network) -> int:
-    """Number of trained values (of both networks, for twins)."""
+def count_parameters(network: Any) -> int:
+    """Number of trained values of a pytree (of both networks, for twins)."""
     return sum(leaf.size for leaf in jax.tree.leaves(network))
 
 
-def parameter_norm(network: Network) -> Array:
-    """L2 norm over all weights and biases."""
+def parameter_norm(network: Any) -> Array:
+    """L2 norm over all values of a pytree."""
     return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(network)))

@@ -1,7 +1,6 @@
 """Soft actor-critic (Haarnoja et al. 2018) as pure functions: init, act, update, diagnose.
 
-Transitions are packed in rows, one after another: observation, action, reward, continues (0 after a true termination,
-else 1) and next observation. A row has `SACConfig.row_size` values.
+Transitions are packed in rows (`agents.rows`) of `SACConfig.row_size` values.
 """
 
 from dataclasses import dataclass
@@ -12,7 +11,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from tdscale.agents.networks import Network, apply_network, apply_twins, init_network, init_twins, parameter_norm
+from tdscale.agents.costs import Costs
+from tdscale.agents.networks import Network, apply_network, apply_twins, count_parameters, init_network, init_twins, parameter_norm
+from tdscale.agents.rows import Batch, unpack
+from tdscale.agents.squashed import sample_squashed
 from tdscale.agents.types import Array, Key
 
 _ADAM = optax.scale_by_adam()  # η is applied after it, as a traced value: one compilation serves every η
@@ -50,16 +52,6 @@ class SACState(NamedTuple):
     temperature_optimiser: Any
     key: Key
     finite: Array
-
-
-class Batch(NamedTuple):
-    """Unpacked rows; each field has shape (batch, size) or, for reward and continues, (batch,)."""
-
-    observation: Array
-    action: Array
-    reward: Array
-    continues: Array
-    next_observation: Array
 
 
 class Diagnosis(NamedTuple):
@@ -116,7 +108,7 @@ def update(
     """
 
     def apply(index: Array, state: Any) -> Any:
-        batch = _unpack(config, batches[index])
+        batch = unpack(batches[index], config.observation_size, config.action_size)
         state = jax.lax.cond(do_critic[index], partial(_update_critics, config), _unchanged, state, batch, learning_rate)
         return jax.lax.cond(do_actor[index], partial(_update_actor, config), _unchanged, state, batch, learning_rate)
 
@@ -127,7 +119,7 @@ def update(
 @partial(jax.jit, static_argnums=0)
 def diagnose(config: SACConfig, state: SACState, uniform: Array, newest: Array, seed: Array) -> Diagnosis:
     """TD errors on uniform and newest rows, shapes (n, row_size) and (m, row_size); the state's own key is not advanced."""
-    batch = _unpack(config, jnp.concatenate([uniform, newest]))
+    batch = unpack(jnp.concatenate([uniform, newest]), config.observation_size, config.action_size)
     target = _target(config, state, batch, jax.random.key(seed))
     squared = jnp.mean((_value(state.critics, batch.observation, batch.action) - target) ** 2, axis=0)
     return Diagnosis(
@@ -137,6 +129,15 @@ def diagnose(config: SACConfig, state: SACState, uniform: Array, newest: Array, 
         temperature=jnp.exp(state.log_temperature),
         finite=state.finite & jnp.isfinite(parameter_norm(state.critics) + parameter_norm(state.actor) + state.log_temperature),
     )
+
+
+def costs(state: SACState) -> Costs:
+    """A critic update: the actor and the target critics forward at the next observation, the critics forward and backward.
+
+    An actor update: actor and critics forward and backward. With networks of one size N these are METHOD.md's 10·N and 12·N.
+    """
+    actor, critics = count_parameters(state.actor), count_parameters(state.critics)
+    return Costs(actor, critics, critic_update_flops=2 * actor + 8 * critics, actor_update_flops=6 * (actor + critics))
 
 
 def _update_critics(config: SACConfig, state: SACState, batch: Batch, learning_rate: Array) -> SACState:
@@ -207,24 +208,12 @@ def _policy(config: SACConfig, actor: Network, observation: Array) -> tuple[Arra
 def _sample(config: SACConfig, actor: Network, observation: Array, key: Key) -> tuple[Array, Array]:
     """A reparameterised action and its log density, of shapes (batch, action_size) and (batch,)."""
     mean, log_std = _policy(config, actor, observation)
-    noise = jax.random.normal(key, mean.shape)
-    unbounded = mean + jnp.exp(log_std) * noise
-    log_density = -0.5 * noise**2 - log_std - 0.5 * jnp.log(2 * jnp.pi)
-    # log(1 - tanh²(u)) in a form that does not cancel where |u| is large
-    log_slope = 2.0 * (jnp.log(2.0) - unbounded - jax.nn.softplus(-2.0 * unbounded))
-    return jnp.tanh(unbounded), jnp.sum(log_density - log_slope, axis=-1)
+    return sample_squashed(mean, log_std, key)
 
 
 def _descend(parameters: Any, gradient: Any, optimiser: Any, learning_rate: Array) -> tuple[Any, Any]:
     direction, optimiser = _ADAM.update(gradient, optimiser)
     return jax.tree.map(lambda old, step: old - learning_rate * step, parameters, direction), optimiser
-
-
-def _unpack(config: SACConfig, rows: Array) -> Batch:
-    sizes = (config.observation_size, config.action_size, 1, 1)
-    ends = [sum(sizes[: index + 1]) for index in range(len(sizes))]
-    observation, action, reward, continues, next_observation = jnp.split(rows, ends, axis=-1)
-    return Batch(observation, action, reward[..., 0], continues[..., 0], next_observation)
 
 
 def _unchanged(state: SACState, batch: Batch, learning_rate: Array) -> SACState:

@@ -1,6 +1,6 @@
 """The question: `Study` and `RunSpec`, read from TOML and checked."""
 
-from tdscale.study.settings import SETTINGS, SACSettings
+from tdscale.study.settings import SETTINGS, Resets, SACSettings, TrainingSettings
 from tdscale.study.spec import STAGES, RunSpec, Stage
 from tdscale.study.study import Limits, Scaling, Study, Sweep, Task
 from tdscale.study.toml import parse_study, read_study, study_to_toml
@@ -9,6 +9,7 @@ __all__ = [
     "SETTINGS",
     "STAGES",
     "Limits",
+    "Resets",
     "RunSpec",
     "SACSettings",
     "Scaling",
@@ -16,6 +17,7 @@ __all__ = [
     "Study",
     "Sweep",
     "Task",
+    "TrainingSettings",
     "parse_study",
     "read_study",
     "study_to_toml",

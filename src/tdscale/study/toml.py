@@ -51,7 +51,7 @@ def parse_study(text: str, source: str = "study.toml") -> Study:
             try:
                 _strictly(SETTINGS[algorithm], values["settings"])
             except ValidationError as error:
-                raise UserError(_sentence(error, source, ("settings",))) from None
+                raise UserError(_sentence(error, source, ("settings",), SETTINGS[algorithm])) from None
         return _strictly(Study, values)
     except ValidationError as error:
         raise UserError(_sentence(error, source, ())) from None
@@ -107,7 +107,7 @@ _EXAMPLES = {
 _NOUNS = {"utd": "a UTD ratio", "batch_size": "a batch size", "learning_rate": "a learning rate"}
 
 
-def _sentence(error: ValidationError, source: str, prefix: tuple[str, ...]) -> str:
+def _sentence(error: ValidationError, source: str, prefix: tuple[str, ...], settings: type[BaseModel] | None = None) -> str:
     """The first of pydantic's complaints, said plainly; the count of the others follows."""
     # a misspelt key is also missed under its right name: name the misspelling
     problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
@@ -123,7 +123,7 @@ def _sentence(error: ValidationError, source: str, prefix: tuple[str, ...]) -> s
     kind, value, context = first["type"], first.get("input"), first.get("ctx", {})
     match kind:
         case "extra_forbidden":
-            known = _known_keys(location[:-1])
+            known = _known_keys(location[:-1], settings)
             near = get_close_matches(key, known, n=1)
             text = "unknown key; " + (f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}")
         case "missing":
@@ -157,13 +157,13 @@ def _sentence(error: ValidationError, source: str, prefix: tuple[str, ...]) -> s
     return f"{source}, {place}: {text}{more}" if place else f"{source}, {text}{more}"
 
 
-def _known_keys(location: tuple[Any, ...]) -> list[str]:
+def _known_keys(location: tuple[Any, ...], settings: type[BaseModel] | None) -> list[str]:
     if not location:
         return list(Study.model_fields)
     if location[0] == "tasks":
         return list(Task.model_fields)
-    if location[0] == "settings":
-        return list(SETTINGS["sac"].model_fields)
+    if location[0] == "settings" and settings is not None:
+        return list(settings.model_fields)
     return list(_TABLES[str(location[0])].model_fields) if location[0] in _TABLES else []
 
 

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 
 class Replay:
-    """A ring of rows (see agents.sac). Memory is only touched as it fills."""
+    """A ring of rows (see agents.rows). Memory is only touched as it fills."""
 
     def __init__(self, capacity: int, row_size: int) -> None:
         self._rows = np.empty((capacity, row_size), np.float32)

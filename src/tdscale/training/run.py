@@ -10,12 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from tdscale.agents import networks, sac
-from tdscale.agents.host import HostPolicy
-from tdscale.errors import UserError
 from tdscale.runs.types import RunResult, RunState, RunStatus
-from tdscale.study import RunSpec, SACSettings
+from tdscale.study import RunSpec
 from tdscale.tasks import Task, make_task
+from tdscale.training.algorithms import find_algorithm
 from tdscale.training.compute import counted_flops
 from tdscale.training.curve import CurveRecorder
 from tdscale.training.replay import Replay
@@ -35,8 +33,7 @@ class Run:
         Raises:
             UserError: if the task or algorithm can't be run.
         """
-        if spec.algorithm != "sac":
-            raise UserError(f"algorithm {spec.algorithm!r} can't be trained; there is 'sac'")
+        self._algorithm, self._settings = find_algorithm(spec)
         self.spec = spec
         self.env_step = 0
         self.state: RunState = "finished"
@@ -44,14 +41,15 @@ class Run:
         self.critic_updates = self.actor_updates = 0
         self.wall_seconds = self.env_seconds = self.update_seconds = 0.0
         self.curve = CurveRecorder()
-        self._settings = settings = SACSettings(**spec.settings)
         self._task = make_task(spec.suite, spec.task)
         self._evaluation_task: Task | None = None
-        self._config = _config(settings, self._task)
+        settings = self._settings
+        self._config = self._algorithm.configure(settings, self._task)
         # every run_id has its own streams, so that cells of one study are independent
         streams = np.random.SeedSequence(int(spec.run_id, 16)).spawn(5)
-        self._acting, self._sampling, self._episodes, self._diagnosing, agent = map(np.random.default_rng, streams)
-        self._agent = sac.init(self._config, _seed(agent))
+        self._acting, self._sampling, self._episodes, self._diagnosing, self._initial = map(np.random.default_rng, streams)
+        self._agent = self._algorithm.init(self._config, _seed(self._initial))
+        self._resets, self._reset_steps = settings.resets, list[int]()
         self._replay = Replay(min(settings.replay_capacity, env_steps), self._config.row_size)
         self._schedule = UpdateSchedule(spec.utd, settings.actor_updates)
         # a call takes its minibatches along whether they are used or not: no more than one env step brings, where updates come singly
@@ -93,23 +91,21 @@ class Run:
 
     def result(self, notes: dict[str, Any]) -> RunResult:
         """The run as it stands."""
-        actor_parameters = networks.count_parameters(self._agent.actor)
-        critic_parameters = networks.count_parameters(self._agent.critics)
-        batch_size = self.spec.batch_size
+        costs = self._algorithm.costs(self._agent)
         status = RunStatus(
             state=self.state,
             last_step=self.env_step,
             reason=self.reason,
             critic_updates=self.critic_updates,
             actor_updates=self.actor_updates,
-            flops=counted_flops(self.critic_updates, self.actor_updates, batch_size, actor_parameters, critic_parameters),
-            critic_parameters=critic_parameters,
-            actor_parameters=actor_parameters,
+            flops=counted_flops(costs, self.critic_updates, self.actor_updates, self.spec.batch_size),
+            critic_parameters=costs.critic_parameters,
+            actor_parameters=costs.actor_parameters,
             wall_seconds=self.wall_seconds,
             env_seconds=self.env_seconds,
             update_seconds=self.update_seconds,
             versions={"jax": jax.__version__, "numpy": version("numpy")} | self._task.versions(),
-            notes=notes,
+            notes=notes | ({"resets": self._reset_steps} if self._reset_steps else {}),
         )
         return RunResult(spec=self.spec, columns=self.curve.columns(), status=status)
 
@@ -126,6 +122,8 @@ class Run:
         if terminated or truncated:
             self.curve.log(self.env_step, **{"return": self._episode_return})
             self._observation = None
+        if self.env_step in self._resets.env_steps:
+            self._reset_agent()
         self._learn()
         settings = self._settings
         if settings.diagnostics_interval and self.env_step % settings.diagnostics_interval == 0:
@@ -134,7 +132,7 @@ class Run:
             self.curve.log(self.env_step, evaluation_return=self._evaluate())
 
     def _action(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        size = self._config.action_size
+        size: int = self._config.action_size
         if self.env_step < self._settings.warm_up:
             return self._acting.uniform(-1.0, 1.0, size).astype(np.float32)
         noise = self._acting.standard_normal(size, dtype=np.float32)
@@ -159,14 +157,36 @@ class Run:
         if past % self._settings.update_block or not self._due:
             return
         started = time.perf_counter()
-        for first in range(0, len(self._due), self._chunk):
-            self._update(self._due[first : first + self._chunk])
+        every = self._resets.critic_updates
+        while self._due:
+            call = self._next_call(every)
+            self._update(call)
+            if every is not None and call[-1].critic and self.critic_updates % every == 0:
+                self._reset_agent()
         finite = bool(self._agent.finite)
-        self._policy = HostPolicy(self._config, self._agent.actor)
+        self._policy = self._algorithm.policy(self._config, self._agent)
         self.update_seconds += time.perf_counter() - started
-        self._due = []
         if not finite:
             raise FloatingPointError("the loss is no longer finite")
+
+    def _next_call(self, reset_every: int | None) -> list[UpdateFlags]:
+        """Take from what is due: a chunk at most, and no further than to the critic update that a reset follows."""
+        end, critic_updates = 0, self.critic_updates
+        for flags in self._due[: self._chunk]:
+            end += 1
+            critic_updates += flags.critic
+            if reset_every is not None and flags.critic and critic_updates % reset_every == 0:
+                break
+        call, self._due = self._due[:end], self._due[end:]
+        return call
+
+    def _reset_agent(self) -> None:
+        """Fresh networks and optimisers; the replay is kept."""
+        if not self._agent.finite:
+            raise FloatingPointError("the loss is no longer finite")
+        self._agent = self._algorithm.init(self._config, _seed(self._initial))
+        self._policy = self._algorithm.policy(self._config, self._agent)
+        self._reset_steps.append(self.env_step)
 
     def _update(self, flags: list[UpdateFlags]) -> None:
         count = len(flags)
@@ -177,8 +197,8 @@ class Run:
         self.critic_updates += sum(flag.critic for flag in flags)
         self.actor_updates += sum(flag.actor for flag in flags)
 
-    def _call_update(self, count: int) -> sac.SACState:
-        updated: sac.SACState = sac.update(
+    def _call_update(self, count: int) -> Any:
+        updated = self._algorithm.update(
             self._config, self._agent, self._batches, self._do_critic, self._do_actor, np.int32(count), self._learning_rate
         )
         # the device may read the batches where they lie: they must not be filled anew before it is done
@@ -188,14 +208,14 @@ class Run:
     def _compile(self) -> None:
         """Compile ahead, so that measured seconds are those of the work."""
         self._agent = self._call_update(0)
-        self._policy = HostPolicy(self._config, self._agent.actor)
+        self._policy = self._algorithm.policy(self._config, self._agent)
 
     def _diagnose(self) -> None:
         if self.env_step <= self._settings.warm_up or len(self._replay) < _NEWEST:
             return
         uniform = np.empty((_UNIFORM, self._config.row_size), np.float32)
         self._replay.sample_into(uniform, self._diagnosing)
-        found = sac.diagnose(self._config, self._agent, uniform, self._replay.newest(_NEWEST), _seed(self._diagnosing))
+        found = self._algorithm.diagnose(self._config, self._agent, uniform, self._replay.newest(_NEWEST), _seed(self._diagnosing))
         values = {name: float(value) for name, value in found._asdict().items()}
         finite = values.pop("finite")
         self.curve.log(self.env_step, **values)
@@ -242,17 +262,3 @@ def _first_line(error: Exception) -> str:
 
 def _seed(generator: np.random.Generator) -> np.uint32:
     return np.uint32(generator.integers(0, 1 << 31))
-
-
-def _config(settings: SACSettings, task: Task) -> sac.SACConfig:
-    return sac.SACConfig(
-        observation_size=task.observation_size,
-        action_size=task.action_size,
-        hidden_sizes=settings.hidden_sizes,
-        discount=settings.discount,
-        target_rate=settings.target_rate,
-        initial_temperature=settings.initial_temperature,
-        target_entropy_per_dimension=settings.target_entropy_per_dimension,
-        log_std_min=settings.log_std_min,
-        log_std_max=settings.log_std_max,
-    )

@@ -1,0 +1,19 @@
+"""What an update costs. Without JAX: the light install counts, too."""
+
+from typing import NamedTuple
+
+
+class Costs(NamedTuple):
+    """Sizes of the trained networks and the FLOPs of an update.
+
+    Attributes:
+        actor_parameters: of everything that acts.
+        critic_parameters: of the trained pair, targets not counted.
+        critic_update_flops, actor_update_flops: per transition of the minibatch, with 2 FLOPs per parameter forward and 4
+            backward (METHOD.md section 3, accounting "counted").
+    """
+
+    actor_parameters: int
+    critic_parameters: int
+    critic_update_flops: int
+    actor_update_flops: int

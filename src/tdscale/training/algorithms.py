@@ -1,0 +1,89 @@
+"""What training asks of an algorithm, and which algorithms there are.
+
+Another one is a file with a settings class and these functions, made known by `add_algorithm`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdscale.agents import sac
+from tdscale.agents.costs import Costs
+from tdscale.agents.host import HostPolicy
+from tdscale.errors import UserError
+from tdscale.study import SETTINGS, RunSpec, TrainingSettings
+from tdscale.tasks import Task
+
+
+class Policy(Protocol):
+    """A frozen copy of what acts."""
+
+    def act(self, observation: NDArray[np.float32], noise: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        """An action in [-1, 1], shape (action_size,): explored with standard normal noise of that shape, or evaluated (None)."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Algorithm:
+    """An algorithm as functions. A `state` is a pytree with a boolean scalar `finite`; rows are packed as in `agents.rows`.
+
+    Attributes:
+        config: a frozen dataclass with `observation_size`, `action_size`, `row_size`, and whatever else shapes the compiled
+            functions: its other fields are taken from the settings' attributes of the same name.
+        init: (config, 32-bit seed) to a fresh state; called again at every reset.
+        update: (config, state, batches, do_critic, do_actor, count, learning_rate) to the state after the first `count`
+            minibatches, as `agents.sac.update`; it may consume the given state. count = 0 only compiles.
+        diagnose: (config, state, uniform rows, newest rows, seed) to a named tuple of scalars: `finite` and columns of the curve.
+        policy: (config, state) to what acts until the next update.
+        costs: state to the networks' sizes and the FLOPs of an update.
+    """
+
+    config: type[Any]
+    init: Callable[[Any, np.uint32], Any]
+    update: Callable[[Any, Any, Any, Any, Any, Any, Any], Any]
+    diagnose: Callable[[Any, Any, Any, Any, Any], Any]
+    policy: Callable[[Any, Any], Policy]
+    costs: Callable[[Any], Costs]
+
+    def configure(self, settings: TrainingSettings, task: Task) -> Any:
+        """The config of these settings on a task."""
+        named = {field.name: getattr(settings, field.name) for field in fields(self.config) if hasattr(settings, field.name)}
+        return self.config(observation_size=task.observation_size, action_size=task.action_size, **named)
+
+
+ALGORITHMS: dict[str, Algorithm] = {
+    "sac": Algorithm(
+        config=sac.SACConfig,
+        init=sac.init,
+        update=sac.update,
+        diagnose=sac.diagnose,
+        policy=lambda config, state: HostPolicy(config, state.actor),
+        costs=sac.costs,
+    ),
+}
+
+
+def add_algorithm(name: str, settings: type[TrainingSettings], algorithm: Algorithm) -> None:
+    """Make an algorithm known to studies and training, for this process.
+
+    Raises:
+        UserError: if the name is taken.
+    """
+    if name in SETTINGS or name in ALGORITHMS:
+        raise UserError(f"there is an algorithm {name!r} already; give yours another name")
+    SETTINGS[name] = settings
+    ALGORITHMS[name] = algorithm
+
+
+def find_algorithm(spec: RunSpec) -> tuple[Algorithm, TrainingSettings]:
+    """The algorithm that a spec names, and its settings.
+
+    Raises:
+        UserError: if there is no such algorithm.
+    """
+    if spec.algorithm not in ALGORITHMS:
+        raise UserError(f"algorithm {spec.algorithm!r} can't be trained; there is {', '.join(map(repr, ALGORITHMS))}")
+    return ALGORITHMS[spec.algorithm], SETTINGS[spec.algorithm](**spec.settings)
