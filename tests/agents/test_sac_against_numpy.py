@@ -159,6 +159,28 @@ def test_a_loss_that_is_not_finite_is_remembered(rows: np.ndarray) -> None:
     assert not bool(updated(bad, critic=True, actor=False).finite)
 
 
+def test_gradient_norms_are_those_of_the_soft_bellman_error_at_both_batch_sizes() -> None:
+    generator = np.random.default_rng(2)
+    uniform, newest = (generator.standard_normal((n, CONFIG.row_size)).astype(np.float32) for n in (128, 4))
+    state = fresh_state()
+    found = sac.diagnose(CONFIG, state, uniform, newest, np.uint32(9))
+    data = np.concatenate([uniform, newest]).astype(np.float64)
+    noise = np.asarray(jax.random.normal(jax.random.key(9), (132, 2)), np.float64)
+    next_action, log_probability = sample(double(state.actor), data[:, 7:], noise)
+    soft_value = values(double(state.target_critics), data[:, 7:], next_action).min(axis=0) - 0.3 * log_probability
+    target = data[:, 5] + 0.99 * data[:, 6] * soft_value
+
+    def squared_norm(rows: slice) -> float:
+        def loss(critics: Any) -> float:
+            return float(((values(critics, data[rows, :3], data[rows, 3:5]) - target[rows]) ** 2).mean(axis=1).sum())
+
+        return float(sum((slope**2).sum() for slope in gradient(loss, double(state.critics))))
+
+    small = np.mean([squared_norm(slice(0, 64)), squared_norm(slice(64, 128))])
+    np.testing.assert_allclose(found.critic_gradient_norm_squared_64, small, rtol=1e-4)
+    np.testing.assert_allclose(found.critic_gradient_norm_squared_1024, squared_norm(slice(0, 128)), rtol=1e-4)
+
+
 @pytest.mark.parametrize("scale", [0.0, 1.0, 3.0])
 def test_acting_on_the_host_is_acting_on_the_device(scale: float) -> None:
     state = fresh_state()

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from tdscale.agents.costs import Costs
+from tdscale.agents.gradient_noise import SMALL_BATCH, squared_norms
 from tdscale.agents.networks import Network, apply_network, apply_twins, count_parameters, init_network, init_twins, parameter_norm
 from tdscale.agents.rows import Batch, unpack
 from tdscale.agents.squashed import sample_squashed
@@ -55,11 +56,17 @@ class SACState(NamedTuple):
 
 
 class Diagnosis(NamedTuple):
-    """Scalars of one diagnostic evaluation; TD errors are squared, averaged over both critics and the rows."""
+    """Scalars of one diagnostic evaluation.
+
+    TD errors are squared, averaged over both critics and the rows. Gradient norms are squared, of both critics together, at
+    batches of 64 rows and of 1024, or of as many as were given.
+    """
 
     td_error_uniform: Array
     td_error_newest: Array
     critic_parameter_norm: Array
+    critic_gradient_norm_squared_64: Array
+    critic_gradient_norm_squared_1024: Array
     temperature: Array
     finite: Array
 
@@ -118,14 +125,21 @@ def update(
 
 @partial(jax.jit, static_argnums=0)
 def diagnose(config: SACConfig, state: SACState, uniform: Array, newest: Array, seed: Array) -> Diagnosis:
-    """TD errors on uniform and newest rows, shapes (n, row_size) and (m, row_size); the state's own key is not advanced."""
+    """TD errors on uniform and newest rows, shapes (n, row_size) and (m, row_size), n a multiple of 64; gradients on the former.
+
+    The state's own key is not advanced.
+    """
     batch = unpack(jnp.concatenate([uniform, newest]), config.observation_size, config.action_size)
     target = _target(config, state, batch, jax.random.key(seed))
     squared = jnp.mean((_value(state.critics, batch.observation, batch.action) - target) ** 2, axis=0)
+    drawn = jax.tree.map(lambda leaf: leaf[: len(uniform)].reshape(-1, SMALL_BATCH, *leaf.shape[1:]), (batch, target))
+    small, large = squared_norms(lambda part: jax.grad(_critic_loss)(state.critics, *part), drawn)
     return Diagnosis(
         td_error_uniform=jnp.mean(squared[: len(uniform)]),
         td_error_newest=jnp.mean(squared[len(uniform) :]),
         critic_parameter_norm=parameter_norm(state.critics),
+        critic_gradient_norm_squared_64=small,
+        critic_gradient_norm_squared_1024=large,
         temperature=jnp.exp(state.log_temperature),
         finite=state.finite & jnp.isfinite(parameter_norm(state.critics) + parameter_norm(state.actor) + state.log_temperature),
     )
@@ -140,15 +154,17 @@ def costs(state: SACState) -> Costs:
     return Costs(actor, critics, critic_update_flops=2 * actor + 8 * critics, actor_update_flops=6 * (actor + critics))
 
 
+def _critic_loss(critics: Network, batch: Batch, target: Array) -> Array:
+    """Mean squared TD error, summed over both critics."""
+    return jnp.sum(jnp.mean((_value(critics, batch.observation, batch.action) - target) ** 2, axis=1))
+
+
 def _update_critics(config: SACConfig, state: SACState, batch: Batch, learning_rate: Array) -> SACState:
     """One Adam step on both critics' mean squared TD error; then their targets follow."""
     key, noise_key = jax.random.split(state.key)
     target = _target(config, state, batch, noise_key)
 
-    def loss(critics: Network) -> Array:
-        return jnp.sum(jnp.mean((_value(critics, batch.observation, batch.action) - target) ** 2, axis=1))
-
-    value, gradient = jax.value_and_grad(loss)(state.critics)
+    value, gradient = jax.value_and_grad(_critic_loss)(state.critics, batch, target)
     critics, optimiser = _descend(state.critics, gradient, state.critic_optimiser, learning_rate)
     return state._replace(
         critics=critics,

@@ -21,7 +21,8 @@ from tdscale.training.schedule import UpdateFlags, UpdateSchedule
 from tdscale.training.stopping import ReturnCurve
 
 _CHUNK = 16  # minibatches in one call of the update: enough to hide the call, few enough that padding costs nothing
-_UNIFORM, _NEWEST = (256, 16)  # transitions whose TD errors are diagnosed (METHOD.md, "Overfitting")
+# transitions whose TD errors (METHOD.md, "Overfitting") and, of the former, gradients ("Critical batch size") are diagnosed
+_UNIFORM, _NEWEST = (1024, 16)
 
 
 class Run:
