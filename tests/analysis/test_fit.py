@@ -58,19 +58,12 @@ def test_every_estimate_holds_its_value_within_its_interval(laws):
     check(laws_to_dict(laws))
 
 
-def test_the_same_input_and_seed_give_the_same_file_byte_for_byte(laws, tmp_path):
+def test_the_same_input_and_seed_give_the_same_file_byte_for_byte_in_whatever_order_runs_come(laws, tmp_path):
     write_laws(laws, tmp_path / "a.json")
     shuffled = synthetic_study()
     np.random.default_rng(0).shuffle(shuffled)
-    write_laws(
-        fit_laws(sorted(shuffled, key=lambda c: (c.spec.task, c.spec.utd, c.spec.batch_size, c.spec.learning_rate)), OPTIONS),
-        tmp_path / "b.json",
-    )
-    write_laws(
-        fit_laws(sorted(synthetic_study(), key=lambda c: (c.spec.task, c.spec.utd, c.spec.batch_size, c.spec.learning_rate)), OPTIONS),
-        tmp_path / "c.json",
-    )
-    assert (tmp_path / "b.json").read_bytes() == (tmp_path / "c.json").read_bytes()
+    write_laws(fit_laws(shuffled, OPTIONS), tmp_path / "b.json")
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
 
 
 def test_a_law_file_read_back_predicts_the_same(laws, tmp_path):

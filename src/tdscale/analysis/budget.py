@@ -77,6 +77,8 @@ def fit_budget_law(laws: Sequence[DataLaw], flops: Flops, data_cost: float, *, p
         grid = utd_grid(seen.min(), seen.max(), 100 if paper else 400)
         data = np.concatenate([law.predict(grid)[None], law.predict_draws(grid)])
         total = flops(grid, data) + data_cost * data
+        if not np.isfinite(total[0]).all():  # a law that tells no D, or no C for want of B
+            continue
         log_utd, budget, best = minimum_on_grid(np.log(grid), total)
         if paper:
             log_utd, budget = np.log(grid)[best], total[np.arange(len(total)), best]
@@ -107,8 +109,7 @@ def fit_budget_law(laws: Sequence[DataLaw], flops: Flops, data_cost: float, *, p
             exponent_draws=nothing,
             points=tuple(points),
         )
-    log_budget, exponent, log_coefficient = _line_through(used)
-    coefficient = np.exp(log_coefficient)
+    log_budget, exponent, log_coefficient, coefficient = _line_through(used)
     law_at = {law.threshold: law for law in laws}
     predicted = np.exp(log_coefficient[0] + exponent[0] * log_budget[:, 0])
     ratios = np.mean(
@@ -122,7 +123,7 @@ def fit_budget_law(laws: Sequence[DataLaw], flops: Flops, data_cost: float, *, p
         coefficient_draws=coefficient[1:],
         exponent_draws=exponent[1:],
         points=tuple(points),
-        regret=Estimate.from_draws(float(np.median(ratios)), ratios),
+        regret=_median_with_draws(ratios),
     )
 
 
@@ -141,8 +142,7 @@ def without_largest(law: BudgetLaw, count: int, *, paper: bool = False) -> Budge
     kept = tuple(points[: len(points) - count])
     if len(kept) < 2:
         raise ValueError(f"{len(kept)} of {len(points)} points left: a law σ*(F) needs two")
-    _, exponent, log_coefficient = _line_through(kept)
-    coefficient = np.exp(log_coefficient)
+    _, exponent, _, coefficient = _line_through(kept)
     return BudgetLaw(
         data_cost=law.data_cost,
         coefficient=float(coefficient[0]),
@@ -159,11 +159,16 @@ def held_out_laws(law: BudgetLaw, *, paper: bool = False) -> list[tuple[int, Bud
     return [(left_out, without_largest(law, left_out, paper=paper)) for left_out in (1, 2) if count - left_out >= 2]
 
 
-def _line_through(points: Sequence[BudgetPoint]) -> tuple[Floats, Floats, Floats]:
-    """log F, shape (n_points, 1 + n_draws); exponent and log coefficient of the line of log σ* over it, each (1 + n_draws,)."""
+def _line_through(points: Sequence[BudgetPoint]) -> tuple[Floats, Floats, Floats, Floats]:
+    """log F, shape (n_points, 1 + n_draws); exponent, log coefficient and coefficient of the line of log σ* over it, each (1 + n_draws,).
+
+    NaN in draws that never reach one of the thresholds: their F is infinite.
+    """
     log_budget = np.log(np.array([[p.budget.value, *p.budget_draws] for p in points]))
     log_utd = np.log(np.array([[p.utd.value, *p.utd_draws] for p in points]))
-    return log_budget, *fit_line(log_budget, log_utd)
+    with np.errstate(invalid="ignore", over="ignore"):  # budgets that hardly differ make the line nearly upright
+        exponent, log_coefficient = fit_line(log_budget, log_utd)
+        return log_budget, exponent, log_coefficient, np.exp(log_coefficient)
 
 
 def regret_at(law: DataLaw, flops: Flops, data_cost: float, utd: float, least: Floats, task: str | None = None) -> Estimate:
@@ -179,8 +184,12 @@ def regret_at(law: DataLaw, flops: Flops, data_cost: float, utd: float, least: F
     """
     if len(least) == 1:  # a published law has no draws to tell it by
         return Estimate(float("nan"), float("nan"), float("nan"))
-    excess = _excess(law, flops, data_cost, utd, np.log(least), task)
-    return Estimate.from_draws(float(np.median(excess)), excess)
+    return _median_with_draws(_excess(law, flops, data_cost, utd, np.log(least), task))
+
+
+def _median_with_draws(excess: Floats) -> Estimate:
+    known = excess[~np.isnan(excess)]
+    return Estimate.from_draws(float(np.median(known)) if known.size else float("nan"), known)
 
 
 def regret_in_words(regret: Estimate) -> str:
@@ -192,8 +201,9 @@ def regret_in_words(regret: Estimate) -> str:
 
 
 def _excess(law: DataLaw, flops: Flops, data_cost: float, utd: float, log_least: Floats, task: str | None = None) -> Floats:
-    """F(σ)/min F − 1 of each draw; of the point estimate where there are no draws."""
+    """F(σ)/min F − 1 of each draw, NaN where the draw never reaches J; of the point estimate where there are no draws."""
     at = np.array([utd])
     data = law.predict_draws(at, task) if len(log_least) > 1 else law.predict(at, task)[None]
     total = (flops(at, data) + data_cost * data)[:, 0]
-    return np.maximum(total / np.exp(log_least[-len(total) :]) - 1, 0.0)
+    with np.errstate(invalid="ignore"):
+        return np.maximum(total / np.exp(log_least[-len(total) :]) - 1, 0.0)

@@ -108,7 +108,8 @@ def find_crossings(cells: Sequence[Cell], thresholds: ArrayLike, *, n_draws: int
             mixed[0] = returns.mean(axis=0)
         crossing = first_crossing(mixed, levels)
         edges = _edges(cell)
-        top, below = edges[1:][crossing], edges[:-1][crossing]
+        # J at env step 0 already: within the first steps, since D = 0 has no logarithm
+        top, below = np.maximum(edges[1:], edges[edges > 0][0])[crossing], edges[:-1][crossing]
         inside = np.full((1, 1), 0.0) if paper else np.concatenate([[[0.5]], rng.random((n_draws, 1))])
         values = np.where(np.isfinite(top), top - inside * (np.where(np.isfinite(top), top, 0.0) - below), np.inf)
         data[index], upper[index] = values[0], top[0]

@@ -101,13 +101,14 @@ class _Default:
         point = fit_offset_law(points.utd, data[:1], points.bound, prior)
         draws = fit_offset_law(points.utd, shared * middle[:, None], points.bound, replace(prior, shift=shift))
         at, spread = (self._parameters(*case, noise) for case in ((point, data[:1], np.zeros((1, n_tasks))), (draws, own, task_shift)))
+        reached = np.isfinite(data[0]).any(axis=-1)
         offset = Form(
             form="offset",
             weight=float(self.weights.shares[0]),
-            log_scale=at[0][0],
+            log_scale=_with_domain(at[0], reached)[0],
             alpha=at[1][0],
             log_ratio=at[2][0],
-            log_scale_draws=spread[0],
+            log_scale_draws=_with_domain(spread[0], reached),
             alpha_draws=spread[1],
             log_ratio_draws=spread[2],
         )
@@ -116,10 +117,10 @@ class _Default:
         power = Form(
             form="power",
             weight=float(self.weights.shares[1]),
-            log_scale=_with_domain(c)[0],
+            log_scale=_with_domain(c, reached)[0],
             alpha=np.full(n_tasks + 1, gamma[0]),
             log_ratio=np.zeros(n_tasks + 1),
-            log_scale_draws=_with_domain(c_draws),
+            log_scale_draws=_with_domain(c_draws, reached),
             alpha_draws=np.repeat(gamma_draws[:, None], n_tasks + 1, axis=1),
             log_ratio_draws=np.zeros((n_draws, n_tasks + 1)),
         )
@@ -129,21 +130,22 @@ class _Default:
         return replace(law, identified=settled), profile
 
     def _parameters(self, fit: ShapeFit, data: Floats, shift: Floats, noise: float) -> tuple[Floats, Floats, Floats]:
-        """log D_min, α and log β^α of the tasks and, last, of the domain."""
+        """log D_min of the tasks; α and log β^α of the tasks and, last, of the domain."""
         seen = np.isfinite(data)
         log_data = np.where(seen, np.log(np.where(seen, data, 1.0)), fit.filled)
         change, _, level = task_shapes(self.points.utd, fit, log_data, noise, self.misfit.tasks, shift)
         alpha = np.concatenate([fit.alpha[:, None] * np.exp(change), fit.alpha[:, None]], axis=1)
-        # a draw in which a task never reaches J says "more than was run"
-        level = np.where(np.isnan(level) & np.isfinite(self.points.data[0]).any(axis=(1, 2)), np.inf, level)
-        return _with_domain(level), alpha, fit.tau[:, None] + alpha * fit.centre
+        return level, alpha, fit.tau[:, None] + alpha * fit.centre
 
 
-def _with_domain(per_task: Floats) -> Floats:
-    """Parameters of the tasks and, last, their mean; shape (..., n_tasks + 1)."""
-    known = np.isfinite(per_task)
-    mean = np.where(known, per_task, 0.0).sum(axis=-1) / np.maximum(known.sum(axis=-1), 1)
-    return np.concatenate([per_task, np.where(known.any(axis=-1), mean, np.nan)[..., None]], axis=-1)
+def _with_domain(per_task: Floats, reached: NDArray[np.bool_]) -> Floats:
+    """Parameters of the tasks and, last, their mean: (n_draws, n_tasks) to (n_draws, n_tasks + 1).
+
+    The mean is over the tasks that have `reached` J, shape (n_tasks,), in every draw: one in which such a task never reaches it
+    says "more than was run", of the task and of the mean. NaN for the other tasks.
+    """
+    known = np.where(reached, np.where(np.isnan(per_task), np.inf, per_task), np.nan)
+    return np.concatenate([known, known[:, reached].mean(axis=-1, keepdims=True)], axis=-1)
 
 
 def _law(points: DataPoints, index: int, forms: tuple[Form, ...], held: float, drift: Floats) -> DataLaw:
@@ -169,7 +171,9 @@ class _Paper:
 
     def __init__(self, points: DataPoints) -> None:
         self.points = points
-        self.medians = task_medians(points.data)
+        medians = task_medians(points.data)
+        # a draw in which a task never reaches anything keeps the task's scale
+        self.medians = np.where(np.isnan(medians), medians[:1], medians)
 
     def law(self, index: int) -> tuple[DataLaw, Profile | None]:
         data = self.points.data[..., index]
@@ -179,9 +183,11 @@ class _Paper:
             raise ValueError("fewer than three σ reach the threshold; a law of three parameters needs at least three, better five")
         z = np.stack([np.nanmean(np.where(np.isfinite(row).any(axis=0), row, 1.0), axis=0) for row in ratio[:, :, keep]])
         a, b, c = fit_plain(self.points.utd[keep], z)
-        scales = np.concatenate([self.medians, np.median(self.medians, axis=1, keepdims=True)], axis=1)
+        if b[0] == 0:
+            raise ValueError("D does not fall with σ, and this law has no other form")
+        scales = np.concatenate([self.medians, np.median(self.medians[:, np.isfinite(self.medians[0])], axis=1, keepdims=True)], axis=1)
         d_min = np.maximum(c, 1e-9)
-        log_ratio = a * np.log(b) - np.log(d_min)  # β^α with β = b·c^(−1/a)
+        log_ratio = np.where(b > 0, a * np.log(np.where(b > 0, b, 1.0)) - np.log(d_min), -np.inf)  # β^α with β = b·c^(−1/a)
         log_scale = np.log(d_min[:, None] * scales)
         alpha, log_ratio = (np.repeat(values[:, None], scales.shape[1], axis=1) for values in (a, log_ratio))
         form = Form(
@@ -199,10 +205,15 @@ class _Paper:
 
 def _remarks(law: DataLaw, profile: Profile | None, where: str) -> list[RunWarning]:
     remarks = []
-    censored = int(np.isposinf(law.data).sum())
+    silent = np.asarray(~np.isfinite(law.data).any(axis=1))
+    if silent.any():
+        names = ", ".join(task for task, never in zip(law.tasks, silent, strict=True) if never)
+        message = f"{names}: no cell reaches {where}; its law is of the other tasks, and so is the domain's D, not that at a lower J"
+        remarks.append(RunWarning("task-never-reaches", message, where))
+    censored = int(np.isposinf(law.data[~silent]).sum())
     if censored:
         message = (
-            f"{censored} of {int((~np.isnan(law.data)).sum())} cells don't reach {where} by their last"
+            f"{censored} of {int((~np.isnan(law.data[~silent])).sum())} cells don't reach {where} by their last"
             " step; they enter the law as lower bounds"
         )
         remarks.append(RunWarning("censored", message, where))

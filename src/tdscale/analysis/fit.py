@@ -52,6 +52,8 @@ def fit_laws_and_points(
     """As `fit_laws`, and the D_J that the data laws were fitted to."""
     if not cells:
         raise ValueError("there is no cell to fit")
+    # equal D are told apart by their order, so that it must not be the caller's
+    cells = sorted(cells, key=lambda c: (c.spec.task, c.spec.utd, c.spec.batch_size, c.spec.learning_rate, c.spec.cell_id))
     warnings = list(found)
     sweep = [cell for cell in cells if cell.spec.stage == "sweep"]
     sweep_crossings = _crossings(sweep, options) if sweep else None

@@ -193,6 +193,8 @@ class DataLaw:
         An interval wider than a factor of `REFUSED_WIDTH` is no answer: the runs don't settle the law there.
         """
         interval = self.estimate(utd, task)
+        if np.isnan(interval.value):
+            return f"no run of {task or 'any task'} reaches J = {self.threshold:.4g}, so that no law tells its D there"
         if np.isnan(interval.low) or interval.high <= REFUSED_WIDTH * interval.low:  # a published law has no interval
             return None
         return (
@@ -360,6 +362,6 @@ class ScalingLaws:
             return np.ones(utd.shape)
         if task is None and self.method == "paper":
             # the authors' C of a domain has the arithmetic mean of B over its tasks
-            over_tasks = [self.batch_size.predict(np.ravel(utd), name) for name in self.tasks]
-            return np.asarray(np.mean(over_tasks, axis=0)).reshape(utd.shape)
+            known = [name for name, value in zip(self.tasks, self.batch_size.coefficients, strict=True) if np.isfinite(value)]
+            return np.asarray(np.mean([self.batch_size.predict(np.ravel(utd), name) for name in known], axis=0)).reshape(utd.shape)
         return self.batch_size.predict(np.ravel(utd), task).reshape(utd.shape)

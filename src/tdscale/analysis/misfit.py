@@ -120,8 +120,11 @@ def noisy_draws(draws: Floats, misfit: Misfit, index: int, rng: np.random.Genera
     deviation = np.sqrt((np.where(finite, log_draws - mean, 0.0) ** 2).sum(axis=0) / count)
     wanted = misfit.seeds[..., index]
     # the variance of a cell's own few seeds is stretched or shrunk towards the pooled one
-    stretch = np.clip(wanted / np.maximum(deviation, 1e-3), 0.25, 4.0)
-    stretched = mean + (log_draws - mean) * stretch + misfit.points * rng.standard_normal(draws.shape)
+    needed = wanted / np.maximum(deviation, 1e-3)
+    stretch = np.clip(needed, 0.25, 4.0)
+    # a cell of one seed has next to nothing to stretch
+    missing = np.where(needed > stretch, wanted**2 - (stretch * deviation) ** 2, 0.0)
+    stretched = mean + (log_draws - mean) * stretch + np.sqrt(misfit.points**2 + missing) * rng.standard_normal(draws.shape)
     own = np.where(finite, np.exp(stretched), draws)
     shared = np.exp(SHARED * rng.standard_normal((len(draws), 1, draws.shape[-1])))
     return own, own * shared

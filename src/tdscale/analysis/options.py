@@ -38,6 +38,10 @@ class FitOptions:
     n_draws: int = 200
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.n_draws < 1:
+            raise ValueError(f"n_draws is {self.n_draws}; there must be at least 1 bootstrap draw, better 100")
+
     @property
     def paper(self) -> bool:
         """Whether the authors' procedure is asked for."""

@@ -21,21 +21,22 @@ def task_medians(data: Floats) -> Floats:
         data: shape (..., n_tasks, n_utds, n_thresholds); infinity where never reached is left out.
 
     Returns:
-        Shape (..., n_tasks).
+        Shape (..., n_tasks); NaN for a task that never reaches any threshold.
     """
     finite = np.where(np.isfinite(data), data, np.nan)
-    return np.nanmedian(finite, axis=(-2, -1))
+    known = np.asarray(np.isfinite(finite).any(axis=(-2, -1)))
+    return np.where(known, np.nanmedian(np.where(known[..., None, None], finite, 1.0), axis=(-2, -1)), np.nan)
 
 
 def fit_plain(utd: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
-    """Least squares of z = c + (σ/b)^(−a); given a it is linear in c and b^a, so the search is over a alone.
+    """Least squares of z = c + (σ/b)^(−a), c ≥ 0 and b ≥ 0; given a it is linear in c and b^a, so the search is over a alone.
 
     Args:
         utd: σ, shape (n_utds,).
         z: shape (n_fits, n_utds), finite.
 
     Returns:
-        a, b, c, each of shape (n_fits,); b is NaN where D does not fall with σ.
+        a, b, c, each of shape (n_fits,); b is 0, and c the mean, where D does not fall with σ.
     """
     loss = np.stack([_linear(utd, z, np.full(len(z), a))[0] for a in _GRID], axis=1)
     best = np.clip(np.argmin(loss, axis=1), 1, len(_GRID) - 2)
@@ -47,8 +48,7 @@ def fit_plain(utd: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
         left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
     a = np.exp((low + high) / 2)
     _, c, scale = _linear(utd, z, a)
-    b = np.where(scale > 0, np.abs(scale) ** (1 / a), np.nan)
-    return a, b, c
+    return a, scale ** (1 / a), c
 
 
 def beta_of_plain(a: float, b: float, c: float) -> float:
@@ -57,9 +57,12 @@ def beta_of_plain(a: float, b: float, c: float) -> float:
 
 
 def _linear(utd: Floats, z: Floats, a: Floats) -> tuple[Floats, Floats, Floats]:
-    """Squared error, c and b^a of the best line of z over σ^(−a)."""
+    """Squared error, c ≥ 0 and b^a ≥ 0 of the best line of z > 0 over σ^(−a)."""
     x = utd[None, :] ** (-a[:, None])
     x_mean, z_mean = x.mean(axis=1, keepdims=True), z.mean(axis=1, keepdims=True)
     scale = ((x - x_mean) * (z - z_mean)).sum(axis=1) / ((x - x_mean) ** 2).sum(axis=1)
+    scale = np.maximum(scale, 0.0)
     c = z_mean[:, 0] - scale * x_mean[:, 0]
+    through_zero = (x * z).sum(axis=1) / (x**2).sum(axis=1)
+    scale, c = np.where(c < 0, through_zero, scale), np.maximum(c, 0.0)
     return ((z - c[:, None] - scale[:, None] * x) ** 2).sum(axis=1), c, scale

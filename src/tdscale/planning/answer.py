@@ -8,7 +8,7 @@ from scipy.optimize import brentq
 
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.estimate import Estimate, short
-from tdscale.analysis.laws import DataLaw, ScalingLaws
+from tdscale.analysis.laws import DataLaw, PowerLaw, ScalingLaws
 from tdscale.planning.plan import Alternative, Plan
 from tdscale.planning.tradeoff import Kind, Tradeoff, reach
 
@@ -41,11 +41,20 @@ class Question:
         """The tasks asked about."""
         return [self.task] if self.task is not None else self.laws.tasks
 
+    @property
+    def batch_law(self) -> PowerLaw | None:
+        """B*(σ); None where it is not known, of this task or at all."""
+        return _known(self.laws.batch_size, self.task)
+
+    @property
+    def rate_law(self) -> PowerLaw | None:
+        """η*(σ), likewise."""
+        return _known(self.laws.learning_rate, self.task)
+
     def batch_size(self, utd: float) -> int | None:
         """B*(σ), rounded; None where there is no such law."""
-        if self.laws.batch_size is None:
-            return None
-        return round_batch(float(self.laws.batch_size.predict([utd], self.task)[0]), self.multiple)
+        law = self.batch_law
+        return None if law is None else round_batch(float(law.predict([utd], self.task)[0]), self.multiple)
 
     def compute(self, utd: float, batch_size: int | None, data: Floats) -> Floats:
         """C with this very B, for D of any shape; NaN where it is not known."""
@@ -58,6 +67,10 @@ class Question:
         data = np.concatenate([self.law.predict([utd], self.task), self.law.predict_draws([utd], self.task)[:, 0]])
         compute = self.compute(utd, batch_size, data)
         return data, compute, compute + (self.cost if self.cost is not None else np.nan) * data
+
+
+def _known(law: PowerLaw | None, task: str | None) -> PowerLaw | None:
+    return law if law is not None and np.isfinite(law.predict([1.0], task)[0]) else None
 
 
 def round_batch(batch_size: float, multiple: int) -> int:
@@ -115,13 +128,14 @@ def answer(question: Question, start: Plan, utd: Floats, curves: Tradeoff, objec
 
 def settings(question: Question, start: Plan, utd: Floats, batch_size: int | None) -> Plan:
     """The plan with σ of row 0, its interval, B and η there with theirs, and how far it extrapolates."""
-    laws, law, task = question.laws, question.law, question.task
+    law, task = question.law, question.task
+    batch_law, rate_law = question.batch_law, question.rate_law
     value = float(utd[0])
     factor = law.extrapolation(value)
     notes = list(start.notes)
     if factor > NEAR:
         notes.append(f"σ = {short(value)} lies outside the σ that were run, by a factor of {factor:.2g}: this extrapolates")
-    for power in (laws.batch_size, laws.learning_rate):
+    for power in (batch_law, rate_law):
         if power is None:
             continue
         known = np.isfinite(power.points).any(axis=0)
@@ -137,9 +151,9 @@ def settings(question: Question, start: Plan, utd: Floats, batch_size: int | Non
         utd=value,
         utd_range=Estimate.from_draws(value, utd[1:]),
         batch_size=batch_size,
-        batch_size_range=laws.batch_size.estimate(value, task) if laws.batch_size is not None else None,
-        learning_rate=float(laws.learning_rate.predict([value], task)[0]) if laws.learning_rate is not None else None,
-        learning_rate_range=laws.learning_rate.estimate(value, task) if laws.learning_rate is not None else None,
+        batch_size_range=batch_law.estimate(value, task) if batch_law is not None else None,
+        learning_rate=float(rate_law.predict([value], task)[0]) if rate_law is not None else None,
+        learning_rate_range=rate_law.estimate(value, task) if rate_law is not None else None,
         extrapolation=factor,
         notes=tuple(notes),
     )
@@ -150,12 +164,12 @@ def _keep_limit(question: Question, start: Plan, utd: float) -> tuple[float, int
     batch_size = question.batch_size(utd)
 
     def over(at: float, batch: int | None) -> float:
-        return float(np.log(limited(start.problem, question.needs(at, batch))[0] / start.limit))
+        return _log(limited(start.problem, question.needs(at, batch))[0] / start.limit)
 
     if start.problem == "data" or batch_size is None or over(utd, batch_size) <= 1e-6:
         return utd, batch_size, []
-    assert question.laws.batch_size is not None
-    wanted = float(question.laws.batch_size.predict([utd], question.task)[0])
+    assert question.batch_law is not None
+    wanted = float(question.batch_law.predict([utd], question.task)[0])
     smaller = _smaller(question, batch_size, wanted)
     if smaller is not None:
         return utd, smaller, [f"B is rounded down from {short(wanted)}: the next multiple of {question.multiple} would break the limit"]
@@ -165,6 +179,11 @@ def _keep_limit(question: Question, start: Plan, utd: float) -> tuple[float, int
         if question.batch_size(less) == batch_size and question.law.refusal(less, question.task) is None:
             return less, batch_size, [f"σ is lower than it need be for B = {short(wanted)}: B comes in multiples of {question.multiple}"]
     return utd, batch_size, []
+
+
+def _log(ratio: float) -> float:
+    """The logarithm, far below any limit where C is 0: warm-up alone reaches the threshold."""
+    return float(np.log(max(ratio, 1e-300)))
 
 
 def _smaller(question: Question, batch_size: int, wanted: float) -> int | None:
@@ -192,8 +211,8 @@ def _alternatives(
             continue
         batch_size = question.batch_size(at)
         needs = question.needs(at, batch_size)
-        if batch_size is not None and question.laws.batch_size is not None and limited(start.problem, needs)[0] > start.limit:
-            smaller = _smaller(question, batch_size, float(question.laws.batch_size.predict([at], task)[0]))
+        if batch_size is not None and question.batch_law is not None and limited(start.problem, needs)[0] > start.limit:
+            smaller = _smaller(question, batch_size, float(question.batch_law.predict([at], task)[0]))
             if smaller is not None and limited(start.problem, question.needs(at, smaller))[0] <= start.limit:
                 batch_size, needs = smaller, question.needs(at, smaller)
         data = estimate(needs[0])

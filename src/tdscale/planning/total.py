@@ -150,8 +150,9 @@ def _law_of_budgets(question: Question, found: Sequence[_Cheapest], budget: floa
     """σ*(F) by the law through the optima, or by the study's; None where there is neither."""
     known = question.laws.budget
     if len(found) > 1:
-        exponent, log_coefficient = fit_line(np.log([entry.budget for entry in found]), np.log([entry.utd for entry in found]))
-        return np.asarray(np.exp(log_coefficient + exponent * np.log(budget)))
+        with np.errstate(invalid="ignore", over="ignore"):  # draws that never reach J; budgets that hardly differ
+            exponent, log_coefficient = fit_line(np.log([entry.budget for entry in found]), np.log([entry.utd for entry in found]))
+            return np.asarray(np.exp(log_coefficient + exponent * np.log(budget)))
     if known is not None and known.fitted and known.data_cost == question.cost:  # published laws have it though not its points
         return np.concatenate([[known.predict(budget)], known.predict_draws(budget)])
     return None

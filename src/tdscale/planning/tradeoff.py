@@ -113,7 +113,7 @@ def least_within(curves: Tradeoff, objective: Floats, limited: Floats, limit: fl
         beside = np.clip(best + step, 0, len(log_utd) - 1)
         here, there = excess[rows, best], excess[rows, beside]
         crosses = (here <= 0) & (there > 0) & (beside != best)
-        share = np.where(crosses, here, 0.0) / np.where(crosses, here - there, 1.0)
+        share = np.where(crosses, here, 0.0) / np.where(crosses, here - np.where(crosses, there, 0.0), 1.0)
         edge = log_utd[best] + share * (log_utd[beside] - log_utd[best])
         # better beside, where the limit is broken, or a minimum between here and there: the answer lies on the limit
         wanted = np.where(best == free_best, step * (free - edge) > 0, objective[rows, beside] < objective[rows, best])

@@ -63,7 +63,8 @@ class Noise:
     def seeds(self, count: int, rng: np.random.Generator) -> Floats:
         """What makes seeds differ, shape (count, 5): factors on early pace, late pace, plateau; progress at divergence; share of length."""
         normal = rng.standard_normal((count, 3)) * [self.early, self.late, self.plateau]
-        uniform = rng.random((count, 3))
+        # of a stream of their own: more seeds must not change those there are
+        uniform = rng.spawn(1)[0].random((count, 3))
         diverges = np.where(uniform[:, 0] < self.divergence, _LAST_DIVERGENCE * uniform[:, 1], np.inf)
         return np.column_stack([np.exp(normal[:, :2]), np.maximum(1 + normal[:, 2], 0.01), diverges, 1 - self.unequal * uniform[:, 2]])
 

@@ -87,7 +87,7 @@ def _draw(axes: Axes, laws: ScalingLaws, need: Need, task: str | None, size: flo
         colour = colours.get(law.threshold, style.INK)
         seen = seen_utd(law)
         utd = reach_grid(*seen)
-        convert = _converter(laws, need, task)
+        convert, measured = _converter(laws, need, task), _converter(laws, need, task, as_run=laws.method != "paper")
         y = convert(utd, law.predict(utd, task))
         line_and_band(axes, utd, y, convert(utd, law.predict_draws(utd, task)), seen, colour)
         drawn.append(y)
@@ -100,7 +100,7 @@ def _draw(axes: Axes, laws: ScalingLaws, need: Need, task: str | None, size: flo
                 continue
             x = law.utd
             low, high, data, bound = (
-                convert(x, values * scale) for values in (law.data_low[place], law.data_high[place], law.data[place], law.bound[place])
+                measured(x, values * scale) for values in (law.data_low[place], law.data_high[place], law.data[place], law.bound[place])
             )
             drawn_at = x if task is not None else beside(x, place, len(law.tasks))
             marker = style.marker_of(law.tasks, name) if task is None and len(law.tasks) > 1 else "o"
@@ -123,10 +123,10 @@ def _draw(axes: Axes, laws: ScalingLaws, need: Need, task: str | None, size: flo
     return shown
 
 
-def _converter(laws: ScalingLaws, need: Need, task: str | None) -> Callable[[Floats, Floats], Floats]:
+def _converter(laws: ScalingLaws, need: Need, task: str | None, *, as_run: bool = False) -> Callable[[Floats, Floats], Floats]:
     if need == "data":
         return lambda _utd, data: data
-    return lambda utd, data: laws.flops(utd, data, task)
+    return lambda utd, data: laws.flops(utd, data, task, as_run=as_run)
 
 
 def _legend(laws: ScalingLaws, shown: Sequence[DataLaw], tasks: Sequence[str]) -> tuple[list[Any], list[str]]:
