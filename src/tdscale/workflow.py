@@ -199,7 +199,9 @@ def _value(law: PowerLaw | None, grid: Sequence[float], utd: float, task: str, w
     if law is not None:
         value = float(law.predict([utd], task)[0])
         if np.isfinite(value):
-            return value
+            # an uncertain slope must not lead far from what was tried: one step of the grid beyond its ends
+            values = sorted(grid)
+            return min(max(value, values[0] ** 2 / values[1]), values[-1] ** 2 / values[-2])
     elif len(grid) == 1:
         return float(grid[0])
     reason = next((w.message for w in warnings if w.code in ("not-identified", "no-best-value")), "the sweep gives no best value")
