@@ -164,15 +164,16 @@ def poor_inputs():
     both = synthetic.scaling_cells()
     return {
         "one task, no sweep": (scaling, {}),
-        "one threshold": (scaling, {"thresholds": (500.0,)}),
-        "no price of data": (scaling, {"data_cost": None}),
-        "no sizes": ([replace(c, costs={}) for c in scaling], {}),
+        "one threshold, no price of data": (scaling, {"thresholds": (500.0,), "data_cost": None}),
         "nothing reached": (synthetic.scaling_cells(["Runner"], limit=0.05), {}),
         "one sigma": ([c for c in both if c.spec.utd == 1.0], {}),
         "sweep alone": (synthetic.sweep_cells(["Runner"]), {}),
         "paper": (scaling, {"method": "paper", "model_size": 2e4}),
-        "one seed": (
-            [replace(c, seeds=c.seeds[:1], returns=c.returns[:1], diverged=c.diverged[:1], duplicate=c.duplicate[:1]) for c in scaling],
+        "one seed, no sizes": (
+            [
+                replace(c, seeds=c.seeds[:1], returns=c.returns[:1], diverged=c.diverged[:1], duplicate=c.duplicate[:1], costs={})
+                for c in scaling
+            ],
             {},
         ),
     }
