@@ -11,7 +11,7 @@ EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.toml"))
 
 
 def test_there_are_examples() -> None:
-    assert [path.name for path in EXAMPLES] == ["classic-sac.toml", "gym-sac.toml"]
+    assert [path.name for path in EXAMPLES] == ["classic-sac.toml", "dmc-bro.toml", "gym-sac.toml"]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

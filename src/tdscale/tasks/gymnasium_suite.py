@@ -23,7 +23,7 @@ class GymnasiumTask:
         if type(actions).__name__ != "Box" or not actions.is_bounded():
             self.close()
             raise UserError(
-                f"task {name!r} has actions {actions}; SAC needs continuous, bounded ones, as in 'Pendulum-v1' or 'HalfCheetah-v5'"
+                f"task {name!r} has actions {actions}; they must be continuous and bounded, as in 'Pendulum-v1' or 'HalfCheetah-v5'"
             )
         if type(observations).__name__ != "Box":
             self.close()

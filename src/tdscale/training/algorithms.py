@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tdscale.agents import sac
+from tdscale.agents import bro, sac
+from tdscale.agents.bro_host import bro_policy
 from tdscale.agents.costs import Costs
 from tdscale.agents.host import HostPolicy
 from tdscale.errors import UserError
@@ -54,6 +55,8 @@ class Algorithm:
         return self.config(observation_size=task.observation_size, action_size=task.action_size, **named)
 
 
+_BRO = Algorithm(config=bro.BROConfig, init=bro.init, update=bro.update, diagnose=bro.diagnose, policy=bro_policy, costs=bro.costs)
+
 ALGORITHMS: dict[str, Algorithm] = {
     "sac": Algorithm(
         config=sac.SACConfig,
@@ -63,6 +66,8 @@ ALGORITHMS: dict[str, Algorithm] = {
         policy=lambda config, state: HostPolicy(config, state.actor),
         costs=sac.costs,
     ),
+    "bro": _BRO,
+    "bro-minimal": _BRO,  # the settings say that it has no explorer
 }
 
 

@@ -1,0 +1,252 @@
+"""One update against the same losses computed independently: NumPy in float64, gradients by central differences."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from tdscale.agents import bro
+from tdscale.agents.bro_host import bro_policy
+from tdscale.agents.networks import count_parameters
+
+CONFIG = bro.BROConfig(
+    observation_size=3,
+    action_size=2,
+    critic_width=5,
+    critic_blocks=2,
+    actor_width=4,
+    actor_blocks=1,
+    quantiles=3,
+    weight_decay=0.1,
+    initial_temperature=0.3,
+    log_std_min=-2.0,
+    log_std_max=0.5,
+    initial_optimism=1.5,
+    target_divergence_per_dimension=0.02,
+)
+BATCH_SIZE, LEARNING_RATE = 7, 3e-3
+Floats = np.ndarray
+
+
+def normed(layer: Any, inputs: Floats) -> Floats:
+    outputs = inputs @ layer.weight + layer.bias
+    mean, variance = outputs.mean(axis=-1, keepdims=True), outputs.var(axis=-1, keepdims=True)
+    return layer.scale * (outputs - mean) / np.sqrt(variance + 1e-6) + layer.shift
+
+
+def body(network: Any, inputs: Floats) -> Floats:
+    hidden = np.maximum(normed(network.stem, inputs), 0)
+    for first, second in network.blocks:
+        hidden = hidden + normed(second, np.maximum(normed(first, hidden), 0))
+    return hidden
+
+
+def bronet(network: Any, inputs: Floats) -> Floats:
+    return body(network.body, inputs) @ network.head.weight + network.head.bias
+
+
+def policy(actor: Any, observation: Floats) -> tuple[Floats, Floats]:
+    output = bronet(actor, observation)
+    squashed = (np.tanh(output[:, 2:]) + 1) / 2
+    return output[:, :2], np.exp(-2.0 + 2.5 * squashed)
+
+
+def sample(actor: Any, observation: Floats, noise: Floats) -> tuple[Floats, Floats]:
+    mean, std = policy(actor, observation)
+    unbounded = mean + std * noise
+    density = np.exp(-(noise**2) / 2) / (std * np.sqrt(2 * np.pi))
+    return np.tanh(unbounded), np.sum(np.log(density) - np.log(1 - np.tanh(unbounded) ** 2), axis=1)
+
+
+def quantiles(critics: Any, observation: Floats, action: Floats) -> Floats:
+    inputs = np.concatenate([observation, action], axis=1)
+    return np.stack([bronet(jax.tree.map(lambda leaf, i=i: leaf[i], critics), inputs) for i in range(2)])
+
+
+def gradient(loss: Callable[[Any], float], parameters: Any) -> list[Floats]:
+    """Central differences for every entry of every array of a pytree."""
+    found = []
+    for array in jax.tree.leaves(parameters):
+        slope = np.zeros_like(array)
+        for index in np.ndindex(array.shape):
+            before = array[index]
+            array[index] = before + 1e-6
+            above = loss(parameters)
+            array[index] = before - 1e-6
+            below = loss(parameters)
+            array[index] = before
+            slope[index] = (above - below) / 2e-6
+        found.append(slope)
+    return found
+
+
+def double(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: np.array(leaf, np.float64), tree)
+
+
+def flat(tree: Any) -> list[Floats]:
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def fresh_state() -> bro.BROState:
+    # biases away from 0, targets away from the critics, norms away from the identity, so that nothing agrees by accident
+    state = bro.init(CONFIG, np.uint32(3))
+    generator = np.random.default_rng(5)
+
+    def shaken(tree: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf + 0.1 * generator.standard_normal(leaf.shape).astype(np.float32), tree)
+
+    assert state.optimism is not None
+    return state._replace(
+        actor=shaken(state.actor),
+        critics=shaken(state.critics),
+        target_critics=shaken(state.target_critics),
+        optimism=state.optimism._replace(explorer=shaken(state.optimism.explorer)),
+    )
+
+
+@pytest.fixture(scope="module")
+def rows() -> Floats:
+    rows = np.random.default_rng(1).standard_normal((BATCH_SIZE, CONFIG.row_size)).astype(np.float32)
+    rows[:, 3:5] = np.tanh(rows[:, 3:5])
+    rows[:, 6] = [1, 0, 1, 1, 1, 0, 1]
+    return rows
+
+
+def updated(rows: Floats, *, critic: bool, actor: bool) -> bro.BROState:
+    chunk = np.stack([rows, np.full_like(rows, np.nan)])  # what lies beyond `count` must not be looked at
+    flags = np.array([critic, True]), np.array([actor, True])
+    return bro.update(CONFIG, fresh_state(), chunk, *flags, np.int32(1), np.float32(LEARNING_RATE))
+
+
+def normal(key: Any) -> Floats:
+    return np.asarray(jax.random.normal(key, (BATCH_SIZE, 2)), np.float64)
+
+
+def assert_gradient(optimiser: Any, expected: list[Floats], decay: float = 0.9) -> None:
+    # Adam's first moment after one step is (1 - decay) · gradient
+    for moment, slope in zip(flat(optimiser.mu), expected, strict=True):
+        np.testing.assert_allclose(moment / (1 - decay), slope, rtol=1e-5, atol=1e-5)
+
+
+def assert_adamw_step(old: Any, new: Any, optimiser: Any) -> None:
+    # both moments' bias corrections undo their decay at the first step
+    for before, after, moment in zip(flat(old), flat(new), flat(optimiser.mu), strict=True):
+        slope = moment.astype(np.float64) / 0.1
+        wanted = before - LEARNING_RATE * (slope / (np.abs(slope) + 1e-8) + 0.1 * before)
+        np.testing.assert_allclose(after, wanted, atol=1e-6)
+
+
+def test_a_critic_update_descends_the_quantile_huber_loss(rows: Floats) -> None:
+    before, after = fresh_state(), updated(rows, critic=True, actor=False)
+    data = rows.astype(np.float64)
+    observation, action, reward, continues, next_observation = data[:, :3], data[:, 3:5], data[:, 5], data[:, 6], data[:, 7:]
+    noise = normal(jax.random.split(before.key)[1])
+    next_action, log_probability = sample(double(before.actor), next_observation, noise)
+    next_quantiles = quantiles(double(before.target_critics), next_observation, next_action).mean(axis=0)
+    target = reward[:, None] + 0.99 * continues[:, None] * (next_quantiles - 0.3 * log_probability[:, None])
+
+    def loss(critics: Any) -> float:
+        total = 0.0
+        for predicted in quantiles(critics, observation, action):
+            for i, probability in enumerate((1 / 6, 3 / 6, 5 / 6)):
+                for j in range(3):
+                    error = target[:, j] - predicted[:, i]
+                    huber = np.where(np.abs(error) <= 1, error**2 / 2, np.abs(error) - 0.5)
+                    total += np.mean(np.abs(probability - (error < 0)) * huber) / 3
+        return float(total)
+
+    assert_gradient(after.critic_optimiser, gradient(loss, double(before.critics)))
+    assert_adamw_step(before.critics, after.critics, after.critic_optimiser)
+    for target_new, target_old, new in zip(flat(after.target_critics), flat(before.target_critics), flat(after.critics), strict=True):
+        np.testing.assert_allclose(target_new, 0.995 * target_old + 0.005 * new, atol=1e-6)
+    for old, new in zip(
+        flat((before.actor, before.log_temperature, before.optimism)),
+        flat((after.actor, after.log_temperature, after.optimism)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_an_actor_update_ascends_the_mean_soft_value_and_moves_the_temperature(rows: Floats) -> None:
+    before, after = fresh_state(), updated(rows, critic=False, actor=True)
+    observation, critics, noise = rows[:, :3].astype(np.float64), double(before.critics), normal(jax.random.split(before.key, 3)[1])
+
+    def loss(actor: Any) -> float:
+        action, log_probability = sample(actor, observation, noise)
+        return float(np.mean(0.3 * log_probability - quantiles(critics, observation, action).mean(axis=(0, 2))))
+
+    assert_gradient(after.actor_optimiser, gradient(loss, double(before.actor)))
+    assert_adamw_step(before.actor, after.actor, after.actor_optimiser)
+    entropy = -np.mean(sample(double(before.actor), observation, noise)[1])
+    target_entropy = -0.5 * 2
+    assert_gradient(after.temperature_optimiser, [np.array(0.3 * (entropy - target_entropy))], decay=0.5)
+    np.testing.assert_allclose(after.log_temperature - np.log(0.3), -3e-4 * np.sign(entropy - target_entropy), rtol=1e-3)
+    for old, new in zip(flat((before.critics, before.target_critics)), flat((after.critics, after.target_critics)), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_the_explorer_ascends_an_optimistic_value_and_its_dual_variables_hold_the_divergence(rows: Floats) -> None:
+    before, after = fresh_state(), updated(rows, critic=False, actor=True)
+    old, new = before.optimism, after.optimism
+    assert old is not None
+    assert new is not None
+    observation, critics, noise = rows[:, :3].astype(np.float64), double(before.critics), normal(jax.random.split(before.key, 3)[2])
+    mean, std = policy(double(after.actor), observation)  # the actor moves first
+
+    def divergence(explorer: Any) -> float:
+        # of two normal laws with one std: what the fixed factor adds is left out
+        shifted = mean + body(explorer.body, observation) @ explorer.head
+        return float(np.mean(np.sum(((shifted - mean) / std) ** 2 / 2, axis=1)))
+
+    def loss(explorer: Any) -> float:
+        shifted = mean + body(explorer.body, observation) @ explorer.head
+        first, second = quantiles(critics, observation, np.tanh(shifted + 0.75 * std * noise)).mean(axis=2)
+        return float(np.mean(-(first + second) / 2 - 1.5 * np.abs(first - second) / 2) + 0.25 * divergence(explorer))
+
+    explorer = double(old.explorer)
+    assert_gradient(new.explorer_optimiser, gradient(loss, explorer))
+    assert_adamw_step(old.explorer, new.explorer, new.explorer_optimiser)
+    excess = divergence(explorer) / 2 - 0.02
+    assert excess > 0
+    assert_gradient(new.optimism_optimiser, [np.array(1.5 * excess)], decay=0.5)
+    assert_gradient(new.regulariser_optimiser, [np.array(-0.25 * excess)], decay=0.5)
+    np.testing.assert_allclose(new.log_optimism - np.log(1.5), -3e-5, rtol=1e-2)
+    np.testing.assert_allclose(new.log_regulariser - np.log(0.25), 3e-5, rtol=1e-2)
+
+
+def test_a_loss_that_is_not_finite_is_remembered(rows: Floats) -> None:
+    bad = rows.copy()
+    bad[0, 5] = np.inf
+    assert bool(updated(rows, critic=True, actor=True).finite)
+    assert not bool(updated(bad, critic=True, actor=False).finite)
+
+
+@pytest.mark.parametrize("optimistic", [True, False])
+def test_acting_on_the_host_is_acting_on_the_device(optimistic: bool) -> None:
+    state = fresh_state()
+    state = state if optimistic else state._replace(optimism=None)
+    explorer = None if state.optimism is None else state.optimism.explorer
+    observation, noise = np.array([0.3, -2.0, 1.0], np.float32), np.array([1.0, -2.0], np.float32)
+    host = bro_policy(CONFIG, state)
+    np.testing.assert_allclose(host.act(observation, noise), bro.act(CONFIG, state.actor, explorer, observation, noise), atol=1e-6)
+    np.testing.assert_allclose(host.act(observation, None), bro.act(CONFIG, state.actor, None, observation, 0 * noise), atol=1e-6)
+
+
+@pytest.mark.parametrize(("observations", "actions"), [(5, 1), (67, 21)])
+def test_networks_have_the_stated_sizes_and_compute_counts_them(observations: int, actions: int) -> None:
+    inputs = observations + actions
+    critics = 8 * 512**2 + (2 * inputs + 230) * 512 + 200
+    body = observations * 256 + 3 * 256 + 2 * (256**2 + 3 * 256)
+    actor = body + 256 * 2 * actions + 2 * actions
+    explorer = body + 256 * actions
+    for optimistic in (False, True):
+        config = bro.BROConfig(observation_size=observations, action_size=actions, optimistic=optimistic)
+        state = jax.eval_shape(lambda config=config: bro.init(config, np.uint32(0)))
+        assert count_parameters(state.critics) == critics
+        counted = bro.costs(state)
+        assert counted.actor_parameters == actor + optimistic * explorer
+        assert counted.critic_update_flops == 2 * actor + 8 * critics
+        assert counted.actor_update_flops == 6 * (actor + critics) + optimistic * (2 * actor + 6 * (explorer + critics))
