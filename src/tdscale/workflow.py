@@ -195,11 +195,22 @@ def chosen_hyperparameters(files: StudyFiles) -> dict[tuple[str, float], tuple[i
     return chosen
 
 
+def _cautious(law: PowerLaw, utd: float, task: str) -> float:
+    """By the flattest law that agrees with the sweep: an uncertain slope must not decide what is run far from the swept σ.
+
+    The exponent is the one nearest to 0 in its interval; the law turns about the middle of the swept σ.
+    """
+    interval = law.exponent_estimate
+    exponent = float(np.clip(0.0, interval.low, interval.high))
+    middle = float(np.exp(np.log(law.utd).mean()))
+    return float(law.predict([middle], task)[0]) * (utd / middle) ** exponent
+
+
 def _value(law: PowerLaw | None, grid: Sequence[float], utd: float, task: str, warnings: Sequence[RunWarning]) -> float:
     if law is not None:
-        value = float(law.predict([utd], task)[0])
+        value = _cautious(law, utd, task)
         if np.isfinite(value):
-            # an uncertain slope must not lead far from what was tried: one step of the grid beyond its ends
+            # nor must it lead far from what was tried: one step of the grid beyond its ends
             values = sorted(grid)
             return min(max(value, values[0] ** 2 / values[1]), values[-1] ** 2 / values[-2])
     elif len(grid) == 1:
