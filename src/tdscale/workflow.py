@@ -203,7 +203,7 @@ def _cautious(law: PowerLaw, utd: float, task: str) -> float:
     interval = law.exponent_estimate
     exponent = float(np.clip(0.0, interval.low, interval.high))
     middle = float(np.exp(np.log(law.utd).mean()))
-    return float(law.predict([middle], task)[0]) * (utd / middle) ** exponent
+    return float(law.predict([middle], task)[0] * (utd / middle) ** exponent)
 
 
 def _value(law: PowerLaw | None, grid: Sequence[float], utd: float, task: str, warnings: Sequence[RunWarning]) -> float:
