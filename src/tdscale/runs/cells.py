@@ -120,8 +120,11 @@ def _cell(seeds: list[_Seed], study: Study, warnings: list[RunWarning]) -> Cell 
     raw = np.stack([_on_grid(seed, steps, task.low) for seed in seeds])
     duplicate = np.array([copy is not None for copy in copies([(seed.steps, seed.returns) for seed in seeds])])
     if duplicate.any():
-        which = ", ".join(str(seed.spec.seed) for seed, copy in zip(seeds, duplicate, strict=True) if copy)
-        message = f"{where}: seeds {which} are byte for byte the curves of other seeds; the default method leaves them out"
+        which = [str(seed.spec.seed) for seed, copy in zip(seeds, duplicate, strict=True) if copy]
+        copies_are = f"seed {which[0]} is byte for byte the curve of another"
+        if len(which) > 1:
+            copies_are = f"seeds {', '.join(which)} are byte for byte the curves of others"
+        message = f"{where}: {copies_are}; the default method leaves copies out"
         warnings.append(RunWarning(code="duplicate-seeds", message=message, where=where))
     return Cell(
         spec=spec,
