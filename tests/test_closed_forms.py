@@ -172,6 +172,10 @@ def test_p3_touches_the_frontier_where_data_and_compute_trade_at_the_price(alpha
     assume(0 < best < len(grid) - 1)
     plan = plan_budget(laws, float(total[best]) * 1.0001)
     assert plan.threshold == 800
+    # beyond the runs, within 1 % of the least F, σ keeps near to them
+    at = np.array([plan.utd])
+    assert float((laws.flops(at, top.predict(at)) + price * top.predict(at))[0]) <= 1.01 * total[best]
+    assume(not plan.notes and grid[0] * 1.01 < plan.utd < grid[-1] / 1.01)
     assert plan.utd == pytest.approx(grid[best], rel=2e-3)
     # the iso-budget line touches: dC/dσ = −δ·dD/dσ
     step = np.array([plan.utd * (1 - 1e-5), plan.utd * (1 + 1e-5)])

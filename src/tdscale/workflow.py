@@ -299,14 +299,21 @@ def fit_study(files: StudyFiles, method: Method = "default", *, n_draws: int = 2
     )
 
 
-def current_laws(files: StudyFiles) -> ScalingLaws:
-    """The laws on disk if they are of these runs, else newly fitted ones by the same method."""
+def current_laws(files: StudyFiles, *, times: bool = False) -> ScalingLaws:
+    """The laws on disk if they are of these runs, else newly fitted ones by the same method.
+
+    Args:
+        files: the study.
+        times: whether measured seconds are needed; laws.json holds them only where the study asks for them.
+    """
     path = files.directory / FILE_NAME
     if not path.exists():
         return fit_study(files).laws
     laws = read_laws(path)
     if laws.inputs != files.store.fingerprint() or laws.asked != fit_options(files.study, laws.method).asked:
         return fit_study(files, laws.method).laws
+    if times and not laws.asks_for_times:
+        return fit_study(files, laws.method, write=False).laws
     return laws
 
 

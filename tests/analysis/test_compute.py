@@ -111,6 +111,17 @@ def test_laws_in_seconds_keep_their_unit_in_the_file(laws, tmp_path):
     np.testing.assert_allclose(again.flops(at, data, "one"), laws.flops(at, data, "one"))
 
 
+def test_seconds_are_in_the_file_only_where_the_study_asks_for_them(cells, tmp_path):
+    """Two runs of one study take different times; their laws are to be the same bytes."""
+    slower = [replace(cell, costs={k: 2 * v if "seconds" in k else v for k, v in cell.costs.items()}) for cell in cells]
+    plain = replace(OPTIONS, data_cost=1e9, compute_unit="flops")
+    for name, measured, options in (("a", cells, plain), ("b", slower, plain), ("c", cells, OPTIONS)):
+        write_laws(fit_laws(measured, options), tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert "seconds" not in read_laws(tmp_path / "a").other_units
+    assert "seconds" in read_laws(tmp_path / "c").other_units
+
+
 def test_another_unit_needs_no_new_fit(laws, cells):
     in_flops = in_unit(laws, "flops")
     fitted = fit_laws(cells, OPTIONS)

@@ -1,7 +1,7 @@
 """Result objects: fitted laws that predict, hold their draws and explain themselves."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -312,6 +312,22 @@ class ScalingLaws:
     inputs: str = ""
     warnings: tuple[RunWarning, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def asks_for_times(self) -> bool:
+        """Whether what is told rests on seconds that were measured, which differ from one run of a study to the next."""
+        return self.unit == "seconds" or self.data_cost_source == "measured"
+
+    def without_times(self) -> "ScalingLaws":
+        """The same laws but for what was measured in seconds."""
+
+        def plain(models: Mapping[str, ComputeModel]) -> dict[str, ComputeModel]:
+            return {task: replace(model, measured_data_cost=None) for task, model in models.items()}
+
+        others: dict[ComputeUnit, Mapping[str, ComputeModel]] = {
+            unit: plain(models) for unit, models in self.other_units.items() if unit != "seconds"
+        }
+        return replace(self, compute=plain(self.compute), other_units=others)
 
     def data_law(self, threshold: float) -> DataLaw:
         """The law at a threshold. Raises KeyError where none was fitted there."""

@@ -35,7 +35,9 @@ def laws_to_dict(laws: ScalingLaws) -> dict[str, Any]:
 
 
 def write_laws(laws: ScalingLaws, path: Path) -> None:
-    """Write laws.json, whole or not at all. The same laws give the same bytes."""
+    """Write laws.json, whole or not at all. The same curves give the same bytes: measured seconds only where the study asks for them."""
+    if not laws.asks_for_times:
+        laws = laws.without_times()
     content = laws_to_dict(laws) | {"draws": _plain(_ADAPTER.dump_python(laws, mode="python"))}
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
     temporary = path.with_name(f".{path.name}.tmp")

@@ -128,9 +128,10 @@ def plan(
     price = _price(data_cost)
     if threshold is not None and budget is not None:
         raise UserError("--threshold does not go with --budget, whose answer is the threshold")
+    times = unit == "seconds" or price == "measured"
     published = str(directory).startswith(PREFIX) and not directory.exists()
     name = str(directory).removeprefix(PREFIX)
-    laws = scaling_laws(name, task) if published else workflow.current_laws(workflow.open_study(directory))
+    laws = scaling_laws(name, task) if published else workflow.current_laws(workflow.open_study(directory), times=times)
     if unit is not None:
         laws = in_unit(laws, unit)
     answer: Plan
