@@ -147,3 +147,10 @@ def test_each_cells_crossings_are_computed_once(stages, monkeypatch):
     cells = [cell for cell in synthetic_study(n_seeds=2) if cell.spec.stage in stages]
     fit_laws(cells, OPTIONS)
     assert len(seen) == len(set(seen)) == len(cells)
+
+
+def test_values_that_runs_kept_constant_have_an_exponent_of_exactly_0():
+    cells = [curve_cell(task="one", utd=utd, data_at_top=8000.0, batch_size=96, learning_rate=7e-4) for utd in (0.5, 1.0, 2.0, 4.0)]
+    laws = fit_laws(cells, FitOptions(study="", tasks=("one",), thresholds=(700.0,), n_draws=20))
+    assert laws.batch_size.exponent == laws.learning_rate.exponent == 0
+    assert not laws.batch_size.exponent_draws.any()

@@ -1,6 +1,7 @@
 """From the sweep's cells to the laws B*(σ) and η*(σ) (METHOD.md section 4, steps 2 and 3)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -55,9 +56,11 @@ def used_values_law(cells: Sequence[Cell], quantity: Quantity, options: FitOptio
         points[row, column] = getattr(cell.spec, quantity)
     per_draw = np.broadcast_to(points, (options.n_draws, *points.shape))
     try:
-        return _law(quantity, options, utd, per_draw, stream=2 + (quantity == "learning_rate"), source="as-run")
+        law = _law(quantity, options, utd, per_draw, stream=2 + (quantity == "learning_rate"), source="as-run")
     except ValueError:
         return None
+    # a value kept constant has an exponent of 0, not of rounding's dust
+    return replace(law, exponent=round(law.exponent, 9), exponent_draws=np.round(law.exponent_draws, 9))
 
 
 def _law(

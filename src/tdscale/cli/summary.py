@@ -92,7 +92,7 @@ def print_laws(console: Console, laws: ScalingLaws) -> None:
 
 def _power_table(law: PowerLaw, name: str) -> Table:
     estimate = law.exponent_estimate
-    state = "" if law.identified else "; not identified: its interval holds 0"
+    state = "" if law.identified or law.source != "sweep" else "; not identified: its interval holds 0"
     source = {"sweep": "", "as-run": ", as the runs used it", "published": ", as published"}[law.source]
     table = _table(f"\n{name} = coefficient·σ^exponent{source}; exponent {estimate}{state}", "task", "coefficient (at σ = 1)")
     for task in law.tasks:
