@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from known_truth import synthetic_study
-from tdscale.analysis.compute import ComputeModel
+from tdscale.analysis.compute import ComputeModel, update_flops
 from tdscale.analysis.compute_models import compute_models, fit_seconds
 from tdscale.analysis.fit import fit_laws, in_unit, measured_data_cost
 from tdscale.analysis.laws_file import laws_to_dict, read_laws, write_laws
@@ -42,13 +42,27 @@ def laws(cells):
 
 
 def test_counted_with_networks_of_equal_size_is_ten_sigma_plus_twelve():
-    counted = ComputeModel.counted(1.0, 1.0, actor_per_critic_update=False, warm_up=100)
+    counted = ComputeModel.counted(*update_flops(1.0, 1.0), actor_per_critic_update=False, warm_up=100)
     paper = ComputeModel.paper(1.0)
     utd = np.array([0.25, 1.0, 4.0])
     np.testing.assert_allclose(counted.flops(utd, 64, 1100), 64 * 1000 * (10 * utd + 12))
     np.testing.assert_allclose(paper.flops(utd, 64, 1100), 64 * 1100 * 10 * utd)
     assert counted.flops(1, 64, 50) == 0
     assert counted.describe() == "FLOPs, counted"
+
+
+def test_counted_takes_the_flops_that_runs_recorded_before_those_of_their_networks_sizes():
+    cells = synthetic_study(n_seeds=1)
+    sizes = dict(cells[0].costs)
+    recorded = {"critic_update_flops": 5e5, "actor_update_flops": 7e5}
+    mixed = [replace(cell, costs=sizes | recorded if index % 2 else sizes) for index, cell in enumerate(cells)]
+    unsized = [replace(cell, costs=recorded) for cell in cells]
+    for given_cells, expected in ((cells, (8 * 9000 + 2 * 4500, 6 * 13500)), (mixed, (5e5, 7e5)), (unsized, (5e5, 7e5))):
+        models, _ = compute_models(given_cells, [], OPTIONS)
+        for task in OPTIONS.tasks:
+            assert (models["flops"][task].per_critic_update, models["flops"][task].per_actor_update) == expected
+    paper, _ = compute_models(mixed, [], replace(OPTIONS, method="paper"))
+    assert paper["flops"]["one"].per_critic_update == 10 * 9000
 
 
 def test_gradient_steps_are_critic_updates_past_warm_up():

@@ -137,11 +137,21 @@ def test_cells_come_in_one_order_and_by_stage(load, make_result):
 
 
 def test_costs_are_means_over_the_seeds_that_know_them(load, make_result):
-    known = {"critic_parameters": 1000, "env_seconds": 2.0, "update_seconds": 6.0, "wall_seconds": 9.0, "critic_updates": 300}
+    known = {
+        "critic_parameters": 1000,
+        "critic_update_flops": 9000,
+        "actor_update_flops": 8000,
+        "env_seconds": 2.0,
+        "update_seconds": 6.0,
+        "wall_seconds": 9.0,
+        "critic_updates": 300,
+    }
     results = [make_result(0, status=known, settings={"warm_up": 50}), make_result(1, settings={"warm_up": 50})]
     (cell,), _ = load(results)
     assert cell.costs == {
         "critic_parameters": 1000.0,
+        "critic_update_flops": 9000.0,
+        "actor_update_flops": 8000.0,
         "warm_up": 50.0,
         "env_seconds_per_step": 0.002,
         "step_seconds": 0.003,

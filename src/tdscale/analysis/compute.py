@@ -18,6 +18,14 @@ def compute_name(unit: ComputeUnit, accounting: Accounting | None) -> str:
     return UNIT_NAMES[unit] + words[accounting]
 
 
+def update_flops(critic_parameters: float, actor_parameters: float) -> tuple[float, float]:
+    """FLOPs per transition of a critic update and of an actor update, of an algorithm with critics and one actor (METHOD.md section 3).
+
+    Forward 2·N, backward 4·N: 8·N_critic + 2·N_actor and 6·(N_critic + N_actor); with networks of equal size the paper's 10·N and 12·N.
+    """
+    return 8.0 * critic_parameters + 2.0 * actor_parameters, 6.0 * (critic_parameters + actor_parameters)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ComputeModel:
     """Compute of a run as a function of (σ, B, D), in `unit`.
@@ -55,13 +63,14 @@ class ComputeModel:
         return cls(accounting="paper", per_critic_update=10.0 * model_size)
 
     @classmethod
-    def counted(cls, critic_parameters: float, actor_parameters: float, *, actor_per_critic_update: bool, warm_up: float) -> "ComputeModel":
-        """Forward 2·N, backward 4·N per transition and pass: 8·N_critic + 2·N_actor for a critic update, 6·(N_critic + N_actor)
-        for an actor update; with networks of equal size the paper's 10·N and 12·N."""
+    def counted(
+        cls, critic_update_flops: float, actor_update_flops: float, *, actor_per_critic_update: bool, warm_up: float
+    ) -> "ComputeModel":
+        """What is really done, from the FLOPs of an update per transition: recorded, or `update_flops` of the networks' sizes."""
         return cls(
             accounting="counted",
-            per_critic_update=8.0 * critic_parameters + 2.0 * actor_parameters,
-            per_actor_update=6.0 * (critic_parameters + actor_parameters),
+            per_critic_update=critic_update_flops,
+            per_actor_update=actor_update_flops,
             actor_per_critic_update=actor_per_critic_update,
             warm_up=warm_up,
         )

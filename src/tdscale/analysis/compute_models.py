@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from tdscale.analysis.arrays import Floats
-from tdscale.analysis.compute import ComputeModel, ComputeUnit
+from tdscale.analysis.compute import ComputeModel, ComputeUnit, update_flops
 from tdscale.analysis.options import FitOptions
 from tdscale.runs.types import Cell, RunWarning
 
@@ -64,18 +64,20 @@ def _flops(cells: Sequence[Cell], options: FitOptions) -> ComputeModel | None:
             return ComputeModel.paper(options.model_size)
         if not options.paper:
             return None
-    for cell in cells:
-        costs = cell.costs
-        if "critic_parameters" in costs and "actor_parameters" in costs:
-            if options.paper:
-                return ComputeModel.paper(costs["critic_parameters"])
-            return ComputeModel.counted(
-                costs["critic_parameters"],
-                costs["actor_parameters"],
-                actor_per_critic_update=_actor_per_critic_update(cell),
-                warm_up=costs.get("warm_up", 0.0),
-            )
-    return None
+    sized = [cell for cell in cells if "critic_parameters" in cell.costs and "actor_parameters" in cell.costs]
+    if options.paper:
+        return ComputeModel.paper(sized[0].costs["critic_parameters"]) if sized else None
+    # older runs recorded sizes alone, which leave BRO's explorer out
+    recorded = [cell for cell in cells if "critic_update_flops" in cell.costs and "actor_update_flops" in cell.costs]
+    cell = next(iter(recorded or sized), None)
+    if cell is None:
+        return None
+    costs = cell.costs
+    if recorded:
+        flops = costs["critic_update_flops"], costs["actor_update_flops"]
+    else:
+        flops = update_flops(costs["critic_parameters"], costs["actor_parameters"])
+    return ComputeModel.counted(*flops, actor_per_critic_update=_actor_per_critic_update(cell), warm_up=costs.get("warm_up", 0.0))
 
 
 def _actor_per_critic_update(cell: Cell) -> bool:

@@ -179,7 +179,7 @@ def _costs(seeds: list[_Seed]) -> dict[str, float]:
     """Sizes and times per step, means over the seeds that have them."""
     costs: dict[str, float] = {}
     statuses = [seed.status for seed in seeds]
-    for name in ("critic_parameters", "actor_parameters"):
+    for name in ("critic_parameters", "actor_parameters", "critic_update_flops", "actor_update_flops"):
         known = [float(value) for value in (getattr(status, name) for status in statuses) if value is not None]
         if known:
             costs[name] = sum(known) / len(known)

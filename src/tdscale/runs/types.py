@@ -54,6 +54,7 @@ class RunStatus:
         critic_updates, actor_updates: counted, warm-up excluded.
         flops: of those updates (METHOD.md section 3, accounting "counted").
         critic_parameters, actor_parameters: sizes of the trained networks (critics: the pair).
+        critic_update_flops, actor_update_flops: of one update, per transition of its minibatch; None in old runs and imported ones.
         wall_seconds, env_seconds, update_seconds: measured; never part of a fingerprint.
         versions: of the libraries that shape the curve, recorded and not hashed.
         notes: what an importer or the engine wants remembered, for example {"duplicate_of": run_id}.
@@ -67,6 +68,8 @@ class RunStatus:
     flops: float = 0.0
     critic_parameters: int | None = None
     actor_parameters: int | None = None
+    critic_update_flops: int | None = None
+    actor_update_flops: int | None = None
     wall_seconds: float | None = None
     env_seconds: float | None = None
     update_seconds: float | None = None
@@ -104,9 +107,9 @@ class Cell:
         last_step: env steps up to which the cell was seen; it bounds a crossing that is not there.
         diverged: shape (n_seeds,), seeds whose loss turned NaN (their curve holds the last return from there on).
         duplicate: shape (n_seeds,), seeds whose curve is the copy, byte for byte, of an earlier seed's.
-        costs: sizes and measured seconds, means over the seeds, where known: critic_parameters, actor_parameters, warm_up
-            (env steps), env_seconds_per_step (the simulator's), step_seconds (all of the run but its updates, per env step),
-            update_seconds_per_critic_update (updates of the actor included).
+        costs: sizes and measured seconds, means over the seeds, where known: critic_parameters, actor_parameters,
+            critic_update_flops, actor_update_flops (per transition), warm_up (env steps), env_seconds_per_step (the simulator's),
+            step_seconds (all of the run but its updates, per env step), update_seconds_per_critic_update (updates of the actor included).
     """
 
     spec: RunSpec
