@@ -1,7 +1,8 @@
 """Tasks by suite and name. A suite's simulator is imported when one of its tasks is opened."""
 
 from tdscale.errors import UserError
-from tdscale.tasks.task import Task
+from tdscale.tasks.group import TaskGroup
+from tdscale.tasks.task import ParallelTask, Task
 
 
 def make_task(suite: str, name: str) -> Task:
@@ -29,3 +30,12 @@ def make_task(suite: str, name: str) -> Task:
 def check_task(suite: str, name: str) -> None:
     """Raise what `make_task` would raise, and hold nothing open."""
     make_task(suite, name).close()
+
+
+def make_parallel_task(suite: str, name: str, environments: int) -> ParallelTask:
+    """Open `environments` environments that are stepped together.
+
+    Raises:
+        UserError: as `make_task`.
+    """
+    return TaskGroup([make_task(suite, name) for _ in range(environments)])

@@ -1,0 +1,70 @@
+"""`TaskGroup`: single environments of any suite behind the face of a parallel task."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdscale.tasks.task import Observation, Steps, Task
+
+
+class TaskGroup:
+    """Tasks stepped one after the other, each with an episode of its own."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self._tasks = list(tasks)
+        self.environments = len(self._tasks)
+        self.observation_size, self.action_size = self._tasks[0].observation_size, self._tasks[0].action_size
+        # an episode is decided by its seed and actions: these are its state
+        self._seeds = np.zeros(self.environments, np.uint32)
+        self._actions: list[list[NDArray[np.float32]]] = [[] for _ in self._tasks]
+
+    def reset(self, which: NDArray[np.intp], seeds: NDArray[np.uint32]) -> Observation:
+        """See `ParallelTask.reset`."""
+        self._seeds[which] = seeds
+        for index in which:
+            self._actions[index] = []
+        return np.stack([self._tasks[index].reset(int(seed)) for index, seed in zip(which, seeds, strict=True)])
+
+    def step(self, actions: NDArray[np.float32]) -> Steps:
+        """See `ParallelTask.step`."""
+        found = []
+        for task, taken, action in zip(self._tasks, self._actions, actions, strict=True):
+            taken.append(action.copy())
+            found.append(task.step(action))
+        observations, rewards, terminated, truncated = zip(*found, strict=True)
+        return Steps(np.stack(observations), np.array(rewards, np.float64), np.array(terminated, bool), np.array(truncated, bool))
+
+    def measures(self) -> dict[str, NDArray[np.float64]]:
+        """None."""
+        return {}
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Seeds (n,), lengths (n,) and actions (total length, action_size) of the episodes that are going on."""
+        lengths = np.array([len(taken) for taken in self._actions], np.int64)
+        taken = [action for episode in self._actions for action in episode]
+        return {
+            "seeds": self._seeds.copy(),
+            "lengths": lengths,
+            "actions": np.array(taken, np.float32).reshape(len(taken), self.action_size),
+        }
+
+    def set_state(self, state: dict[str, NDArray[Any]]) -> None:
+        """Begin the same episodes and take the same actions."""
+        self._seeds[:] = state["seeds"]
+        ends = np.cumsum(state["lengths"])
+        for index, (task, end, length) in enumerate(zip(self._tasks, ends, state["lengths"], strict=True)):
+            self._actions[index] = list(state["actions"][end - length : end])
+            task.reset(int(self._seeds[index]))
+            for action in self._actions[index]:
+                task.step(action)
+
+    def close(self) -> None:
+        """Close every environment."""
+        for task in self._tasks:
+            task.close()
+
+    def versions(self) -> dict[str, str]:
+        """Of the suite."""
+        return self._tasks[0].versions()
