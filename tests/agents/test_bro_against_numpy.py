@@ -228,11 +228,10 @@ def test_a_loss_that_is_not_finite_is_remembered(rows: Floats) -> None:
 def test_acting_on_the_host_is_acting_on_the_device(optimistic: bool) -> None:
     state = fresh_state()
     state = state if optimistic else state._replace(optimism=None)
-    explorer = None if state.optimism is None else state.optimism.explorer
-    observation, noise = np.array([0.3, -2.0, 1.0], np.float32), np.array([1.0, -2.0], np.float32)
+    observations, noise = np.array([[0.3, -2.0, 1.0], [0.0, 1.0, 0.5]], np.float32), np.array([[1.0, -2.0], [0.5, 0.0]], np.float32)
     host = bro_policy(CONFIG, state)
-    np.testing.assert_allclose(host.act(observation, noise), bro.act(CONFIG, state.actor, explorer, observation, noise), atol=1e-6)
-    np.testing.assert_allclose(host.act(observation, None), bro.act(CONFIG, state.actor, None, observation, 0 * noise), atol=1e-6)
+    for given in (noise, None):
+        np.testing.assert_allclose(host.act(observations, given), bro.act(CONFIG, state, observations, given), atol=1e-6)
 
 
 @pytest.mark.parametrize(("observations", "actions"), [(5, 1), (67, 21)])

@@ -163,7 +163,7 @@ def test_gradient_norms_are_those_of_the_soft_bellman_error_at_both_batch_sizes(
     generator = np.random.default_rng(2)
     uniform, newest = (generator.standard_normal((n, CONFIG.row_size)).astype(np.float32) for n in (128, 4))
     state = fresh_state()
-    found = sac.diagnose(CONFIG, state, uniform, newest, np.uint32(9))
+    found = sac.diagnose(CONFIG, state, uniform, newest, newest, np.uint32(9))
     data = np.concatenate([uniform, newest]).astype(np.float64)
     noise = np.asarray(jax.random.normal(jax.random.key(9), (132, 2)), np.float64)
     next_action, log_probability = sample(double(state.actor), data[:, 7:], noise)
@@ -184,10 +184,11 @@ def test_gradient_norms_are_those_of_the_soft_bellman_error_at_both_batch_sizes(
 @pytest.mark.parametrize("scale", [0.0, 1.0, 3.0])
 def test_acting_on_the_host_is_acting_on_the_device(scale: float) -> None:
     state = fresh_state()
-    observation = np.array([0.3, -2.0, 1.0], np.float32)
-    noise = np.array([scale, -scale], np.float32)
-    on_host = HostPolicy(CONFIG, state.actor).act(observation, noise if scale else None)
-    np.testing.assert_allclose(on_host, sac.act(CONFIG, state.actor, observation, noise), atol=1e-6)
+    observations = np.array([[0.3, -2.0, 1.0], [0.0, 1.0, 0.5]], np.float32)
+    noise = np.array([[scale, -scale]] * 2, np.float32)
+    on_host = HostPolicy(CONFIG, state.actor).act(observations, noise if scale else None)
+    np.testing.assert_allclose(on_host, sac.act(CONFIG, state, observations, noise), atol=1e-6)
+    np.testing.assert_allclose(sac.act(CONFIG, state, observations, None), sac.act(CONFIG, state, observations, 0 * noise), atol=1e-6)
 
 
 def test_a_twin_critic_on_halfcheetah_has_the_published_number_of_parameters() -> None:

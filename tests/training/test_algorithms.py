@@ -55,29 +55,30 @@ def test_bro_trains_evaluates_and_counts_what_it_did() -> None:
 
 
 def _states_before_updates(monkeypatch: pytest.MonkeyPatch, spec: RunSpec, env_steps: int) -> tuple[list[Any], list[int], Any]:
-    """(critic updates since the networks were fresh, at every call of the update), env steps noted as resets, the run."""
-    from tdscale.training.run import Run
+    """(critic updates since the networks were fresh, at every call of the update), env steps noted as resets, the learner."""
+    from tdscale.training.batch import RunBatch
 
-    run = Run(spec, env_steps)
+    batch = RunBatch([spec], env_steps)
+    (run,), learner = batch.runs, batch._learner
     ages = []
-    call = run._call_update
+    update = learner.update
 
-    def watched(count: int) -> Any:
-        ages.append((run.env_step, run.critic_updates, int(run._agent.critic_optimiser.count), count))
-        return call(count)
+    def watched(flags: Any, generators: Any) -> None:
+        ages.append((run.env_step, run.critic_updates, int(learner.state.critic_optimiser.count), len(flags)))  # type: ignore[attr-defined]
+        update(flags, generators)
 
-    monkeypatch.setattr(run, "_call_update", watched)
-    run.advance(env_steps)
-    notes = run.result({}).status.notes
-    run.close()
-    return ages, list(notes.get("resets", [])), run
+    monkeypatch.setattr(learner, "update", watched)
+    batch.advance(env_steps)
+    notes = batch.result(run, {}).status.notes
+    batch.close()
+    return ages, list(notes.get("resets", [])), learner
 
 
 def test_resets_by_env_steps_begin_anew_before_that_steps_updates_and_keep_the_replay(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = spec_of("bro-minimal", reset_rule="env-steps", reset_env_steps=[60, 81])
-    ages, resets, run = _states_before_updates(monkeypatch, spec, 100)
+    ages, resets, learner = _states_before_updates(monkeypatch, spec, 100)
     assert resets == [60, 81]
-    assert len(run._replay) == 100
+    assert len(learner.replay) == 100
     age = {env_step: optimiser_steps for env_step, _, optimiser_steps, _ in ages}
     assert [age[step] for step in (41, 59, 60, 61, 80, 81, 100)] == [0, 36, 0, 2, 40, 0, 38]
 
@@ -94,23 +95,24 @@ def test_a_reset_makes_everything_learnt_afresh_from_a_new_seed(monkeypatch: pyt
     import jax
 
     from tdscale.agents import bro
-    from tdscale.training.run import Run
+    from tdscale.training.batch import RunBatch
 
-    run = Run(spec_of("bro", reset_rule="none"), 100)
-    first = jax.tree.map(np.asarray, run._agent._replace(key=None))
-    run.advance(60)
-    run._reset_agent()
-    second = jax.tree.map(np.asarray, run._agent._replace(key=None))
+    batch = RunBatch([spec_of("bro", reset_rule="none")], 100)
+    learner: Any = batch._learner
+    first = jax.tree.map(np.asarray, learner.state._replace(key=None))
+    batch.advance(60)
+    batch._reset()
+    second = jax.tree.map(np.asarray, learner.state._replace(key=None))
     assert not np.array_equal(first.critics.body.stem.weight, second.critics.body.stem.weight)
     assert not np.array_equal(first.actor.head.weight, second.actor.head.weight)
     for one, other in zip(jax.tree.leaves(second.critics), jax.tree.leaves(second.target_critics), strict=True):
         np.testing.assert_array_equal(one, other)
     learnt = (second.critic_optimiser, second.actor_optimiser, second.temperature_optimiser, second.optimism.explorer_optimiser)
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(learnt))
-    initial = bro.init(run._config, np.uint32(0))
+    initial = bro.init(batch._config, np.uint32(0))
     assert initial.optimism is not None
     assert (second.log_temperature, second.optimism.log_optimism) == (initial.log_temperature, initial.optimism.log_optimism)
-    run.close()
+    batch.close()
 
 
 def test_the_named_reset_rules_are_the_published_ones() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from tdscale.errors import UserError
 from tdscale.runs.types import RunResult
-from tdscale.training import Progress, StopTarget, single_thread_environment, train_cell
+from tdscale.study import RunSpec
+from tdscale.training import CellGoal, Progress, StopTarget, single_thread_environment, train_cell, train_cells
 
 toys = pytest.importorskip("toys", reason='needs pip install "tdscale[train]"')
 walk_spec = toys.walk_spec
@@ -63,7 +64,7 @@ def test_minibatches_are_the_same_however_many_go_to_the_device_at_once(monkeypa
     spec = replace(walk_spec(utd=8.0, update_block=8, hidden_sizes=(64, 64)), batch_size=256)
     curves = []
     for chunk in (4, 64):
-        monkeypatch.setattr("tdscale.training.run._CHUNK", chunk)
+        monkeypatch.setattr("tdscale.training.batch._CHUNK", chunk)
         (result,) = train(spec, env_steps=120)
         curves.append(returns(result))
     np.testing.assert_array_equal(curves[0], curves[1])
@@ -139,7 +140,7 @@ def test_progress_never_passes_its_limit_and_ends_at_it() -> None:
 
 
 def test_specs_of_two_cells_are_refused() -> None:
-    with pytest.raises(ValueError, match="one cell"):
+    with pytest.raises(ValueError, match="differ in their seeds"):
         train(walk_spec(0), walk_spec(0, utd=2.0))
 
 
@@ -172,3 +173,68 @@ def test_one_thread_gives_the_same_curve_bit_for_bit_in_any_process(tmp_path: Pa
 def test_sac_learns_to_walk_to_the_origin() -> None:
     (result,) = train(walk_spec(utd=2.0, learning_rate=1e-2), env_steps=1000)
     assert returns(result)[-10:].mean() > returns(result)[:2].mean() + 2
+
+
+def together(*specs: object, env_steps: int = 200, target: StopTarget | None = None) -> dict[str, RunResult]:
+    """As a GPU trains them; one cell for each set of specs that differ in their seeds alone."""
+    toys.Walk.instances = 0
+    cells: dict[str, list[RunSpec]] = {}
+    for spec in specs:
+        cells.setdefault(spec.cell_id, []).append(spec)  # type: ignore[attr-defined]
+    goals = [CellGoal(specs=tuple(members), env_steps=env_steps, target=target) for members in cells.values()]
+    return {result.spec.run_id: result for _, results in train_cells(goals, together=True) for result in results}
+
+
+def test_runs_that_advance_together_learn_what_each_learns_alone() -> None:
+    specs = [walk_spec(seed, learning_rate=rate, diagnostics_interval=50) for seed in (0, 1) for rate in (1e-3, 3e-3)]
+    found = together(*specs, env_steps=100)
+    for spec in specs:
+        (alone,) = train(spec, env_steps=100)
+        other = found[spec.run_id]
+        assert other.status.critic_updates == alone.status.critic_updates == 60
+        for name, values in alone.columns.items():
+            # the same minibatches and noise; vmapped sums differ in their last digits
+            np.testing.assert_allclose(other.columns[name], values, rtol=2e-3, atol=1e-4, err_msg=name)
+
+
+def test_replays_that_do_not_fit_on_the_device_give_the_same_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_device = together(walk_spec(0), walk_spec(1))
+    monkeypatch.setattr("tdscale.training.device_learner._free_memory", lambda: 0.0)
+    on_host = together(walk_spec(0), walk_spec(1))
+    for run_id, result in on_device.items():
+        np.testing.assert_array_equal(returns(result), returns(on_host[run_id]))
+
+
+def test_a_cell_that_is_done_leaves_and_the_others_go_on() -> None:
+    easy = [walk_spec(seed) for seed in range(3)]
+    hard = walk_spec(0, learning_rate=1e-3)
+    goals = [
+        CellGoal(specs=tuple(easy), env_steps=1000, target=StopTarget(return_threshold=-1000.0, margin=0.5)),
+        CellGoal(specs=(hard,), env_steps=300, target=None),
+    ]
+    toys.Walk.instances = 0
+    done = [(goal, [result.status.last_step for result in results]) for goal, results in train_cells(goals, together=True)]
+    assert [goal for goal, _ in done] == goals
+    assert [steps for _, steps in done] == [[100, 100, 100], [300]]
+
+
+def test_ten_runs_take_turns_in_two_batches() -> None:
+    found = together(*[walk_spec(seed) for seed in range(10)], env_steps=100)
+    assert {(result.status.last_step, result.status.critic_updates) for result in found.values()} == {(100, 60)}
+    assert len({returns(result).tobytes() for result in found.values()}) == 10
+
+
+@pytest.mark.parametrize(("task", "state"), [("WalkRaises-v0", "failed"), ("WalkInfinite-v0", "diverged")])
+def test_a_run_that_ends_badly_leaves_its_batch_mates_alone(task: str, state: str) -> None:
+    found = [
+        together(*[walk_spec(seed, task, diagnostics_interval=50) for seed in range(3)])[walk_spec(i, task, diagnostics_interval=50).run_id]
+        for i in range(3)
+    ]
+    assert [result.status.state for result in found] == [state, "finished", "finished"]
+    assert found[0].status.notes["last_finite"]["env_step"] in (50, 60)
+    assert np.isfinite(returns(found[1])[~np.isnan(returns(found[1]))]).all()
+
+
+def test_specs_of_other_shapes_do_not_advance_together() -> None:
+    with pytest.raises(ValueError, match="learning rate, seed and stage"):
+        together(walk_spec(0), walk_spec(0, utd=2.0))

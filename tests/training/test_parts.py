@@ -1,4 +1,6 @@
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tdscale.agents.costs import Costs
 from tdscale.training import counted_flops, single_thread_environment
@@ -11,25 +13,42 @@ def test_compute_is_that_of_the_updates_made() -> None:
     assert counted_flops(costs, critic_updates=7, actor_updates=5, batch_size=64) == 64 * (7 * 10 + 5 * 12)
 
 
+def rows(*values: float) -> np.ndarray:
+    return np.array(values, np.float32)[:, None]
+
+
 def test_a_full_replay_forgets_its_oldest() -> None:
     replay = Replay(4, 1)
     for value in range(6):
-        replay.next_row()[:] = value
+        replay.add(rows(value))
     assert len(replay) == 4
-    assert replay.newest(3).ravel().tolist() == [3, 4, 5]
+    assert replay.last(3).ravel().tolist() == [3, 4, 5]
     drawn = np.empty((200, 1), np.float32)
-    replay.sample_into(drawn, np.random.default_rng(0))
+    replay.take(replay.draw((200,), np.random.default_rng(0)), drawn)
     assert set(drawn.ravel()) == {2, 3, 4, 5}
+
+
+@given(st.integers(1, 7), st.lists(st.integers(0, 12), max_size=8))
+def test_rows_added_many_at_once_are_as_if_added_singly(capacity: int, counts: list[int]) -> None:
+    many, single = Replay(capacity, 1), Replay(capacity, 1)
+    start = 0
+    for count in counts:
+        new = rows(*range(start, start + count)) if count else np.zeros((0, 1), np.float32)
+        many.add(new)
+        for row in new:
+            single.add(row[None])
+        start += count
+    assert many.added == single.added == start
+    np.testing.assert_array_equal(many.last(len(many)), single.last(len(single)))
 
 
 def test_samples_do_not_depend_on_the_memory_that_was_set_aside() -> None:
     drawn = []
     for capacity in (10, 1000):
         replay = Replay(capacity, 1)
-        for value in range(8):
-            replay.next_row()[:] = value
+        replay.add(rows(*range(8)))
         out = np.empty((3, 5, 1), np.float32)
-        replay.sample_into(out, np.random.default_rng(7))
+        replay.take(replay.draw((3, 5), np.random.default_rng(7)), out)
         drawn.append(out)
     np.testing.assert_array_equal(*drawn)
 

@@ -10,7 +10,7 @@ def test_critic_updates_due_after_t_steps_are_the_floor_of_utd_times_t(utd: floa
     schedule, meant = UpdateSchedule(utd, "per-env-step"), Fraction(utd).limit_denominator(1024)
     done = 0
     for step in range(1, 3001):
-        done += sum(flags.critic for flags in schedule.due_at(step))
+        done += sum(flags.critic for flags in schedule.due_between(step - 1, step))
         assert done == schedule.critic_updates_due(step) == meant * step // 1
 
 
@@ -27,7 +27,7 @@ def test_an_irregular_ratio_is_taken_as_it_is() -> None:
 def test_per_env_step_updates_the_actor_once_at_every_env_step(utd: float) -> None:
     schedule = UpdateSchedule(utd, "per-env-step")
     for step in range(1, 200):
-        due = schedule.due_at(step)
+        due = schedule.due_between(step - 1, step)
         assert sum(flags.actor for flags in due) == 1
         assert due[-1].actor  # after the step's critic updates
 
@@ -35,4 +35,11 @@ def test_per_env_step_updates_the_actor_once_at_every_env_step(utd: float) -> No
 @pytest.mark.parametrize("utd", [0.1, 1.0, 16.0])
 def test_per_critic_update_updates_the_actor_with_every_critic_update(utd: float) -> None:
     schedule = UpdateSchedule(utd, "per-critic-update")
-    assert all(flags.critic and flags.actor for step in range(1, 200) for flags in schedule.due_at(step))
+    assert all(flags.critic and flags.actor for step in range(1, 200) for flags in schedule.due_between(step - 1, step))
+
+
+def test_with_pacing_the_actor_is_updated_on_every_so_manieth_critic_update() -> None:
+    schedule = UpdateSchedule(1 / 512, "per-critic-update", 2)
+    due = [flags for step in range(3) for flags in schedule.due_between(4096 * step, 4096 * (step + 1))]
+    assert [flags.actor for flags in due] == [False, True] * 12
+    assert all(flags.critic for flags in due)

@@ -132,15 +132,19 @@ def _init_optimism(config: BROConfig, key: Key) -> Optimism:
 
 
 @partial(jax.jit, static_argnums=0)
-def act(config: BROConfig, actor: BroNet, explorer: Explorer | None, observation: Array, noise: Array) -> Array:
-    """What collects data, in [-1, 1]; shapes (..., observation_size) and (..., action_size).
+def act(config: BROConfig, state: BROState, observations: Array, noise: Array | None) -> Array:
+    """Actions in [-1, 1]; shapes (..., observation_size) and (..., action_size).
 
-    tanh(mean + std · noise) of the actor or, with an explorer, tanh(mean + shift + 0.75 · std · noise).
+    What collects data is tanh(mean + std · noise) of the actor or, with an explorer, tanh(mean + shift + 0.75 · std · noise);
+    what is evaluated (None) the actor's mean.
     """
-    mean, log_std = _policy(config, actor, observation)
-    if explorer is None:
+    mean, log_std = _policy(config, state.actor, observations)
+    if noise is None:
+        return jnp.tanh(mean)
+    if state.optimism is None:
         return jnp.tanh(mean + jnp.exp(log_std) * noise)
-    return jnp.tanh(mean + _shift(explorer, observation) + config.explorer_std_factor * jnp.exp(log_std) * noise)
+    shift = _shift(state.optimism.explorer, observations)
+    return jnp.tanh(mean + shift + config.explorer_std_factor * jnp.exp(log_std) * noise)
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=1)
@@ -169,7 +173,7 @@ def update(
 
 
 @partial(jax.jit, static_argnums=0)
-def diagnose(config: BROConfig, state: BROState, uniform: Array, newest: Array, seed: Array) -> Diagnosis:
+def diagnose(config: BROConfig, state: BROState, uniform: Array, newest: Array, validation: Array, seed: Array) -> Diagnosis:
     """As `sac.diagnose`; TD errors are those of the values, the quantiles' means."""
     batch = unpack(jnp.concatenate([uniform, newest]), config.observation_size, config.action_size)
     target = _target(config, state, batch, jax.random.key(seed))

@@ -92,10 +92,10 @@ def init(config: SACConfig, seed: Array) -> SACState:
 
 
 @partial(jax.jit, static_argnums=0)
-def act(config: SACConfig, actor: Network, observation: Array, noise: Array) -> Array:
-    """tanh(mean + std · noise), in [-1, 1]; with noise 0 the mean policy. Shapes (..., observation_size), (..., action_size)."""
-    mean, log_std = _policy(config, actor, observation)
-    return jnp.tanh(mean + jnp.exp(log_std) * noise)
+def act(config: SACConfig, state: SACState, observations: Array, noise: Array | None) -> Array:
+    """tanh(mean + std · noise), in [-1, 1]; None: the mean policy. Shapes (..., observation_size), (..., action_size)."""
+    mean, log_std = _policy(config, state.actor, observations)
+    return jnp.tanh(mean if noise is None else mean + jnp.exp(log_std) * noise)
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=1)
@@ -124,7 +124,7 @@ def update(
 
 
 @partial(jax.jit, static_argnums=0)
-def diagnose(config: SACConfig, state: SACState, uniform: Array, newest: Array, seed: Array) -> Diagnosis:
+def diagnose(config: SACConfig, state: SACState, uniform: Array, newest: Array, validation: Array, seed: Array) -> Diagnosis:
     """TD errors on uniform and newest rows, shapes (n, row_size) and (m, row_size), n a multiple of 64; gradients on the former.
 
     The state's own key is not advanced.

@@ -46,6 +46,21 @@ class TrainingSettings(BaseModel):
         """None, unless the algorithm has them."""
         return Resets()
 
+    @property
+    def environments(self) -> int:
+        """Environments that a run steps together."""
+        return 1
+
+    @property
+    def n_step(self) -> int:
+        """Rewards that a transition sums up."""
+        return 1
+
+    @property
+    def critic_updates_per_actor_update(self) -> int:
+        """The pacing, where the actor is updated with critic updates."""
+        return 1
+
 
 class SACSettings(TrainingSettings):
     """Soft actor-critic with twin critics and a learnt temperature (Haarnoja et al. 2018)."""

@@ -19,22 +19,28 @@ class TaskGroup:
         # an episode is decided by its seed and actions: these are its state
         self._seeds = np.zeros(self.environments, np.uint32)
         self._actions: list[list[NDArray[np.float32]]] = [[] for _ in self._tasks]
+        self._last: list[tuple[Observation, float, bool, bool] | None] = [None] * self.environments
 
     def reset(self, which: NDArray[np.intp], seeds: NDArray[np.uint32]) -> Observation:
         """See `ParallelTask.reset`."""
         self._seeds[which] = seeds
         for index in which:
-            self._actions[index] = []
+            self._actions[index], self._last[index] = [], None
         return np.stack([self._tasks[index].reset(int(seed)) for index, seed in zip(which, seeds, strict=True)])
 
     def step(self, actions: NDArray[np.float32]) -> Steps:
         """See `ParallelTask.step`."""
-        found = []
-        for task, taken, action in zip(self._tasks, self._actions, actions, strict=True):
-            taken.append(action.copy())
-            found.append(task.step(action))
+        found = [self._step(index, action) for index, action in enumerate(actions)]
         observations, rewards, terminated, truncated = zip(*found, strict=True)
         return Steps(np.stack(observations), np.array(rewards, np.float64), np.array(terminated, bool), np.array(truncated, bool))
+
+    def _step(self, index: int, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool]:
+        last = self._last[index]
+        if last is not None and (last[2] or last[3]):
+            return last[0], 0.0, last[2], last[3]
+        self._actions[index].append(action.copy())
+        self._last[index] = after = self._tasks[index].step(action)
+        return after
 
     def measures(self) -> dict[str, NDArray[np.float64]]:
         """None."""
@@ -57,8 +63,9 @@ class TaskGroup:
         for index, (task, end, length) in enumerate(zip(self._tasks, ends, state["lengths"], strict=True)):
             self._actions[index] = list(state["actions"][end - length : end])
             task.reset(int(self._seeds[index]))
+            self._last[index] = None
             for action in self._actions[index]:
-                task.step(action)
+                self._last[index] = task.step(action)
 
     def close(self) -> None:
         """Close every environment."""

@@ -52,7 +52,7 @@ class ParallelTask(Protocol):
         ...
 
     def step(self, actions: NDArray[np.float32]) -> Steps:
-        """Step every environment with actions in [-1, 1], shape (n, action_size). An episode that ended is not begun anew."""
+        """Step every environment with actions in [-1, 1], shape (n, action_size). An episode that is over stays so until its reset."""
         ...
 
     def measures(self) -> dict[str, NDArray[np.float64]]:

@@ -16,14 +16,14 @@ from tdscale.agents.costs import Costs
 from tdscale.agents.host import HostPolicy
 from tdscale.errors import UserError
 from tdscale.study import SETTINGS, RunSpec, TrainingSettings
-from tdscale.tasks import Task
+from tdscale.tasks import ParallelTask, Task
 
 
 class Policy(Protocol):
-    """A frozen copy of what acts."""
+    """A frozen copy of what acts, on the host."""
 
-    def act(self, observation: NDArray[np.float32], noise: NDArray[np.float32] | None) -> NDArray[np.float32]:
-        """An action in [-1, 1], shape (action_size,): explored with standard normal noise of that shape, or evaluated (None)."""
+    def act(self, observations: NDArray[np.float32], noise: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        """As `Algorithm.act`, in NumPy."""
         ...
 
 
@@ -35,36 +35,47 @@ class Algorithm:
         config: a frozen dataclass with `observation_size`, `action_size`, `row_size`, and whatever else shapes the compiled
             functions: its other fields are taken from the settings' attributes of the same name.
         init: (config, 32-bit seed) to a fresh state; called again at every reset.
+        act: (config, state, observations of shape (n, observation_size), noise) to actions in [-1, 1], shape (n, action_size):
+            explored with standard normal noise of that shape, or evaluated (None).
         update: (config, state, batches, do_critic, do_actor, count, learning_rate) to the state after the first `count`
             minibatches, as `agents.sac.update`; it may consume the given state. count = 0 only compiles.
-        diagnose: (config, state, uniform rows, newest rows, seed) to a named tuple of scalars: `finite` and columns of the curve.
-        policy: (config, state) to what acts until the next update.
+        diagnose: (config, state, uniform rows, newest rows, validation rows, seed) to a named tuple of scalars: `finite` and columns
+            of the curve.
         costs: state to the networks' sizes and the FLOPs of an update.
+        policy: (config, state) to what acts until the next update; optional: on one observation NumPy is quicker than a device.
+        observe: (config, state, observations) to a state whose statistics of observations have seen these; optional.
+
+    All but `costs` and `policy` are traced by JAX, and by `jax.vmap` over states where runs advance together on a GPU.
     """
 
     config: type[Any]
     init: Callable[[Any, np.uint32], Any]
     update: Callable[[Any, Any, Any, Any, Any, Any, Any], Any]
-    diagnose: Callable[[Any, Any, Any, Any, Any], Any]
-    policy: Callable[[Any, Any], Policy]
+    act: Callable[[Any, Any, Any, Any], Any]
+    diagnose: Callable[[Any, Any, Any, Any, Any, Any], Any]
     costs: Callable[[Any], Costs]
+    policy: Callable[[Any, Any], Policy] | None = None
+    observe: Callable[[Any, Any, Any], Any] | None = None
 
-    def configure(self, settings: TrainingSettings, task: Task) -> Any:
+    def configure(self, settings: TrainingSettings, task: Task | ParallelTask) -> Any:
         """The config of these settings on a task."""
         named = {field.name: getattr(settings, field.name) for field in fields(self.config) if hasattr(settings, field.name)}
         return self.config(observation_size=task.observation_size, action_size=task.action_size, **named)
 
 
-_BRO = Algorithm(config=bro.BROConfig, init=bro.init, update=bro.update, diagnose=bro.diagnose, policy=bro_policy, costs=bro.costs)
+_BRO = Algorithm(
+    config=bro.BROConfig, init=bro.init, act=bro.act, update=bro.update, diagnose=bro.diagnose, costs=bro.costs, policy=bro_policy
+)
 
 ALGORITHMS: dict[str, Algorithm] = {
     "sac": Algorithm(
         config=sac.SACConfig,
         init=sac.init,
+        act=sac.act,
         update=sac.update,
         diagnose=sac.diagnose,
-        policy=lambda config, state: HostPolicy(config, state.actor),
         costs=sac.costs,
+        policy=lambda config, state: HostPolicy(config, state.actor),
     ),
     "bro": _BRO,
     "bro-minimal": _BRO,  # the settings say that it has no explorer

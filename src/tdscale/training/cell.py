@@ -1,32 +1,57 @@
-"""`train_cell`: all seeds of one spec advance together and stop at the same env step."""
+"""`train_cell`: all seeds of one spec advance and stop at one env step. `train_cells`: several cells, together on a GPU."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from math import ceil
+from typing import TYPE_CHECKING
 
 from tdscale.errors import UserError
 from tdscale.runs.types import RunResult
 from tdscale.study import RunSpec
 from tdscale.training.stopping import StopTarget, enough_have_crossed, longest_episode
 
+if TYPE_CHECKING:
+    from tdscale.training.batch import RunBatch
+    from tdscale.training.run import Run
+
 _SEGMENTS = 50  # how often, within the limit, the stop rule is asked
 _REPORT_EVERY = 1000  # env steps of one seed between reports
 _EPISODES_AFTER = 3  # the margin holds at least so many episodes
+_HALVES = 8  # runs from which on two batches take turns: the environments of one step while the device learns for the other
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a cell is.
+    """How far training is.
 
     Attributes:
-        env_steps: done, over all seeds.
+        env_steps: done, over all runs.
         limit: the most that they can come to.
-        seeds: how many there are.
+        seeds: how many runs there are.
     """
 
     env_steps: int
     limit: int
     seeds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellGoal:
+    """A cell to be trained.
+
+    Attributes:
+        specs: alike but for the seed.
+        env_steps: the limit, in env steps per seed.
+        target: where to stop before it; None runs every seed to the limit.
+    """
+
+    specs: tuple[RunSpec, ...]
+    env_steps: int
+    target: StopTarget | None
+
+    def __post_init__(self) -> None:
+        if len({spec.cell_id for spec in self.specs}) != 1 or len({spec.run_id for spec in self.specs}) != len(self.specs):
+            raise ValueError("a cell is made of specs which differ in their seeds and in nothing else")
 
 
 def train_cell(
@@ -51,43 +76,108 @@ def train_cell(
         UserError: if the task can't be opened or the training libraries are not installed.
         ValueError: if the specs are not of one cell.
     """
-    if len({spec.cell_id for spec in specs}) != 1 or len({spec.run_id for spec in specs}) != len(specs):
-        raise ValueError("train_cell takes the specs of one cell, which differ in their seeds and in nothing else")
+    ((_, results),) = train_cells([CellGoal(specs=tuple(specs), env_steps=env_steps, target=target)], report=report)
+    return results
+
+
+def train_cells(
+    goals: Sequence[CellGoal], *, together: bool = False, report: Callable[[Progress], None] | None = None
+) -> Iterator[tuple[CellGoal, list[RunResult]]]:
+    """Train cells; each comes back with its results, one per spec in order, as soon as it is done.
+
+    Args:
+        goals: the cells; with `together` they differ in η and stage alone.
+        together: advance all runs at once with their agents under `vmap`, as a GPU wants it. A run's curve then depends on how many
+            it runs with. Without it every run has the host to itself for a while, in turn, and its curve depends on its spec alone.
+        report: called now and then with how far all of it is.
+
+    Raises:
+        UserError: if the task can't be opened or the training libraries are not installed.
+        ValueError: if the specs can't be trained together.
+    """
     try:
-        from tdscale.training.run import Run
+        from tdscale.training.batch import RunBatch, advance_in_turns
     except ModuleNotFoundError as error:
         raise UserError(f'training needs {error.name}, which is not installed; pip install "tdscale[train]" brings it') from None
 
-    runs: list[Run] = []
-    end = env_steps
-
-    def tell() -> None:
-        if report is not None:
-            # what has ended early will do no more
-            limit = sum(end if run.going else run.env_step for run in runs)
-            report(Progress(env_steps=sum(run.env_step for run in runs), limit=limit, seeds=len(runs)))
-
+    batches: list[RunBatch] = []
     try:
-        for spec in specs:
-            runs.append(Run(spec, env_steps))
-        segment = ceil(env_steps / _SEGMENTS)
-        step = 0
-        while step < end and any(run.going for run in runs):
-            segment_end = min(step + segment, end)
-            while step < segment_end:
-                step = min(step + _REPORT_EVERY, segment_end)
-                for run in runs:
-                    run.advance(step)
+        limit = max(goal.env_steps for goal in goals)
+        for specs in _parts([spec for goal in goals for spec in goal.specs], together):
+            batches.append(RunBatch(specs, limit, together=together))
+        found = {run.spec.run_id: (run, batch) for batch in batches for run in batch.runs}
+        cells = [_Cell(goal, [found[spec.run_id] for spec in goal.specs]) for goal in goals]
+        counted = [run for run, _ in found.values()]
+
+        def tell() -> None:
+            if report is not None:
+                limit = sum(cell.env_steps_to_do() for cell in cells)
+                report(Progress(env_steps=sum(run.env_step for run in counted), limit=limit, seeds=len(counted)))
+
+        step, left = 0, list(cells)
+        while left:
+            step = min(step + _REPORT_EVERY, *(cell.next_stop for cell in left))
+            if together:
+                advance_in_turns(batches, step)
+                tell()
+            else:
+                for batch in batches:  # one after the other: their networks don't fit into a core's cache together
+                    batch.advance(step)
                     tell()
-            if target is None:
-                continue
-            curves = [run.return_curve() for run in runs if run.state != "failed"]
-            if not enough_have_crossed(curves, target.return_threshold):
-                end = env_steps  # a lucky episode may cross and the next ones take it back
-            elif end == env_steps:
-                end = min(env_steps, step + max(ceil(target.margin * step), _EPISODES_AFTER * longest_episode(curves)))
-        stopped_at = target.return_threshold if target is not None and end < env_steps else None
-        return [run.result({"stopped_at_return": stopped_at}) for run in runs]
+            for cell in tuple(left):
+                if cell.is_done_at(step):
+                    left.remove(cell)
+                    yield cell.goal, cell.leave()
     finally:
-        for run in runs:
-            run.close()
+        for batch in batches:
+            batch.close()
+
+
+def _parts(specs: Sequence[RunSpec], together: bool) -> list[Sequence[RunSpec]]:
+    if not together:
+        return [[spec] for spec in specs]
+    return [specs] if len(specs) < _HALVES else [specs[::2], specs[1::2]]
+
+
+@dataclass
+class _Cell:
+    """A cell on its way: when it is to stop."""
+
+    goal: CellGoal
+    runs: list[tuple["Run", "RunBatch"]]
+    end: int = field(init=False)  # env steps at which it stops, as far as is known
+    next_stop: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.end = self.goal.env_steps
+        self._segment = ceil(self.goal.env_steps / _SEGMENTS)
+        self.next_stop = min(self._segment, self.end)
+
+    def is_done_at(self, step: int) -> bool:
+        """Asked at every step that training stops at."""
+        goal, target = self.goal, self.goal.target
+        going = [run for run, _ in self.runs if run.going]
+        if going and step == self.next_stop and target is not None:
+            curves = [run.return_curve() for run, _ in self.runs if run.state != "failed"]
+            if not enough_have_crossed(curves, target.return_threshold):
+                self.end = goal.env_steps  # a lucky episode may cross and the next ones take it back
+            elif self.end == goal.env_steps:
+                self.end = min(goal.env_steps, step + max(ceil(target.margin * step), _EPISODES_AFTER * longest_episode(curves)))
+        if not going or step >= self.end:
+            return True
+        if step == self.next_stop:
+            self.next_stop = min(step + self._segment, self.end)
+        return False
+
+    def env_steps_to_do(self) -> int:
+        """In sum; what has ended early will do no more."""
+        return sum(max(self.end, run.env_step) if run.going else run.env_step for run, _ in self.runs)
+
+    def leave(self) -> list[RunResult]:
+        """The results; the batches go on without these runs."""
+        target = self.goal.target
+        stopped_at = target.return_threshold if target is not None and self.end < self.goal.env_steps else None
+        results = [batch.result(run, {"stopped_at_return": stopped_at}) for run, batch in self.runs]
+        for run, batch in self.runs:
+            batch.leave([run])
+        return results

@@ -25,6 +25,14 @@ class CurveRecorder:
         ended = [(step, row[RETURN]) for step, row in self._rows.items() if np.isfinite(row.get(RETURN, np.nan))]
         return np.array([step for step, _ in ended], np.int64), np.array([value for _, value in ended], np.float64)
 
+    def last_finite_diagnostics(self) -> dict[str, float]:
+        """The newest row of diagnostics that are all finite, with its env step; empty where there is none."""
+        for step, row in reversed(self._rows.items()):
+            values = {name: value for name, value in row.items() if name not in (RETURN, EVALUATION)}
+            if values and np.isfinite(list(values.values())).all():
+                return {"env_step": step} | values
+        return {}
+
     def columns(self) -> dict[str, NDArray[Any]]:
         """`env_step` (int64, strictly rising) and every column of runs/types.py (float64)."""
         columns: dict[str, NDArray[Any]] = {"env_step": np.fromiter(self._rows, np.int64, len(self._rows))}

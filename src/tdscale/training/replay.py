@@ -9,23 +9,34 @@ class Replay:
 
     def __init__(self, capacity: int, row_size: int) -> None:
         self._rows = np.empty((capacity, row_size), np.float32)
-        self._added = 0
+        self.added = 0
 
     def __len__(self) -> int:
-        return min(self._added, len(self._rows))
+        return min(self.added, len(self._rows))
 
-    def next_row(self) -> NDArray[np.float32]:
-        """The row to fill in for the newest transition, in place of the oldest where the buffer is full."""
-        row: NDArray[np.float32] = self._rows[self._added % len(self._rows)]
-        self._added += 1
-        return row
+    @property
+    def capacity(self) -> int:
+        """The most rows it holds."""
+        return len(self._rows)
 
-    def sample_into(self, out: NDArray[np.float32], generator: np.random.Generator) -> None:
-        """Fill `out`, shape (..., row_size), with rows drawn uniformly with replacement."""
-        indices = generator.integers(0, len(self), out.shape[:-1])
+    def add(self, rows: NDArray[np.float32]) -> None:
+        """Append rows, shape (n, row_size), in place of the oldest where the buffer is full."""
+        kept = rows[-len(self._rows) :]
+        start = (self.added + len(rows) - len(kept)) % len(self._rows)
+        first = kept[: len(self._rows) - start]
+        self._rows[start : start + len(first)] = first
+        self._rows[: len(kept) - len(first)] = kept[len(first) :]
+        self.added += len(rows)
+
+    def draw(self, shape: tuple[int, ...], generator: np.random.Generator) -> NDArray[np.int64]:
+        """Indices of rows drawn uniformly with replacement."""
+        return generator.integers(0, len(self), shape)
+
+    def take(self, indices: NDArray[np.int64], out: NDArray[np.float32]) -> None:
+        """Fill `out`, shape (*indices.shape, row_size)."""
         # mode "clip" writes straight into `out`; the indices are in range anyway
         np.take(self._rows, indices, axis=0, out=out, mode="clip")
 
-    def newest(self, count: int) -> NDArray[np.float32]:
-        """A copy of the `count` newest rows, shape (count, row_size)."""
-        return self._rows[np.arange(self._added - count, self._added) % len(self._rows)]
+    def last(self, count: int) -> NDArray[np.float32]:
+        """A copy of the `count` newest rows, oldest first, shape (count, row_size)."""
+        return self._rows[np.arange(self.added - count, self.added) % len(self._rows)]

@@ -12,28 +12,30 @@ class UpdateFlags(NamedTuple):
 
 
 class UpdateSchedule:
-    """The updates due at each env step past warm-up.
+    """The updates due as env steps past warm-up are made.
 
-    "per-env-step": the actor is updated exactly once per env step, on the step's last minibatch, or on one of its own where
-    no critic update is due (σ < 1). "per-critic-update": on every minibatch.
+    "per-env-step": the actor is updated exactly once per step of the environments, on the step's last minibatch, or on one of
+    its own where no critic update is due (σ < 1). "per-critic-update": on every minibatch or, with `every` above 1, on every
+    so-manieth (PQL's pacing).
     """
 
-    def __init__(self, utd: float, actor_updates: Literal["per-env-step", "per-critic-update"]) -> None:
+    def __init__(self, utd: float, actor_updates: Literal["per-env-step", "per-critic-update"], every: int = 1) -> None:
         self._utd = exact_ratio(utd)
         self._per_env_step = actor_updates == "per-env-step"
+        self._every = every
 
     def critic_updates_due(self, steps: int) -> int:
         """floor(σ·t) for t = `steps` past warm-up."""
         return self._utd.numerator * max(steps, 0) // self._utd.denominator
 
-    def due_at(self, step: int) -> list[UpdateFlags]:
-        """The minibatches that the `step`-th env step past warm-up (1, 2, …) brings."""
-        count = self.critic_updates_due(step) - self.critic_updates_due(step - 1)
+    def due_between(self, before: int, after: int) -> list[UpdateFlags]:
+        """The minibatches brought by a step of the environments, from `before` to `after` env steps past warm-up."""
+        first, end = self.critic_updates_due(before), self.critic_updates_due(after)
         if not self._per_env_step:
-            return [UpdateFlags(critic=True, actor=True)] * count
-        if count == 0:
+            return [UpdateFlags(critic=True, actor=(index + 1) % self._every == 0) for index in range(first, end)]
+        if first == end:
             return [UpdateFlags(critic=False, actor=True)]
-        return [UpdateFlags(critic=True, actor=False)] * (count - 1) + [UpdateFlags(critic=True, actor=True)]
+        return [UpdateFlags(critic=True, actor=False)] * (end - first - 1) + [UpdateFlags(critic=True, actor=True)]
 
 
 def exact_ratio(utd: float) -> Fraction:

@@ -1,0 +1,285 @@
+"""`RunBatch`: runs that share shapes, advanced together step by step. One run on a CPU is a batch of one."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from math import ceil
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdscale.runs.types import RunResult
+from tdscale.study import RunSpec
+from tdscale.training.algorithms import find_algorithm
+from tdscale.training.device_learner import DeviceLearner
+from tdscale.training.evaluation import Evaluation
+from tdscale.training.experience import EnvironmentFailure
+from tdscale.training.learner import HostLearner, Learner
+from tdscale.training.run import Run
+from tdscale.training.schedule import UpdateFlags, UpdateSchedule
+
+_CHUNK = 16  # minibatches in one call of the update: enough to hide the call, few enough that padding costs nothing
+# transitions whose TD errors (METHOD.md, "Overfitting") and, of the first, gradients ("Critical batch size") are diagnosed
+_UNIFORM, _NEWEST, _VALIDATION = (1024, 16, 256)
+
+
+class RunBatch:
+    """Runs that differ in η and seed only, so that their updates fall due together."""
+
+    def __init__(self, specs: Sequence[RunSpec], env_steps: int, *, together: bool = False) -> None:
+        """Open the environments and compile.
+
+        Args:
+            specs: alike but for learning rate, seed and stage.
+            env_steps: the most that is to be run; it only bounds the memory taken.
+            together: the agents under `vmap` and their replays on the device, for a GPU. Else there is one spec, trained on the host.
+
+        Raises:
+            UserError: if the task or algorithm can't be run.
+            ValueError: if the specs differ otherwise.
+        """
+        if len({shape_of(spec) for spec in specs}) != 1 or not (together or len(specs) == 1):
+            raise ValueError("a batch takes specs that differ in learning rate, seed and stage alone, and but one on the host")
+        self._algorithm, settings = find_algorithm(specs[0])
+        self._settings = settings
+        self.runs: list[Run] = []
+        self._threads = ThreadPoolExecutor() if len(specs) > 1 else None
+        self._mapped: Callable[..., Any] = map if self._threads is None else self._threads.map
+        self._evaluation = Evaluation(settings, self._mapped)
+        try:
+            for spec in specs:
+                self.runs.append(Run(spec, settings, env_steps))
+            self._config = self._algorithm.configure(settings, self.runs[0].experience.task)
+            self._resets = settings.resets
+            self._schedule = UpdateSchedule(specs[0].utd, settings.actor_updates, settings.critic_updates_per_actor_update)
+            # a call takes its minibatches along whether they are used or not: no more than one step brings, where updates come singly
+            self._chunk = min(_CHUNK, ceil(specs[0].utd * settings.environments)) if settings.update_block == 1 else _CHUNK
+            self._learner = self._make_learner(min(settings.replay_capacity, env_steps), together)
+        except BaseException:
+            self.close()
+            raise
+        self._due: list[UpdateFlags] = []
+        self._waiting: Any = None
+        self._steps = 0  # of the environments, each of which makes one env step
+
+    def _make_learner(self, capacity: int, together: bool) -> Learner:
+        spec, seeds = self.runs[0].spec, [run.new_seed() for run in self.runs]
+        shapes = {"capacity": capacity, "chunk": self._chunk, "batch_size": spec.batch_size}
+        if not together:
+            return HostLearner(self._algorithm, self._config, seed=seeds[0], learning_rate=spec.learning_rate, **shapes)
+        rates = [run.spec.learning_rate for run in self.runs]
+        environments = self._settings.environments
+        return DeviceLearner(self._algorithm, self._config, seeds=seeds, learning_rates=rates, environments=environments, **shapes)
+
+    @property
+    def env_step(self) -> int:
+        """Env steps that every run still going has made."""
+        return self._steps * self._settings.environments
+
+    @property
+    def going(self) -> bool:
+        """Whether any run is."""
+        return any(run.going for run in self.runs)
+
+    def advance(self, env_step: int) -> None:
+        """Go on to the given env step (or past it, to a whole step of the environments), or until every run has ended."""
+        advance_in_turns([self], env_step)
+
+    def begin_step(self) -> None:
+        """Begin episodes where the last ones are over, and ask for actions: the device works on them while other batches step."""
+        self._each(lambda slot: self.runs[slot].experience.begin_episodes())
+        if self.env_step < self._settings.warm_up:
+            self._waiting = [run.random_actions() for run in self.runs]
+            return
+        with self._updating():
+            observations = np.stack([run.experience.observations for run in self.runs])
+            self._learner.observe(observations)
+            self._waiting = self._learner.act(observations, np.stack([run.noise() for run in self.runs]))
+
+    def finish_step(self) -> None:
+        """Step the environments, remember, learn, measure."""
+        with self._updating():
+            actions = np.asarray(self._waiting)
+        if self._learner.slots > 1:
+            self._check_finite()  # of what came with the actions: asked for earlier, it would have waited for the device
+        rows: list[NDArray[np.float32] | None] = [None] * len(self.runs)
+
+        def collect(slot: int) -> None:
+            rows[slot] = self.runs[slot].collect(actions[slot])
+
+        self._each(collect)
+        self._steps += 1
+        self._learner.remember(rows)
+        if any(self.env_step - self._settings.environments < step <= self.env_step for step in self._resets.env_steps):
+            self._reset()
+        self._learn()
+        self._measure()
+
+    def _learn(self) -> None:
+        settings = self._settings
+        past = self.env_step - settings.warm_up
+        if past <= 0:
+            return
+        self._due += self._schedule.due_between(past - settings.environments, past)
+        if past // settings.environments % settings.update_block or not self._due or not self.going:
+            return
+        every = self._resets.critic_updates
+        with self._updating():
+            while self._due:
+                call = self._next_call(every)
+                self._learner.update(call, [run.sampling for run in self.runs])
+                for run in self._going():
+                    run.critic_updates += sum(flag.critic for flag in call)
+                    run.actor_updates += sum(flag.actor for flag in call)
+                if every is not None and call[-1].critic and self._critic_updates % every == 0:
+                    self._reset()
+        if self._learner.slots == 1:
+            self._check_finite()
+
+    @property
+    def _critic_updates(self) -> int:
+        return max(run.critic_updates for run in self.runs)
+
+    def _next_call(self, reset_every: int | None) -> list[UpdateFlags]:
+        """Take from what is due: a chunk at most, and no further than to the critic update that a reset follows."""
+        end, critic_updates = 0, self._critic_updates
+        for flags in self._due[: self._chunk]:
+            end += 1
+            critic_updates += flags.critic
+            if reset_every is not None and flags.critic and critic_updates % reset_every == 0:
+                break
+        call, self._due = self._due[:end], self._due[end:]
+        return call
+
+    def _reset(self) -> None:
+        """Fresh networks and optimisers; the replays are kept."""
+        self._check_finite()
+        self._learner.reset([run.new_seed() for run in self.runs])
+        for run in self._going():
+            run.resets.append(run.env_step)
+
+    def _measure(self) -> None:
+        settings = self._settings
+        if settings.diagnostics_interval and self.going:
+            if self._steps % self.runs[0].held_out.every == 0:
+                self._validate()
+            if self._falls_due(settings.diagnostics_interval) and self.env_step > settings.warm_up:
+                self._diagnose()
+        if self._falls_due(settings.evaluation_interval) and self.going:
+            for run, value in self._evaluation.returns(self.runs, self._learner).items():
+                run.curve.log(run.env_step, evaluation_return=value)
+
+    def _falls_due(self, interval: int) -> bool:
+        return interval > 0 and self.env_step // interval > (self.env_step - self._settings.environments) // interval
+
+    def _validate(self) -> None:
+        """Step the validation environments with the policy of training."""
+        shown = [run.held_out for run in self.runs]
+        self._each(lambda slot: shown[slot].begin())
+        if self.env_step <= self._settings.warm_up:
+            actions = np.stack([one.random_actions() for one in shown])
+        else:
+            observations = np.stack([one.observations for one in shown])
+            actions = np.asarray(self._learner.act(observations, np.stack([one.noise() for one in shown])))
+        self._each(lambda slot: shown[slot].step(actions[slot]))
+
+    def _diagnose(self) -> None:
+        shown = [run.held_out for run in self.runs]
+        if any(self._learner.remembered(slot) < _NEWEST or not len(shown[slot].rows) for slot in self._slots()):
+            return
+        found = self._learner.diagnose(_UNIFORM, _NEWEST, [one.sample(_VALIDATION) for one in shown], [run.diagnosing for run in self.runs])
+        for slot in self._slots():
+            run, values = self.runs[slot], found[slot]
+            finite = values.pop("finite")
+            run.curve.log(run.env_step, **values)
+            if not finite:
+                run.diverge("a parameter is no longer finite")
+
+    def _check_finite(self) -> None:
+        for run, finite in zip(self.runs, self._learner.finite(), strict=True):
+            if run.going and not finite:
+                run.diverge("the loss is no longer finite")
+
+    def _slots(self) -> list[int]:
+        return [slot for slot, run in enumerate(self.runs) if run.going]
+
+    def _going(self) -> list[Run]:
+        return [run for run in self.runs if run.going]
+
+    def _each(self, call: Callable[[int], object]) -> None:
+        """For the slot of every run that is going, in threads where there are several. An environment that raises ends its run alone."""
+
+        def alone(slot: int) -> None:
+            try:
+                call(slot)
+            except EnvironmentFailure as failure:
+                self.runs[slot].fail(failure)
+
+        for _ in self._mapped(alone, self._slots()):
+            pass
+
+    @contextmanager
+    def _updating(self) -> Iterator[None]:
+        """Seconds spent within are updates', shared out over the runs."""
+        started = time.perf_counter()
+        yield
+        share = (time.perf_counter() - started) / max(len(self._going()), 1)
+        for run in self._going():
+            run.update_seconds += share
+
+    def leave(self, done: Sequence[Run]) -> None:
+        """Runs that are done: the others go on, and once half of the slots are empty the batch is formed anew without them."""
+        for run in done:
+            run.left = True
+        kept = self._slots()
+        if kept and len(kept) <= len(self.runs) // 2:
+            self._learner.keep(kept)
+            for run in self.runs:
+                if not run.going:
+                    run.close()
+            self.runs = [self.runs[slot] for slot in kept]
+
+    def result(self, run: Run, notes: dict[str, Any]) -> RunResult:
+        """A run as it stands."""
+        return run.result(self._learner.costs(), notes)
+
+    def close(self) -> None:
+        """Close the environments."""
+        for run in self.runs:
+            run.close()
+        self._evaluation.close()
+        if self._threads is not None:
+            self._threads.shutdown()
+
+
+def shape_of(spec: RunSpec) -> str:
+    """The same for specs that can advance together."""
+    return replace(spec, learning_rate=1e-3, seed=0, stage="sweep").run_id
+
+
+def advance_in_turns(batches: Sequence[RunBatch], env_step: int) -> None:
+    """Advance batches to an env step; the environments of one step while the device learns for the others."""
+    going = []
+    for batch in batches:
+        if batch.going and batch.env_step < env_step:
+            _timed(batch, batch.begin_step)
+            going.append(batch)
+    while going:
+        for batch in tuple(going):
+            _timed(batch, batch.finish_step)
+            if batch.going and batch.env_step < env_step:
+                _timed(batch, batch.begin_step)
+            else:
+                going.remove(batch)
+
+
+def _timed(batch: RunBatch, call: Callable[[], None]) -> None:
+    runs = [run for run in batch.runs if run.going]
+    started = time.perf_counter()
+    call()
+    share = (time.perf_counter() - started) / len(runs) if runs else 0.0
+    for run in runs:
+        run.wall_seconds += share

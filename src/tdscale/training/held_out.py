@@ -1,0 +1,60 @@
+"""`HeldOut`: a second environment driven by the policy of training. Nothing learns from its transitions: they are diagnosed."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdscale.study import RunSpec, TrainingSettings
+from tdscale.training.experience import Experience
+from tdscale.training.replay import Replay
+
+SHARE = 16  # transitions of training for one of these: a sample of a few thousand is enough, and costs next to nothing
+_ROWS = 65_536  # what is kept at most: the newest million of training, thinned out so
+
+
+class HeldOut:
+    """Validation environments, their transitions, and the random streams of both."""
+
+    def __init__(
+        self, spec: RunSpec, settings: TrainingSettings, env_steps: int, episodes: np.random.Generator, acting: np.random.Generator
+    ) -> None:
+        """Open them: one for SHARE of training's. Raises UserError if the task can't be opened."""
+        count = max(settings.environments // SHARE, 1)
+        self.every = max(SHARE * count // settings.environments, 1)  # steps of training's environments for one of these
+        self._experience = Experience(spec, count, episodes, n_step=settings.n_step, discount=getattr(settings, "discount", 1.0))
+        self._acting = acting
+        self.rows = Replay(min(_ROWS, max(env_steps // SHARE, 1) + count * settings.n_step), self._experience.row_size)
+
+    @property
+    def observations(self) -> NDArray[np.float32]:
+        """What is acted on next, shape (environments, observation_size)."""
+        return self._experience.observations
+
+    def noise(self) -> NDArray[np.float32]:
+        """For the next actions, standard normal, shape (environments, action_size)."""
+        return self._acting.standard_normal(self._actions_shape, dtype=np.float32)
+
+    def random_actions(self) -> NDArray[np.float32]:
+        """Of warm-up: uniform in [-1, 1]."""
+        return self._acting.uniform(-1.0, 1.0, self._actions_shape).astype(np.float32)
+
+    def begin(self) -> None:
+        """Start episodes where the last ones are over. Raises EnvironmentFailure."""
+        self._experience.begin_episodes()
+
+    def step(self, actions: NDArray[np.float32]) -> None:
+        """Step, and keep the rows. Raises EnvironmentFailure."""
+        self.rows.add(self._experience.step(actions).rows)
+
+    def sample(self, count: int) -> NDArray[np.float32]:
+        """Rows drawn uniformly, shape (count, row_size)."""
+        drawn = np.empty((count, self._experience.row_size), np.float32)
+        self.rows.take(self.rows.draw((count,), self._acting), drawn)
+        return drawn
+
+    def close(self) -> None:
+        """Close the environments."""
+        self._experience.close()
+
+    @property
+    def _actions_shape(self) -> tuple[int, int]:
+        return self._experience.task.environments, self._experience.task.action_size

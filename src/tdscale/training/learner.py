@@ -1,0 +1,155 @@
+"""`Learner`: the agents of a batch of runs with their replays; `HostLearner`: of one run, its replay in host memory."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from tdscale.agents.costs import Costs
+from tdscale.training.algorithms import Algorithm
+from tdscale.training.replay import Replay
+from tdscale.training.schedule import UpdateFlags
+
+Floats = NDArray[np.float32]
+Generators = Sequence[np.random.Generator]
+
+
+class Learner(Protocol):
+    """Agents in `slots`, one for each run of a batch, all of one shape. Arrays' first axis is the slots'."""
+
+    slots: int
+
+    def act(self, observations: Floats, noise: Floats | None) -> Any:
+        """Actions for observations of shape (slots, n, observation_size), explored with noise or, without it, evaluated.
+
+        What comes back becomes an array of shape (slots, n, action_size) by `np.asarray`, which may wait for the device.
+        """
+        ...
+
+    def observe(self, observations: Floats) -> None:
+        """Take what is about to be acted on into the running statistics, where the algorithm has any."""
+        ...
+
+    def remember(self, rows: Sequence[Floats | None]) -> None:
+        """Add each slot's new rows to its replay; None for a run that is over."""
+        ...
+
+    def update(self, flags: Sequence[UpdateFlags], generators: Generators) -> None:
+        """One minibatch for each of `flags` (at most a chunk), drawn with each slot's generator."""
+        ...
+
+    def diagnose(self, uniform: int, newest: int, validation: Sequence[Floats], generators: Generators) -> list[dict[str, float]]:
+        """Each slot's diagnostics, on so many uniformly drawn and newest rows and on rows of its validation environment."""
+        ...
+
+    def remembered(self, slot: int) -> int:
+        """Rows in a slot's replay."""
+        ...
+
+    def finite(self) -> NDArray[np.bool_]:
+        """Which slots' losses have all been finite."""
+        ...
+
+    def reset(self, seeds: Sequence[np.uint32]) -> None:
+        """Fresh networks and optimisers; the replays are kept."""
+        ...
+
+    def costs(self) -> Costs:
+        """Sizes and FLOPs, the same in every slot."""
+        ...
+
+    def keep(self, slots: Sequence[int]) -> None:
+        """Drop all slots but these, which are numbered anew in this order."""
+        ...
+
+
+class HostLearner:
+    """One agent on the CPU. Minibatches are gathered by NumPy; one observation is acted on by NumPy, too, where the algorithm can."""
+
+    slots = 1
+
+    def __init__(
+        self, algorithm: Algorithm, config: Any, *, seed: np.uint32, capacity: int, chunk: int, batch_size: int, learning_rate: float
+    ) -> None:
+        """Compile, so that measured seconds are those of the work."""
+        self._algorithm, self._config = algorithm, config
+        self.state = algorithm.init(config, seed)
+        self.replay = Replay(capacity, config.row_size)
+        self._batches = np.zeros((chunk, batch_size, config.row_size), np.float32)
+        self._do_critic, self._do_actor = np.zeros(chunk, bool), np.zeros(chunk, bool)
+        self._learning_rate = jnp.float32(learning_rate)
+        self._policy: Any = None
+        self._call(0)
+
+    def act(self, observations: Floats, noise: Floats | None) -> Floats:
+        """See `Learner.act`."""
+        given = None if noise is None else noise[0]
+        if self._algorithm.policy is None:
+            return np.asarray(self._algorithm.act(self._config, self.state, observations[0], given))[None]
+        if self._policy is None:
+            self._policy = self._algorithm.policy(self._config, self.state)
+        actions: Floats = self._policy.act(observations[0], given)
+        return actions[None]
+
+    def observe(self, observations: Floats) -> None:
+        """See `Learner.observe`."""
+        if self._algorithm.observe is not None:
+            self._changed(self._algorithm.observe(self._config, self.state, observations[0]))
+
+    def remember(self, rows: Sequence[Floats | None]) -> None:
+        """See `Learner.remember`."""
+        if rows[0] is not None:
+            self.replay.add(rows[0])
+
+    def update(self, flags: Sequence[UpdateFlags], generators: Generators) -> None:
+        """See `Learner.update`."""
+        count = len(flags)
+        self._do_critic[:count] = [flag.critic for flag in flags]
+        self._do_actor[:count] = [flag.actor for flag in flags]
+        batches = self._batches[:count]
+        self.replay.take(self.replay.draw(batches.shape[:-1], generators[0]), batches)
+        self._call(count)
+
+    def diagnose(self, uniform: int, newest: int, validation: Sequence[Floats], generators: Generators) -> list[dict[str, float]]:
+        """See `Learner.diagnose`."""
+        rows = np.empty((uniform, self._config.row_size), np.float32)
+        self.replay.take(self.replay.draw((uniform,), generators[0]), rows)
+        found = self._algorithm.diagnose(self._config, self.state, rows, self.replay.last(newest), validation[0], seed(generators[0]))
+        return [{name: float(value) for name, value in found._asdict().items()}]
+
+    def remembered(self, slot: int) -> int:
+        """See `Learner.remembered`."""
+        return len(self.replay)
+
+    def finite(self) -> NDArray[np.bool_]:
+        """See `Learner.finite`."""
+        return np.asarray(self.state.finite)[None]
+
+    def reset(self, seeds: Sequence[np.uint32]) -> None:
+        """See `Learner.reset`."""
+        self._changed(self._algorithm.init(self._config, seeds[0]))
+
+    def costs(self) -> Costs:
+        """See `Learner.costs`."""
+        return self._algorithm.costs(self.state)
+
+    def keep(self, slots: Sequence[int]) -> None:
+        """There is but one."""
+
+    def _call(self, count: int) -> None:
+        updated = self._algorithm.update(
+            self._config, self.state, self._batches, self._do_critic, self._do_actor, np.int32(count), self._learning_rate
+        )
+        # the device may read the batches where they lie: they must not be filled anew before it is done
+        updated.finite.block_until_ready()
+        self._changed(updated)
+
+    def _changed(self, state: Any) -> None:
+        self.state, self._policy = state, None
+
+
+def seed(generator: np.random.Generator) -> np.uint32:
+    """A 32-bit seed."""
+    return np.uint32(generator.integers(0, 1 << 31))
