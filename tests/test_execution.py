@@ -12,6 +12,7 @@ import pytest
 
 from command import start, tdscale
 from tdscale.execution import CellJob, Event, Target, pending_jobs, run_jobs
+from tdscale.execution.pool import _Queue, _raised
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import RunStatus
 from tdscale.study import RunSpec, SACSettings
@@ -202,6 +203,37 @@ def test_an_error_in_a_job_is_one_sentence_and_the_rest_go_on(tmp_path, cache):
     assert (ends[broken].kind, ends[other].kind) == ("failed", "done")
     assert "Nowhere-v1" in ends[broken].message
     assert "\n" not in ends[broken].message
+
+
+# --- cells that advance together, as on a GPU
+
+
+def test_cells_that_share_shapes_are_trained_together_and_each_ends_for_itself(tmp_path, cache):
+    jobs = [CellJob(specs=tuple(_cell(2, learning_rate=rate)), env_steps=400, target=None) for rate in (1e-3, 2e-3, 3e-3)]
+    alone = CellJob(specs=tuple(_cell(1, batch_size=32)), env_steps=200, target=None)
+    events: list[Event] = []
+    environment = single_thread_environment(cache)
+    run_jobs([*jobs, alone], tmp_path, workers=1, environment=environment, on_event=events.append, runs_together=4)
+    starts = [event.job for event in events if event.kind == "start"]
+    ends = [event.job for event in events if event.kind == "done"]
+    assert len(starts) == len(ends) == 4
+    assert starts.index(jobs[1]) == starts.index(jobs[0]) + 1, "two cells of two runs each fill the batch"
+    statuses = RunStore(tmp_path).statuses()
+    assert {statuses[spec.run_id].last_step for job in jobs for spec in job.specs} == {400}
+    assert statuses[alone.specs[0].run_id].last_step == 200
+
+
+def test_cells_too_many_for_the_devices_memory_come_back_in_smaller_company():
+    jobs = [CellJob(specs=tuple(_cell(2, learning_rate=rate)), env_steps=400, target=None) for rate in (1e-3, 2e-3, 3e-3, 4e-3)]
+    left = _Queue(list(jobs), runs_together=100)
+    taken = left.take(None, set())
+    assert taken == jobs
+    events: list[Event] = []
+    _raised(taken, "XlaRuntimeError: RESOURCE_EXHAUSTED: out of memory", 0, left, events.append)
+    assert events == []
+    assert [left.take(None, set()), left.take(None, set())] == [jobs[:2], jobs[2:]]
+    _raised(jobs[:1], "XlaRuntimeError: RESOURCE_EXHAUSTED: out of memory", 0, left, events.append)
+    assert [event.kind for event in events] == ["failed"], "one cell alone has no smaller company"
 
 
 # --- the parent that dies, and a second one

@@ -135,7 +135,22 @@ def sole_runner(directory: Path) -> "Iterator[FileLock]":
         lock.release()
 
 
-def run_study(files: StudyFiles, *, workers: int, display: Display) -> list[str]:
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """Where runs are trained.
+
+    Attributes:
+        workers: processes.
+        gpu: one worker, on a GPU, where runs that share shapes advance together; else each worker has a core.
+        runs_together: the most runs that do.
+    """
+
+    workers: int
+    gpu: bool = False
+    runs_together: int = 256
+
+
+def run_study(files: StudyFiles, *, engine: Engine, display: Display) -> list[str]:
     """Do everything of a study that is not done yet: stage 1, the fit of B*(σ), η*(σ), stage 2 at them.
 
     Returns:
@@ -145,9 +160,9 @@ def run_study(files: StudyFiles, *, workers: int, display: Display) -> list[str]
         RunFailure: if stage 1 gives no B and η to go on with.
     """
     with sole_runner(files.directory):
-        failures = _run_stage(files, "sweep", files.study.sweep_specs(), workers, display, _expected_scaling(files))
+        failures = _run_stage(files, "sweep", files.study.sweep_specs(), engine, display, _expected_scaling(files))
         if files.study.scaling is not None:
-            failures += _run_stage(files, "scaling", files.study.scaling_specs(chosen_hyperparameters(files)), workers, display, [])
+            failures += _run_stage(files, "scaling", files.study.scaling_specs(chosen_hyperparameters(files)), engine, display, [])
     return failures
 
 
@@ -220,9 +235,9 @@ def _value(law: PowerLaw | None, grid: Sequence[float], utd: float, task: str, w
 
 
 def _run_stage(
-    files: StudyFiles, stage: Stage, specs: Sequence[RunSpec], workers: int, display: Display, later: Sequence[CellJob]
+    files: StudyFiles, stage: Stage, specs: Sequence[RunSpec], engine: Engine, display: Display, later: Sequence[CellJob]
 ) -> list[str]:
-    from tdscale.training.devices import single_thread_environment
+    from tdscale.training.devices import gpu_environment, single_thread_environment
 
     jobs = _pending(files, specs)
     n_cells = len({spec.cell_id for spec in specs})
@@ -235,9 +250,10 @@ def _run_stage(
         display.event(event)
 
     if jobs:
-        environment = single_thread_environment(cache_directory())
+        environment = (gpu_environment if engine.gpu else single_thread_environment)(cache_directory())
+        together = engine.runs_together if engine.gpu else 1
         try:
-            run_jobs(jobs, files.directory, workers=workers, environment=environment, on_event=on_event)
+            run_jobs(jobs, files.directory, workers=engine.workers, environment=environment, on_event=on_event, runs_together=together)
         except StageFailure as failure:
             raise RunFailure(f"{failure}; logs in {files.directory / 'logs'}") from None
     return failures

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from tdscale.agents.costs import Costs
 from tdscale.training import counted_flops, single_thread_environment
 from tdscale.training.curve import CurveRecorder
+from tdscale.training.devices import gpu_environment
 from tdscale.training.replay import Replay
 
 
@@ -75,4 +76,4 @@ def test_a_workers_environment_keeps_flags_that_were_there(monkeypatch: object) 
     assert environment["XLA_FLAGS"].startswith("--xla_mine=1 ")
     assert environment["JAX_PLATFORMS"] == "cpu"
     assert environment["JAX_COMPILATION_CACHE_DIR"] == "cache"
-    assert "JAX_PLATFORMS" not in single_thread_environment("cache", gpu=True)
+    assert "JAX_PLATFORMS" not in gpu_environment("cache")

@@ -40,6 +40,14 @@ class NoiseRegime(StrEnum):
     high = "high"
 
 
+class Device(StrEnum):
+    """Where runs are trained."""
+
+    auto = "auto"
+    cpu = "cpu"
+    gpu = "gpu"
+
+
 class Unit(StrEnum):
     """What compute is told in."""
 
@@ -97,13 +105,16 @@ def run(
         Path | None, typer.Option("--dir", metavar="DIR", help="Folder of the study. [default: the file's name]", show_default=False)
     ] = None,
     workers: Workers = None,
+    device: Annotated[
+        Device, typer.Option("--device", help="gpu: runs that share shapes advance together on it. auto: the GPU where JAX finds one.")
+    ] = Device.auto,
     as_json: Json = False,
 ) -> None:
     """Start a study, or go on with it: both stages, then the laws and the report.
 
     Runs that are done are not repeated, whatever ended the call before. An edited study runs only what is new.
     """
-    _run("run", study=study, directory=directory, workers=workers, as_json=as_json)
+    _run("run", study=study, directory=directory, workers=workers, device=device.value, as_json=as_json)
 
 
 @app.command(epilog="Example:  tdscale status my-study")

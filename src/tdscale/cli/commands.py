@@ -27,23 +27,33 @@ def demo(directory: Path, workers: int | None, as_json: bool) -> None:
     """The study that comes with the package, run, fitted, planned with, reported."""
     with resources.as_file(resources.files("tdscale") / "studies" / "demo.toml") as study:
         files = workflow.place_study(study, directory)
-    _run_and_report(files, workers, as_json, with_plans=True)
+    _run_and_report(files, _engine(workers, "cpu"), as_json, with_plans=True)
 
 
-def run(study: Path, directory: Path | None, workers: int | None, as_json: bool) -> None:
+def run(study: Path, directory: Path | None, workers: int | None, device: str, as_json: bool) -> None:
     """A user's study, run, fitted, reported."""
     if directory is None:
         directory = study.parent if study.name == workflow.STUDY_FILE else study.with_suffix("")
     files = workflow.place_study(study, directory)
-    _run_and_report(files, workers, as_json, with_plans=False)
+    _run_and_report(files, _engine(workers, device), as_json, with_plans=False)
 
 
-def _run_and_report(files: workflow.StudyFiles, workers: int | None, as_json: bool, *, with_plans: bool) -> None:
+def _engine(workers: int | None, device: str) -> workflow.Engine:
+    from tdscale.training.devices import gpu_problem
+
+    problem = None if device == "cpu" else gpu_problem()
+    if device == "gpu" and problem is not None:
+        raise UserError(f"--device gpu: {problem}")
+    if device == "cpu" or problem is not None:
+        return workflow.Engine(workers=workers or default_workers())
+    return workflow.Engine(workers=workers or 1, gpu=True)
+
+
+def _run_and_report(files: workflow.StudyFiles, engine: workflow.Engine, as_json: bool, *, with_plans: bool) -> None:
     # with --json, standard output holds the document alone
     console = Console(stderr=as_json, soft_wrap=True)
-    count = workers or default_workers()
-    with RunDisplay(files.directory, console, count) as display:
-        failures = workflow.run_study(files, workers=count, display=display)
+    with RunDisplay(files.directory, console, engine.workers) as display:
+        failures = workflow.run_study(files, engine=engine, display=display)
     fitted = workflow.fit_study(files)
     page = workflow.report_study(files, fitted)
     plans = workflow.example_plans(fitted.laws)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -38,7 +38,7 @@ class RunDisplay:
         self._workers = workers
         self._stage_row: TaskID | None = None
         self._estimate = TimeLeft()
-        self._running: dict[int, tuple[CellJob, float]] = {}
+        self._running: dict[int, dict[str, tuple[CellJob, float]]] = {}  # by worker, then by cell: a GPU has several at once
         self._stage = ""
         self._total = self._done = self._failed = 0
         self._started = time.monotonic()
@@ -74,9 +74,9 @@ class RunDisplay:
         """See `workflow.Display`."""
         job = event.job
         if event.kind in ("start", "progress"):
-            self._running[event.worker] = (job, event.done / (job.env_steps * len(job.specs)))
+            self._running.setdefault(event.worker, {})[job.specs[0].cell_id] = (job, event.done / (job.env_steps * len(job.specs)))
         else:
-            self._running.pop(event.worker, None)
+            self._running.get(event.worker, {}).pop(job.specs[0].cell_id, None)
             self._done += 1
             self._estimate.ended(job, event.done / (job.env_steps * len(job.specs)))
             if event.kind == "failed":
@@ -95,8 +95,12 @@ class RunDisplay:
         self._console.print(text, highlight=False, markup=False)
 
     def _seconds_left(self) -> float | None:
-        shares = {worker: share for worker, (_, share) in self._running.items()}
-        return self._estimate.seconds(shares, {worker: job for worker, (job, _) in self._running.items()})
+        running = list(self._cells_running())
+        return self._estimate.seconds(dict(enumerate(share for _, share in running)), dict(enumerate(job for job, _ in running)))
+
+    def _cells_running(self) -> Iterator[tuple[CellJob, float]]:
+        for cells in self._running.values():
+            yield from cells.values()
 
     def _left_text(self) -> str:
         left = self._seconds_left()
@@ -112,10 +116,14 @@ class RunDisplay:
         count = f"{self._done} of {self._total} cells"
         self._progress.update(self._stage_row, completed=self._done, count=count, left=self._left_text() or "time left: soon")
         for worker, row in enumerate(self._rows):
-            job, share = self._running.get(worker, (None, 0.0))
+            cells = list(self._running.get(worker, {}).values())
+            share = min((share for _, share in cells), default=0.0)
             state = f"{share:.0%} of its limit" if share else "compiling"
-            text = f"  worker {worker + 1}: {job.describe()}, {len(job.specs)} seeds" if job else ""
-            self._progress.update(row, description=text, completed=round(100 * share), count=state, visible=job is not None)
+            text = ""
+            if cells:
+                more = f" and {len(cells) - 1} cells more" if len(cells) > 1 else ""
+                text = f"  worker {worker + 1}: {cells[0][0].describe()}, {len(cells[0][0].specs)} seeds{more}"
+            self._progress.update(row, description=text, completed=round(100 * share), count=state, visible=bool(cells))
 
     def _write(self) -> None:
         content: dict[str, Any] = {
@@ -125,8 +133,7 @@ class RunDisplay:
             "cells_failed": self._failed,
             "seconds_left": self._seconds_left(),
             "running": [
-                {"cell": job.describe(), "seeds": len(job.specs), "share_of_limit": round(share, 3)}
-                for job, share in self._running.values()
+                {"cell": job.describe(), "seeds": len(job.specs), "share_of_limit": round(share, 3)} for job, share in self._cells_running()
             ],
         }
         path = self._directory / PROGRESS_FILE

@@ -36,6 +36,11 @@ class CellJob:
         return self.specs[0].task, self.specs[0].batch_size
 
     @property
+    def batch_id(self) -> str:
+        """Jobs with one can be trained together on a GPU."""
+        return self.specs[0].batch_id
+
+    @property
     def cost(self) -> float:
         """Rough relative time if it runs to its limit: env steps, and updates that grow with B."""
         spec = self.specs[0]

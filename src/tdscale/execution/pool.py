@@ -50,7 +50,7 @@ class _Worker:
     process: subprocess.Popen[str]
     log: Path
     listener: threading.Thread
-    job: CellJob | None = None
+    jobs: dict[int, CellJob] = field(default_factory=dict)  # on which it is, by their place in the message
     shape: tuple[str, int] | None = None
 
 
@@ -73,20 +73,29 @@ class _SameFailure:
 
 @dataclass
 class _Queue:
-    """Jobs left, dearest first; a worker is given one whose program it has compiled, else one that no other worker is on."""
+    """Jobs left, dearest first; a worker is given one whose program it has compiled, else one that no other worker is on.
+
+    For a GPU, those that can be trained together with it come along, up to so many runs.
+    """
 
     jobs: list[CellJob]
+    runs_together: int
     tries: dict[str, int] = field(default_factory=dict)
 
-    def take(self, shape: tuple[str, int] | None, others: set[tuple[str, int] | None]) -> CellJob | None:
+    def take(self, shape: tuple[str, int] | None, others: set[tuple[str, int] | None]) -> list[CellJob]:
         if not self.jobs:
-            return None
+            return []
         same = [job for job in self.jobs if job.shape == shape]
         free = [job for job in self.jobs if job.shape not in others]
         # one shape's jobs are shared out only when no other shape is left
-        job = (same or free or self.jobs)[0]
-        self.jobs.remove(job)
-        return job
+        first = (same or free or self.jobs)[0]
+        taken, runs = [first], len(first.specs)
+        for job in self.jobs:
+            if job is not first and job.batch_id == first.batch_id and runs + len(job.specs) <= self.runs_together:
+                taken.append(job)
+                runs += len(job.specs)
+        self.jobs = [job for job in self.jobs if job not in taken]
+        return taken
 
 
 def default_workers() -> int:
@@ -101,6 +110,7 @@ def run_jobs(
     workers: int,
     environment: Mapping[str, str],
     on_event: Callable[[Event], None],
+    runs_together: int = 1,
 ) -> None:
     """Train every job and store its runs under `directory`. Returns when all have ended; failures are told by events.
 
@@ -110,8 +120,9 @@ def run_jobs(
         workers: processes.
         environment: variables that each worker starts with, on top of this process's own.
         on_event: called in this thread.
+        runs_together: above 1, for a GPU: jobs that share shapes are trained together, at most so many runs at a time.
     """
-    left = _Queue(sorted(jobs, key=lambda job: -job.cost))
+    left = _Queue(sorted(jobs, key=lambda job: -job.cost), runs_together)
     same = _SameFailure()
 
     def tell(event: Event) -> None:
@@ -122,30 +133,41 @@ def run_jobs(
     with _workers(min(workers, len(jobs)), directory, environment, answers) as (pool, start):
         for worker in pool:
             _give(worker, left, pool, directory, tell)
-        while any(worker.job is not None for worker in pool):
+        while any(worker.jobs for worker in pool):
             index, answer = answers.get()
             worker = pool[index]
-            job = worker.job
             if answer is None:  # the process has ended
                 code = worker.process.wait()
+                lost = list(worker.jobs.values())
                 pool[index] = worker = start(index)
-                if job is not None:
+                for job in lost:
                     _lost(job, code, worker, left, tell)
                 _give(worker, left, pool, directory, tell)
-            elif job is None:
-                continue
             elif answer["event"] == "progress":
-                tell(Event(kind="progress", job=job, worker=index, done=int(answer["done"])))
+                for place, job in worker.jobs.items():
+                    tell(Event(kind="progress", job=job, worker=index, done=int(answer["done"][place])))
+            elif answer["event"] == "done":
+                tell(_ending(worker.jobs.pop(answer["job"]), index, answer["runs"]))
+                if not worker.jobs:
+                    _give(worker, left, pool, directory, tell)
             else:
-                worker.job = None
-                tell(_ending(job, index, answer))
+                failed = list(worker.jobs.values())
+                worker.jobs = {}
+                _raised(failed, str(answer["message"]), index, left, tell)
                 _give(worker, left, pool, directory, tell)
 
 
-def _ending(job: CellJob, index: int, answer: Mapping[str, Any]) -> Event:
-    if answer["event"] == "error":
-        return Event(kind="failed", job=job, worker=index, message=str(answer["message"]))
-    runs = answer["runs"]
+def _raised(jobs: Sequence[CellJob], message: str, index: int, left: _Queue, on_event: Callable[[Event], None]) -> None:
+    """A worker's jobs ended in an error. Where they were too many for the device's memory, they come back in smaller company."""
+    if len(jobs) > 1 and "RESOURCE_EXHAUSTED" in message:
+        left.runs_together = sum(len(job.specs) for job in jobs) // 2
+        left.jobs[:0] = jobs
+        return
+    for job in jobs:
+        on_event(Event(kind="failed", job=job, worker=index, message=message))
+
+
+def _ending(job: CellJob, index: int, runs: Sequence[Mapping[str, Any]]) -> Event:
     failed = [run for run in runs if run["state"] == "failed"]
     done = sum(int(run["last_step"]) for run in runs)
     if failed:
@@ -165,15 +187,17 @@ def _lost(job: CellJob, code: int, worker: _Worker, left: _Queue, on_event: Call
 
 
 def _give(worker: _Worker, left: _Queue, pool: Sequence[_Worker], directory: Path, on_event: Callable[[Event], None]) -> None:
-    job = left.take(worker.shape, {other.shape for other in pool if other is not worker})
-    worker.job = job
-    if job is None:
+    jobs = left.take(worker.shape, {other.shape for other in pool if other is not worker})
+    worker.jobs = dict(enumerate(jobs))
+    if not jobs:
         return
-    worker.shape = job.shape
-    on_event(Event(kind="start", job=job, worker=worker.index))
+    worker.shape = jobs[0].shape
+    for job in jobs:
+        on_event(Event(kind="start", job=job, worker=worker.index))
+    request = {"jobs": [job.to_message() for job in jobs], "directory": str(directory), "together": left.runs_together > 1}
     assert worker.process.stdin is not None
     try:
-        worker.process.stdin.write(json.dumps({"job": job.to_message(), "directory": str(directory)}) + "\n")
+        worker.process.stdin.write(json.dumps(request) + "\n")
         worker.process.stdin.flush()
     except BrokenPipeError:
         pass  # it has died; its reader says so

@@ -35,6 +35,12 @@ def _read(requests: "queue.Queue[dict[str, Any]]") -> None:
     os._exit(0)
 
 
+def _stop_target(job: CellJob) -> Any:
+    from tdscale.training import StopTarget
+
+    return None if job.target is None else StopTarget(return_threshold=job.target.return_threshold, margin=job.target.margin)
+
+
 def _serve(request: dict[str, Any], answers: TextIO) -> None:
     def say(event: str, **values: Any) -> None:
         answers.write(json.dumps({"event": event, **values}) + "\n")
@@ -42,25 +48,20 @@ def _serve(request: dict[str, Any], answers: TextIO) -> None:
 
     try:
         from tdscale.runs.store import RunStore
-        from tdscale.training import Progress, StopTarget, train_cell
+        from tdscale.training import CellGoal, Progress, train_cells
 
-        job = CellJob.from_message(request["job"])
-        target = None if job.target is None else StopTarget(return_threshold=job.target.return_threshold, margin=job.target.margin)
+        jobs = [CellJob.from_message(message) for message in request["jobs"]]
+        goals = [CellGoal(specs=job.specs, env_steps=job.env_steps, target=_stop_target(job)) for job in jobs]
+        store = RunStore(Path(request["directory"]))
 
         def report(progress: Progress) -> None:
-            say("progress", done=progress.env_steps, limit=progress.limit)
+            say("progress", done=progress.cells)
 
-        results = train_cell(job.specs, env_steps=job.env_steps, target=target, report=report)
-        store = RunStore(Path(request["directory"]))
-        for result in results:
-            store.write(result)
-        say(
-            "done",
-            runs=[
-                {"run_id": r.spec.run_id, "state": r.status.state, "reason": r.status.reason, "last_step": r.status.last_step}
-                for r in results
-            ],
-        )
+        for goal, results in train_cells(goals, together=request["together"], report=report):
+            for result in results:
+                store.write(result)
+            runs = [{"state": r.status.state, "reason": r.status.reason, "last_step": r.status.last_step} for r in results]
+            say("done", job=goals.index(goal), runs=runs)
     except Exception as error:
         import traceback
 

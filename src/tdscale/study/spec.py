@@ -75,6 +75,11 @@ class RunSpec:
         """The same for all seeds of one spec."""
         return _digest(self.to_dict() | {"seed": None})
 
+    @cached_property
+    def batch_id(self) -> str:
+        """The same for specs that differ in η, seed and stage alone: their runs can advance together on one device."""
+        return _digest(self.to_dict() | {"learning_rate": None, "seed": None, "stage": None})
+
     def describe(self) -> str:
         """One line for progress displays and messages."""
         return f"{self.task} σ={self.utd:g} B={self.batch_size} η={self.learning_rate:.3g}"

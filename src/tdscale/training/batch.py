@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from math import ceil
 from typing import Any
 
@@ -41,7 +40,7 @@ class RunBatch:
             UserError: if the task or algorithm can't be run.
             ValueError: if the specs differ otherwise.
         """
-        if len({shape_of(spec) for spec in specs}) != 1 or not (together or len(specs) == 1):
+        if len({spec.batch_id for spec in specs}) != 1 or not (together or len(specs) == 1):
             raise ValueError("a batch takes specs that differ in learning rate, seed and stage alone, and but one on the host")
         self._algorithm, settings = find_algorithm(specs[0])
         self._settings = settings
@@ -94,17 +93,18 @@ class RunBatch:
         if self.env_step < self._settings.warm_up:
             self._waiting = [run.random_actions() for run in self.runs]
             return
-        with self._updating():
-            observations = np.stack([run.experience.observations for run in self.runs])
-            self._learner.observe(observations)
-            self._waiting = self._learner.act(observations, np.stack([run.noise() for run in self.runs]))
+        observations = np.stack([run.experience.observations for run in self.runs])
+        self._learner.observe(observations)
+        self._waiting = self._learner.act(observations, np.stack([run.noise() for run in self.runs]))
 
     def finish_step(self) -> None:
         """Step the environments, remember, learn, measure."""
-        with self._updating():
-            actions = np.asarray(self._waiting)
         if self._learner.slots > 1:
-            self._check_finite()  # of what came with the actions: asked for earlier, it would have waited for the device
+            with self._updating():
+                actions = np.asarray(self._waiting)  # which wait for the updates before them
+            self._check_finite()
+        else:
+            actions = np.asarray(self._waiting)
         rows: list[NDArray[np.float32] | None] = [None] * len(self.runs)
 
         def collect(slot: int) -> None:
@@ -253,11 +253,6 @@ class RunBatch:
         self._evaluation.close()
         if self._threads is not None:
             self._threads.shutdown()
-
-
-def shape_of(spec: RunSpec) -> str:
-    """The same for specs that can advance together."""
-    return replace(spec, learning_rate=1e-3, seed=0, stage="sweep").run_id
 
 
 def advance_in_turns(batches: Sequence[RunBatch], env_step: int) -> None:

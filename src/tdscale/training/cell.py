@@ -28,11 +28,13 @@ class Progress:
         env_steps: done, over all runs.
         limit: the most that they can come to.
         seeds: how many runs there are.
+        cells: env steps of each cell, over its seeds.
     """
 
     env_steps: int
     limit: int
     seeds: int
+    cells: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,12 +109,11 @@ def train_cells(
             batches.append(RunBatch(specs, limit, together=together))
         found = {run.spec.run_id: (run, batch) for batch in batches for run in batch.runs}
         cells = [_Cell(goal, [found[spec.run_id] for spec in goal.specs]) for goal in goals]
-        counted = [run for run, _ in found.values()]
 
         def tell() -> None:
             if report is not None:
-                limit = sum(cell.env_steps_to_do() for cell in cells)
-                report(Progress(env_steps=sum(run.env_step for run in counted), limit=limit, seeds=len(counted)))
+                done = tuple(sum(run.env_step for run, _ in cell.runs) for cell in cells)
+                report(Progress(env_steps=sum(done), limit=sum(cell.env_steps_to_do() for cell in cells), seeds=len(found), cells=done))
 
         step, left = 0, list(cells)
         while left:

@@ -1,20 +1,23 @@
 """What has to stand in the environment of a worker process before it imports JAX."""
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 
-def single_thread_environment(cache_directory: str | Path, *, gpu: bool = False) -> dict[str, str]:
+def single_thread_environment(cache_directory: str | Path) -> dict[str, str]:
     """Environment variables for a worker that keeps to one thread and finds earlier compilations on disk.
 
     One thread because two are slower than two processes with one each, and do not give the same curve bit for bit.
 
     Args:
         cache_directory: of JAX's persistent compilation cache; may be shared by workers of one machine.
-        gpu: leave JAX free to take a GPU.
     """
     flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-    environment = {
+    return {
+        "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": " ".join(filter(None, [os.environ.get("XLA_FLAGS", ""), flags])),
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
@@ -27,6 +30,25 @@ def single_thread_environment(cache_directory: str | Path, *, gpu: bool = False)
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         "MUJOCO_GL": os.environ.get("MUJOCO_GL", "disable"),
     }
-    if not gpu:
-        environment["JAX_PLATFORMS"] = "cpu"
-    return environment
+
+
+def gpu_environment(cache_directory: str | Path) -> dict[str, str]:
+    """Environment variables for a worker that has a GPU to itself: its environments step in threads of one BLAS thread each."""
+    return {
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "JAX_COMPILATION_CACHE_DIR": str(cache_directory),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "MUJOCO_GL": os.environ.get("MUJOCO_GL", "disable"),
+    }
+
+
+def gpu_problem() -> str | None:
+    """Why no GPU can be used, in one sentence; None where JAX has one. Asks JAX, in a process of its own, only where a GPU is seen."""
+    if not (shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists()):
+        return "this machine shows no NVIDIA GPU"
+    code = "import jax; print(jax.default_backend())"
+    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if asked.stdout.strip() == "gpu":
+        return None
+    return 'JAX finds no GPU; pip install "tdscale[gpu]" brings its CUDA build'

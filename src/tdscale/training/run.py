@@ -111,6 +111,8 @@ class Run:
             flops=counted_flops(costs, self.critic_updates, self.actor_updates, self.spec.batch_size),
             critic_parameters=costs.critic_parameters,
             actor_parameters=costs.actor_parameters,
+            critic_update_flops=costs.critic_update_flops,
+            actor_update_flops=costs.actor_update_flops,
             wall_seconds=self.wall_seconds,
             env_seconds=self.experience.seconds,
             update_seconds=self.update_seconds,
