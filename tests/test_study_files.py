@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from command import refused, tdscale
-from tdscale.study import RunSpec, Study, parse_study, read_study, study_to_toml
+from tdscale.study import SETTINGS, RunSpec, Study, parse_study, read_study, study_to_toml
 
 GOOD = """\
 name = "tiny"
@@ -271,3 +272,31 @@ def test_the_example_studies_are_read():
     folder = Path(__file__).resolve().parents[1] / "examples"
     for path in folder.glob("*.toml"):
         assert read_study(path).sweep_specs()
+
+
+@pytest.mark.parametrize("algorithm", ["sac", "bro", "bro-minimal"])
+def test_a_spec_of_one_environment_is_what_it_was_before_there_could_be_several(algorithm: str):
+    plain, several = SETTINGS[algorithm](), SETTINGS[algorithm](environments=4, n_step=2)
+    unsaid = {"environments", "n_step", "critic_updates_per_actor_update"}
+    assert not unsaid & plain.model_dump().keys()
+    assert several.model_dump() == plain.model_dump() | {"environments": 4, "n_step": 2}
+
+
+@pytest.mark.parametrize("algorithm", SETTINGS)
+@pytest.mark.parametrize("chosen", [{}, {"environments": 1, "n_step": 1, "critic_updates_per_actor_update": 1}, {"environments": 7}])
+def test_settings_written_into_a_spec_are_read_back_as_they_were(algorithm: str, chosen: dict[str, int]):
+    made = SETTINGS[algorithm](**chosen)
+    assert SETTINGS[algorithm](**made.model_dump(mode="json")) == made
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "chosen", "sentence"),
+    [
+        ("pql", {"exploration_std_min": 0.9}, "exploration_std_min = 0.9 must not be above exploration_std_max = 0.8"),
+        ("pql-d", {"value_max": -20}, "value_min = -10 must be below value_max = -20"),
+        ("pql", {"atoms": 51}, "Extra inputs"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(algorithm: str, chosen: dict[str, float], sentence: str):
+    with pytest.raises(ValidationError, match=sentence):
+        SETTINGS[algorithm](**chosen)

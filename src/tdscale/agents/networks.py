@@ -1,6 +1,6 @@
 """Multilayer perceptrons as plain pytrees: a tuple of layers, each a weight matrix and a bias."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +8,12 @@ import jax.numpy as jnp
 
 from tdscale.agents.types import Array, Key
 
-_ORTHOGONAL = jax.nn.initializers.orthogonal(2.0**0.5)
+Initialiser = Callable[[Key, tuple[int, int]], Array]
+Activation = Callable[[Array], Array]
+
+ORTHOGONAL: Initialiser = jax.nn.initializers.orthogonal(2.0**0.5)
+# uniform within ±1/√inputs: outputs begin small
+FAN_IN: Initialiser = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 class Layer(NamedTuple):
@@ -21,29 +26,29 @@ class Layer(NamedTuple):
 Network = tuple[Layer, ...]
 
 
-def init_network(key: Key, sizes: Sequence[int]) -> Network:
-    """Layers of the given sizes, input first; orthogonal weights with gain √2, biases 0."""
+def init_network(key: Key, sizes: Sequence[int], initialiser: Initialiser = ORTHOGONAL) -> Network:
+    """Layers of the given sizes, input first; weights orthogonal with gain √2 unless said otherwise, biases 0."""
     keys = jax.random.split(key, len(sizes) - 1)
     pairs = zip(keys, sizes[:-1], sizes[1:], strict=True)
-    return tuple(Layer(_ORTHOGONAL(layer_key, (inputs, outputs)), jnp.zeros(outputs)) for layer_key, inputs, outputs in pairs)
+    return tuple(Layer(initialiser(layer_key, (inputs, outputs)), jnp.zeros(outputs)) for layer_key, inputs, outputs in pairs)
 
 
-def init_twins(key: Key, sizes: Sequence[int]) -> Network:
+def init_twins(key: Key, sizes: Sequence[int], initialiser: Initialiser = ORTHOGONAL) -> Network:
     """Two independent networks whose layers are stacked along a first axis of length 2."""
-    return jax.vmap(lambda one: init_network(one, sizes))(jax.random.split(key))
+    return jax.vmap(lambda one: init_network(one, sizes, initialiser))(jax.random.split(key))
 
 
-def apply_network(network: Network, inputs: Array) -> Array:
-    """ReLU between layers, none after the last; inputs of shape (..., sizes[0]) give (..., sizes[-1])."""
+def apply_network(network: Network, inputs: Array, activation: Activation = jax.nn.relu) -> Array:
+    """The activation between layers, none after the last; inputs of shape (..., sizes[0]) give (..., sizes[-1])."""
     hidden = inputs
     for layer in network[:-1]:
-        hidden = jax.nn.relu(hidden @ layer.weight + layer.bias)
+        hidden = activation(hidden @ layer.weight + layer.bias)
     return hidden @ network[-1].weight + network[-1].bias
 
 
-def apply_twins(twins: Network, inputs: Array) -> Array:
+def apply_twins(twins: Network, inputs: Array, activation: Activation = jax.nn.relu) -> Array:
     """Both networks on the same inputs: shape (batch, sizes[0]) gives (2, batch, sizes[-1])."""
-    return jax.vmap(apply_network, (0, None))(twins, inputs)
+    return jax.vmap(lambda one: apply_network(one, inputs, activation))(twins)
 
 
 def count_parameters(network: Any) -> int:

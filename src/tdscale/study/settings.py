@@ -1,14 +1,15 @@
 """What an algorithm does beyond (σ, B, η): every value that matters is a field, with the peers' default.
 
-Sources of the defaults: Haarnoja et al. 2018 (SAC), jaxrl, CleanRL, Nauman et al. 2024 (BRO); see docs/algorithms.md.
+Sources of the defaults: Haarnoja et al. 2018 (SAC), jaxrl, CleanRL, Nauman et al. 2024 (BRO), Li et al. 2023 (PQL); see docs/algorithms.md.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 Width = Annotated[int, Field(ge=1, le=8192)]
+_ONE_BY_DEFAULT = ("environments", "n_step", "critic_updates_per_actor_update")
 
 
 @dataclass(frozen=True)
@@ -40,26 +41,24 @@ class TrainingSettings(BaseModel):
     evaluation_interval: int = Field(5000, ge=0, description="env steps between evaluations of the mean policy; 0 = none")
     evaluation_episodes: int = Field(3, ge=1, description="episodes of each evaluation")
     diagnostics_interval: int = Field(1000, ge=0, description="env steps between diagnostics; 0 = none")
+    environments: int = Field(1, ge=1, le=65_536, description="environments of one run, stepped together")
+    n_step: int = Field(1, ge=1, le=100, description="rewards that a transition sums up before its bootstrap")
+    critic_updates_per_actor_update: int = Field(
+        1, ge=1, description='critic updates for each of the actor, where actor_updates = "per-critic-update"'
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_ones(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out of the last three what is 1 by default and by choice: specs from before they were there keep their run_id."""
+        values: dict[str, Any] = handler(self)
+        defaults = type(self).model_fields
+        unsaid = {name for name in _ONE_BY_DEFAULT if values.get(name) == defaults[name].default == 1}
+        return {name: value for name, value in values.items() if name not in unsaid}
 
     @property
     def resets(self) -> Resets:
         """None, unless the algorithm has them."""
         return Resets()
-
-    @property
-    def environments(self) -> int:
-        """Environments that a run steps together."""
-        return 1
-
-    @property
-    def n_step(self) -> int:
-        """Rewards that a transition sums up."""
-        return 1
-
-    @property
-    def critic_updates_per_actor_update(self) -> int:
-        """The pacing, where the actor is updated with critic updates."""
-        return 1
 
 
 class SACSettings(TrainingSettings):
@@ -146,9 +145,73 @@ class BROSettings(BROMinimalSettings):
         return True
 
 
+class PQLSettings(TrainingSettings):
+    """Parallel Q-learning (Li et al. 2023): a deterministic policy, twin critics, thousands of environments."""
+
+    hidden_sizes: tuple[Width, ...] = Field((512, 256, 128), min_length=1, description="widths of actor and critics")
+    discount: float = Field(0.99, gt=0, lt=1, description="γ, per step of the environment: γ^n_step at the bootstrap")
+    target_rate: float = Field(0.05, gt=0, le=1, description="τ, how far the target critics move at every critic update")
+    weight_decay: float = Field(1e-2, ge=0, description="AdamW's, on all parameters of critics and actor")
+    gradient_norm_limit: float = Field(0.5, gt=0, description="gradients of actor and of critics are clipped to this norm")
+    smoothing_std: float = Field(0.8, ge=0, description="of the noise on the target's action")
+    smoothing_limit: float = Field(0.2, ge=0, description="that noise is clipped to ± this")
+    exploration_std_min: float = Field(0.05, ge=0, description="of the noise on the first environment's actions")
+    exploration_std_max: float = Field(0.8, ge=0, description="of the noise on the last environment's; evenly spaced between")
+    observation_limit: float = Field(5.0, gt=0, description="normalised observations are clipped to ± this")
+    environments: int = Field(4096, ge=1, le=65_536, description="environments of one run, stepped together")
+    n_step: int = Field(3, ge=1, le=100, description="rewards that a transition sums up before its bootstrap")
+    critic_updates_per_actor_update: int = Field(
+        2, ge=1, description='critic updates for each of the actor, where actor_updates = "per-critic-update"'
+    )
+    actor_updates: Literal["per-env-step", "per-critic-update"] = Field(
+        "per-critic-update", description="when the actor is updated: once per step of all environments, or by critic updates"
+    )
+    warm_up: int = Field(32 * 4096, ge=1, description="env steps, over all environments, of random actions before the first update")
+    replay_capacity: int = Field(5_000_000, ge=1, description="transitions kept")
+    evaluation_interval: int = Field(1_000_000, ge=0, description="env steps between evaluations of the policy; 0 = none")
+    diagnostics_interval: int = Field(1_000_000, ge=0, description="env steps between diagnostics; 0 = none")
+
+    @property
+    def distributional(self) -> bool:
+        """Whether critics predict distributions."""
+        return False
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        low, high = self.exploration_std_min, self.exploration_std_max
+        if low > high:
+            raise ValueError(f"exploration_std_min = {low:g} must not be above exploration_std_max = {high:g}")
+        return self
+
+
+class PQLDSettings(PQLSettings):
+    """PQL-D: the critics predict distributions of the return over fixed atoms."""
+
+    atoms: int = Field(51, ge=2, le=256, description="values that a return may take")
+    value_min: float = Field(-10.0, description="the lowest of them; lower returns count as this")
+    value_max: float = Field(10.0, description="the highest")
+
+    @property
+    def distributional(self) -> bool:
+        """Whether critics predict distributions."""
+        return True
+
+    @model_validator(mode="after")
+    def _has_range(self) -> Self:
+        if self.value_min >= self.value_max:
+            raise ValueError(f"value_min = {self.value_min:g} must be below value_max = {self.value_max:g}")
+        return self
+
+
 def _check_log_std(low: float, high: float) -> None:
     if low >= high:
         raise ValueError(f"log_std_min = {low:g} must be below log_std_max = {high:g}")
 
 
-SETTINGS: dict[str, type[TrainingSettings]] = {"sac": SACSettings, "bro": BROSettings, "bro-minimal": BROMinimalSettings}
+SETTINGS: dict[str, type[TrainingSettings]] = {
+    "sac": SACSettings,
+    "bro": BROSettings,
+    "bro-minimal": BROMinimalSettings,
+    "pql": PQLSettings,
+    "pql-d": PQLDSettings,
+}

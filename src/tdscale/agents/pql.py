@@ -1,0 +1,263 @@
+"""PQL, parallel Q-learning (Li et al. 2023), as pure functions: init, act, observe, update, diagnose.
+
+A deterministic policy and twin critics (the DDPG family, without a target actor) for thousands of environments in step, each
+with noise of its own size. Observations are normalised by their running statistics. The critics predict values or, in PQL-D,
+distributions over atoms (`agents.categorical`). Rows are packed as in `agents.rows`, with n-step rewards.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from tdscale.agents.categorical import cross_entropy, expectation, pessimistic_target
+from tdscale.agents.costs import Costs
+from tdscale.agents.gradient_noise import SMALL_BATCH, squared_norms
+from tdscale.agents.networks import FAN_IN, Network, apply_network, apply_twins, count_parameters, init_network, init_twins, parameter_norm
+from tdscale.agents.normaliser import RunningStatistics, merge, no_statistics, normalise
+from tdscale.agents.rows import Batch, unpack
+from tdscale.agents.types import Array, Key
+
+_ADAM = optax.scale_by_adam()  # η is applied after it, as a traced value: one compilation serves every η
+
+
+@dataclass(frozen=True, kw_only=True)
+class PQLConfig:
+    """All that shapes the compiled functions."""
+
+    observation_size: int
+    action_size: int
+    hidden_sizes: tuple[int, ...] = (512, 256, 128)
+    distributional: bool = False
+    atoms: int = 51
+    value_min: float = -10.0
+    value_max: float = 10.0
+    discount: float = 0.99
+    target_rate: float = 0.05
+    weight_decay: float = 1e-2
+    gradient_norm_limit: float = 0.5
+    smoothing_std: float = 0.8
+    smoothing_limit: float = 0.2
+    exploration_std_min: float = 0.05
+    exploration_std_max: float = 0.8
+    observation_limit: float = 5.0
+
+    @property
+    def row_size(self) -> int:
+        """Values of one packed transition."""
+        return 2 * self.observation_size + self.action_size + 2
+
+
+class PQLState(NamedTuple):
+    """Everything that learning changes. `finite` turns False, for good, at the first loss that is NaN or infinite."""
+
+    actor: Network
+    critics: Network
+    target_critics: Network
+    statistics: RunningStatistics
+    actor_optimiser: Any
+    critic_optimiser: Any
+    key: Key
+    finite: Array
+
+
+class PQLDiagnosis(NamedTuple):
+    """As `sac.Diagnosis`, without a temperature. Gradients are those before the clip of their norm."""
+
+    td_error_uniform: Array
+    td_error_newest: Array
+    td_error_validation: Array
+    critic_parameter_norm: Array
+    critic_gradient_norm_squared_64: Array
+    critic_gradient_norm_squared_1024: Array
+    finite: Array
+
+
+@partial(jax.jit, static_argnums=0)
+def init(config: PQLConfig, seed: Array) -> PQLState:
+    """A fresh agent from a 32-bit seed. Weights are uniform within ±1/√inputs: actions and values begin near 0."""
+    actor_key, critic_key, key = jax.random.split(jax.random.key(seed), 3)
+    actor = init_network(actor_key, (config.observation_size, *config.hidden_sizes, config.action_size), FAN_IN)
+    outputs = config.atoms if config.distributional else 1
+    critics = init_twins(critic_key, (config.observation_size + config.action_size, *config.hidden_sizes, outputs), FAN_IN)
+    return PQLState(
+        actor=actor,
+        critics=critics,
+        target_critics=critics,
+        statistics=no_statistics(config.observation_size),
+        actor_optimiser=_ADAM.init(actor),
+        critic_optimiser=_ADAM.init(critics),
+        key=key,
+        finite=jnp.array(True),
+    )
+
+
+@partial(jax.jit, static_argnums=0)
+def act(config: PQLConfig, state: PQLState, observations: Array, noise: Array | None) -> Array:
+    """Actions in [-1, 1] for n environments, shape (n, action_size); observations of shape (n, observation_size).
+
+    Mixed exploration: environment i adds noise (standard normal, of the actions' shape) times a std of its own, spaced evenly
+    from `exploration_std_min` to `exploration_std_max`. Without noise, the policy itself.
+    """
+    actions = _policy(state.actor, _normalised(config, state, observations))
+    if noise is None:
+        return actions
+    std = jnp.linspace(config.exploration_std_min, config.exploration_std_max, len(observations))
+    return jnp.clip(actions + std[:, None] * noise, -1.0, 1.0)
+
+
+@partial(jax.jit, static_argnums=0)
+def observe(config: PQLConfig, state: PQLState, observations: Array) -> PQLState:
+    """Take observations, shape (n, observation_size), into the running statistics."""
+    return state._replace(statistics=merge(state.statistics, observations))
+
+
+@partial(jax.jit, static_argnums=0, donate_argnums=1)
+def update(
+    config: PQLConfig, state: PQLState, batches: Array, do_critic: Array, do_actor: Array, count: Array, learning_rate: Array
+) -> PQLState:
+    """Apply the first `count` minibatches in turn. The given state is consumed.
+
+    Args:
+        config: static; with the shape of `batches` it decides the compilation.
+        state: the agent.
+        batches: shape (chunk, batch_size, row_size); entries from `count` on are ignored.
+        do_critic: shape (chunk,), whether a minibatch updates the critics and moves their targets.
+        do_actor: shape (chunk,), whether it updates the actor (after the critics).
+        count: at most chunk.
+        learning_rate: η of both optimisers.
+    """
+
+    def apply(index: Array, state: Any) -> Any:
+        batch = _unpacked(config, state, batches[index])
+        state = jax.lax.cond(do_critic[index], partial(_update_critics, config), _unchanged, state, batch, learning_rate)
+        return jax.lax.cond(do_actor[index], partial(_update_actor, config), _unchanged, state, batch, learning_rate)
+
+    updated: PQLState = jax.lax.fori_loop(0, count, apply, state)
+    return updated
+
+
+@partial(jax.jit, static_argnums=0)
+def diagnose(config: PQLConfig, state: PQLState, uniform: Array, newest: Array, validation: Array, seed: Array) -> PQLDiagnosis:
+    """TD errors on uniform, newest and validation rows, shapes (…, row_size), gradients on the first, a multiple of 64.
+
+    TD errors are squared, averaged over both critics and the rows; PQL-D's are of the distributions' means.
+    """
+    batch = _unpacked(config, state, jnp.concatenate([uniform, newest, validation]))
+    target = _target(config, state, batch, jax.random.key(seed))
+    squared = jnp.mean((_values(config, state.critics, batch.observation, batch.action) - _mean(config, target)) ** 2, axis=0)
+    drawn, recent, held_out = jnp.split(squared, [len(uniform), len(uniform) + len(newest)])
+    parts = jax.tree.map(lambda leaf: leaf[: len(uniform)].reshape(-1, SMALL_BATCH, *leaf.shape[1:]), (batch, target))
+    small, large = squared_norms(lambda part: jax.grad(_critic_loss, argnums=1)(config, state.critics, *part), parts)
+    norm = parameter_norm(state.critics)
+    return PQLDiagnosis(
+        td_error_uniform=jnp.mean(drawn),
+        td_error_newest=jnp.mean(recent),
+        td_error_validation=jnp.mean(held_out),
+        critic_parameter_norm=norm,
+        critic_gradient_norm_squared_64=small,
+        critic_gradient_norm_squared_1024=large,
+        finite=state.finite & jnp.isfinite(norm + parameter_norm(state.actor)),
+    )
+
+
+def costs(state: PQLState) -> Costs:
+    """As `sac.costs`: what is not a matrix product, the projection of PQL-D's targets too, is not counted."""
+    actor, critics = count_parameters(state.actor), count_parameters(state.critics)
+    return Costs(actor, critics, critic_update_flops=2 * actor + 8 * critics, actor_update_flops=6 * (actor + critics))
+
+
+def _update_critics(config: PQLConfig, state: PQLState, batch: Batch, learning_rate: Array) -> PQLState:
+    """One AdamW step on both critics' loss; then their targets follow."""
+    key, noise_key = jax.random.split(state.key)
+    target = _target(config, state, batch, noise_key)
+
+    value, gradient = jax.value_and_grad(_critic_loss, argnums=1)(config, state.critics, batch, target)
+    critics, optimiser = _descend(config, state.critics, gradient, state.critic_optimiser, learning_rate)
+    return state._replace(
+        critics=critics,
+        critic_optimiser=optimiser,
+        target_critics=jax.tree.map(lambda old, new: old + config.target_rate * (new - old), state.target_critics, critics),
+        key=key,
+        finite=state.finite & jnp.isfinite(value),
+    )
+
+
+def _update_actor(config: PQLConfig, state: PQLState, batch: Batch, learning_rate: Array) -> PQLState:
+    """One AdamW step of the actor on −E[min Q] at its own actions."""
+
+    def loss(actor: Network) -> Array:
+        return -jnp.mean(jnp.min(_values(config, state.critics, batch.observation, _policy(actor, batch.observation)), axis=0))
+
+    value, gradient = jax.value_and_grad(loss)(state.actor)
+    actor, optimiser = _descend(config, state.actor, gradient, state.actor_optimiser, learning_rate)
+    return state._replace(actor=actor, actor_optimiser=optimiser, finite=state.finite & jnp.isfinite(value))
+
+
+def _target(config: PQLConfig, state: PQLState, batch: Batch, key: Key) -> Array:
+    """r + γ · continues · (the smaller of the target critics) at the smoothed next action: shape (batch,), PQL-D's (batch, atoms)."""
+    noise = config.smoothing_std * jax.random.normal(key, batch.action.shape)
+    smoothing = jnp.clip(noise, -config.smoothing_limit, config.smoothing_limit)
+    next_action = jnp.clip(_policy(state.actor, batch.next_observation) + smoothing, -1.0, 1.0)
+    outputs = _outputs(state.target_critics, batch.next_observation, next_action)
+    factor = config.discount * batch.continues
+    if config.distributional:
+        return pessimistic_target(outputs, batch.reward, factor, _atoms(config))
+    return batch.reward + factor * jnp.min(outputs[..., 0], axis=0)
+
+
+def _critic_loss(config: PQLConfig, critics: Network, batch: Batch, target: Array) -> Array:
+    """Mean squared TD error or, of PQL-D, mean cross-entropy; summed over both critics."""
+    outputs = _outputs(critics, batch.observation, batch.action)
+    errors = cross_entropy(outputs, target) if config.distributional else (outputs[..., 0] - target) ** 2
+    return jnp.sum(jnp.mean(errors, axis=1))
+
+
+def _outputs(critics: Network, observation: Array, action: Array) -> Array:
+    """Both critics' values or logits, shape (2, batch, 1 or atoms)."""
+    return apply_twins(critics, jnp.concatenate([observation, action], axis=-1), jax.nn.elu)
+
+
+def _values(config: PQLConfig, critics: Network, observation: Array, action: Array) -> Array:
+    """Both critics' values, shape (2, batch)."""
+    outputs = _outputs(critics, observation, action)
+    return _mean(config, jax.nn.softmax(outputs) if config.distributional else outputs[..., 0])
+
+
+def _mean(config: PQLConfig, target: Array) -> Array:
+    """Values as they are, distributions' means."""
+    return expectation(target, _atoms(config)) if config.distributional else target
+
+
+def _atoms(config: PQLConfig) -> Array:
+    return jnp.linspace(config.value_min, config.value_max, config.atoms)
+
+
+def _policy(actor: Network, observation: Array) -> Array:
+    return jnp.tanh(apply_network(actor, observation, jax.nn.elu))
+
+
+def _normalised(config: PQLConfig, state: PQLState, observations: Array) -> Array:
+    return normalise(state.statistics, observations, config.observation_limit)
+
+
+def _unpacked(config: PQLConfig, state: PQLState, rows: Array) -> Batch:
+    """A batch of normalised observations."""
+    batch = unpack(rows, config.observation_size, config.action_size)
+    return batch._replace(
+        observation=_normalised(config, state, batch.observation), next_observation=_normalised(config, state, batch.next_observation)
+    )
+
+
+def _descend(config: PQLConfig, parameters: Any, gradient: Any, optimiser: Any, learning_rate: Array) -> tuple[Any, Any]:
+    """AdamW (weight decay, times η, on every parameter) on the gradient, its norm over all parameters clipped."""
+    scale = jnp.minimum(1.0, config.gradient_norm_limit / parameter_norm(gradient))
+    direction, optimiser = _ADAM.update(jax.tree.map(lambda slope: scale * slope, gradient), optimiser)
+    return jax.tree.map(lambda old, step: old - learning_rate * (step + config.weight_decay * old), parameters, direction), optimiser
+
+
+def _unchanged(state: PQLState, batch: Batch, learning_rate: Array) -> PQLState:
+    return state
