@@ -266,14 +266,14 @@ def test_a_loss_that_is_not_finite_is_remembered(config: pql.PQLConfig) -> None:
     assert not bool(updated(config, [bad, good], critic=[True, False], actor=False).finite)
 
 
-@BOTH
-def test_diagnostics_are_squared_td_errors_and_gradient_norms(config: pql.PQLConfig) -> None:
+def test_diagnostics_are_squared_td_errors_of_the_means_and_gradient_norms() -> None:
+    config = DISTRIBUTIONS
     state, rows, seed = fresh_state(config), random_rows(128 + 16 + 9), np.uint32(4)
     found = pql.diagnose(config, state, rows[:128], rows[128:144], rows[144:], seed)
     batch = Rows(rows, state)
     noise = np.asarray(jax.random.normal(jax.random.key(seed), (len(rows), 2)), np.float64)
     wanted = target(config, double(state.actor), double(state.target_critics), batch, noise)
-    mean = wanted @ ATOMS / wanted.sum(axis=1) if config.distributional else wanted
+    mean = wanted @ ATOMS / wanted.sum(axis=1)
     squared = ((values(config, double(state.critics), batch.observation, batch.action) - mean) ** 2).mean(axis=0)
     np.testing.assert_allclose(found.td_error_uniform, squared[:128].mean(), rtol=1e-5)
     np.testing.assert_allclose(found.td_error_newest, squared[128:144].mean(), rtol=1e-5)
