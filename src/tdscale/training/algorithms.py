@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tdscale.agents import bro, sac
+from tdscale.agents import bro, pql, sac
 from tdscale.agents.bro_host import bro_policy
 from tdscale.agents.costs import Costs
 from tdscale.agents.host import HostPolicy
@@ -67,6 +67,10 @@ _BRO = Algorithm(
     config=bro.BROConfig, init=bro.init, act=bro.act, update=bro.update, diagnose=bro.diagnose, costs=bro.costs, policy=bro_policy
 )
 
+_PQL = Algorithm(
+    config=pql.PQLConfig, init=pql.init, act=pql.act, update=pql.update, diagnose=pql.diagnose, costs=pql.costs, observe=pql.observe
+)
+
 ALGORITHMS: dict[str, Algorithm] = {
     "sac": Algorithm(
         config=sac.SACConfig,
@@ -79,6 +83,8 @@ ALGORITHMS: dict[str, Algorithm] = {
     ),
     "bro": _BRO,
     "bro-minimal": _BRO,  # the settings say that it has no explorer
+    "pql": _PQL,
+    "pql-d": _PQL,  # the settings say that its critics are distributional
 }
 
 

@@ -90,11 +90,11 @@ class RunBatch:
     def begin_step(self) -> None:
         """Begin episodes where the last ones are over, and ask for actions: the device works on them while other batches step."""
         self._each(lambda slot: self.runs[slot].experience.begin_episodes())
+        observations = np.stack([run.experience.observations for run in self.runs])
+        self._learner.observe(observations)
         if self.env_step < self._settings.warm_up:
             self._waiting = [run.random_actions() for run in self.runs]
             return
-        observations = np.stack([run.experience.observations for run in self.runs])
-        self._learner.observe(observations)
         self._waiting = self._learner.act(observations, np.stack([run.noise() for run in self.runs]))
 
     def finish_step(self) -> None:
