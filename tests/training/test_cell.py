@@ -11,6 +11,7 @@ import pytest
 from tdscale.errors import UserError
 from tdscale.runs.types import RunResult
 from tdscale.study import RunSpec
+from tdscale.study.settings import PQLSettings
 from tdscale.training import CellGoal, Progress, StopTarget, single_thread_environment, train_cell, train_cells
 
 toys = pytest.importorskip("toys", reason='needs pip install "tdscale[train]"')
@@ -195,6 +196,19 @@ def test_runs_that_advance_together_learn_what_each_learns_alone() -> None:
         for name, values in alone.columns.items():
             # the same minibatches and noise; vmapped sums differ in their last digits
             np.testing.assert_allclose(other.columns[name], values, rtol=2e-3, atol=1e-4, err_msg=name)
+
+
+def test_runs_of_several_environments_advance_together_too() -> None:
+    settings = PQLSettings(hidden_sizes=(8,), environments=4, n_step=3, warm_up=40, evaluation_interval=0, diagnostics_interval=0)
+    specs = [replace(walk_spec(seed, utd=0.5), algorithm="pql", settings=settings.model_dump(mode="json")) for seed in (0, 1)]
+    found = together(*specs, env_steps=300)
+    for spec in specs:
+        (alone,) = train(spec, env_steps=300)
+        other = found[spec.run_id]
+        assert alone.columns["env_step"].tolist() == [80, 160, 240]
+        assert (other.status.critic_updates, other.status.actor_updates) == (130, 65)
+        assert (alone.status.critic_updates, alone.status.last_step) == (130, 300)
+        np.testing.assert_allclose(returns(other), returns(alone), rtol=2e-3)
 
 
 def test_replays_that_do_not_fit_on_the_device_give_the_same_curves(monkeypatch: pytest.MonkeyPatch) -> None:
