@@ -217,6 +217,21 @@ def test_the_explorer_ascends_an_optimistic_value_and_its_dual_variables_hold_th
     np.testing.assert_allclose(new.log_regulariser - np.log(0.25), 3e-5, rtol=1e-2)
 
 
+def test_td_errors_are_those_of_the_quantiles_means() -> None:
+    generator = np.random.default_rng(2)
+    rows = [generator.standard_normal((n, CONFIG.row_size)).astype(np.float32) for n in (64, 4, 6)]
+    state = fresh_state()
+    found = bro.diagnose(CONFIG, state, *rows, np.uint32(9))
+    data = np.concatenate(rows).astype(np.float64)
+    noise = np.asarray(jax.random.normal(jax.random.key(9), (74, 2)), np.float64)
+    next_action, log_probability = sample(double(state.actor), data[:, 7:], noise)
+    next_value = quantiles(double(state.target_critics), data[:, 7:], next_action).mean(axis=(0, 2))
+    target = data[:, 5] + 0.99 * data[:, 6] * (next_value - 0.3 * log_probability)
+    squared = ((quantiles(double(state.critics), data[:, :3], data[:, 3:5]).mean(axis=2) - target) ** 2).mean(axis=0)
+    expected = squared[:64].mean(), squared[64:68].mean(), squared[68:].mean()
+    np.testing.assert_allclose((found.td_error_uniform, found.td_error_newest, found.td_error_validation), expected, rtol=1e-5)
+
+
 def test_a_loss_that_is_not_finite_is_remembered(rows: Floats) -> None:
     bad = rows.copy()
     bad[0, 5] = np.inf

@@ -159,16 +159,20 @@ def test_a_loss_that_is_not_finite_is_remembered(rows: np.ndarray) -> None:
     assert not bool(updated(bad, critic=True, actor=False).finite)
 
 
-def test_gradient_norms_are_those_of_the_soft_bellman_error_at_both_batch_sizes() -> None:
+def test_td_errors_and_gradient_norms_are_those_of_the_soft_bellman_error() -> None:
     generator = np.random.default_rng(2)
-    uniform, newest = (generator.standard_normal((n, CONFIG.row_size)).astype(np.float32) for n in (128, 4))
+    uniform, newest, validation = (generator.standard_normal((n, CONFIG.row_size)).astype(np.float32) for n in (128, 4, 6))
     state = fresh_state()
-    found = sac.diagnose(CONFIG, state, uniform, newest, newest, np.uint32(9))
-    data = np.concatenate([uniform, newest]).astype(np.float64)
-    noise = np.asarray(jax.random.normal(jax.random.key(9), (132, 2)), np.float64)
+    found = sac.diagnose(CONFIG, state, uniform, newest, validation, np.uint32(9))
+    data = np.concatenate([uniform, newest, validation]).astype(np.float64)
+    noise = np.asarray(jax.random.normal(jax.random.key(9), (138, 2)), np.float64)
     next_action, log_probability = sample(double(state.actor), data[:, 7:], noise)
     soft_value = values(double(state.target_critics), data[:, 7:], next_action).min(axis=0) - 0.3 * log_probability
     target = data[:, 5] + 0.99 * data[:, 6] * soft_value
+
+    squared = ((values(double(state.critics), data[:, :3], data[:, 3:5]) - target) ** 2).mean(axis=0)
+    expected = squared[:128].mean(), squared[128:132].mean(), squared[132:].mean()
+    np.testing.assert_allclose((found.td_error_uniform, found.td_error_newest, found.td_error_validation), expected, rtol=1e-5)
 
     def squared_norm(rows: slice) -> float:
         def loss(critics: Any) -> float:

@@ -1,6 +1,7 @@
 """Diagnostics as they come from the store: the rows and columns that were logged, nothing else."""
 
 import numpy as np
+import pytest
 
 from tdscale.runs.diagnostics import load_diagnostics
 from tdscale.runs.store import RunStore
@@ -20,3 +21,36 @@ def test_only_logged_rows_and_columns_of_own_runs_come_back(tmp_path, make_resul
     assert found.env_steps.tolist() == [200, 400]
     assert {name: values.tolist() for name, values in found.values.items()} == {"critic_parameter_norm": [1.0, 2.0]}
     assert load_diagnostics(store, study, stages=("scaling",)) == []
+
+
+def test_norms_of_any_number_of_layers_come_back_in_order_from_folders_and_packed_parts(tmp_path, make_result, study):
+    names = [f"critic_parameter_norm_layer_{layer}" for layer in range(12)]
+    columns = {name: np.full(10, float(layer)) for layer, name in enumerate(names)}
+    shallow, deep = (
+        make_result(0, suite="gymnasium", columns={names[0]: columns[names[0]]}),
+        make_result(1, suite="gymnasium", columns=columns),
+    )
+    for name, packed in (("folders", False), ("packed", True)):
+        store = RunStore(tmp_path / name)
+        if packed:
+            store.write_packed([shallow, deep], "part")
+        else:
+            store.write(shallow), store.write(deep)
+        found = {run.spec.seed: run.values for run in load_diagnostics(store, study)}
+        assert list(found[0]) == names[:1]
+        assert list(found[1]) == names
+        assert [found[1][name][0] for name in names] == list(range(12))
+        asked = store.curves(columns=[names[10], "return"])
+        assert np.isnan(asked[shallow.spec.run_id][names[10]]).all()
+        assert store.problems() == []
+
+
+@pytest.mark.parametrize(
+    "name", ["critic_parameter_norm_layer_", "critic_parameter_norm_layer_01", "critic_parameter_norm_layer_-1", "x_layer_0"]
+)
+def test_a_layers_norm_has_its_number_at_the_end_and_nothing_else(tmp_path, make_result, name):
+    store = RunStore(tmp_path)
+    with pytest.raises(ValueError, match=r"no column of a curve; known are .*critic_parameter_norm_layer_0, "):
+        store.write(make_result(0, columns={name: np.zeros(10)}))
+    with pytest.raises(ValueError, match="no column"):
+        store.curves(columns=[name])

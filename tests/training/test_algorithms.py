@@ -46,11 +46,17 @@ def test_bro_trains_evaluates_and_counts_what_it_did() -> None:
     assert columns["env_step"].tolist() == [100, 200, 300, 400]
     assert np.isfinite(columns["return"]).sum() == 2
     assert np.isfinite(columns["evaluation_return"]).sum() == 2
-    assert np.isfinite(columns["td_error_newest"]).sum() == 4
+    # stem, a block's two layers, head
+    layers = [columns[f"critic_parameter_norm_layer_{layer}"] for layer in range(4)]
+    assert not {f"critic_parameter_norm_layer_{len(layers)}"} & set(columns)
+    np.testing.assert_allclose(np.sum(np.square(layers), axis=0), columns["critic_parameter_norm"] ** 2, rtol=1e-5)
+    for name in ("td_error_newest", "td_error_validation", "critic_dormant_share", "critic_feature_rank"):
+        assert np.isfinite(columns[name]).sum() == 4
     assert "resets" not in status.notes
     config = bro.BROConfig(observation_size=3, action_size=1, **SHAPES["bro"])  # type: ignore[arg-type]
     costs = bro.costs(bro.init(config, np.uint32(0)))
     assert (status.critic_parameters, status.actor_parameters) == (costs.critic_parameters, costs.actor_parameters)
+    assert (status.critic_update_flops, status.actor_update_flops) == (costs.critic_update_flops, costs.actor_update_flops)
     assert status.flops == 8 * 720 * (costs.critic_update_flops + costs.actor_update_flops)
 
 

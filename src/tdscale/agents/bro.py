@@ -13,12 +13,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from tdscale.agents.bronet import Body, BroNet, apply_body, apply_bronet, init_body, init_bronet
+from tdscale.agents.bronet import Body, BroNet, apply_body, apply_bronet, body_layers, bronet_layers, init_body, init_bronet
 from tdscale.agents.costs import Costs
-from tdscale.agents.gradient_noise import SMALL_BATCH, squared_norms
+from tdscale.agents.diagnosis import Diagnosis, mean_by_source
+from tdscale.agents.feature_health import dormant_share, feature_rank
+from tdscale.agents.gradient_noise import in_small_batches, squared_norms
 from tdscale.agents.networks import count_parameters, parameter_norm
 from tdscale.agents.rows import Batch, unpack
-from tdscale.agents.sac import Diagnosis
 from tdscale.agents.squashed import sample_squashed
 from tdscale.agents.types import Array, Key
 
@@ -174,19 +175,27 @@ def update(
 
 @partial(jax.jit, static_argnums=0)
 def diagnose(config: BROConfig, state: BROState, uniform: Array, newest: Array, validation: Array, seed: Array) -> Diagnosis:
-    """As `sac.diagnose`; TD errors are those of the values, the quantiles' means."""
-    batch = unpack(jnp.concatenate([uniform, newest]), config.observation_size, config.action_size)
+    """As `sac.diagnose`; TD errors are those of the values, the quantiles' means. Hidden units are those behind a ReLU, features
+    what the head is given."""
+    batch = unpack(jnp.concatenate([uniform, newest, validation]), config.observation_size, config.action_size)
     target = _target(config, state, batch, jax.random.key(seed))
     squared = jnp.mean((_values(state.critics, batch.observation, batch.action) - jnp.mean(target, axis=-1)) ** 2, axis=0)
-    drawn = jax.tree.map(lambda leaf: leaf[: len(uniform)].reshape(-1, SMALL_BATCH, *leaf.shape[1:]), (batch, target))
-    small, large = squared_norms(lambda part: _critic_gradient(state.critics, *part)[1], drawn)
+    td_errors = mean_by_source(squared, uniform, newest)
+    drawn, drawn_target = jax.tree.map(lambda leaf: leaf[: len(uniform)], (batch, target))
+    small, large = squared_norms(lambda part: _critic_gradient(state.critics, *part)[1], in_small_batches((drawn, drawn_target)))
+    inputs = jnp.concatenate([drawn.observation, drawn.action], axis=-1)
+    active, features = jax.vmap(body_layers, (0, None))(state.critics.body, inputs)
     norm = parameter_norm(state.critics)
     return Diagnosis(
-        td_error_uniform=jnp.mean(squared[: len(uniform)]),
-        td_error_newest=jnp.mean(squared[len(uniform) :]),
+        td_error_uniform=td_errors[0],
+        td_error_newest=td_errors[1],
+        td_error_validation=td_errors[2],
         critic_parameter_norm=norm,
+        critic_parameter_norm_layer=tuple(map(parameter_norm, bronet_layers(state.critics))),
         critic_gradient_norm_squared_64=small,
         critic_gradient_norm_squared_1024=large,
+        critic_dormant_share=dormant_share(active),
+        critic_feature_rank=feature_rank(features),
         temperature=jnp.exp(state.log_temperature),
         finite=state.finite & jnp.isfinite(norm + parameter_norm(state.actor) + state.log_temperature),
     )

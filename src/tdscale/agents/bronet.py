@@ -49,13 +49,25 @@ def init_bronet(key: Key, inputs: int, width: int, blocks: int, outputs: int) ->
     return BroNet(init_body(body_key, inputs, width, blocks), init_network(head_key, (width, outputs))[0])
 
 
+def body_layers(body: Body, inputs: Array) -> tuple[tuple[Array, ...], Array]:
+    """What leaves each ReLU, the stem's first, and what leaves the body; each of shape (..., width)."""
+    hidden = jax.nn.relu(_apply_normed(body.stem, inputs))
+    active = [hidden]
+    for first, second in body.blocks:
+        active.append(jax.nn.relu(_apply_normed(first, hidden)))
+        # no activation after the sum
+        hidden = hidden + _apply_normed(second, active[-1])
+    return tuple(active), hidden
+
+
 def apply_body(body: Body, inputs: Array) -> Array:
     """Shape (..., inputs) gives (..., width)."""
-    hidden = jax.nn.relu(_apply_normed(body.stem, inputs))
-    for first, second in body.blocks:
-        # no activation after the sum
-        hidden = hidden + _apply_normed(second, jax.nn.relu(_apply_normed(first, hidden)))
-    return hidden
+    return body_layers(body, inputs)[1]
+
+
+def bronet_layers(network: BroNet) -> tuple[NormedLayer | Layer, ...]:
+    """Every layer's parameters, from the input to the head."""
+    return (network.body.stem, *(layer for block in network.body.blocks for layer in block), network.head)
 
 
 def apply_bronet(network: BroNet, inputs: Array) -> Array:

@@ -31,5 +31,10 @@ def squared_norms(gradient: Callable[[Any], Any], batches: Any) -> tuple[Array, 
     return jnp.mean(norms), _squared_norm(total) / len(norms) ** 2
 
 
+def in_small_batches(rows: Any) -> Any:
+    """Leaves of shape (n, …) as (n / 64, 64, …)."""
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, SMALL_BATCH, *leaf.shape[1:]), rows)
+
+
 def _squared_norm(tree: Any) -> Array:
     return jnp.asarray(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree)))

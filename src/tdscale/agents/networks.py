@@ -38,11 +38,17 @@ def init_twins(key: Key, sizes: Sequence[int], initialiser: Initialiser = ORTHOG
     return jax.vmap(lambda one: init_network(one, sizes, initialiser))(jax.random.split(key))
 
 
+def hidden_layers(network: Network, inputs: Array, activation: Activation = jax.nn.relu) -> tuple[Array, ...]:
+    """What leaves each activation, one array of shape (..., width) per hidden layer."""
+    found = [inputs]
+    for layer in network[:-1]:
+        found.append(activation(found[-1] @ layer.weight + layer.bias))
+    return tuple(found[1:])
+
+
 def apply_network(network: Network, inputs: Array, activation: Activation = jax.nn.relu) -> Array:
     """The activation between layers, none after the last; inputs of shape (..., sizes[0]) give (..., sizes[-1])."""
-    hidden = inputs
-    for layer in network[:-1]:
-        hidden = activation(hidden @ layer.weight + layer.bias)
+    hidden = (inputs, *hidden_layers(network, inputs, activation))[-1]
     return hidden @ network[-1].weight + network[-1].bias
 
 

@@ -12,8 +12,19 @@ import jax.numpy as jnp
 import optax
 
 from tdscale.agents.costs import Costs
-from tdscale.agents.gradient_noise import SMALL_BATCH, squared_norms
-from tdscale.agents.networks import Network, apply_network, apply_twins, count_parameters, init_network, init_twins, parameter_norm
+from tdscale.agents.diagnosis import Diagnosis, mean_by_source
+from tdscale.agents.feature_health import dormant_share, feature_rank
+from tdscale.agents.gradient_noise import in_small_batches, squared_norms
+from tdscale.agents.networks import (
+    Network,
+    apply_network,
+    apply_twins,
+    count_parameters,
+    hidden_layers,
+    init_network,
+    init_twins,
+    parameter_norm,
+)
 from tdscale.agents.rows import Batch, unpack
 from tdscale.agents.squashed import sample_squashed
 from tdscale.agents.types import Array, Key
@@ -52,22 +63,6 @@ class SACState(NamedTuple):
     critic_optimiser: Any
     temperature_optimiser: Any
     key: Key
-    finite: Array
-
-
-class Diagnosis(NamedTuple):
-    """Scalars of one diagnostic evaluation.
-
-    TD errors are squared, averaged over both critics and the rows. Gradient norms are squared, of both critics together, at
-    batches of 64 rows and of 1024, or of as many as were given.
-    """
-
-    td_error_uniform: Array
-    td_error_newest: Array
-    critic_parameter_norm: Array
-    critic_gradient_norm_squared_64: Array
-    critic_gradient_norm_squared_1024: Array
-    temperature: Array
     finite: Array
 
 
@@ -125,21 +120,34 @@ def update(
 
 @partial(jax.jit, static_argnums=0)
 def diagnose(config: SACConfig, state: SACState, uniform: Array, newest: Array, validation: Array, seed: Array) -> Diagnosis:
-    """TD errors on uniform and newest rows, shapes (n, row_size) and (m, row_size), n a multiple of 64; gradients on the former.
+    """TD errors on rows drawn uniformly, on the newest and on those of another environment; all else on the uniform ones.
 
     The state's own key is not advanced.
+
+    Args:
+        config, state: the agent.
+        uniform: shape (n, row_size), n a multiple of 64.
+        newest, validation: shapes (m, row_size) and (v, row_size); v may be 0.
+        seed: of the next actions.
     """
-    batch = unpack(jnp.concatenate([uniform, newest]), config.observation_size, config.action_size)
+    batch = unpack(jnp.concatenate([uniform, newest, validation]), config.observation_size, config.action_size)
     target = _target(config, state, batch, jax.random.key(seed))
     squared = jnp.mean((_value(state.critics, batch.observation, batch.action) - target) ** 2, axis=0)
-    drawn = jax.tree.map(lambda leaf: leaf[: len(uniform)].reshape(-1, SMALL_BATCH, *leaf.shape[1:]), (batch, target))
-    small, large = squared_norms(lambda part: jax.grad(_critic_loss)(state.critics, *part), drawn)
+    td_errors = mean_by_source(squared, uniform, newest)
+    drawn, drawn_target = jax.tree.map(lambda leaf: leaf[: len(uniform)], (batch, target))
+    small, large = squared_norms(lambda part: jax.grad(_critic_loss)(state.critics, *part), in_small_batches((drawn, drawn_target)))
+    inputs = jnp.concatenate([drawn.observation, drawn.action], axis=-1)
+    hidden = jax.vmap(hidden_layers, (0, None))(state.critics, inputs)
     return Diagnosis(
-        td_error_uniform=jnp.mean(squared[: len(uniform)]),
-        td_error_newest=jnp.mean(squared[len(uniform) :]),
+        td_error_uniform=td_errors[0],
+        td_error_newest=td_errors[1],
+        td_error_validation=td_errors[2],
         critic_parameter_norm=parameter_norm(state.critics),
+        critic_parameter_norm_layer=tuple(map(parameter_norm, state.critics)),
         critic_gradient_norm_squared_64=small,
         critic_gradient_norm_squared_1024=large,
+        critic_dormant_share=dormant_share(hidden),
+        critic_feature_rank=feature_rank(hidden[-1]),
         temperature=jnp.exp(state.log_temperature),
         finite=state.finite & jnp.isfinite(parameter_norm(state.critics) + parameter_norm(state.actor) + state.log_temperature),
     )

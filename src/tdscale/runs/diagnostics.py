@@ -5,7 +5,7 @@ from collections.abc import Collection
 import numpy as np
 
 from tdscale.runs.store import RunStore
-from tdscale.runs.types import DIAGNOSTICS, ENV_STEP, RunDiagnostics, RunWarning
+from tdscale.runs.types import ENV_STEP, RunDiagnostics, RunWarning, is_diagnostic
 from tdscale.study import Stage, Study
 
 
@@ -35,8 +35,8 @@ def load_diagnostics(
     if not wanted:
         return []
     found = []
-    for run_id, curve in store.curves(wanted, DIAGNOSTICS, problems=problems).items():
-        logged = {name: curve[name] for name in DIAGNOSTICS if np.isfinite(curve[name]).any()}
+    for run_id, curve in store.curves(wanted, None, problems=problems).items():
+        logged = {name: values for name, values in curve.items() if is_diagnostic(name) and np.isfinite(values).any()}
         if not logged:
             continue
         rows = np.isfinite(np.stack(list(logged.values()))).any(axis=0)

@@ -29,7 +29,7 @@ from tdscale.runs.records import (
     step_problem,
     table_columns,
 )
-from tdscale.runs.types import COLUMNS, ENV_STEP, RunResult, RunStatus
+from tdscale.runs.types import COLUMNS, ENV_STEP, RunResult, RunStatus, in_order
 from tdscale.study import RunSpec
 
 RUNS, CURVES = "runs.parquet", "curves.parquet"
@@ -66,7 +66,7 @@ def write_part(results: Iterable[RunResult], folder: Path) -> int:
             waiting[result.spec.run_id] = _Spooled(offset, len(curve[ENV_STEP]), tuple(curve), spec, status)
         ordered = sorted(waiting.items())
         used = {name for _, run in ordered for name in run.columns} | set(COLUMNS[:2])
-        names = [name for name in COLUMNS if name in used]
+        names = in_order(used)
         schema = pa.schema([(_RUN_ID, pa.string()), *((name, pa.int64() if name == ENV_STEP else pa.float64()) for name in names)])
         with pq.ParquetWriter(folder / CURVES, schema, compression="zstd", use_dictionary=[_RUN_ID]) as writer:
             for group in _groups(ordered):
@@ -129,8 +129,10 @@ def read_statuses(folder: Path) -> dict[str, RunStatus]:
     return {run_id: status_from(_parsed(text, folder), folder / RUNS) for run_id, text in _pairs(table)}
 
 
-def read_curves(folder: Path, run_ids: Collection[str] | None, columns: tuple[str, ...]) -> tuple[dict[str, Curve], dict[str, str]]:
+def read_curves(folder: Path, run_ids: Collection[str] | None, columns: tuple[str, ...] | None) -> tuple[dict[str, Curve], dict[str, str]]:
     """Curves by run_id (all, or those of `run_ids` that are in this part), and what is wrong with the others.
+
+    `columns` None stands for every column that the part has.
 
     Raises:
         UserError: if the part itself is torn or foreign.
@@ -144,6 +146,7 @@ def read_curves(folder: Path, run_ids: Collection[str] | None, columns: tuple[st
     try:
         schema = pq.read_schema(path)
         check_schema(schema, path, extra=(_RUN_ID,))
+        columns = in_order(set(schema.names) - {_RUN_ID}) if columns is None else columns
         present = [name for name in columns if name in schema.names]
         if len(wanted) < len(counts):
             values = table_columns(pq.read_table(path, columns=present, filters=pc.field(_RUN_ID).isin(wanted)), columns, path)

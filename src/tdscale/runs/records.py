@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tdscale.errors import UserError
-from tdscale.runs.types import COLUMNS, ENV_STEP, RETURN, RunResult, RunState, RunStatus
+from tdscale.runs.types import ENV_STEP, KNOWN_COLUMNS, RETURN, RunResult, RunState, RunStatus, in_order, is_column
 from tdscale.study import RunSpec
 
 Curve = dict[str, NDArray[Any]]
@@ -82,9 +82,9 @@ def checked_columns(result: RunResult) -> Curve:
     Raises:
         ValueError: on an unknown column, unequal lengths, or env steps that are not whole and strictly rising.
     """
-    foreign = sorted(set(result.columns) - set(COLUMNS))
+    foreign = sorted(name for name in result.columns if not is_column(name))
     if foreign:
-        raise ValueError(f"{foreign[0]!r} is no column of a curve; known are {', '.join(COLUMNS)}")
+        raise ValueError(f"{foreign[0]!r} is no column of a curve; known are {KNOWN_COLUMNS}")
     for name in (ENV_STEP, RETURN):
         if name not in result.columns:
             raise ValueError(f"a curve needs the column {name!r}")
@@ -93,12 +93,11 @@ def checked_columns(result: RunResult) -> Curve:
     if problem:
         raise ValueError(f"run {result.spec.run_id}: {problem}")
     curve: Curve = {ENV_STEP: steps.astype(np.int64)}
-    for name in COLUMNS[1:]:
-        if name in result.columns:
-            values = np.asarray(result.columns[name], dtype=np.float64)
-            if values.shape != steps.shape:
-                raise ValueError(f"run {result.spec.run_id}: {name} has shape {values.shape}, env_step {steps.shape}")
-            curve[name] = values
+    for name in in_order(result.columns)[1:]:
+        values = np.asarray(result.columns[name], dtype=np.float64)
+        if values.shape != steps.shape:
+            raise ValueError(f"run {result.spec.run_id}: {name} has shape {values.shape}, env_step {steps.shape}")
+        curve[name] = values
     return curve
 
 
@@ -125,22 +124,25 @@ def step_problem(steps: NDArray[Any]) -> str | None:
 
 def check_schema(schema: pa.Schema, where: Path, extra: tuple[str, ...] = ()) -> None:
     """Raises UserError if a Parquet file's columns are not those of curves."""
-    known = (*COLUMNS, *extra)
     for field in schema:
-        if field.name not in known:
-            raise UserError(f"{where}: the column {field.name!r} does not belong to a curve; known are {', '.join(COLUMNS)}")
-        if field.name in COLUMNS and not (pa.types.is_integer(field.type) or pa.types.is_floating(field.type)):
+        if field.name not in extra and not is_column(field.name):
+            raise UserError(f"{where}: the column {field.name!r} does not belong to a curve; known are {KNOWN_COLUMNS}")
+        if field.name not in extra and not (pa.types.is_integer(field.type) or pa.types.is_floating(field.type)):
             raise UserError(f"{where}: the column {field.name!r} holds {field.type}, not numbers")
     for name in (ENV_STEP, RETURN, *extra):
         if name not in schema.names:
             raise UserError(f"{where}: has no column {name!r}, which every curve has")
 
 
-def read_curve(path: Path, columns: tuple[str, ...]) -> Curve:
-    """The curve of one run. Columns that were not logged come back as NaN. Raises UserError; FileNotFoundError passes."""
+def read_curve(path: Path, columns: tuple[str, ...] | None) -> Curve:
+    """The curve of one run, None for every column that it has. Columns that were not logged come back as NaN.
+
+    Raises UserError; FileNotFoundError passes.
+    """
     try:
         with pq.ParquetFile(path) as file:
             check_schema(file.schema_arrow, path)
+            columns = in_order(file.schema_arrow.names) if columns is None else columns
             present = [name for name in columns if name in file.schema_arrow.names]
             table = file.read(columns=present, use_threads=False)
     except FileNotFoundError:

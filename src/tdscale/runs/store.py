@@ -25,7 +25,7 @@ from tdscale.runs.records import (
     to_json,
     write_curve,
 )
-from tdscale.runs.types import COLUMNS, ENV_STEP, RETURN, RunResult, RunStatus, RunWarning
+from tdscale.runs.types import ENV_STEP, KNOWN_COLUMNS, RETURN, RunResult, RunStatus, RunWarning, in_order, is_column
 from tdscale.study import RunSpec
 
 T = TypeVar("T")
@@ -102,7 +102,7 @@ class RunStore:
     def curves(
         self,
         run_ids: Collection[str] | None = None,
-        columns: Collection[str] = (RETURN,),
+        columns: Collection[str] | None = (RETURN,),
         *,
         problems: list[RunWarning] | None = None,
     ) -> dict[str, Curve]:
@@ -110,13 +110,13 @@ class RunStore:
 
         Args:
             run_ids: the runs wanted, None = all. Those that are not in the store are left out.
-            columns: names out of `tdscale.runs.types.COLUMNS`; `env_step` always comes along.
+            columns: names for which `tdscale.runs.types.is_column` holds; `env_step` always comes along. None = all that there are.
 
         Returns:
             For each run a dict of arrays of shape (n_steps,): `env_step` int64, strictly rising; the others float64,
             NaN where a column was not logged. Arrays of packed runs are views and not to be written to.
         """
-        names = _column_names(columns)
+        names = None if columns is None else _column_names(columns)
         wanted = None if run_ids is None else set(run_ids)
         folders = {i: f for i, f in self._folders().items() if wanted is None or i in wanted}
         found: dict[str, Curve] = {}
@@ -138,7 +138,7 @@ class RunStore:
         found: list[RunWarning] = []
         self.specs(problems=found)
         self.statuses(problems=found)
-        self.curves(columns=COLUMNS, problems=found)
+        self.curves(columns=None, problems=found)
         return list(dict.fromkeys(found))
 
     def fingerprint(self) -> str:
@@ -225,9 +225,9 @@ def _again(read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 def _column_names(columns: Collection[str]) -> tuple[str, ...]:
     for name in columns:
-        if name not in COLUMNS:
-            raise ValueError(f"{name!r} is no column of a curve; known are {', '.join(COLUMNS)}")
-    return tuple(name for name in COLUMNS if name == ENV_STEP or name in columns)
+        if not is_column(name):
+            raise ValueError(f"{name!r} is no column of a curve; known are {KNOWN_COLUMNS}")
+    return in_order({ENV_STEP, *columns})
 
 
 def _note(problems: list[RunWarning] | None, code: str, message: str, where: str) -> None:

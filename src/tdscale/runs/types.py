@@ -1,6 +1,7 @@
 """What the store keeps of a run, and what the analysis takes: plain arrays with names."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,13 +19,41 @@ EVALUATION_RETURN = "evaluation_return"
 DIAGNOSTICS = (
     "td_error_uniform",
     "td_error_newest",
+    "td_error_validation",
     "critic_parameter_norm",
     "temperature",
     "critic_gradient_norm_squared_64",
     "critic_gradient_norm_squared_1024",
+    "critic_dormant_share",
+    "critic_feature_rank",
 )
+# a diagnostic, too; the layer's number follows, 0 the one next to the input: how many there are is the algorithm's
+LAYER_NORM = "critic_parameter_norm_layer_"
 IMPORTED = ("critic_loss", "validation_critic_loss")
 COLUMNS = (ENV_STEP, RETURN, EVALUATION_RETURN, *DIAGNOSTICS, *IMPORTED)
+KNOWN_COLUMNS = f"{', '.join(COLUMNS)}, {LAYER_NORM}0, {LAYER_NORM}1, …"
+
+
+def layer_of(column: str) -> int | None:
+    """The layer whose norm a column holds; None if it is another column."""
+    number = re.fullmatch(re.escape(LAYER_NORM) + "(0|[1-9][0-9]{0,2})", column)
+    return int(number[1]) if number else None
+
+
+def is_column(name: str) -> bool:
+    """Whether a curve may have a column of this name."""
+    return name in COLUMNS or layer_of(name) is not None
+
+
+def is_diagnostic(name: str) -> bool:
+    """Whether a column holds what a run logged beside its returns."""
+    return name in DIAGNOSTICS or layer_of(name) is not None
+
+
+def in_order(columns: Iterable[str]) -> tuple[str, ...]:
+    """A curve's columns as the store keeps them: those of `COLUMNS`, then the layers' norms."""
+    given = set(columns)
+    return (*(name for name in COLUMNS if name in given), *sorted(given - set(COLUMNS), key=lambda name: layer_of(name) or 0))
 
 
 @dataclass(frozen=True)
@@ -88,7 +117,7 @@ class RunResult:
 
 @dataclass(frozen=True, kw_only=True)
 class RunDiagnostics:
-    """What a run logged beside its returns: names out of `DIAGNOSTICS`, columns of shape (n,) at `env_steps`, NaN where not logged."""
+    """What a run logged beside its returns: diagnostics by name, columns of shape (n,) at `env_steps`, NaN where not logged."""
 
     spec: RunSpec
     env_steps: NDArray[np.int64]

@@ -40,7 +40,7 @@ class Algorithm:
         update: (config, state, batches, do_critic, do_actor, count, learning_rate) to the state after the first `count`
             minibatches, as `agents.sac.update`; it may consume the given state. count = 0 only compiles.
         diagnose: (config, state, uniform rows, newest rows, validation rows, seed) to a named tuple of scalars: `finite` and columns
-            of the curve.
+            of the curve; a field that is a tuple of scalars stands for as many columns (`agents.diagnosis.diagnosis_columns`).
         costs: state to the networks' sizes and the FLOPs of an update.
         policy: (config, state) to what acts until the next update; optional: on one observation NumPy is quicker than a device.
         observe: (config, state, observations) to a state whose statistics of observations have seen these; optional.

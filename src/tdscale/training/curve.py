@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tdscale.runs.types import DIAGNOSTICS, RETURN
+from tdscale.runs.types import DIAGNOSTICS, RETURN, in_order, is_column
 
 EVALUATION = "evaluation_return"
 
@@ -34,8 +34,9 @@ class CurveRecorder:
         return {}
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        """`env_step` (int64, strictly rising) and every column of runs/types.py (float64)."""
+        """`env_step` (int64, strictly rising), returns and diagnostics of runs/types.py, and the norms of layers that were logged."""
         columns: dict[str, NDArray[Any]] = {"env_step": np.fromiter(self._rows, np.int64, len(self._rows))}
-        for name in (RETURN, EVALUATION, *DIAGNOSTICS):
+        logged = {name for row in self._rows.values() for name in row if is_column(name)}
+        for name in in_order({RETURN, EVALUATION, *DIAGNOSTICS} | logged):
             columns[name] = np.array([row.get(name, np.nan) for row in self._rows.values()], np.float64)
         return columns

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.agents.costs import Costs
+from tdscale.agents.diagnosis import diagnosis_columns
 from tdscale.training.algorithms import Algorithm
 from tdscale.training.learner import Floats, Generators, seed
 from tdscale.training.replay import Replay
@@ -122,7 +123,7 @@ class DeviceLearner:
             np.stack(validation),
             seeds,
         )
-        columns = {name: np.asarray(values) for name, values in found._asdict().items()}
+        columns = {name: np.asarray(values) for name, values in diagnosis_columns(found).items()}
         return [{name: float(values[slot]) for name, values in columns.items()} for slot in range(self.slots)]
 
     def remembered(self, slot: int) -> int:

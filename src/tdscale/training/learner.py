@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.agents.costs import Costs
+from tdscale.agents.diagnosis import diagnosis_columns
 from tdscale.training.algorithms import Algorithm
 from tdscale.training.replay import Replay
 from tdscale.training.schedule import UpdateFlags
@@ -117,7 +118,7 @@ class HostLearner:
         rows = np.empty((uniform, self._config.row_size), np.float32)
         self.replay.take(self.replay.draw((uniform,), generators[0]), rows)
         found = self._algorithm.diagnose(self._config, self.state, rows, self.replay.last(newest), validation[0], seed(generators[0]))
-        return [{name: float(value) for name, value in found._asdict().items()}]
+        return [{name: float(value) for name, value in diagnosis_columns(found).items()}]
 
     def remembered(self, slot: int) -> int:
         """See `Learner.remembered`."""
