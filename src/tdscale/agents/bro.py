@@ -18,7 +18,7 @@ from tdscale.agents.costs import Costs
 from tdscale.agents.diagnosis import Diagnosis, mean_by_source
 from tdscale.agents.feature_health import dormant_share, feature_rank
 from tdscale.agents.gradient_noise import in_small_batches, squared_norms
-from tdscale.agents.networks import count_parameters, parameter_norm
+from tdscale.agents.networks import count_parameters, init_pair, parameter_norm
 from tdscale.agents.rows import Batch, unpack
 from tdscale.agents.squashed import sample_squashed
 from tdscale.agents.types import Array, Key
@@ -99,9 +99,7 @@ def init(config: BROConfig, seed: Array) -> BROState:
     actor_key, critic_key, explorer_key, key = jax.random.split(jax.random.key(seed), 4)
     actor = init_bronet(actor_key, config.observation_size, config.actor_width, config.actor_blocks, 2 * config.action_size)
     inputs = config.observation_size + config.action_size
-    critics = jax.vmap(lambda one: init_bronet(one, inputs, config.critic_width, config.critic_blocks, config.quantiles))(
-        jax.random.split(critic_key)
-    )
+    critics = init_pair(critic_key, lambda one: init_bronet(one, inputs, config.critic_width, config.critic_blocks, config.quantiles))
     log_temperature = jnp.log(jnp.float32(config.initial_temperature))
     return BROState(
         actor=actor,

@@ -1,7 +1,7 @@
 """Multilayer perceptrons as plain pytrees: a tuple of layers, each a weight matrix and a bias."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ from tdscale.agents.types import Array, Key
 
 Initialiser = Callable[[Key, tuple[int, int]], Array]
 Activation = Callable[[Array], Array]
+Tree = TypeVar("Tree")
 
 ORTHOGONAL: Initialiser = jax.nn.initializers.orthogonal(2.0**0.5)
 # uniform within ±1/√inputs: outputs begin small
@@ -35,7 +36,18 @@ def init_network(key: Key, sizes: Sequence[int], initialiser: Initialiser = ORTH
 
 def init_twins(key: Key, sizes: Sequence[int], initialiser: Initialiser = ORTHOGONAL) -> Network:
     """Two independent networks whose layers are stacked along a first axis of length 2."""
-    return jax.vmap(lambda one: init_network(one, sizes, initialiser))(jax.random.split(key))
+    return init_pair(key, lambda one: init_network(one, sizes, initialiser))
+
+
+def init_pair(key: Key, init: Callable[[Key], Tree]) -> Tree:
+    """Two independent results of `init`, leaves stacked along a first axis of length 2.
+
+    Not by `jax.vmap`: on a CPU the QR decompositions behind orthogonal weights, batched, wait for each other for ever where several of
+    them are 512 wide (jaxlib 0.10.2).
+    """
+    first, second = (init(one) for one in jax.random.split(key))
+    pair: Tree = jax.tree.map(lambda *leaves: jnp.stack(leaves), first, second)
+    return pair
 
 
 def hidden_layers(network: Network, inputs: Array, activation: Activation = jax.nn.relu) -> tuple[Array, ...]:

@@ -65,7 +65,7 @@ class PQLState(NamedTuple):
 
 
 class PQLDiagnosis(NamedTuple):
-    """As `sac.Diagnosis`, without a temperature. Gradients are those before the clip of their norm."""
+    """As `agents.diagnosis.Diagnosis`, without a temperature. Gradients are those before the clip of their norm."""
 
     td_error_uniform: Array
     td_error_newest: Array

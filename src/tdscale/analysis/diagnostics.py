@@ -13,12 +13,12 @@ from tdscale.runs.types import RunDiagnostics
 SMALL_BATCH, LARGE_BATCH = 64, 1024
 
 
-def overfitting(td_error_newest: ArrayLike, td_error_uniform: ArrayLike) -> float:
-    """Mean over training of the TD error on the newest transitions less that on uniform ones; positive = overfitting.
+def overfitting(td_error_unlearnt: ArrayLike, td_error_uniform: ArrayLike) -> float:
+    """Mean over training of the TD error on the newest (or validation) transitions less that on uniform ones; positive = overfitting.
 
     The paper prints the other sign (B.1). Both of shape (n_steps,); rows in which either is NaN are left out; NaN without any.
     """
-    difference = np.asarray(td_error_newest, dtype=np.float64) - np.asarray(td_error_uniform, dtype=np.float64)
+    difference = np.asarray(td_error_unlearnt, dtype=np.float64) - np.asarray(td_error_uniform, dtype=np.float64)
     known = np.isfinite(difference)
     return float(difference[known].mean()) if known.any() else float("nan")
 
@@ -98,6 +98,7 @@ class CellDiagnostics:
 
     Attributes:
         overfitting: `overfitting`, mean squared TD error.
+        validation_overfitting: the same with the TD error on validation transitions in place of the newest.
         parameter_norm: L2 norm of the critics' parameters at the end.
         critical_batch_size: B_crit, median over training.
     """
@@ -107,6 +108,7 @@ class CellDiagnostics:
     batch_size: float
     learning_rate: float
     overfitting: float
+    validation_overfitting: float
     parameter_norm: float
     critical_batch_size: float
 
@@ -135,7 +137,8 @@ def summarise_cells(runs: Sequence[RunDiagnostics]) -> list[CellDiagnostics]:
                 utd=utd,
                 batch_size=batch_size,
                 learning_rate=learning_rate,
-                overfitting=_mean([_overfitting(run) for run in members]),
+                overfitting=_mean([_overfitting(run, "td_error_newest") for run in members]),
+                validation_overfitting=_mean([_overfitting(run, "td_error_validation") for run in members]),
                 parameter_norm=_mean([last_value(run.values.get("critic_parameter_norm", [])) for run in members]),
                 critical_batch_size=_mean([_median(critical_batch_curve(run)[1]) for run in members]),
             )
@@ -143,10 +146,10 @@ def summarise_cells(runs: Sequence[RunDiagnostics]) -> list[CellDiagnostics]:
     return cells
 
 
-def _overfitting(run: RunDiagnostics) -> float:
-    if "td_error_newest" not in run.values or "td_error_uniform" not in run.values:
+def _overfitting(run: RunDiagnostics, column: str) -> float:
+    if column not in run.values or "td_error_uniform" not in run.values:
         return float("nan")
-    return overfitting(run.values["td_error_newest"], run.values["td_error_uniform"])
+    return overfitting(run.values[column], run.values["td_error_uniform"])
 
 
 def _mean(values: Sequence[float]) -> float:

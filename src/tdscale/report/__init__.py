@@ -119,7 +119,8 @@ _CAPTIONS: dict[str, tuple[str, str]] = {
     ),
     "overfitting": (
         "training",
-        "Overfitting (squared TD error on the newest transitions less that on uniform ones, mean over training) against σ and B; "
+        "Overfitting (squared TD error on the newest transitions less that on uniform ones, mean over training; where it was logged also "
+        "that on transitions of validation environments) against σ and B; "
         "norm of the critics’ parameters at the end against σ and η. A point per cell; lines of least absolute error. "
         "The paper’s Figure 4.",
     ),

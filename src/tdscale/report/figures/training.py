@@ -18,15 +18,17 @@ _MOST_TASKS = 3
 _PANELS = (
     ("overfitting", "utd", "TD error, newest − uniform", "UTD ratio σ"),
     ("overfitting", "batch_size", "TD error, newest − uniform", "batch size B"),
+    ("validation_overfitting", "utd", "TD error, validation − uniform", "UTD ratio σ"),
+    ("validation_overfitting", "batch_size", "TD error, validation − uniform", "batch size B"),
     ("parameter_norm", "utd", "norm of the critics’ parameters", "UTD ratio σ"),
     ("parameter_norm", "learning_rate", "norm of the critics’ parameters", "learning rate η"),
 )
 
 
 def overfitting_figure(runs: Sequence[RunDiagnostics]) -> Figure | None:
-    """Overfitting against σ and B, parameter norm against σ and η, a point per cell of up to three tasks.
+    """Overfitting, on the newest and on validation transitions, against σ and B, parameter norm against σ and η.
 
-    Lines are those of least absolute error against the logarithm. None where nothing was logged or nothing was varied.
+    A point per cell of up to three tasks. Lines are those of least absolute error against the logarithm. None where nothing was logged or nothing was varied.
     """
     cells = summarise_cells(runs)
     tasks = list(dict.fromkeys(cell.task for cell in cells))[:_MOST_TASKS]
