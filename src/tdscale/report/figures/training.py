@@ -28,7 +28,8 @@ _PANELS = (
 def overfitting_figure(runs: Sequence[RunDiagnostics]) -> Figure | None:
     """Overfitting, on the newest and on validation transitions, against σ and B, parameter norm against σ and η.
 
-    A point per cell of up to three tasks. Lines are those of least absolute error against the logarithm. None where nothing was logged or nothing was varied.
+    A point per cell of up to three tasks. Lines are those of least absolute error against the logarithm. None where nothing was logged
+    or nothing was varied.
     """
     cells = summarise_cells(runs)
     tasks = list(dict.fromkeys(cell.task for cell in cells))[:_MOST_TASKS]
