@@ -1,13 +1,11 @@
 """The rooms put together: run a study, fit what is there, plan, validate, report. What the command line calls, and a script may."""
 
-import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -19,20 +17,20 @@ from tdscale.analysis.options import FitOptions
 from tdscale.errors import UserError
 from tdscale.execution.jobs import CellJob, Target, pending_jobs
 from tdscale.execution.pool import Event, StageFailure, run_jobs
+from tdscale.folder import STUDY_FILE as STUDY_FILE
+from tdscale.folder import StudyFiles as StudyFiles
+from tdscale.folder import cache_directory, replace_study, sole_runner
+from tdscale.folder import open_study as open_study
+from tdscale.folder import place_study as place_study
 from tdscale.planning import Plan, plan_budget, plan_compute, plan_data, round_batch
 from tdscale.published import power_law, published_laws
 from tdscale.runs.cells import load_cells
 from tdscale.runs.diagnostics import load_diagnostics
-from tdscale.runs.store import RunStore
-from tdscale.runs.types import Cell, RunWarning
-from tdscale.study import RunSpec, Study, read_study
+from tdscale.runs.types import RETURN, Cell, RunWarning
+from tdscale.study import RunSpec, Study, is_smoke, with_scale
 from tdscale.study.spec import Stage
 from tdscale.validation import Validation, validate
 
-if TYPE_CHECKING:
-    from filelock import FileLock
-
-STUDY_FILE = "study.toml"
 Method = Literal["default", "paper"]
 
 
@@ -54,15 +52,6 @@ class Display(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyFiles:
-    """A study's folder, opened."""
-
-    directory: Path
-    study: Study
-    store: RunStore
-
-
-@dataclass(frozen=True, kw_only=True)
 class Fitted:
     """What a fit had and found. `baseline_cells` are those that `baseline` was measured on."""
 
@@ -72,67 +61,6 @@ class Fitted:
     points: DataPoints
     baseline: DataPoints | None
     baseline_cells: tuple[Cell, ...] = ()
-
-
-def open_study(directory: Path) -> StudyFiles:
-    """Open a study's folder. Raises UserError if it is none."""
-    if not directory.exists():
-        raise UserError(
-            f"{directory}: no such folder; `tdscale run STUDY.toml --dir {directory}` or `tdscale import … --dir {directory}` makes it"
-        )
-    if not (directory / STUDY_FILE).is_file():
-        raise UserError(f"{directory}: holds no {STUDY_FILE}, so it is not a study's folder; `tdscale run` and `tdscale import` make one")
-    return StudyFiles(directory=directory, study=read_study(directory / STUDY_FILE), store=RunStore(directory))
-
-
-def place_study(study_file: Path, directory: Path) -> StudyFiles:
-    """Put a study file into its folder, making the folder. An edited study replaces the one there: what is new is run.
-
-    Raises:
-        UserError: if the study can't be run, or is being run by another process; the folder is then left as it was.
-    """
-    study = read_study(study_file)
-    if study.sweep is None:
-        raise UserError(f"{study_file}: has no [sweep], so there is nothing to run; see examples/ for a study that runs")
-    _check_tasks(study, study_file.name)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        target = directory / STUDY_FILE
-        if study_file.resolve() != target.resolve():
-            with sole_runner(directory):
-                temporary = directory / f".{STUDY_FILE}.tmp"
-                temporary.write_text(study_file.read_text(encoding="utf-8"), encoding="utf-8")
-                temporary.replace(target)
-    except OSError as error:
-        raise UserError(f"{directory}: can't be written ({error.strerror})") from None
-    return StudyFiles(directory=directory, study=study, store=RunStore(directory))
-
-
-def _check_tasks(study: Study, source: str) -> None:
-    from tdscale.tasks import check_task
-
-    for name, task in study.tasks.items():
-        try:
-            check_task(task.suite, name)
-        except UserError as error:
-            raise UserError(f"{source}, tasks.{name}: {error}") from None
-
-
-@contextmanager
-def sole_runner(directory: Path) -> "Iterator[FileLock]":
-    """Hold the study: two processes must not run one folder. The lock ends with the process, however it ends."""
-    from filelock import FileLock, Timeout
-
-    # not 0: a `tdscale status` that looks holds it for a moment
-    lock = FileLock(directory / ".run.lock", timeout=0.5)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise UserError(f"{directory}: is being run by another process already; `tdscale status {directory}` shows how far it is") from None
-    try:
-        yield lock
-    finally:
-        lock.release()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +81,8 @@ class Engine:
 def run_study(files: StudyFiles, *, engine: Engine, display: Display) -> list[str]:
     """Do everything of a study that is not done yet: stage 1, the fit of B*(σ), η*(σ), stage 2 at them.
 
+    A smoke run's study is replaced after stage 1 by one whose thresholds can be reached.
+
     Returns:
         A sentence for each cell that failed.
 
@@ -161,9 +91,21 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display) -> list[st
     """
     with sole_runner(files.directory):
         failures = _run_stage(files, "sweep", files.study.sweep_specs(), engine, display, _expected_scaling(files))
+        if is_smoke(files.study):
+            files = _with_scale(files)
         if files.study.scaling is not None:
             failures += _run_stage(files, "scaling", files.study.scaling_specs(chosen_hyperparameters(files)), engine, display, [])
     return failures
+
+
+def _with_scale(files: StudyFiles) -> StudyFiles:
+    curves = files.store.curves(None, (RETURN,), problems=[])
+    specs = files.store.specs(problems=[])
+    returns: dict[str, list[float]] = {}
+    for run_id, curve in curves.items():
+        if specs[run_id].stage == "sweep":
+            returns.setdefault(specs[run_id].task, []).extend(curve[RETURN].tolist())
+    return replace_study(files, with_scale(files.study, returns))
 
 
 def _expected_scaling(files: StudyFiles) -> list[CellJob]:
@@ -392,12 +334,6 @@ def library_versions() -> dict[str, str]:
     """Of what decides the laws' digits."""
     versions = {name: metadata.version(name) for name in ("tdscale", "numpy", "scipy")}
     return versions | {"python": ".".join(map(str, sys.version_info[:3]))}
-
-
-def cache_directory() -> Path:
-    """Where compiled programs are kept between runs."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "tdscale" / "jax"
 
 
 def _round(value: float) -> float:

@@ -1,11 +1,10 @@
-"""BRO in the training loop, its resets, and an algorithm of one's own."""
+"""BRO in the training loop, and its resets."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tdscale.errors import UserError
 from tdscale.study import SETTINGS, RunSpec
 from tdscale.training import train_cell
 
@@ -128,26 +127,3 @@ def test_the_named_reset_rules_are_the_published_ones() -> None:
     assert (minimal.env_steps, minimal.critic_updates) == ((), 2_500_000)
     none = SETTINGS["bro"](reset_rule="none").resets
     assert (none.env_steps, none.critic_updates) == ((), None)
-
-
-def test_an_algorithm_of_ones_own_trains_once_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
-    from tdscale.training import algorithms
-
-    monkeypatch.setattr(algorithms, "ALGORITHMS", dict(algorithms.ALGORITHMS))
-    monkeypatch.delitem(SETTINGS, "mine", raising=False)
-    calls = []
-
-    def update(*arguments: Any) -> Any:
-        calls.append(arguments[-2])
-        return arguments[1]  # it learns nothing
-
-    mine = replace(algorithms.ALGORITHMS["sac"], update=update)
-    algorithms.add_algorithm("mine", SETTINGS["sac"], mine)
-    spec = replace(toys.walk_spec(), algorithm="mine")
-    (result,) = train_cell([spec], env_steps=60, target=None)
-    assert result.status.critic_updates == 20
-    assert len(calls) == 21  # and one to compile
-    with pytest.raises(UserError, match="already"):
-        algorithms.add_algorithm("mine", SETTINGS["sac"], mine)

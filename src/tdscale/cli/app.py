@@ -108,13 +108,16 @@ def run(
     device: Annotated[
         Device, typer.Option("--device", help="gpu: runs that share shapes advance together on it. auto: the GPU where JAX finds one.")
     ] = Device.auto,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="The same end to end in seconds, cut down, into NAME-smoke; its numbers mean nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Start a study, or go on with it: both stages, then the laws and the report.
 
     Runs that are done are not repeated, whatever ended the call before. An edited study runs only what is new.
     """
-    _run("run", study=study, directory=directory, workers=workers, device=device.value, as_json=as_json)
+    _run("run", study=study, directory=directory, workers=workers, device=device.value, smoke=smoke, as_json=as_json)
 
 
 @app.command(epilog="Example:  tdscale status my-study")

@@ -21,6 +21,9 @@ from tdscale.errors import UserError
 from tdscale.execution import default_workers
 from tdscale.planning import Plan, plan_budget, plan_compute, plan_data
 from tdscale.published import NO_INTERVAL, PREFIX, STANDARD_UTD, laws_of_task, predict, scaling_laws
+from tdscale.study import is_smoke
+
+_SMOKE = "smoke run: every stage, cut down to seconds; its numbers mean nothing"
 
 
 def demo(directory: Path, workers: int | None, as_json: bool) -> None:
@@ -30,12 +33,14 @@ def demo(directory: Path, workers: int | None, as_json: bool) -> None:
     _run_and_report(files, _engine(workers, "cpu"), as_json, with_plans=True)
 
 
-def run(study: Path, directory: Path | None, workers: int | None, device: str, as_json: bool) -> None:
-    """A user's study, run, fitted, reported."""
+def run(study: Path, directory: Path | None, workers: int | None, device: str, smoke: bool, as_json: bool) -> None:
+    """A user's study, or its smoke size, run, fitted, reported."""
     if directory is None:
-        directory = study.parent if study.name == workflow.STUDY_FILE else study.with_suffix("")
-    files = workflow.place_study(study, directory)
-    _run_and_report(files, _engine(workers, device), as_json, with_plans=False)
+        directory = study.resolve().parent if study.name == workflow.STUDY_FILE else study.with_suffix("")
+        if smoke:
+            directory = directory.with_name(f"{directory.name}-smoke")
+    files = workflow.place_study(study, directory, smoke=smoke)
+    _run_and_report(files, _engine(workers, device), as_json, with_plans=smoke)
 
 
 def _engine(workers: int | None, device: str) -> workflow.Engine:
@@ -52,8 +57,12 @@ def _engine(workers: int | None, device: str) -> workflow.Engine:
 def _run_and_report(files: workflow.StudyFiles, engine: workflow.Engine, as_json: bool, *, with_plans: bool) -> None:
     # with --json, standard output holds the document alone
     console = Console(stderr=as_json, soft_wrap=True)
+    smoke = is_smoke(files.study)
     with RunDisplay(files.directory, console, engine.workers) as display:
+        if smoke:
+            display.note(_SMOKE)
         failures = workflow.run_study(files, engine=engine, display=display)
+    files = workflow.open_study(files.directory)  # a smoke run has put it on another scale
     fitted = workflow.fit_study(files)
     page = workflow.report_study(files, fitted)
     plans = workflow.example_plans(fitted.laws)
@@ -66,6 +75,7 @@ def _run_and_report(files: workflow.StudyFiles, engine: workflow.Engine, as_json
                 "validation": validation.to_dict(),
                 "failed": failures,
                 "report": str(page),
+                "smoke": smoke,
             }
         )
         raise SystemExit(1 if failures else 0)
@@ -77,6 +87,8 @@ def _run_and_report(files: workflow.StudyFiles, engine: workflow.Engine, as_json
     for line in failures:
         display.note(f"failed: {line}")
     display.note(f"\nlaws    {files.directory / FILE_NAME}\nreport  {page}")
+    if smoke:
+        display.note(_SMOKE)
     if failures:
         display.note(f"{len(failures)} cells failed; the same command tries them again")
         raise SystemExit(1)

@@ -166,7 +166,7 @@ def _relaxed(plan: Plan) -> str:
         return f"10% more budget would reach J = {short(more.threshold or 0)}, at σ = {short(more.utd)}."
     if plan.problem == "compute":
         saved, bought = 1 - more.data / plan.data.value, f"D = {short(more.data)}, {{saved:.1%}} less"
-    elif more.compute is not None and plan.compute is not None:
+    elif more.compute is not None and plan.compute is not None and plan.compute.value > 0:
         saved, bought = 1 - more.compute / plan.compute.value, f"C = {short(more.compute)}, {{saved:.1%}} less"
     else:
         return ""
@@ -181,10 +181,15 @@ def _alternatives(plan: Plan) -> Table:
     table.padding = (0, 1)  # within 80 columns
     for row in plan.alternatives:
         values = [value.value for value in (row.data, row.compute, row.budget) if value is not None]
-        changes = [f"{short(value)} {value / here - 1:+.0%}".replace(" -", " −") for value, (_, here) in zip(values, known, strict=True)]
+        changes = [_change(value, here) for value, (_, here) in zip(values, known, strict=True)]
         batch = str(row.batch_size) if row.batch_size is not None else "–"
         table.add_row(f"  {row.label}", short(row.utd), batch, *changes, "kept" if row.within_limit else "broken")
     return table
+
+
+def _change(value: float, here: float) -> str:
+    """A value, and its change against the plan's, which may be a C of 0: where warm-up alone reaches J."""
+    return f"{short(value)} {value / here - 1:+.0%}".replace(" -", " −") if here > 0 else short(value)
 
 
 def print_published(console: Console, laws: PublishedLaws, task: str | None, predictions: Sequence[Prediction]) -> None:

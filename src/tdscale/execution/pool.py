@@ -218,7 +218,8 @@ def _workers(
         core = cores[(os.getpid() + index) % len(cores)] if count <= len(cores) else -1
         with log.open("a", encoding="utf-8") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tdscale.execution.worker", str(core)],
+                # -P: what lies in the working directory is not on the path
+                [sys.executable, "-P", "-m", "tdscale.execution.worker", str(core)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

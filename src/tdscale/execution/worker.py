@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 from typing import Any, TextIO
 
+from tdscale.errors import UserError
 from tdscale.execution.jobs import CellJob
 
 
@@ -52,16 +53,19 @@ def _serve(request: dict[str, Any], answers: TextIO) -> None:
 
         jobs = [CellJob.from_message(message) for message in request["jobs"]]
         goals = [CellGoal(specs=job.specs, env_steps=job.env_steps, target=_stop_target(job)) for job in jobs]
-        store = RunStore(Path(request["directory"]))
+        directory = Path(request["directory"])
+        store = RunStore(directory)
 
         def report(progress: Progress) -> None:
             say("progress", done=progress.cells)
 
-        for goal, results in train_cells(goals, together=request["together"], report=report):
+        for goal, results in train_cells(goals, together=request["together"], report=report, folder=directory):
             for result in results:
                 store.write(result)
             runs = [{"state": r.status.state, "reason": r.status.reason, "last_step": r.status.last_step} for r in results]
             say("done", job=goals.index(goal), runs=runs)
+    except UserError as error:
+        say("error", message=str(error))
     except Exception as error:
         import traceback
 

@@ -1,5 +1,6 @@
 """The question: `Study` and `RunSpec`, read from TOML and checked."""
 
+from tdscale.study.own import is_own, module_of, own_file
 from tdscale.study.settings import (
     SETTINGS,
     BROMinimalSettings,
@@ -10,9 +11,10 @@ from tdscale.study.settings import (
     SACSettings,
     TrainingSettings,
 )
+from tdscale.study.smoke import is_smoke, smoke_study, with_scale
 from tdscale.study.spec import STAGES, RunSpec, Stage
 from tdscale.study.study import Limits, Scaling, Study, Sweep, Task
-from tdscale.study.toml import parse_study, read_study, study_to_toml
+from tdscale.study.toml import check_settings, parse_study, read_study, study_to_toml
 
 __all__ = [
     "SETTINGS",
@@ -31,7 +33,14 @@ __all__ = [
     "Sweep",
     "Task",
     "TrainingSettings",
+    "check_settings",
+    "is_own",
+    "is_smoke",
+    "module_of",
+    "own_file",
     "parse_study",
     "read_study",
+    "smoke_study",
     "study_to_toml",
+    "with_scale",
 ]

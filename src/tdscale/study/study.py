@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
+from tdscale.errors import UserError
+from tdscale.study.own import is_own
 from tdscale.study.settings import SETTINGS
 from tdscale.study.spec import RunSpec, Stage
 
@@ -89,6 +91,7 @@ class Study(_Part):
     limits: Limits | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     origin: str | None = Field(None, description="where imported curves came from")
+    _own_settings: dict[str, Any] | None = PrivateAttr(None)
 
     @field_validator("return_thresholds")
     @classmethod
@@ -116,30 +119,56 @@ class Study(_Part):
     def _runnable(self) -> Self:
         if self.sweep is None and self.scaling is None:
             return self  # imported curves: nothing is run
-        if self.algorithm not in SETTINGS:
-            raise ValueError(f"algorithm: there is no {self.algorithm!r}; there is {', '.join(map(repr, SETTINGS))}")
+        if self.algorithm not in SETTINGS and not is_own(self.algorithm):
+            known = ", ".join(map(repr, SETTINGS))
+            raise ValueError(f'algorithm: there is no {self.algorithm!r}; there is {known}, or your own as "module:name"')
         if self.limits is None:
             raise ValueError("limits: missing; say how long a run may take, e.g. [limits] env_steps = 100000")
         if self.sweep is None:
             raise ValueError("sweep: missing; [scaling] needs the B and η that a [sweep] finds")
-        settings = SETTINGS[self.algorithm](**self.settings)
+        if self.algorithm in SETTINGS:
+            self._check_room(self.full_settings)
+        return self
+
+    def _check_room(self, settings: Mapping[str, Any]) -> None:
+        """Raises ValueError where warm-up or minibatches don't fit into what a task's runs collect."""
+        assert self.limits is not None
+        assert self.sweep is not None
         for name, task in self.tasks.items():
             steps = task.env_steps or self.limits.env_steps
-            if settings.warm_up >= steps:
-                raise ValueError(f"settings.warm_up: {settings.warm_up} env steps of warm-up leave nothing of {name}'s {steps}")
-            room = min(steps, settings.replay_capacity)
+            if settings["warm_up"] >= steps:
+                raise ValueError(f"settings.warm_up: {settings['warm_up']} env steps of warm-up leave nothing of {name}'s {steps}")
+            room = min(steps, settings["replay_capacity"])
             for index, batch_size in enumerate(self.sweep.batch_size):
                 if batch_size > room:
                     raise ValueError(
                         f"sweep.batch_size[{index}]: {batch_size} can't be filled; {name} collects at most {room} transitions "
                         f"(limits.env_steps, settings.replay_capacity)"
                     )
-        return self
 
     @property
     def full_settings(self) -> dict[str, Any]:
-        """The algorithm's settings with every default filled in, as JSON types."""
-        return SETTINGS[self.algorithm](**self.settings).model_dump(mode="json")
+        """The algorithm's settings with every default filled in, as JSON types.
+
+        Raises:
+            UserError: if the algorithm is of the user's own and nobody has said what its settings are (`with_full_settings`).
+        """
+        if self.algorithm in SETTINGS:
+            return SETTINGS[self.algorithm](**self.settings).model_dump(mode="json")
+        if self._own_settings is None:
+            raise UserError(f"the settings of {self.algorithm!r} are not known yet; `tdscale run` asks its module for them")
+        return dict(self._own_settings)
+
+    def with_full_settings(self, settings: Mapping[str, Any]) -> Self:
+        """This study of an algorithm of the user's own, with all of its settings, defaults filled in, as JSON types.
+
+        Raises:
+            ValueError: if they don't fit the limits.
+        """
+        self._check_room(settings)
+        study = self.model_copy()
+        study._own_settings = dict(settings)
+        return study
 
     def env_step_limit(self, task: str) -> int:
         """Env steps after which a run of `task` ends whether it reached the top threshold or not."""

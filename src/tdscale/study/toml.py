@@ -48,13 +48,18 @@ def parse_study(text: str, source: str = "study.toml") -> Study:
     try:
         algorithm = values.get("algorithm")
         if isinstance(algorithm, str) and algorithm in SETTINGS and isinstance(values.get("settings"), dict):
-            try:
-                _strictly(SETTINGS[algorithm], values["settings"])
-            except ValidationError as error:
-                raise UserError(_sentence(error, source, ("settings",), SETTINGS[algorithm])) from None
+            check_settings(SETTINGS[algorithm], values["settings"], source)
         return _strictly(Study, values)
     except ValidationError as error:
         raise UserError(_sentence(error, source, ())) from None
+
+
+def check_settings(settings: type[_Model], values: dict[str, Any], source: str) -> _Model:
+    """The settings that a study's table of that name holds. Raises UserError with the key's place."""
+    try:
+        return _strictly(settings, values)
+    except ValidationError as error:
+        raise UserError(_sentence(error, source, ("settings",), settings)) from None
 
 
 def _strictly(model: type[_Model], values: dict[str, Any]) -> _Model:

@@ -1,10 +1,11 @@
 """What training asks of an algorithm, and which algorithms there are.
 
-Another one is a file with a settings class and these functions, made known by `add_algorithm`.
+Another one is a file that holds an `Algorithm`, named in a study as "module:name" (docs/own_algorithm.md).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,8 +16,9 @@ from tdscale.agents.bro_host import bro_policy
 from tdscale.agents.costs import Costs
 from tdscale.agents.host import HostPolicy
 from tdscale.errors import UserError
-from tdscale.study import SETTINGS, RunSpec, TrainingSettings
+from tdscale.study import SETTINGS, RunSpec, TrainingSettings, is_own
 from tdscale.tasks import ParallelTask, Task
+from tdscale.training.own import load_own
 
 
 class Policy(Protocol):
@@ -32,6 +34,7 @@ class Algorithm:
     """An algorithm as functions. A `state` is a pytree with a boolean scalar `finite`; rows are packed as in `agents.rows`.
 
     Attributes:
+        settings: what a study's [settings] may say.
         config: a frozen dataclass with `observation_size`, `action_size`, `row_size`, and whatever else shapes the compiled
             functions: its other fields are taken from the settings' attributes of the same name.
         init: (config, 32-bit seed) to a fresh state; called again at every reset.
@@ -48,6 +51,7 @@ class Algorithm:
     All but `costs` and `policy` are traced by JAX, and by `jax.vmap` over states where runs advance together on a GPU.
     """
 
+    settings: type[TrainingSettings]
     config: type[Any]
     init: Callable[[Any, np.uint32], Any]
     update: Callable[[Any, Any, Any, Any, Any, Any, Any], Any]
@@ -64,15 +68,30 @@ class Algorithm:
 
 
 _BRO = Algorithm(
-    config=bro.BROConfig, init=bro.init, act=bro.act, update=bro.update, diagnose=bro.diagnose, costs=bro.costs, policy=bro_policy
+    settings=SETTINGS["bro"],
+    config=bro.BROConfig,
+    init=bro.init,
+    act=bro.act,
+    update=bro.update,
+    diagnose=bro.diagnose,
+    costs=bro.costs,
+    policy=bro_policy,
 )
 
 _PQL = Algorithm(
-    config=pql.PQLConfig, init=pql.init, act=pql.act, update=pql.update, diagnose=pql.diagnose, costs=pql.costs, observe=pql.observe
+    settings=SETTINGS["pql"],
+    config=pql.PQLConfig,
+    init=pql.init,
+    act=pql.act,
+    update=pql.update,
+    diagnose=pql.diagnose,
+    costs=pql.costs,
+    observe=pql.observe,
 )
 
 ALGORITHMS: dict[str, Algorithm] = {
     "sac": Algorithm(
+        settings=SETTINGS["sac"],
         config=sac.SACConfig,
         init=sac.init,
         act=sac.act,
@@ -82,30 +101,29 @@ ALGORITHMS: dict[str, Algorithm] = {
         policy=lambda config, state: HostPolicy(config, state.actor),
     ),
     "bro": _BRO,
-    "bro-minimal": _BRO,  # the settings say that it has no explorer
+    "bro-minimal": replace(_BRO, settings=SETTINGS["bro-minimal"]),  # which say that it has no explorer
     "pql": _PQL,
-    "pql-d": _PQL,  # the settings say that its critics are distributional
+    "pql-d": replace(_PQL, settings=SETTINGS["pql-d"]),  # which say that its critics are distributional
 }
 
 
-def add_algorithm(name: str, settings: type[TrainingSettings], algorithm: Algorithm) -> None:
-    """Make an algorithm known to studies and training, for this process.
+def named_algorithm(name: str, folder: Path | None = None) -> Algorithm:
+    """The algorithm of that name; one named as "module:name" is imported (`training.own.load_own`).
 
     Raises:
-        UserError: if the name is taken.
+        UserError: if there is no such algorithm, or it can't be imported.
     """
-    if name in SETTINGS or name in ALGORITHMS:
-        raise UserError(f"there is an algorithm {name!r} already; give yours another name")
-    SETTINGS[name] = settings
-    ALGORITHMS[name] = algorithm
+    if not is_own(name):
+        if name not in ALGORITHMS:
+            raise UserError(f"algorithm {name!r} can't be trained; there is {', '.join(map(repr, ALGORITHMS))}")
+        return ALGORITHMS[name]
+    found = load_own(name, folder)
+    if not isinstance(found, Algorithm):
+        raise UserError(f"algorithm {name!r} is of type {type(found).__name__}, not a tdscale.training.algorithms.Algorithm")
+    return found
 
 
-def find_algorithm(spec: RunSpec) -> tuple[Algorithm, TrainingSettings]:
-    """The algorithm that a spec names, and its settings.
-
-    Raises:
-        UserError: if there is no such algorithm.
-    """
-    if spec.algorithm not in ALGORITHMS:
-        raise UserError(f"algorithm {spec.algorithm!r} can't be trained; there is {', '.join(map(repr, ALGORITHMS))}")
-    return ALGORITHMS[spec.algorithm], SETTINGS[spec.algorithm](**spec.settings)
+def find_algorithm(spec: RunSpec, folder: Path | None = None) -> tuple[Algorithm, TrainingSettings]:
+    """The algorithm that a spec names, and its settings. Raises UserError as `named_algorithm`."""
+    algorithm = named_algorithm(spec.algorithm, folder)
+    return algorithm, algorithm.settings(**spec.settings)

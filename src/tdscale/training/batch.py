@@ -5,18 +5,20 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.runs.types import RunResult
-from tdscale.study import RunSpec
+from tdscale.study import RunSpec, is_own
 from tdscale.training.algorithms import find_algorithm
 from tdscale.training.device_learner import DeviceLearner
 from tdscale.training.evaluation import Evaluation
 from tdscale.training.experience import EnvironmentFailure
 from tdscale.training.learner import HostLearner, Learner
+from tdscale.training.own import own_version
 from tdscale.training.run import Run
 from tdscale.training.schedule import UpdateFlags, UpdateSchedule
 
@@ -28,13 +30,14 @@ _UNIFORM, _NEWEST, _VALIDATION = (1024, 16, 256)
 class RunBatch:
     """Runs that differ in η and seed only, so that their updates fall due together."""
 
-    def __init__(self, specs: Sequence[RunSpec], env_steps: int, *, together: bool = False) -> None:
+    def __init__(self, specs: Sequence[RunSpec], env_steps: int, *, together: bool = False, folder: Path | None = None) -> None:
         """Open the environments and compile.
 
         Args:
             specs: alike but for learning rate, seed and stage.
             env_steps: the most that is to be run; it only bounds the memory taken.
             together: the agents under `vmap` and their replays on the device, for a GPU. Else there is one spec, trained on the host.
+            folder: where the file of an algorithm named as "module:name" may lie.
 
         Raises:
             UserError: if the task or algorithm can't be run.
@@ -42,7 +45,8 @@ class RunBatch:
         """
         if len({spec.batch_id for spec in specs}) != 1 or not (together or len(specs) == 1):
             raise ValueError("a batch takes specs that differ in learning rate, seed and stage alone, and but one on the host")
-        self._algorithm, settings = find_algorithm(specs[0])
+        self._algorithm, settings = find_algorithm(specs[0], folder)
+        self._own_version = own_version(specs[0].algorithm, folder) if is_own(specs[0].algorithm) else {}
         self._settings = settings
         self.runs: list[Run] = []
         self._threads = ThreadPoolExecutor() if len(specs) > 1 else None
@@ -244,7 +248,7 @@ class RunBatch:
 
     def result(self, run: Run, notes: dict[str, Any]) -> RunResult:
         """A run as it stands."""
-        return run.result(self._learner.costs(), notes)
+        return run.result(self._learner.costs(), notes, self._own_version)
 
     def close(self) -> None:
         """Close the environments."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tdscale.errors import UserError
@@ -57,7 +58,12 @@ class CellGoal:
 
 
 def train_cell(
-    specs: Sequence[RunSpec], *, env_steps: int, target: StopTarget | None, report: Callable[[Progress], None] | None = None
+    specs: Sequence[RunSpec],
+    *,
+    env_steps: int,
+    target: StopTarget | None,
+    report: Callable[[Progress], None] | None = None,
+    folder: Path | None = None,
 ) -> list[RunResult]:
     """Train every seed of a cell and stop them at one env step.
 
@@ -69,21 +75,26 @@ def train_cell(
         env_steps: the limit, in env steps per seed.
         target: where to stop before it; None runs every seed to the limit.
         report: called now and then with how far the cell is.
+        folder: where the file of an algorithm named as "module:name" may lie.
 
     Returns:
         One result per spec, in order. `status.notes["stopped_at_return"]` is the threshold if the cell stopped because it
         had crossed it, None if it went on to the limit.
 
     Raises:
-        UserError: if the task can't be opened or the training libraries are not installed.
+        UserError: if the task or algorithm can't be had, or the training libraries are not installed.
         ValueError: if the specs are not of one cell.
     """
-    ((_, results),) = train_cells([CellGoal(specs=tuple(specs), env_steps=env_steps, target=target)], report=report)
+    ((_, results),) = train_cells([CellGoal(specs=tuple(specs), env_steps=env_steps, target=target)], report=report, folder=folder)
     return results
 
 
 def train_cells(
-    goals: Sequence[CellGoal], *, together: bool = False, report: Callable[[Progress], None] | None = None
+    goals: Sequence[CellGoal],
+    *,
+    together: bool = False,
+    report: Callable[[Progress], None] | None = None,
+    folder: Path | None = None,
 ) -> Iterator[tuple[CellGoal, list[RunResult]]]:
     """Train cells; each comes back with its results, one per spec in order, as soon as it is done.
 
@@ -92,9 +103,10 @@ def train_cells(
         together: advance all runs at once with their agents under `vmap`, as a GPU wants it. A run's curve then depends on how many
             it runs with. Without it every run has the host to itself for a while, in turn, and its curve depends on its spec alone.
         report: called now and then with how far all of it is.
+        folder: where the file of an algorithm named as "module:name" may lie.
 
     Raises:
-        UserError: if the task can't be opened or the training libraries are not installed.
+        UserError: if the task or algorithm can't be had, or the training libraries are not installed.
         ValueError: if the specs can't be trained together.
     """
     try:
@@ -106,7 +118,7 @@ def train_cells(
     try:
         limit = max(goal.env_steps for goal in goals)
         for specs in _parts([spec for goal in goals for spec in goal.specs], together):
-            batches.append(RunBatch(specs, limit, together=together))
+            batches.append(RunBatch(specs, limit, together=together, folder=folder))
         found = {run.spec.run_id: (run, batch) for batch in batches for run in batch.runs}
         cells = [_Cell(goal, [found[spec.run_id] for spec in goal.specs]) for goal in goals]
 

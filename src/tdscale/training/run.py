@@ -1,5 +1,6 @@
 """`Run`: what one spec has of its own: environments, random streams, curve, counts. Its agent is in a slot of the batch's learner."""
 
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -96,8 +97,8 @@ class Run:
         """The training-episode returns so far."""
         return ReturnCurve(*self.curve.returns())
 
-    def result(self, costs: Costs, notes: dict[str, Any]) -> RunResult:
-        """The run as it stands."""
+    def result(self, costs: Costs, notes: dict[str, Any], versions: Mapping[str, str]) -> RunResult:
+        """The run as it stands; `versions` beside those of the libraries and the task."""
         if self.resets:
             notes = notes | {"resets": self.resets}
         if self.state != "finished":
@@ -116,7 +117,7 @@ class Run:
             wall_seconds=self.wall_seconds,
             env_seconds=self.experience.seconds,
             update_seconds=self.update_seconds,
-            versions={"jax": jax.__version__, "numpy": version("numpy")} | self.experience.task.versions(),
+            versions={"jax": jax.__version__, "numpy": version("numpy")} | self.experience.task.versions() | dict(versions),
             notes=notes,
         )
         return RunResult(spec=self.spec, columns=self.curve.columns(), status=status)

@@ -8,13 +8,13 @@ from matplotlib.lines import Line2D
 from tdscale.analysis.budget import utd_grid
 from tdscale.analysis.laws import BudgetLaw, DataLaw, ScalingLaws
 from tdscale.report import style
-from tdscale.report.figures.parts import interval, limits, seen_utd, tradeoff_axes
+from tdscale.report.figures.parts import has_compute, interval, limits, seen_utd, tradeoff_axes
 from tdscale.validation import HeldOutBudget
 
 
 def frontier_figure(laws: ScalingLaws, *, axes: Axes | None = None) -> Figure | None:
     """Data against compute until J as σ rises, for several J, with the line C + δ·D = F that touches each; None without compute."""
-    if not laws.data or not laws.knows_compute:
+    if not has_compute(laws):
         return None
     shown: list[DataLaw] = style.select(laws.data)
     with style.styled():

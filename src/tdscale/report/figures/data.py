@@ -10,7 +10,17 @@ from matplotlib.lines import Line2D
 
 from tdscale.analysis.laws import DataLaw, ScalingLaws
 from tdscale.report import style
-from tdscale.report.figures.parts import Floats, beside, censored_points, limits, line_and_band, points_with_intervals, reach_grid, seen_utd
+from tdscale.report.figures.parts import (
+    Floats,
+    beside,
+    censored_points,
+    has_compute,
+    limits,
+    line_and_band,
+    points_with_intervals,
+    reach_grid,
+    seen_utd,
+)
 
 Need = Literal["data", "compute"]
 
@@ -41,7 +51,7 @@ def tasks_with_data(laws: ScalingLaws) -> list[str]:
 
 
 def _known(laws: ScalingLaws, need: Need) -> bool:
-    return bool(laws.data) and (need == "data" or laws.knows_compute)
+    return bool(laws.data) and (need == "data" or has_compute(laws))
 
 
 def _one(laws: ScalingLaws, need: Need, task: str | None, axes: Axes | None) -> Figure | None:

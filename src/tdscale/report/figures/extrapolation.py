@@ -13,6 +13,7 @@ from tdscale.report import style
 from tdscale.report.evidence import Extrapolation, HyperparameterComparison
 from tdscale.report.figures.parts import (
     Floats,
+    has_compute,
     interval,
     limits,
     line_and_band,
@@ -27,7 +28,7 @@ _FITTED, _LEFT_OUT = style.TASK_COLOURS[0], style.TASK_COLOURS[1]
 
 def pareto_figure(laws: ScalingLaws, *, axes: Axes | None = None) -> Figure | None:
     """The compute–data frontier of the highest J that has a law, with its interval and the tasks' mean at each σ. None without compute."""
-    if not laws.data or not laws.knows_compute:
+    if not has_compute(laws):
         return None
     law = laws.data[-1]
     low, high = seen_utd(law)
@@ -46,7 +47,7 @@ def extrapolation_figure(
 
     A panel for each; None where there is nothing to compare, or compute is not known.
     """
-    shown = list(extrapolations) if laws.knows_compute else []
+    shown = list(extrapolations) if has_compute(laws) else []
     count = len(shown) + (comparison is not None)
     if not count:
         return None

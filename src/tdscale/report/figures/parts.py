@@ -100,10 +100,17 @@ def beside(x: Floats, place: int, count: int, step: float = 1.025) -> Floats:
     return np.asarray(x * step ** (place - (count - 1) / 2))
 
 
+def has_compute(laws: ScalingLaws) -> bool:
+    """Whether C can be told and is above 0 somewhere: where warm-up alone reaches every threshold it is not."""
+    return laws.knows_compute and any(np.any(laws.flops(law.utd, law.predict(law.utd)) > 0) for law in laws.data)
+
+
 def limits(*values: Any, margin: float = 1.25) -> tuple[float, float]:
-    """Ends of a logarithmic axis that holds every finite, positive value."""
+    """Ends of a logarithmic axis that holds every finite, positive value; about 1 where there is none."""
     together = np.concatenate([np.ravel(np.asarray(v, dtype=np.float64)) for v in values])
     together = together[np.isfinite(together) & (together > 0)]
+    if not together.size:
+        return 1 / margin, margin
     return float(together.min() / margin), float(together.max() * margin)
 
 
