@@ -179,7 +179,7 @@ def _value(law: PowerLaw | None, grid: Sequence[float], utd: float, task: str, w
 def _run_stage(
     files: StudyFiles, stage: Stage, specs: Sequence[RunSpec], engine: Engine, display: Display, later: Sequence[CellJob]
 ) -> list[str]:
-    from tdscale.training.devices import gpu_environment, single_thread_environment
+    from tdscale.training.devices import gpu_environment, quick_to_compile, single_thread_environment
 
     jobs = _pending(files, specs)
     n_cells = len({spec.cell_id for spec in specs})
@@ -193,6 +193,8 @@ def _run_stage(
 
     if jobs:
         environment = (gpu_environment if engine.gpu else single_thread_environment)(cache_directory())
+        if is_smoke(files.study):
+            environment = quick_to_compile(environment)
         together = engine.runs_together if engine.gpu else 1
         try:
             run_jobs(jobs, files.directory, workers=engine.workers, environment=environment, on_event=on_event, runs_together=together)

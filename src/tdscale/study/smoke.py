@@ -9,7 +9,7 @@ from tdscale.study.study import Study
 
 MARK = " (smoke run: its numbers mean nothing)"
 _ENV_STEPS = 2000  # at least two episodes of most tasks
-_LEARNING = 100  # env steps past warm-up
+_LEARNING = 50  # env steps past warm-up
 _BATCH_SIZE = 64
 _WIDTH = 32
 _ENVIRONMENTS = 8
@@ -27,7 +27,7 @@ def smoke_study(study: Study) -> Study:
     """A study whose every stage takes seconds.
 
     It keeps the first task, two σ, B and η with one seed, and three σ with two seeds in stage 2. σ are those nearest to 1, η the
-    middle ones, B the smallest ones, halved until they are at most 64. A run ends after 2000 env steps, 100 of them past warm-up,
+    middle ones, B the smallest ones, halved until they are at most 64. A run ends after 2000 env steps, 50 of them past warm-up,
     with one evaluation at its end; networks are at most 32 wide (settings called `hidden_sizes` or `…_width`). Parallel
     environments are at most 8, and σ is raised by as much as they are fewer, to 16 at most: a step of all of them brings as many
     updates as before.
