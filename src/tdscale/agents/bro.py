@@ -11,20 +11,19 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
+from tdscale.agents.adam import descend, init_adam
 from tdscale.agents.bronet import Body, BroNet, apply_body, apply_bronet, body_layers, bronet_layers, init_body, init_bronet
 from tdscale.agents.costs import Costs
 from tdscale.agents.diagnosis import Diagnosis, mean_by_source
 from tdscale.agents.feature_health import dormant_share, feature_rank
 from tdscale.agents.gradient_noise import in_small_batches, squared_norms
-from tdscale.agents.networks import count_parameters, init_pair, parameter_norm
+from tdscale.agents.networks import count_parameters, init_pair, over_twins, parameter_norm
 from tdscale.agents.rows import Batch, unpack
 from tdscale.agents.squashed import sample_squashed
 from tdscale.agents.types import Array, Key
 
-_ADAM = optax.scale_by_adam()  # η is applied after it, as a traced value: one compilation serves every η
-_SLOW_ADAM = optax.scale_by_adam(b1=0.5)  # of temperature and dual variables
+_SLOW_DECAY = 0.5  # of the first moment, for temperature and dual variables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,9 +106,9 @@ def init(config: BROConfig, seed: Array) -> BROState:
         target_critics=critics,
         log_temperature=log_temperature,
         optimism=_init_optimism(config, explorer_key) if config.optimistic else None,
-        actor_optimiser=_ADAM.init(actor),
-        critic_optimiser=_ADAM.init(critics),
-        temperature_optimiser=_SLOW_ADAM.init(log_temperature),
+        actor_optimiser=init_adam(actor),
+        critic_optimiser=init_adam(critics),
+        temperature_optimiser=init_adam(log_temperature),
         key=key,
         finite=jnp.array(True),
     )
@@ -124,9 +123,9 @@ def _init_optimism(config: BROConfig, key: Key) -> Optimism:
         explorer=explorer,
         log_optimism=log_optimism,
         log_regulariser=log_regulariser,
-        explorer_optimiser=_ADAM.init(explorer),
-        optimism_optimiser=_SLOW_ADAM.init(log_optimism),
-        regulariser_optimiser=_SLOW_ADAM.init(log_regulariser),
+        explorer_optimiser=init_adam(explorer),
+        optimism_optimiser=init_adam(log_optimism),
+        regulariser_optimiser=init_adam(log_regulariser),
     )
 
 
@@ -336,7 +335,8 @@ def _quantile_huber(predicted: Array, target: Array) -> tuple[Array, Array]:
 
 def _quantiles(critics: BroNet, observation: Array, action: Array) -> Array:
     """Both critics' quantiles, shape (2, batch, quantiles)."""
-    return jax.vmap(apply_bronet, (0, None))(critics, jnp.concatenate([observation, action], axis=-1))
+    inputs = jnp.concatenate([observation, action], axis=-1)
+    return over_twins(lambda critic: apply_bronet(critic, inputs), critics)
 
 
 def _values(critics: BroNet, observation: Array, action: Array) -> Array:
@@ -361,13 +361,11 @@ def _sample(config: BROConfig, actor: BroNet, observation: Array, key: Key) -> t
 
 def _descend(config: BROConfig, parameters: Any, gradient: Any, optimiser: Any, learning_rate: Array) -> tuple[Any, Any]:
     """AdamW: weight decay, times η, on every parameter."""
-    direction, optimiser = _ADAM.update(gradient, optimiser)
-    return jax.tree.map(lambda old, step: old - learning_rate * (step + config.weight_decay * old), parameters, direction), optimiser
+    return descend(parameters, gradient, optimiser, learning_rate, weight_decay=config.weight_decay)
 
 
 def _descend_scalar(parameter: Array, gradient: Array, optimiser: Any, learning_rate: float) -> tuple[Array, Any]:
-    direction, optimiser = _SLOW_ADAM.update(gradient, optimiser)
-    return parameter - learning_rate * direction, optimiser
+    return descend(parameter, gradient, optimiser, learning_rate, first_decay=_SLOW_DECAY)
 
 
 def _unchanged(state: BROState, batch: Batch, learning_rate: Array) -> BROState:

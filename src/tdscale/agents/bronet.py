@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from tdscale.agents.networks import Layer, init_network
+from tdscale.agents.networks import Layer, init_network, rectify
 from tdscale.agents.types import Array, Key
 
 NORM_EPSILON = 1e-6
@@ -51,10 +51,10 @@ def init_bronet(key: Key, inputs: int, width: int, blocks: int, outputs: int) ->
 
 def body_layers(body: Body, inputs: Array) -> tuple[tuple[Array, ...], Array]:
     """What leaves each ReLU, the stem's first, and what leaves the body; each of shape (..., width)."""
-    hidden = jax.nn.relu(_apply_normed(body.stem, inputs))
+    hidden = rectify(_apply_normed(body.stem, inputs))
     active = [hidden]
     for first, second in body.blocks:
-        active.append(jax.nn.relu(_apply_normed(first, hidden)))
+        active.append(rectify(_apply_normed(first, hidden)))
         # no activation after the sum
         hidden = hidden + _apply_normed(second, active[-1])
     return tuple(active), hidden

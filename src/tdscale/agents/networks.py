@@ -27,6 +27,19 @@ class Layer(NamedTuple):
 Network = tuple[Layer, ...]
 
 
+@jax.custom_jvp
+def rectify(inputs: Array) -> Array:
+    """ReLU, max(x, 0), with derivative 0 at 0."""
+    return jnp.maximum(inputs, 0.0)
+
+
+@rectify.defjvp
+def _rectify_derivative(inputs: tuple[Array], changes: tuple[Array]) -> tuple[Array, Array]:
+    # a product: XLA:CPU does not vectorise the choice between a change and 0, and takes four times as long over it
+    outputs = rectify(*inputs)
+    return outputs, jnp.sign(outputs) * changes[0]
+
+
 def init_network(key: Key, sizes: Sequence[int], initialiser: Initialiser = ORTHOGONAL) -> Network:
     """Layers of the given sizes, input first; weights orthogonal with gain √2 unless said otherwise, biases 0."""
     keys = jax.random.split(key, len(sizes) - 1)
@@ -50,7 +63,7 @@ def init_pair(key: Key, init: Callable[[Key], Tree]) -> Tree:
     return pair
 
 
-def hidden_layers(network: Network, inputs: Array, activation: Activation = jax.nn.relu) -> tuple[Array, ...]:
+def hidden_layers(network: Network, inputs: Array, activation: Activation = rectify) -> tuple[Array, ...]:
     """What leaves each activation, one array of shape (..., width) per hidden layer."""
     found = [inputs]
     for layer in network[:-1]:
@@ -58,15 +71,24 @@ def hidden_layers(network: Network, inputs: Array, activation: Activation = jax.
     return tuple(found[1:])
 
 
-def apply_network(network: Network, inputs: Array, activation: Activation = jax.nn.relu) -> Array:
+def apply_network(network: Network, inputs: Array, activation: Activation = rectify) -> Array:
     """The activation between layers, none after the last; inputs of shape (..., sizes[0]) give (..., sizes[-1])."""
     hidden = (inputs, *hidden_layers(network, inputs, activation))[-1]
     return hidden @ network[-1].weight + network[-1].bias
 
 
-def apply_twins(twins: Network, inputs: Array, activation: Activation = jax.nn.relu) -> Array:
+def apply_twins(twins: Network, inputs: Array, activation: Activation = rectify) -> Array:
     """Both networks on the same inputs: shape (batch, sizes[0]) gives (2, batch, sizes[-1])."""
-    return jax.vmap(lambda one: apply_network(one, inputs, activation))(twins)
+    return over_twins(lambda one: apply_network(one, inputs, activation), twins)
+
+
+def over_twins(function: Callable[[Any], Array], twins: Any) -> Array:
+    """`function` of each of two networks stacked along their first axis, the outputs stacked likewise."""
+    if jax.default_backend() == "cpu":
+        # one after the other, each in the core's cache: 3 % of SAC's update
+        return jnp.stack([function(jax.tree.map(lambda leaf, index=index: leaf[index], twins)) for index in range(2)])
+    outputs: Array = jax.vmap(function)(twins)
+    return outputs
 
 
 def count_parameters(network: Any) -> int:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
+from tdscale.agents.adam import descend, init_adam
 from tdscale.agents.costs import Costs
 from tdscale.agents.diagnosis import Diagnosis, mean_by_source
 from tdscale.agents.feature_health import dormant_share, feature_rank
@@ -28,8 +28,6 @@ from tdscale.agents.networks import (
 from tdscale.agents.rows import Batch, unpack
 from tdscale.agents.squashed import sample_squashed
 from tdscale.agents.types import Array, Key
-
-_ADAM = optax.scale_by_adam()  # η is applied after it, as a traced value: one compilation serves every η
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +76,9 @@ def init(config: SACConfig, seed: Array) -> SACState:
         critics=critics,
         target_critics=critics,
         log_temperature=log_temperature,
-        actor_optimiser=_ADAM.init(actor),
-        critic_optimiser=_ADAM.init(critics),
-        temperature_optimiser=_ADAM.init(log_temperature),
+        actor_optimiser=init_adam(actor),
+        critic_optimiser=init_adam(critics),
+        temperature_optimiser=init_adam(log_temperature),
         key=key,
         finite=jnp.array(True),
     )
@@ -173,7 +171,7 @@ def _update_critics(config: SACConfig, state: SACState, batch: Batch, learning_r
     target = _target(config, state, batch, noise_key)
 
     value, gradient = jax.value_and_grad(_critic_loss)(state.critics, batch, target)
-    critics, optimiser = _descend(state.critics, gradient, state.critic_optimiser, learning_rate)
+    critics, optimiser = descend(state.critics, gradient, state.critic_optimiser, learning_rate)
     return state._replace(
         critics=critics,
         critic_optimiser=optimiser,
@@ -194,11 +192,11 @@ def _update_actor(config: SACConfig, state: SACState, batch: Batch, learning_rat
         return jnp.mean(temperature * log_probability - value), jnp.mean(log_probability)
 
     (value, mean_log_probability), gradient = jax.value_and_grad(loss, has_aux=True)(state.actor)
-    actor, actor_optimiser = _descend(state.actor, gradient, state.actor_optimiser, learning_rate)
+    actor, actor_optimiser = descend(state.actor, gradient, state.actor_optimiser, learning_rate)
     # the loss temperature · (entropy − target entropy), with entropy = −E[log π]
     target_entropy = config.target_entropy_per_dimension * config.action_size
     temperature_gradient = temperature * (-mean_log_probability - target_entropy)
-    log_temperature, temperature_optimiser = _descend(
+    log_temperature, temperature_optimiser = descend(
         state.log_temperature, temperature_gradient, state.temperature_optimiser, learning_rate
     )
     return state._replace(
@@ -233,11 +231,6 @@ def _sample(config: SACConfig, actor: Network, observation: Array, key: Key) -> 
     """A reparameterised action and its log density, of shapes (batch, action_size) and (batch,)."""
     mean, log_std = _policy(config, actor, observation)
     return sample_squashed(mean, log_std, key)
-
-
-def _descend(parameters: Any, gradient: Any, optimiser: Any, learning_rate: Array) -> tuple[Any, Any]:
-    direction, optimiser = _ADAM.update(gradient, optimiser)
-    return jax.tree.map(lambda old, step: old - learning_rate * step, parameters, direction), optimiser
 
 
 def _unchanged(state: SACState, batch: Batch, learning_rate: Array) -> SACState:
