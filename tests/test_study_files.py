@@ -66,7 +66,12 @@ MISTAKES = {
     "no-such-task": ("Pendulum-v1", "Pendulm-v1", "tasks.Pendulm-v1", "did you mean 'Pendulum-v1'"),
     "no-such-dm-control-task": ("high = -150", 'high = -150\nsuite = "dm_control"', "tasks.Pendulum-v1", "a name looks like"),
     "discrete-actions": ("Pendulum-v1", "CartPole-v1", "tasks.CartPole-v1", "they must be continuous and bounded"),
-    "imported-task-to-be-run": ("high = -150", 'high = -150\nsuite = "imported"', "tasks.Pendulum-v1", "'gymnasium' or 'dm_control'"),
+    "imported-task-to-be-run": (
+        "high = -150",
+        'high = -150\nsuite = "imported"',
+        "tasks.Pendulum-v1",
+        "'gymnasium', 'dm_control' or 'tdscale'",
+    ),
     "no-such-suite": ("high = -150", 'high = -150\nsuite = "atari"', "tasks.Pendulum-v1.suite", "'gymnasium', 'dm_control'"),
     "duplicate-values": ("[16, 32]", "[16, 16]", "sweep.batch_size", "16 stands twice"),
     "nan": ("high = -150", "high = nan", "tasks.Pendulum-v1.high", "NaN is not a finite number"),
@@ -155,7 +160,11 @@ def _distinct(values):
 
 _task = st.fixed_dictionaries(
     {"high": _number.map(lambda value: value + 1)},
-    optional={"suite": st.sampled_from(["gymnasium", "dm_control", "imported"]), "low": _number.map(lambda v: -v), "reward_scale": _number},
+    optional={
+        "suite": st.sampled_from(["gymnasium", "dm_control", "tdscale", "imported"]),
+        "low": _number.map(lambda v: -v),
+        "reward_scale": _number,
+    },
 )
 _studies = st.fixed_dictionaries(
     {

@@ -61,7 +61,7 @@ def test_a_dm_control_episode_of_1000_steps_is_truncated_not_terminated() -> Non
         ("gymnasium", "no_such_module:Task-v0", "can't be opened"),
         ("dm_control", "cartpole_swingup", "did you mean 'cartpole-swingup'"),
         ("dm_control", "chess", "a name looks like"),
-        ("atari", "Pong", "'gymnasium' or 'dm_control'"),
+        ("atari", "Pong", "'gymnasium', 'dm_control' or 'tdscale'"),
     ],
 )
 def test_a_task_that_cannot_be_trained_gets_one_sentence(suite: str, name: str, wanted: str) -> None:

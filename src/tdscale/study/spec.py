@@ -21,7 +21,7 @@ class RunSpec:
 
     Attributes:
         algorithm: name of the algorithm, for example "sac".
-        suite: where the task comes from: "gymnasium", "dm_control", or "imported" for curves read from logs.
+        suite: where the task comes from: "gymnasium", "dm_control", "tdscale", or "imported" for curves read from logs.
         task: name of the task within the suite, for example "HalfCheetah-v4" or "cartpole-swingup".
         utd: σ, critic updates per env step.
         batch_size: B, transitions per critic update.

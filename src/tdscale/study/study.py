@@ -31,7 +31,7 @@ Utds = Annotated[tuple[Utd, ...], Field(min_length=1), AfterValidator(_distinct)
 class Task(_Part):
     """A task and the scale of its return: `low` is normalised to 0, `high` to 1000."""
 
-    suite: Literal["gymnasium", "dm_control", "imported"] = "gymnasium"
+    suite: Literal["gymnasium", "dm_control", "tdscale", "imported"] = "gymnasium"
     low: float = Field(0.0, description="return of an idle or random policy")
     high: float = Field(description="reference return")
     reward_scale: float = Field(1.0, gt=0, description="factor on the rewards the learner sees")

@@ -6,7 +6,7 @@ from tdscale.tasks.task import ParallelTask, Task
 
 
 def make_task(suite: str, name: str) -> Task:
-    """Open a task of suite "gymnasium" (any id) or "dm_control" (domain-task, e.g. "cartpole-swingup").
+    """Open one environment of suite "gymnasium" (any id) or "dm_control" (domain-task, e.g. "cartpole-swingup").
 
     Raises:
         UserError: if the suite or task does not exist, its actions or observations are not continuous, or the
@@ -23,19 +23,33 @@ def make_task(suite: str, name: str) -> Task:
 
                 return DMControlTask(name)
     except ModuleNotFoundError as error:
-        raise UserError(f'task {name!r} needs {error.name}, which is not installed; pip install "tdscale[train]" brings it') from None
-    raise UserError(f"task {name!r}: there is no suite {suite!r} to run; it must be 'gymnasium' or 'dm_control'")
+        raise _missing(name, error) from None
+    raise UserError(f"task {name!r}: there is no suite {suite!r} to run; it must be 'gymnasium', 'dm_control' or 'tdscale'")
 
 
 def check_task(suite: str, name: str) -> None:
-    """Raise what `make_task` would raise, and hold nothing open."""
-    make_task(suite, name).close()
+    """Raise what `make_parallel_task` would raise, and hold nothing open."""
+    make_parallel_task(suite, name, 1).close()
 
 
-def make_parallel_task(suite: str, name: str, environments: int) -> ParallelTask:
-    """Open `environments` environments that are stepped together.
+def make_parallel_task(suite: str, name: str, environments: int, backend: str = "mujoco") -> ParallelTask:
+    """Open `environments` environments that are stepped together: of `make_task`'s suites or of "tdscale" (franka-push, franka-push-6).
+
+    Args:
+        backend: of suite "tdscale": "mujoco" (C MuJoCo, threads) or "mjx" (MJX, on JAX's device). The others have theirs.
 
     Raises:
         UserError: as `make_task`.
     """
-    return TaskGroup([make_task(suite, name) for _ in range(environments)])
+    if suite != "tdscale":
+        return TaskGroup([make_task(suite, name) for _ in range(environments)])
+    try:
+        from tdscale.tasks.franka_push import franka_push
+
+        return franka_push(name, environments, backend)
+    except ModuleNotFoundError as error:
+        raise _missing(name, error) from None
+
+
+def _missing(name: str, error: ModuleNotFoundError) -> UserError:
+    return UserError(f'task {name!r} needs {error.name}, which is not installed; pip install "tdscale[train]" brings it')
