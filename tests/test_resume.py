@@ -48,7 +48,8 @@ SCRIPT = """
 from pathlib import Path
 from rich.console import Console
 from tdscale.cli.progress import RunDisplay
-from tdscale.workflow import Engine, fit_study, place_study, run_study
+from tdscale.execution import Engine
+from tdscale.workflow import fit_study, place_study, run_study
 files = place_study(Path("micro.toml"), Path("micro"))
 with RunDisplay(files.directory, Console(soft_wrap=True), 1) as display:
     assert run_study(files, engine=Engine(workers=1), display=display) == []

@@ -15,6 +15,7 @@ from tdscale.analysis.laws import PowerLaw, ScalingLaws
 from tdscale.analysis.laws_file import FILE_NAME, read_laws, write_laws
 from tdscale.analysis.options import FitOptions
 from tdscale.errors import UserError
+from tdscale.execution.engine import Engine
 from tdscale.execution.jobs import CellJob, Target, pending_jobs
 from tdscale.execution.pool import Event, StageFailure, run_jobs
 from tdscale.folder import STUDY_FILE as STUDY_FILE
@@ -61,21 +62,6 @@ class Fitted:
     points: DataPoints
     baseline: DataPoints | None
     baseline_cells: tuple[Cell, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Engine:
-    """Where runs are trained.
-
-    Attributes:
-        workers: processes.
-        gpu: one worker, on a GPU, where runs that share shapes advance together; else each worker has a core.
-        runs_together: the most runs that do.
-    """
-
-    workers: int
-    gpu: bool = False
-    runs_together: int = 256
 
 
 def run_study(files: StudyFiles, *, engine: Engine, display: Display) -> list[str]:

@@ -15,8 +15,20 @@ import optax
 
 from tdscale.agents.categorical import cross_entropy, expectation, pessimistic_target
 from tdscale.agents.costs import Costs
+from tdscale.agents.diagnosis import mean_by_source
+from tdscale.agents.feature_health import dormant_share, feature_rank
 from tdscale.agents.gradient_noise import SMALL_BATCH, squared_norms
-from tdscale.agents.networks import FAN_IN, Network, apply_network, apply_twins, count_parameters, init_network, init_twins, parameter_norm
+from tdscale.agents.networks import (
+    FAN_IN,
+    Network,
+    apply_network,
+    apply_twins,
+    count_parameters,
+    hidden_layers,
+    init_network,
+    init_twins,
+    parameter_norm,
+)
 from tdscale.agents.normaliser import RunningStatistics, merge, no_statistics, normalise
 from tdscale.agents.rows import Batch, unpack
 from tdscale.agents.types import Array, Key
@@ -71,8 +83,11 @@ class PQLDiagnosis(NamedTuple):
     td_error_newest: Array
     td_error_validation: Array
     critic_parameter_norm: Array
+    critic_parameter_norm_layer: tuple[Array, ...]
     critic_gradient_norm_squared_64: Array
     critic_gradient_norm_squared_1024: Array
+    critic_dormant_share: Array
+    critic_feature_rank: Array
     finite: Array
 
 
@@ -149,17 +164,22 @@ def diagnose(config: PQLConfig, state: PQLState, uniform: Array, newest: Array, 
     batch = _unpacked(config, state, jnp.concatenate([uniform, newest, validation]))
     target = _target(config, state, batch, jax.random.key(seed))
     squared = jnp.mean((_values(config, state.critics, batch.observation, batch.action) - _mean(config, target)) ** 2, axis=0)
-    drawn, recent, held_out = jnp.split(squared, [len(uniform), len(uniform) + len(newest)])
+    td_errors = mean_by_source(squared, uniform, newest)
     parts = jax.tree.map(lambda leaf: leaf[: len(uniform)].reshape(-1, SMALL_BATCH, *leaf.shape[1:]), (batch, target))
     small, large = squared_norms(lambda part: jax.grad(_critic_loss, argnums=1)(config, state.critics, *part), parts)
+    inputs = jnp.concatenate([batch.observation, batch.action], axis=-1)[: len(uniform)]
+    hidden = jax.vmap(lambda critic: hidden_layers(critic, inputs, jax.nn.elu))(state.critics)
     norm = parameter_norm(state.critics)
     return PQLDiagnosis(
-        td_error_uniform=jnp.mean(drawn),
-        td_error_newest=jnp.mean(recent),
-        td_error_validation=jnp.mean(held_out),
+        td_error_uniform=td_errors[0],
+        td_error_newest=td_errors[1],
+        td_error_validation=td_errors[2],
         critic_parameter_norm=norm,
+        critic_parameter_norm_layer=tuple(map(parameter_norm, state.critics)),
         critic_gradient_norm_squared_64=small,
         critic_gradient_norm_squared_1024=large,
+        critic_dormant_share=dormant_share(hidden),
+        critic_feature_rank=feature_rank(hidden[-1]),
         finite=state.finite & jnp.isfinite(norm + parameter_norm(state.actor)),
     )
 

@@ -18,7 +18,7 @@ from tdscale.cli.checks import print_validation
 from tdscale.cli.console import print_json
 from tdscale.cli.progress import RunDisplay
 from tdscale.errors import UserError
-from tdscale.execution import default_workers
+from tdscale.execution import Engine, default_workers
 from tdscale.planning import Plan, plan_budget, plan_compute, plan_data
 from tdscale.published import NO_INTERVAL, PREFIX, STANDARD_UTD, laws_of_task, predict, scaling_laws
 from tdscale.study import is_smoke
@@ -43,18 +43,18 @@ def run(study: Path, directory: Path | None, workers: int | None, device: str, s
     _run_and_report(files, _engine(workers, device), as_json, with_plans=smoke)
 
 
-def _engine(workers: int | None, device: str) -> workflow.Engine:
+def _engine(workers: int | None, device: str) -> Engine:
     from tdscale.training.devices import gpu_problem
 
     problem = None if device == "cpu" else gpu_problem()
     if device == "gpu" and problem is not None:
         raise UserError(f"--device gpu: {problem}")
     if device == "cpu" or problem is not None:
-        return workflow.Engine(workers=workers or default_workers())
-    return workflow.Engine(workers=workers or 1, gpu=True)
+        return Engine(workers=workers or default_workers())
+    return Engine(workers=workers or 1, gpu=True)
 
 
-def _run_and_report(files: workflow.StudyFiles, engine: workflow.Engine, as_json: bool, *, with_plans: bool) -> None:
+def _run_and_report(files: workflow.StudyFiles, engine: Engine, as_json: bool, *, with_plans: bool) -> None:
     # with --json, standard output holds the document alone
     console = Console(stderr=as_json, soft_wrap=True)
     smoke = is_smoke(files.study)

@@ -6,7 +6,7 @@ from tdscale.tasks.task import ParallelTask, Task
 
 
 def make_task(suite: str, name: str) -> Task:
-    """Open one environment of suite "gymnasium" (any id) or "dm_control" (domain-task, e.g. "cartpole-swingup").
+    """Open one environment of suite "gymnasium" (any id), "dm_control" (domain-task) or "tdscale" (a small classic).
 
     Raises:
         UserError: if the suite or task does not exist, its actions or observations are not continuous, or the
@@ -22,6 +22,10 @@ def make_task(suite: str, name: str) -> Task:
                 from tdscale.tasks.dm_control_suite import DMControlTask
 
                 return DMControlTask(name)
+            case "tdscale":
+                from tdscale.tasks.classics import ClassicTask
+
+                return ClassicTask(name)
     except ModuleNotFoundError as error:
         raise _missing(name, error) from None
     raise UserError(f"task {name!r}: there is no suite {suite!r} to run; it must be 'gymnasium', 'dm_control' or 'tdscale'")
@@ -33,15 +37,17 @@ def check_task(suite: str, name: str) -> None:
 
 
 def make_parallel_task(suite: str, name: str, environments: int, backend: str = "mujoco") -> ParallelTask:
-    """Open `environments` environments that are stepped together: of `make_task`'s suites or of "tdscale" (franka-push, franka-push-6).
+    """Open `environments` environments that are stepped together: of `make_task`'s tasks, or Franka-Push ("tdscale", "franka-push").
 
     Args:
-        backend: of suite "tdscale": "mujoco" (C MuJoCo, threads) or "mjx" (MJX, on JAX's device). The others have theirs.
+        suite, name: as of `make_task`; franka-push has one cube, franka-push-6 six.
+        environments: how many.
+        backend: of Franka-Push: "mujoco" (C MuJoCo, threads) or "mjx" (MJX, on JAX's device). The others have theirs.
 
     Raises:
         UserError: as `make_task`.
     """
-    if suite != "tdscale":
+    if suite != "tdscale" or not name.startswith("franka-push"):
         return TaskGroup([make_task(suite, name) for _ in range(environments)])
     try:
         from tdscale.tasks.franka_push import franka_push

@@ -234,10 +234,10 @@ class RunBatch:
         for run in self._going():
             run.update_seconds += share
 
-    def leave(self, done: Sequence[Run]) -> None:
-        """Runs that are done: the others go on, and once half of the slots are empty the batch is formed anew without them."""
-        for run in done:
-            run.left = True
+    def leave(self, run_id: str) -> None:
+        """A run that is done: the others go on, and once half of the slots are empty the batch is formed anew without them."""
+        for run in self.runs:
+            run.left |= run.spec.run_id == run_id
         kept = self._slots()
         if kept and len(kept) <= len(self.runs) // 2:
             self._learner.keep(kept)
@@ -246,9 +246,10 @@ class RunBatch:
                     run.close()
             self.runs = [self.runs[slot] for slot in kept]
 
-    def result(self, run: Run, notes: dict[str, Any]) -> RunResult:
+    def result(self, run_id: str, notes: dict[str, Any]) -> RunResult:
         """A run as it stands."""
-        return run.result(self._learner.costs(), notes, self._own_version)
+        run = next(run for run in self.runs if run.spec.run_id == run_id)
+        return run.result(self._learner.costs(), run.experience.task.versions() | self._own_version, notes)
 
     def close(self) -> None:
         """Close the environments."""

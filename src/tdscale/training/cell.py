@@ -13,7 +13,8 @@ from tdscale.training.stopping import StopTarget, enough_have_crossed, longest_e
 
 if TYPE_CHECKING:
     from tdscale.training.batch import RunBatch
-    from tdscale.training.run import Run
+    from tdscale.training.classic_batch import ClassicBatch
+    from tdscale.training.record import Record
 
 _SEGMENTS = 50  # how often, within the limit, the stop rule is asked
 _REPORT_EVERY = 1000  # env steps of one seed between reports
@@ -111,15 +112,24 @@ def train_cells(
     """
     try:
         from tdscale.training.batch import RunBatch, advance_in_turns
+        from tdscale.training.classic_batch import ClassicBatch, stays_on_device
     except ModuleNotFoundError as error:
         raise UserError(f'training needs {error.name}, which is not installed; pip install "tdscale[train]" brings it') from None
 
     batches: list[RunBatch] = []
+    classics: list[ClassicBatch] = []
+
+    def opened() -> list[RunBatch | ClassicBatch]:
+        return [*batches, *classics]
+
     try:
         limit = max(goal.env_steps for goal in goals)
         for specs in _parts([spec for goal in goals for spec in goal.specs], together):
-            batches.append(RunBatch(specs, limit, together=together, folder=folder))
-        found = {run.spec.run_id: (run, batch) for batch in batches for run in batch.runs}
+            if stays_on_device(specs[0], folder):
+                classics.append(ClassicBatch(specs, limit, folder))
+            else:
+                batches.append(RunBatch(specs, limit, together=together, folder=folder))
+        found = {run.spec.run_id: (run, batch) for batch in opened() for run in batch.runs}
         cells = [_Cell(goal, [found[spec.run_id] for spec in goal.specs]) for goal in goals]
 
         def tell() -> None:
@@ -134,15 +144,18 @@ def train_cells(
                 advance_in_turns(batches, step)
                 tell()
             else:
-                for batch in batches:  # one after the other: their networks don't fit into a core's cache together
-                    batch.advance(step)
+                for hosted in batches:  # one after the other: their networks don't fit into a core's cache together
+                    hosted.advance(step)
                     tell()
+            for classic in classics:
+                classic.advance(step)
+                tell()
             for cell in tuple(left):
                 if cell.is_done_at(step):
                     left.remove(cell)
                     yield cell.goal, cell.leave()
     finally:
-        for batch in batches:
+        for batch in opened():
             batch.close()
 
 
@@ -157,7 +170,7 @@ class _Cell:
     """A cell on its way: when it is to stop."""
 
     goal: CellGoal
-    runs: list[tuple["Run", "RunBatch"]]
+    runs: list[tuple["Record", "RunBatch | ClassicBatch"]]
     end: int = field(init=False)  # env steps at which it stops, as far as is known
     next_stop: int = field(init=False)
 
@@ -190,7 +203,7 @@ class _Cell:
         """The results; the batches go on without these runs."""
         target = self.goal.target
         stopped_at = target.return_threshold if target is not None and self.end < self.goal.env_steps else None
-        results = [batch.result(run, {"stopped_at_return": stopped_at}) for run, batch in self.runs]
+        results = [batch.result(run.spec.run_id, {"stopped_at_return": stopped_at}) for run, batch in self.runs]
         for run, batch in self.runs:
-            batch.leave([run])
+            batch.leave(run.spec.run_id)
         return results

@@ -1,0 +1,75 @@
+"""`Record`: what is known of a run while it is trained: its curve, counts, times, and how it ended."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import jax
+
+from tdscale.agents.costs import Costs
+from tdscale.runs.types import RunResult, RunState, RunStatus
+from tdscale.study import RunSpec
+from tdscale.training.compute import counted_flops
+from tdscale.training.curve import CurveRecorder
+from tdscale.training.stopping import ReturnCurve
+
+
+class Record:
+    """Of one spec. Seconds are wall time, shared out over the runs that advance together."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        self.spec = spec
+        self.env_step = 0
+        self.state: RunState = "finished"
+        self.reason: str | None = None
+        self.left = False  # the batch it was in, before it ended
+        self.critic_updates = self.actor_updates = 0
+        self.wall_seconds = self.update_seconds = self.env_seconds = 0.0
+        self.resets: list[int] = []
+        self.curve = CurveRecorder()
+
+    @property
+    def going(self) -> bool:
+        """False once it has diverged, failed or left its batch."""
+        return self.state == "finished" and not self.left
+
+    def fail(self, why: Exception) -> None:
+        """End as failed: what it would have come to is missing."""
+        self._end("failed", str(why))
+
+    def diverge(self, why: str) -> None:
+        """End as diverged: an outcome, the threshold is not reached by the limit."""
+        self._end("diverged", why)
+
+    def _end(self, state: RunState, why: str) -> None:
+        if self.state == "finished":
+            self.state, self.reason = state, f"{why} at env step {self.env_step}"
+
+    def return_curve(self) -> ReturnCurve:
+        """The training-episode returns so far."""
+        return ReturnCurve(*self.curve.returns())
+
+    def result(self, costs: Costs, versions: Mapping[str, str], notes: dict[str, Any]) -> RunResult:
+        """The run as it stands; `versions` are the task's."""
+        if self.resets:
+            notes = notes | {"resets": self.resets}
+        if self.state != "finished":
+            notes = notes | {"last_finite": self.curve.last_finite_diagnostics()}
+        status = RunStatus(
+            state=self.state,
+            last_step=self.env_step,
+            reason=self.reason,
+            critic_updates=self.critic_updates,
+            actor_updates=self.actor_updates,
+            flops=counted_flops(costs, self.critic_updates, self.actor_updates, self.spec.batch_size),
+            critic_parameters=costs.critic_parameters,
+            actor_parameters=costs.actor_parameters,
+            critic_update_flops=costs.critic_update_flops,
+            actor_update_flops=costs.actor_update_flops,
+            wall_seconds=self.wall_seconds,
+            env_seconds=self.env_seconds,
+            update_seconds=self.update_seconds,
+            versions={"jax": jax.__version__, "numpy": version("numpy")} | dict(versions),
+            notes=notes,
+        )
+        return RunResult(spec=self.spec, columns=self.curve.columns(), status=status)
