@@ -24,8 +24,8 @@ FINGER_ORIGIN = 0.0584
 FINGER_REACH = 0.04  # of one finger, from the middle
 ROTOR_INERTIA = 0.1  # kg·m² as each arm joint sees it
 FINGER_ROTOR = 0.1  # kg
-# the hand points down, 0.25 m over the table's centre
-HOME = (0.0, -0.04175871, 0.0, -2.33427222, 0.0, 2.29251351, pi / 4)
+# the hand points down, 0.2 m over the table's centre
+HOME = (0.0, 0.04589848, 0.0, -2.37628989, 0.0, 2.42218837, pi / 4)
 
 
 class Link(NamedTuple):
