@@ -319,7 +319,7 @@ def test_the_tasks_are_found_by_name_and_a_wrong_one_gets_a_sentence(monkeypatch
     assert (six.environments, six.observation_size, six.action_size) == (2, 72, 7)
     assert "mujoco" in six.versions()
     for name, backend, wanted in (
-        ("franka-pull", "mujoco", "'franka-push' or 'franka-push-6'"),
+        ("franka-push-2", "mujoco", "'franka-push' or 'franka-push-6'"),
         ("franka-push", "isaac", "'mujoco' or 'mjx'"),
     ):
         with pytest.raises(UserError, match=wanted):
