@@ -11,11 +11,11 @@ from tdscale.tasks import check_task
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.toml"))
 # one for each domain and its algorithm
-DOMAINS = ["gym-sac", "dmc-bro"]
+DOMAINS = ["gym-sac", "dmc-bro", "franka-pql"]
 
 
 def test_there_are_examples() -> None:
-    assert [path.stem for path in EXAMPLES] == ["classic-sac", "dmc-bro", "gym-sac", "own-algorithm"]
+    assert [path.stem for path in EXAMPLES] == ["classic-sac", "dmc-bro", "franka-pql", "gym-sac", "own-algorithm"]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

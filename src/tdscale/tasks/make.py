@@ -36,13 +36,14 @@ def check_task(suite: str, name: str) -> None:
     make_parallel_task(suite, name, 1).close()
 
 
-def make_parallel_task(suite: str, name: str, environments: int, backend: str = "mujoco") -> ParallelTask:
+def make_parallel_task(suite: str, name: str, environments: int, backend: str | None = None) -> ParallelTask:
     """Open `environments` environments that are stepped together: of `make_task`'s tasks, or Franka-Push ("tdscale", "franka-push").
 
     Args:
         suite, name: as of `make_task`; franka-push has one cube, franka-push-6 six.
         environments: how many.
-        backend: of Franka-Push: "mujoco" (C MuJoCo, threads) or "mjx" (MJX, on JAX's device). The others have theirs.
+        backend: of Franka-Push: "mujoco" (C MuJoCo, threads) or "mjx" (MJX, on JAX's device); None takes MJX where JAX has a GPU and
+            MJX is installed. The others have theirs.
 
     Raises:
         UserError: as `make_task`.

@@ -1,5 +1,6 @@
 """`FrankaPush`: push a cube to a goal with a seven-jointed arm, n environments at once."""
 
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
@@ -105,14 +106,22 @@ class FrankaPush:
 TASKS = {"franka-push": 1, "franka-push-6": 6}
 
 
-def franka_push(name: str, environments: int, backend: str = "mujoco") -> FrankaPush:
-    """Open "franka-push", with one cube, or "franka-push-6", with six.
+def franka_push(name: str, environments: int, backend: str | None = None) -> FrankaPush:
+    """Open "franka-push", with one cube, or "franka-push-6", with six; without a backend by what suits JAX's device.
 
     Raises:
         UserError: if there is no such task or backend.
     """
     if name not in TASKS:
         raise UserError(f"task {name!r}: tdscale has no such task; it must be " + " or ".join(map(repr, TASKS)))
+    backend = backend or ("mjx" if _mjx_suits() else "mujoco")
     if backend not in ("mujoco", "mjx"):
         raise UserError(f"task {name!r}: there is no backend {backend!r}; it must be 'mujoco' or 'mjx'")
     return FrankaPush(environments, TASKS[name], backend="mjx" if backend == "mjx" else "mujoco")
+
+
+def _mjx_suits() -> bool:
+    """MJX is for GPUs: on a CPU it is a thousand times slower than C MuJoCo."""
+    import jax
+
+    return jax.default_backend() == "gpu" and find_spec("mujoco.mjx") is not None
