@@ -46,7 +46,9 @@ def test_a_smoke_study_is_small_and_of_the_same_algorithm(study):
         assert len(small.scaling.utd) <= 3
         assert small.scaling.seeds <= 2
     settings = small.full_settings
-    assert small.env_step_limit("Pendulum-v1") - settings["warm_up"] == 50
+    environments = settings.get("environments", 1)
+    assert environments <= 8
+    assert small.env_step_limit("Pendulum-v1") - settings["warm_up"] == 50 * environments
     widths = [*settings.get("hidden_sizes", []), *(value for name, value in settings.items() if name.endswith("_width"))]
     assert widths
     assert max(widths) <= 32

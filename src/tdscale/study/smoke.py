@@ -9,6 +9,7 @@ from tdscale.study.study import Study
 
 MARK = " (smoke run: its numbers mean nothing)"
 _ENV_STEPS = 2000  # at least two episodes of most tasks
+_STEPS_OF_ALL = 520  # of parallel environments: two episodes of Franka-Push
 _LEARNING = 50  # env steps past warm-up
 _BATCH_SIZE = 64
 _WIDTH = 32
@@ -29,8 +30,8 @@ def smoke_study(study: Study) -> Study:
     It keeps the first task, two σ, B and η with one seed, and three σ with two seeds in stage 2. σ are those nearest to 1, η the
     middle ones, B the smallest ones, halved until they are at most 64. A run ends after 2000 env steps, 50 of them past warm-up,
     with one evaluation at its end; networks are at most 32 wide (settings called `hidden_sizes` or `…_width`). Parallel
-    environments are at most 8, and σ is raised by as much as they are fewer, to 16 at most: a step of all of them brings as many
-    updates as before.
+    environments are at most 8, each of which makes 520 env steps, 50 of them past warm-up; σ is raised by as much as they are fewer,
+    to 16 at most: a step of all of them brings as many updates as before.
 
     Thresholds are 250, 500 and 750 on a scale that no return reaches: no cell of stage 1 stops early. `with_scale` gives the
     scale on which they are reached, from what stage 1 has seen.
@@ -42,7 +43,8 @@ def smoke_study(study: Study) -> Study:
     assert study.sweep is not None
     assert study.limits is not None
     name, task = next(iter(study.tasks.items()))
-    steps = min(study.env_step_limit(name), _ENV_STEPS)
+    environments = min(settings.get("environments", 1), _ENVIRONMENTS)
+    steps = min(study.env_step_limit(name), _ENV_STEPS if environments == 1 else _STEPS_OF_ALL * environments)
     fewer = max(settings.get("environments", 1) // _ENVIRONMENTS, 1)
     batch_size = _halved(sorted(study.sweep.batch_size)[:2])
     values: dict[str, Any] = study.model_dump(exclude={"tasks", "sweep", "scaling", "limits"})
@@ -67,7 +69,7 @@ def smoke_study(study: Study) -> Study:
             }
         )
     values["limits"] = study.limits.model_copy(update={"env_steps": steps})
-    values["settings"] = study.settings | _smaller(settings, steps)
+    values["settings"] = study.settings | _smaller(settings, steps, _LEARNING * environments)
     return Study(**values)
 
 
@@ -88,12 +90,12 @@ def with_scale(study: Study, returns: Mapping[str, Sequence[float]]) -> Study:
     return study.model_copy(update={"tasks": tasks})
 
 
-def _smaller(settings: Mapping[str, Any], steps: int) -> dict[str, Any]:
+def _smaller(settings: Mapping[str, Any], steps: int, learning: int) -> dict[str, Any]:
     smaller: dict[str, Any] = {
-        "warm_up": max(steps - _LEARNING, steps // 2),
+        "warm_up": max(steps - learning, steps // 2),
         "evaluation_interval": steps,
         "evaluation_episodes": 1,
-        "diagnostics_interval": max(_LEARNING // 2, 1),
+        "diagnostics_interval": max(learning // 2, 1),
     }
     for name, value in settings.items():
         if name == "hidden_sizes":
