@@ -1,7 +1,7 @@
 """`RunBatch`: runs that share shapes, advanced together step by step. One run on a CPU is a batch of one."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from math import ceil
@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 from tdscale.runs.types import RunResult
 from tdscale.study import RunSpec, is_own
 from tdscale.training.algorithms import find_algorithm
+from tdscale.training.checkpoint import Checkpoint, Snapshot
 from tdscale.training.device_learner import DeviceLearner
 from tdscale.training.evaluation import Evaluation
 from tdscale.training.experience import EnvironmentFailure
 from tdscale.training.learner import HostLearner, Learner
 from tdscale.training.own import own_version
+from tdscale.training.pytrees import to_arrays
+from tdscale.training.resuming import fitting, named, origin, part_of
 from tdscale.training.run import Run
 from tdscale.training.schedule import UpdateFlags, UpdateSchedule
 
@@ -60,7 +63,8 @@ class RunBatch:
             self._schedule = UpdateSchedule(specs[0].utd, settings.actor_updates, settings.critic_updates_per_actor_update)
             # a call takes its minibatches along whether they are used or not: no more than one step brings, where updates come singly
             self._chunk = min(_CHUNK, ceil(specs[0].utd * settings.environments)) if settings.update_block == 1 else _CHUNK
-            self._learner = self._make_learner(min(settings.replay_capacity, env_steps), together)
+            whole_steps = ceil(env_steps / settings.environments) * settings.environments
+            self._learner = self._make_learner(min(settings.replay_capacity, whole_steps), together)
         except BaseException:
             self.close()
             raise
@@ -246,6 +250,34 @@ class RunBatch:
                     run.close()
             self.runs = [self.runs[slot] for slot in kept]
 
+    def snapshot(self, slot: int) -> Snapshot:
+        """See `Resumable.snapshot`."""
+        run, agent = self.runs[slot], self._learner.agent(slot)
+        values, arrays = run.recorded()
+        values |= {"steps": self._steps, "due": [list(flags) for flags in self._due]} | origin(agent, self._versions(run))
+        rows = {"replay": self._learner.ring(slot)} | run.rings()
+        return Snapshot(values=values, arrays=arrays | named(agent=to_arrays(agent)), rows=rows)
+
+    def restore(self, checkpoints: Mapping[str, Checkpoint]) -> None:
+        """See `Resumable.restore`."""
+        for slot, run in enumerate(self.runs):
+            checkpoint = checkpoints[run.spec.run_id]
+            with fitting(checkpoint, origin(self._learner.agent(slot), self._versions(run))):
+                arrays = checkpoint.arrays()
+                run.restore(checkpoint, arrays)
+                self._learner.restore(slot, part_of(arrays, "agent"), checkpoint.added("replay"), checkpoint.rows("replay"))
+                self._steps = int(checkpoint.values["steps"])
+                self._due = [UpdateFlags(*flags) for flags in checkpoint.values["due"]]
+
+    def checkpoint_bytes(self) -> int:
+        """See `Resumable.checkpoint_bytes`."""
+        rows = sum(self._learner.remembered(slot) for slot in range(len(self.runs)))
+        agent = sum(array.nbytes for array in to_arrays(self._learner.agent(0)).values())
+        return 4 * rows * int(self._config.row_size) + agent * len(self.runs)
+
+    def _versions(self, run: Run) -> dict[str, str]:
+        return run.library_versions() | run.experience.task.versions() | self._own_version
+
     def result(self, run_id: str, notes: dict[str, Any]) -> RunResult:
         """A run as it stands."""
         run = next(run for run in self.runs if run.spec.run_id == run_id)
@@ -260,8 +292,9 @@ class RunBatch:
             self._threads.shutdown()
 
 
-def advance_in_turns(batches: Sequence[RunBatch], env_step: int) -> None:
-    """Advance batches to an env step; the environments of one step while the device learns for the others."""
+def advance_in_turns(batches: Sequence[RunBatch], env_step: int, pause: Callable[[], bool] = lambda: False) -> None:
+    """Advance batches to an env step, or until `pause` says so between two steps; the environments of one step while the device
+    learns for the others."""
     going = []
     for batch in batches:
         if batch.going and batch.env_step < env_step:
@@ -270,7 +303,7 @@ def advance_in_turns(batches: Sequence[RunBatch], env_step: int) -> None:
     while going:
         for batch in tuple(going):
             _timed(batch, batch.finish_step)
-            if batch.going and batch.env_step < env_step:
+            if batch.going and batch.env_step < env_step and not pause():
                 _timed(batch, batch.begin_step)
             else:
                 going.remove(batch)

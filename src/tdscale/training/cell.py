@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING
 from tdscale.errors import UserError
 from tdscale.runs.types import RunResult
 from tdscale.study import RunSpec
+from tdscale.training.saving import Saving
 from tdscale.training.stopping import StopTarget, enough_have_crossed, longest_episode
 
 if TYPE_CHECKING:
-    from tdscale.training.batch import RunBatch
-    from tdscale.training.classic_batch import ClassicBatch
+    from tdscale.training.batches import Batch
     from tdscale.training.record import Record
 
 _SEGMENTS = 50  # how often, within the limit, the stop rule is asked
 _REPORT_EVERY = 1000  # env steps of one seed between reports
 _EPISODES_AFTER = 3  # the margin holds at least so many episodes
-_HALVES = 8  # runs from which on two batches take turns: the environments of one step while the device learns for the other
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +55,16 @@ class CellGoal:
     def __post_init__(self) -> None:
         if len({spec.cell_id for spec in self.specs}) != 1 or len({spec.run_id for spec in self.specs}) != len(self.specs):
             raise ValueError("a cell is made of specs which differ in their seeds and in nothing else")
+
+    @property
+    def environments(self) -> int:
+        """Of each run, stepped together."""
+        return int(self.specs[0].settings.get("environments", 1))
+
+    @property
+    def last_env_step(self) -> int:
+        """Where a run stands at the limit: at a whole step of its environments."""
+        return ceil(self.env_steps / self.environments) * self.environments
 
 
 def train_cell(
@@ -96,6 +105,7 @@ def train_cells(
     together: bool = False,
     report: Callable[[Progress], None] | None = None,
     folder: Path | None = None,
+    saving: Saving | None = None,
 ) -> Iterator[tuple[CellGoal, list[RunResult]]]:
     """Train cells; each comes back with its results, one per spec in order, as soon as it is done.
 
@@ -105,31 +115,23 @@ def train_cells(
             it runs with. Without it every run has the host to itself for a while, in turn, and its curve depends on its spec alone.
         report: called now and then with how far all of it is.
         folder: where the file of an algorithm named as "module:name" may lie.
+        saving: writes checkpoints, and finds those to go on from. On a CPU the curves are the same with and without them.
 
     Raises:
         UserError: if the task or algorithm can't be had, or the training libraries are not installed.
         ValueError: if the specs can't be trained together.
+        Stopped: if `saving` was asked to stop.
     """
     try:
-        from tdscale.training.batch import RunBatch, advance_in_turns
-        from tdscale.training.classic_batch import ClassicBatch, stays_on_device
+        from tdscale.training.batches import advance_all, open_batches
     except ModuleNotFoundError as error:
         raise UserError(f'training needs {error.name}, which is not installed; pip install "tdscale[train]" brings it') from None
 
-    batches: list[RunBatch] = []
-    classics: list[ClassicBatch] = []
-
-    def opened() -> list[RunBatch | ClassicBatch]:
-        return [*batches, *classics]
-
+    batches: list[Batch] = []
     try:
-        limit = max(goal.env_steps for goal in goals)
-        for specs in _parts([spec for goal in goals for spec in goal.specs], together):
-            if stays_on_device(specs[0], folder):
-                classics.append(ClassicBatch(specs, limit, folder))
-            else:
-                batches.append(RunBatch(specs, limit, together=together, folder=folder))
-        found = {run.spec.run_id: (run, batch) for batch in opened() for run in batch.runs}
+        for batch in open_batches(goals, together=together, folder=folder, saving=saving):
+            batches.append(batch)
+        found: dict[str, tuple[Record, Batch]] = {run.spec.run_id: (run, batch) for batch in batches for run in batch.runs}
         cells = [_Cell(goal, [found[spec.run_id] for spec in goal.specs]) for goal in goals]
 
         def tell() -> None:
@@ -137,32 +139,20 @@ def train_cells(
                 done = tuple(sum(run.env_step for run, _ in cell.runs) for cell in cells)
                 report(Progress(env_steps=sum(done), limit=sum(cell.env_steps_to_do() for cell in cells), seeds=len(found), cells=done))
 
+        # from 0 also where runs go on from checkpoints: the stop rule is asked again at every step at which it was
         step, left = 0, list(cells)
         while left:
             step = min(step + _REPORT_EVERY, *(cell.next_stop for cell in left))
-            if together:
-                advance_in_turns(batches, step)
-                tell()
-            else:
-                for hosted in batches:  # one after the other: their networks don't fit into a core's cache together
-                    hosted.advance(step)
-                    tell()
-            for classic in classics:
-                classic.advance(step)
-                tell()
+            advance_all(batches, step, together=together, saving=saving, tell=tell)
             for cell in tuple(left):
                 if cell.is_done_at(step):
                     left.remove(cell)
+                    if saving is not None:
+                        saving.done(batches, [run for run, _ in cell.runs])
                     yield cell.goal, cell.leave()
     finally:
-        for batch in opened():
+        for batch in batches:
             batch.close()
-
-
-def _parts(specs: Sequence[RunSpec], together: bool) -> list[Sequence[RunSpec]]:
-    if not together:
-        return [[spec] for spec in specs]
-    return [specs] if len(specs) < _HALVES else [specs[::2], specs[1::2]]
 
 
 @dataclass
@@ -170,7 +160,7 @@ class _Cell:
     """A cell on its way: when it is to stop."""
 
     goal: CellGoal
-    runs: list[tuple["Record", "RunBatch | ClassicBatch"]]
+    runs: list[tuple["Record", "Batch"]]
     end: int = field(init=False)  # env steps at which it stops, as far as is known
     next_stop: int = field(init=False)
 
@@ -182,13 +172,16 @@ class _Cell:
     def is_done_at(self, step: int) -> bool:
         """Asked at every step that training stops at."""
         goal, target = self.goal, self.goal.target
-        going = [run for run, _ in self.runs if run.going]
+        # gone on from a checkpoint, a run may be past this step already, or have ended after it
+        going = [run for run, _ in self.runs if run.going or run.env_step > step]
         if going and step == self.next_stop and target is not None:
-            curves = [run.return_curve() for run, _ in self.runs if run.state != "failed"]
+            curves = [run.return_curve(step) for run, _ in self.runs if run.state != "failed" or run.env_step > step]
             if not enough_have_crossed(curves, target.return_threshold):
                 self.end = goal.env_steps  # a lucky episode may cross and the next ones take it back
             elif self.end == goal.env_steps:
-                self.end = min(goal.env_steps, step + max(ceil(target.margin * step), _EPISODES_AFTER * longest_episode(curves)))
+                end = step + max(ceil(target.margin * step), _EPISODES_AFTER * longest_episode(curves))
+                # a run that went on under another target can't be taken back
+                self.end = min(goal.env_steps, max(end, *(run.env_step - goal.environments + 1 for run in going)))
         if not going or step >= self.end:
             return True
         if step == self.next_stop:

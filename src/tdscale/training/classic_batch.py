@@ -1,7 +1,8 @@
 """`ClassicBatch`: runs of a small classic that never leave the device, advanced together under `vmap`; the face of `RunBatch`."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -10,15 +11,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from tdscale.agents.diagnosis import diagnosis_columns
 from tdscale.runs.types import RunResult
 from tdscale.study import RunSpec, is_own
 from tdscale.tasks.classics import CLASSICS, ClassicTask
 from tdscale.training.algorithms import find_algorithm
+from tdscale.training.checkpoint import Checkpoint, Snapshot
 from tdscale.training.on_device import SEGMENT, Due, Loop, Setting, advance, begin, roll_out
 from tdscale.training.own import own_version
+from tdscale.training.pytrees import from_arrays, to_arrays
 from tdscale.training.record import Record
+from tdscale.training.replay import Replay
+from tdscale.training.resuming import fitting, named, origin, part_of
 from tdscale.training.schedule import UpdateSchedule
 
 _UNIFORM, _NEWEST, _VALIDATION = (1024, 16, 256)  # as of RunBatch
@@ -76,11 +82,13 @@ class ClassicBatch:
         """Whether any run is."""
         return any(run.going for run in self.runs)
 
-    def advance(self, env_step: int) -> None:
-        """Go on to the given env step, or until every run has ended."""
+    def advance(self, env_step: int, pause: Callable[[], bool] = lambda: False) -> None:
+        """Go on to the given env step, until every run has ended, or until `pause` says so between two segments."""
         started = time.perf_counter()
         while self.going and self.env_step < env_step:
             self._advance(min(env_step, self._next_stop()))
+            if pause():
+                break
         share = (time.perf_counter() - started) / len(self.runs)
         for run in self.runs:
             run.wall_seconds += share
@@ -177,13 +185,68 @@ class ClassicBatch:
         for run in self.runs:
             run.left |= run.spec.run_id == run_id
 
+    def snapshot(self, slot: int) -> Snapshot:
+        """See `Resumable.snapshot`."""
+        loop = _loop(self._loops, slot)
+        values, arrays = self.runs[slot].recorded()
+        streams = [generators[slot].bit_generator.state for generators in (self._training, self._measuring)]
+        values |= {"steps": self.env_step, "updates": self._critic_updates, "streams": streams} | origin(loop.agent, self._all_versions())
+        ring = _Rows(np.asarray(loop.rows), self.env_step)
+        return Snapshot(values=values, arrays=arrays | named(loop=to_arrays(loop._replace(rows=()))), rows={"replay": ring})
+
+    def restore(self, checkpoints: Mapping[str, Checkpoint]) -> None:
+        """See `Resumable.restore`."""
+        loops = []
+        for slot, run in enumerate(self.runs):
+            checkpoint, loop = checkpoints[run.spec.run_id], _loop(self._loops, slot)
+            with fitting(checkpoint, origin(loop.agent, self._all_versions())):
+                arrays, values = checkpoint.arrays(), checkpoint.values
+                run.set_recorded(values, arrays)
+                for generators, state in zip((self._training, self._measuring), values["streams"], strict=True):
+                    generators[slot].bit_generator.state = state
+                self.env_step, self._critic_updates = int(values["steps"]), int(values["updates"])
+                replay = Replay(*loop.rows.shape)
+                replay.restore(checkpoint.added("replay"), checkpoint.rows("replay"))
+                rest = from_arrays(loop._replace(rows=()), part_of(arrays, "loop"))
+                loops.append(rest._replace(rows=jnp.array(replay.between(0, replay.capacity))))
+        self._loops = jax.tree.map(lambda *leaves: jnp.stack(leaves), *loops)
+
+    def checkpoint_bytes(self) -> int:
+        """See `Resumable.checkpoint_bytes`."""
+        return sum(array.nbytes for array in to_arrays(self._loops).values())
+
+    def _all_versions(self) -> dict[str, str]:
+        return self.runs[0].library_versions() | self._versions
+
     def close(self) -> None:
         """Nothing is held but the device's memory."""
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """A replay's rows as they lay on the device, shape (capacity, row_size)."""
+
+    rows: NDArray[np.float32]
+    added: int
+
+    @property
+    def capacity(self) -> int:
+        """See `checkpoint.Ring`."""
+        return len(self.rows)
+
+    def between(self, first: int, end: int) -> NDArray[np.float32]:
+        """See `checkpoint.Ring`."""
+        return self.rows[np.arange(first, end) % len(self.rows)]
 
 
 def _seeds(generators: Sequence[np.random.Generator]) -> Any:
     """A 32-bit seed of each."""
     return np.array([generator.integers(0, 1 << 31) for generator in generators], np.uint32)
+
+
+@jax.jit
+def _loop(loops: Loop, slot: Any) -> Loop:
+    return jax.tree.map(lambda leaves: leaves[slot], loops)  # type: ignore[no-any-return]
 
 
 @partial(jax.jit, static_argnums=0)

@@ -40,3 +40,22 @@ class CurveRecorder:
         for name in in_order({RETURN, EVALUATION, *DIAGNOSTICS} | logged):
             columns[name] = np.array([row.get(name, np.nan) for row in self._rows.values()], np.float64)
         return columns
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All values that were logged: env step, column (a place in `names`) and value of each, in their order, shape (n,)."""
+        logged = [(step, name, value) for step, row in self._rows.items() for name, value in row.items()]
+        names = sorted({name for _, name, _ in logged})
+        places = {name: place for place, name in enumerate(names)}
+        return {
+            "steps": np.array([step for step, _, _ in logged], np.int64),
+            "columns": np.array([places[name] for _, name, _ in logged], np.int64),
+            "values": np.array([value for _, _, value in logged], np.float64),
+            "names": np.array(names, str),
+        }
+
+    def set_state(self, state: dict[str, NDArray[Any]]) -> None:
+        """The inverse of `state`."""
+        self._rows = {}
+        names = state["names"].tolist()
+        for step, column, value in zip(state["steps"].tolist(), state["columns"].tolist(), state["values"].tolist(), strict=True):
+            self.log(step, **{names[column]: value})

@@ -1,6 +1,7 @@
 """`DeviceLearner`: the agents of many runs advanced by one call, their replays on the device where they fit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 from tdscale.agents.costs import Costs
 from tdscale.agents.diagnosis import diagnosis_columns
 from tdscale.training.algorithms import Algorithm
+from tdscale.training.checkpoint import Ring
 from tdscale.training.learner import Floats, Generators, seed
+from tdscale.training.pytrees import from_arrays
 from tdscale.training.replay import Replay
 from tdscale.training.schedule import UpdateFlags
 
@@ -140,7 +143,7 @@ class DeviceLearner:
 
     def costs(self) -> Costs:
         """See `Learner.costs`."""
-        return self._algorithm.costs(jax.tree.map(lambda leaf: leaf[0], self.states))
+        return self._algorithm.costs(self.agent(0))
 
     def keep(self, slots: Sequence[int]) -> None:
         """See `Learner.keep`."""
@@ -152,6 +155,41 @@ class DeviceLearner:
         if self._rows is not None:
             self._rows = self._rows[kept]
         self.slots = len(slots)
+
+    def agent(self, slot: int) -> Any:
+        """See `Learner.agent`."""
+        return _agent(self.states, slot)
+
+    def ring(self, slot: int) -> Ring:
+        """See `Learner.ring`."""
+        if self._rows is None:
+            return self._replays[slot]
+        return _DeviceRing(self._added[slot], self._capacity, lambda places: np.asarray(_take_from(self._rows, slot, places)))
+
+    def restore(self, slot: int, agent: dict[str, NDArray[Any]], added: int, rows: Iterable[tuple[int, Floats]]) -> None:
+        """See `Learner.restore`."""
+        self.states = _put_agent(self.states, slot, from_arrays(self.agent(slot), agent))
+        replay = Replay(self._capacity, self._config.row_size) if self._rows is not None else self._replays[slot]
+        replay.restore(added, rows)
+        self._added[slot] = added
+        if self._rows is not None:
+            self._rows = _put_into(self._rows, slot, replay.between(0, self._capacity))
+
+
+@dataclass(frozen=True)
+class _DeviceRing:
+    """A slot's replay on the device; `take` gathers rows by their places in it."""
+
+    added: int
+    capacity: int
+    take: Callable[[NDArray[np.int32]], Floats]
+
+    def between(self, first: int, end: int) -> Floats:
+        """See `checkpoint.Ring`."""
+        count = end - first
+        # whole powers of two: few shapes to compile for
+        places = np.arange(first, first + (1 << max(count - 1, 0).bit_length())) % self.capacity
+        return self.take(places.astype(np.int32))[:count]
 
 
 def _free_memory() -> float:
@@ -198,3 +236,23 @@ def _write(rows: Any, new: Any, where: Any) -> Any:
 @jax.jit
 def _take(rows: Any, indices: Any) -> Any:
     return jax.vmap(lambda one, drawn: one[drawn])(rows, indices)
+
+
+@jax.jit
+def _take_from(rows: Any, slot: Any, places: Any) -> Any:
+    return rows[slot, places]
+
+
+@partial(jax.jit, donate_argnums=0)
+def _put_into(rows: Any, slot: Any, replay: Any) -> Any:
+    return rows.at[slot].set(replay)
+
+
+@jax.jit
+def _agent(states: Any, slot: Any) -> Any:
+    return jax.tree.map(lambda leaves: leaves[slot], states)
+
+
+@partial(jax.jit, donate_argnums=0)
+def _put_agent(states: Any, slot: Any, agent: Any) -> Any:
+    return jax.tree.map(lambda leaves, leaf: leaves.at[slot].set(leaf), states, agent)

@@ -1,5 +1,8 @@
 """`HeldOut`: a second environment driven by the policy of training. Nothing learns from its transitions: they are diagnosed."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,6 +53,15 @@ class HeldOut:
         drawn = np.empty((count, self._experience.row_size), np.float32)
         self.rows.take(self.rows.draw((count,), self._acting), drawn)
         return drawn
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Of the environments, as `Experience.state`; the rows and the streams are apart."""
+        return self._experience.state()
+
+    def restore(self, state: dict[str, NDArray[Any]], added: int, rows: Iterable[tuple[int, NDArray[np.float32]]]) -> None:
+        """The inverse of `state`, with rows as `Replay.restore` takes them."""
+        self._experience.set_state(state)
+        self.rows.restore(added, rows)
 
     def close(self) -> None:
         """Close the environments."""

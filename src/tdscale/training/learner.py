@@ -1,6 +1,6 @@
 """`Learner`: the agents of a batch of runs with their replays; `HostLearner`: of one run, its replay in host memory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import jax.numpy as jnp
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from tdscale.agents.costs import Costs
 from tdscale.agents.diagnosis import diagnosis_columns
 from tdscale.training.algorithms import Algorithm
+from tdscale.training.checkpoint import Ring
+from tdscale.training.pytrees import from_arrays
 from tdscale.training.replay import Replay
 from tdscale.training.schedule import UpdateFlags
 
@@ -63,6 +65,18 @@ class Learner(Protocol):
 
     def keep(self, slots: Sequence[int]) -> None:
         """Drop all slots but these, which are numbered anew in this order."""
+        ...
+
+    def agent(self, slot: int) -> Any:
+        """The state of a slot's agent."""
+        ...
+
+    def ring(self, slot: int) -> Ring:
+        """The rows of a slot's replay."""
+        ...
+
+    def restore(self, slot: int, agent: dict[str, NDArray[Any]], added: int, rows: Iterable[tuple[int, Floats]]) -> None:
+        """Put an agent, as `pytrees.to_arrays` gives it, and a replay, as `Replay.restore` takes it, into a slot."""
         ...
 
 
@@ -138,6 +152,19 @@ class HostLearner:
 
     def keep(self, slots: Sequence[int]) -> None:
         """There is but one."""
+
+    def agent(self, slot: int) -> Any:
+        """See `Learner.agent`."""
+        return self.state
+
+    def ring(self, slot: int) -> Replay:
+        """See `Learner.ring`."""
+        return self.replay
+
+    def restore(self, slot: int, agent: dict[str, NDArray[Any]], added: int, rows: Iterable[tuple[int, Floats]]) -> None:
+        """See `Learner.restore`."""
+        self._changed(from_arrays(self.state, agent))
+        self.replay.restore(added, rows)
 
     def _call(self, count: int) -> None:
         updated = self._algorithm.update(

@@ -5,6 +5,8 @@ from importlib.metadata import version
 from typing import Any
 
 import jax
+import numpy as np
+from numpy.typing import NDArray
 
 from tdscale.agents.costs import Costs
 from tdscale.runs.types import RunResult, RunState, RunStatus
@@ -12,6 +14,8 @@ from tdscale.study import RunSpec
 from tdscale.training.compute import counted_flops
 from tdscale.training.curve import CurveRecorder
 from tdscale.training.stopping import ReturnCurve
+
+_RECORDED = ("env_step", "state", "reason", "critic_updates", "actor_updates", "wall_seconds", "update_seconds", "env_seconds", "resets")
 
 
 class Record:
@@ -45,9 +49,25 @@ class Record:
         if self.state == "finished":
             self.state, self.reason = state, f"{why} at env step {self.env_step}"
 
-    def return_curve(self) -> ReturnCurve:
-        """The training-episode returns so far."""
-        return ReturnCurve(*self.curve.returns())
+    def return_curve(self, env_step: int) -> ReturnCurve:
+        """The training-episode returns up to an env step."""
+        steps, returns = self.curve.returns()
+        count = np.searchsorted(steps, env_step, side="right")
+        return ReturnCurve(steps[:count], returns[:count])
+
+    def recorded(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """All of it but the spec, for a checkpoint: JSON types, and arrays by name."""
+        return {name: getattr(self, name) for name in _RECORDED}, {f"curve/{name}": array for name, array in self.curve.state().items()}
+
+    def set_recorded(self, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """The inverse of `recorded`; raises KeyError if something is missing."""
+        for name in _RECORDED:
+            setattr(self, name, values[name])
+        self.curve.set_state({name: arrays[f"curve/{name}"] for name in self.curve.state()})
+
+    def library_versions(self) -> dict[str, str]:
+        """Of what shapes every curve."""
+        return {"jax": jax.__version__, "numpy": version("numpy")}
 
     def result(self, costs: Costs, versions: Mapping[str, str], notes: dict[str, Any]) -> RunResult:
         """The run as it stands; `versions` are the task's."""
@@ -69,7 +89,7 @@ class Record:
             wall_seconds=self.wall_seconds,
             env_seconds=self.env_seconds,
             update_seconds=self.update_seconds,
-            versions={"jax": jax.__version__, "numpy": version("numpy")} | dict(versions),
+            versions=self.library_versions() | dict(versions),
             notes=notes,
         )
         return RunResult(spec=self.spec, columns=self.curve.columns(), status=status)

@@ -1,5 +1,7 @@
 """The replay buffer: packed transitions in host memory, gathered into reused arrays."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,3 +42,25 @@ class Replay:
     def last(self, count: int) -> NDArray[np.float32]:
         """A copy of the `count` newest rows, oldest first, shape (count, row_size)."""
         return self._rows[np.arange(self.added - count, self.added) % len(self._rows)]
+
+    def between(self, first: int, end: int) -> NDArray[np.float32]:
+        """A copy of rows first … end − 1, numbered from 0 in the order in which they were added."""
+        return self._rows[np.arange(first, end) % len(self._rows)]
+
+    def restore(self, added: int, kept: Iterable[tuple[int, NDArray[np.float32]]]) -> None:
+        """Become what a replay was after so many rows.
+
+        Args:
+            added: how many.
+            kept: rows of it, oldest first, each with the number of its first row.
+
+        Raises:
+            ValueError: if rows that this one would hold are not among them.
+        """
+        self.added = max(added - len(self._rows), 0)
+        for first, rows in kept:
+            if first > self.added:
+                break
+            self.add(rows[self.added - first :])
+        if self.added != added:
+            raise ValueError(f"row {self.added} of the replay is not there")
