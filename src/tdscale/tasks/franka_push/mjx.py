@@ -29,7 +29,8 @@ class MJXPhysics:
             # not "from mujoco import mjx", whose failure does not say that a module is missing
             import mujoco.mjx as mjx
         except ModuleNotFoundError as error:
-            raise UserError(f"franka-push on MJX needs {error.name}, which is not installed; pip install mujoco-mjx brings it") from None
+            missing = f"franka-push on MJX needs {error.name}, which is not installed"
+            raise UserError(f'{missing}; pip install "tdscale[gpu]" brings it') from None
         import mujoco
 
         model = mujoco.MjModel.from_xml_string(mjcf(cubes))
