@@ -18,7 +18,7 @@ from tdscale.agents.costs import Costs
 from tdscale.agents.diagnosis import Diagnosis, mean_by_source
 from tdscale.agents.feature_health import dormant_share, feature_rank
 from tdscale.agents.gradient_noise import in_small_batches, squared_norms
-from tdscale.agents.networks import count_parameters, init_pair, over_twins, parameter_norm
+from tdscale.agents.networks import count_parameters, init_pair, parameter_norm
 from tdscale.agents.rows import Batch, unpack
 from tdscale.agents.squashed import sample_squashed
 from tdscale.agents.types import Array, Key
@@ -335,8 +335,7 @@ def _quantile_huber(predicted: Array, target: Array) -> tuple[Array, Array]:
 
 def _quantiles(critics: BroNet, observation: Array, action: Array) -> Array:
     """Both critics' quantiles, shape (2, batch, quantiles)."""
-    inputs = jnp.concatenate([observation, action], axis=-1)
-    return over_twins(lambda critic: apply_bronet(critic, inputs), critics)
+    return jax.vmap(apply_bronet, (0, None))(critics, jnp.concatenate([observation, action], axis=-1))
 
 
 def _values(critics: BroNet, observation: Array, action: Array) -> Array:

@@ -79,16 +79,7 @@ def apply_network(network: Network, inputs: Array, activation: Activation = rect
 
 def apply_twins(twins: Network, inputs: Array, activation: Activation = rectify) -> Array:
     """Both networks on the same inputs: shape (batch, sizes[0]) gives (2, batch, sizes[-1])."""
-    return over_twins(lambda one: apply_network(one, inputs, activation), twins)
-
-
-def over_twins(function: Callable[[Any], Array], twins: Any) -> Array:
-    """`function` of each of two networks stacked along their first axis, the outputs stacked likewise."""
-    if jax.default_backend() == "cpu":
-        # one after the other, each in the core's cache: 3 % of SAC's update
-        return jnp.stack([function(jax.tree.map(lambda leaf, index=index: leaf[index], twins)) for index in range(2)])
-    outputs: Array = jax.vmap(function)(twins)
-    return outputs
+    return jax.vmap(lambda one: apply_network(one, inputs, activation))(twins)
 
 
 def count_parameters(network: Any) -> int:
