@@ -251,7 +251,8 @@ def _loop(loops: Loop, slot: Any) -> Loop:
 
 @partial(jax.jit, static_argnums=0)
 def _init(setting: Setting, seeds: Any) -> Any:
-    return jax.vmap(partial(setting.algorithm.init, setting.config))(seeds)
+    # one after the other: batched decompositions of wide matrices hang on a CPU (jaxlib 0.10)
+    return jax.lax.map(partial(setting.algorithm.init, setting.config), seeds)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -200,7 +200,8 @@ def _free_memory() -> float:
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _init(algorithm: Algorithm, config: Any, seeds: Any) -> Any:
-    return jax.vmap(partial(algorithm.init, config))(seeds)
+    # one after the other: batched decompositions of wide matrices hang on a CPU (jaxlib 0.10)
+    return jax.lax.map(partial(algorithm.init, config), seeds)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
