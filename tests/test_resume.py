@@ -35,6 +35,9 @@ seeds = 2
 [limits]
 env_steps = 800
 
+[checkpoints]
+minutes = 1e-6
+
 [settings]
 hidden_sizes = [8]
 warm_up = 100
@@ -83,7 +86,7 @@ def _go_on(folder: Path, cache: Path) -> str:
 
 def _finished(study: Path) -> dict[Path, tuple[int, int]]:
     """Every file of every run that is stored, with what changes when it is written again."""
-    files = [path for run in (study / "runs").glob("[!.]*") if run.is_dir() for path in run.iterdir()]
+    files = [path for run in (study / "runs").glob("[!.]*") if run.is_dir() for path in run.iterdir() if path.is_file()]
     return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
 
 
@@ -111,6 +114,9 @@ def test_a_study_killed_and_resumed_ends_with_the_same_laws_and_repeats_nothing(
     now = _finished(tmp_path / "micro")
     assert {path: now.get(path) for path in stored} == stored
     assert {path.name for path in (tmp_path / "micro" / "runs").glob("*")} == {path.name for path in (uninterrupted / "runs").glob("*")}
+    for curve in (uninterrupted / "runs").glob("*/curve.parquet"):
+        assert (tmp_path / "micro" / curve.relative_to(uninterrupted)).read_bytes() == curve.read_bytes()
+    assert not list((tmp_path / "micro" / "runs").glob("*/checkpoint"))
     assert (tmp_path / "micro" / "laws.json").read_bytes() == (uninterrupted / "laws.json").read_bytes()
 
 

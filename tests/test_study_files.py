@@ -55,6 +55,8 @@ MISTAKES = {
     "no-tasks": (GOOD[GOOD.index("[tasks") : GOOD.index("[sweep]")], "[tasks]\n", "tasks", "at least one"),
     "utd-of-zero": ("utd = [1, 2]", "utd = [0, 2]", "sweep.utd[0]", "0 is not a UTD ratio; it must be > 0, e.g. 0.25"),
     "negative-utd": ("utd = [0.5, 4]", "utd = [0.5, -4]", "scaling.utd[1]", "it must be > 0"),
+    "negative-interval": ("[limits]", "[checkpoints]\nminutes = -1\n\n[limits]", "checkpoints.minutes", "it must be ≥ 0"),
+    "misspelt-option": ("[limits]", "[checkpoints]\nkept = true\n\n[limits]", "checkpoints.kept", "did you mean 'keep'?"),
     "learning-rate-of-one": ("3e-3", "1.0", "sweep.learning_rate[1]", "it must be < 1"),
     "batch-too-large-to-be": ("[16, 32]", "[16, 9999999]", "sweep.batch_size[1]", "it must be ≤ 1048576"),
     "threshold-above-the-range": ("[300, 500]", "[300, 5000]", "return_thresholds", "at most 1000 (high)"),
@@ -184,6 +186,7 @@ _studies = st.fixed_dictionaries(
     },
     optional={
         "scaling": st.fixed_dictionaries({"utd": _distinct(_number)}, optional={"batch_multiple": st.integers(1, 64)}),
+        "checkpoints": st.fixed_dictionaries({}, optional={"minutes": st.floats(0, 1000), "keep": st.booleans()}),
         "data_cost": _number,
         "origin": _text,
         "settings": st.fixed_dictionaries(

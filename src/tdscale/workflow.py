@@ -177,13 +177,25 @@ def _run_stage(
             failures.append(f"{event.job.describe()}: {event.message}")
         display.event(event)
 
+    if files.study.checkpoints is None or not files.study.checkpoints.keep:
+        left = {spec.run_id for job in jobs for spec in job.specs}
+        # of runs that are done: whoever stored them was killed before it could remove these
+        files.store.discard_checkpoints(spec.run_id for spec in specs if spec.run_id not in left)
     if jobs:
         environment = (gpu_environment if engine.gpu else single_thread_environment)(cache_directory())
         if is_smoke(files.study):
             environment = quick_to_compile(environment)
         together = engine.runs_together if engine.gpu else 1
         try:
-            run_jobs(jobs, files.directory, workers=engine.workers, environment=environment, on_event=on_event, runs_together=together)
+            run_jobs(
+                jobs,
+                files.directory,
+                workers=engine.workers,
+                environment=environment,
+                on_event=on_event,
+                runs_together=together,
+                checkpoints=files.study.checkpoints,
+            )
         except StageFailure as failure:
             raise RunFailure(f"{failure}; logs in {files.directory / 'logs'}") from None
     return failures

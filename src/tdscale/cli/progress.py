@@ -73,7 +73,9 @@ class RunDisplay:
     def event(self, event: Event) -> None:
         """See `workflow.Display`."""
         job = event.job
-        if event.kind in ("start", "progress"):
+        if event.kind == "note":
+            self.note(f"{job.describe()}: {event.message}")
+        elif event.kind in ("start", "progress"):
             self._running.setdefault(event.worker, {})[job.specs[0].cell_id] = (job, event.done / (job.env_steps * len(job.specs)))
         else:
             self._running.get(event.worker, {}).pop(job.specs[0].cell_id, None)

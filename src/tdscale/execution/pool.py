@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tdscale.execution.jobs import CellJob
+from tdscale.study import Checkpoints
 
 TRIES = 2
 SAME_FAILURES = 6
@@ -30,9 +31,9 @@ class Event:
     """Something that happened to a job.
 
     Attributes:
-        kind: "start", "progress", "done" (stored) or "failed" (some or all of its runs are missing).
+        kind: "start", "progress", "done" (stored), "failed" (some or all of its runs are missing) or "note" (something to be read).
         done: env steps so far over all seeds, for "progress" and "done".
-        message: why, for "failed".
+        message: why, for "failed"; a sentence, for "note".
         diverged: runs whose loss turned NaN, for "done".
     """
 
@@ -111,6 +112,7 @@ def run_jobs(
     environment: Mapping[str, str],
     on_event: Callable[[Event], None],
     runs_together: int = 1,
+    checkpoints: Checkpoints | None = None,
 ) -> None:
     """Train every job and store its runs under `directory`. Returns when all have ended; failures are told by events.
 
@@ -121,9 +123,11 @@ def run_jobs(
         environment: variables that each worker starts with, on top of this process's own.
         on_event: called in this thread.
         runs_together: above 1, for a GPU: jobs that share shapes are trained together, at most so many runs at a time.
+        checkpoints: how often; None for the usual way.
     """
     left = _Queue(sorted(jobs, key=lambda job: -job.cost), runs_together)
     same = _SameFailure()
+    request = {"directory": str(directory), "checkpoints": (checkpoints or Checkpoints()).model_dump()}
 
     def tell(event: Event) -> None:
         on_event(event)
@@ -132,7 +136,7 @@ def run_jobs(
     answers: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
     with _workers(min(workers, len(jobs)), directory, environment, answers) as (pool, start):
         for worker in pool:
-            _give(worker, left, pool, directory, tell)
+            _give(worker, left, pool, request, tell)
         while any(worker.jobs for worker in pool):
             index, answer = answers.get()
             worker = pool[index]
@@ -142,19 +146,21 @@ def run_jobs(
                 pool[index] = worker = start(index)
                 for job in lost:
                     _lost(job, code, worker, left, tell)
-                _give(worker, left, pool, directory, tell)
+                _give(worker, left, pool, request, tell)
             elif answer["event"] == "progress":
                 for place, job in worker.jobs.items():
                     tell(Event(kind="progress", job=job, worker=index, done=int(answer["done"][place])))
+            elif answer["event"] == "note":
+                tell(Event(kind="note", job=next(iter(worker.jobs.values())), worker=index, message=str(answer["message"])))
             elif answer["event"] == "done":
                 tell(_ending(worker.jobs.pop(answer["job"]), index, answer["runs"]))
                 if not worker.jobs:
-                    _give(worker, left, pool, directory, tell)
+                    _give(worker, left, pool, request, tell)
             else:
                 failed = list(worker.jobs.values())
                 worker.jobs = {}
                 _raised(failed, str(answer["message"]), index, left, tell)
-                _give(worker, left, pool, directory, tell)
+                _give(worker, left, pool, request, tell)
 
 
 def _raised(jobs: Sequence[CellJob], message: str, index: int, left: _Queue, on_event: Callable[[Event], None]) -> None:
@@ -186,7 +192,7 @@ def _lost(job: CellJob, code: int, worker: _Worker, left: _Queue, on_event: Call
     on_event(Event(kind="failed", job=job, worker=worker.index, message=f"its worker {how}, {TRIES} times; see {worker.log}"))
 
 
-def _give(worker: _Worker, left: _Queue, pool: Sequence[_Worker], directory: Path, on_event: Callable[[Event], None]) -> None:
+def _give(worker: _Worker, left: _Queue, pool: Sequence[_Worker], common: Mapping[str, Any], on_event: Callable[[Event], None]) -> None:
     jobs = left.take(worker.shape, {other.shape for other in pool if other is not worker})
     worker.jobs = dict(enumerate(jobs))
     if not jobs:
@@ -194,7 +200,7 @@ def _give(worker: _Worker, left: _Queue, pool: Sequence[_Worker], directory: Pat
     worker.shape = jobs[0].shape
     for job in jobs:
         on_event(Event(kind="start", job=job, worker=worker.index))
-    request = {"jobs": [job.to_message() for job in jobs], "directory": str(directory), "together": left.runs_together > 1}
+    request = {"jobs": [job.to_message() for job in jobs], "together": left.runs_together > 1, **common}
     assert worker.process.stdin is not None
     try:
         worker.process.stdin.write(json.dumps(request) + "\n")

@@ -1,11 +1,13 @@
 """A worker process: takes cells as lines of JSON on standard input, trains them, stores their runs, answers in lines of JSON.
 
-It ends when its input ends, so that workers never outlive the process that started them, however that one died.
+It ends when its input ends, so that workers never outlive the process that started them, however that one died. Then, and when it
+is told to end (SIGTERM, SIGINT), it leaves checkpoints of its runs first.
 """
 
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -13,6 +15,8 @@ from typing import Any, TextIO
 
 from tdscale.errors import UserError
 from tdscale.execution.jobs import CellJob
+
+_SECONDS_TO_SAVE = 8.0  # what the process that started it waits is a little longer
 
 
 def main() -> None:
@@ -25,14 +29,45 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     requests: queue.Queue[dict[str, Any]] = queue.Queue()
-    threading.Thread(target=_read, args=(requests,), daemon=True).start()
+    state = _State()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, state.heed)
+    threading.Thread(target=_read, args=(requests, state), daemon=True).start()
     while True:
-        _serve(requests.get(), answers)
+        request = requests.get()
+        state.idle.clear()
+        _serve(request, answers, state.stop)
+        state.idle.set()
+        state.end_if_told()
 
 
-def _read(requests: "queue.Queue[dict[str, Any]]") -> None:
+class _State:
+    """Whether a worker is at work, and whether it was told to end."""
+
+    def __init__(self) -> None:
+        self.stop, self.idle = threading.Event(), threading.Event()
+        self.idle.set()
+        self._told = 0
+
+    def heed(self, number: int, frame: Any) -> None:
+        """Of a signal: end after the checkpoint, or at once where there is nothing to save, or at a second one."""
+        again, self._told = bool(self._told), number
+        self.stop.set()
+        if again or self.idle.is_set():
+            self.end_if_told()
+
+    def end_if_told(self) -> None:
+        """As the signal does of itself."""
+        if self._told:
+            signal.signal(self._told, signal.SIG_DFL)
+            os.kill(os.getpid(), self._told)
+
+
+def _read(requests: "queue.Queue[dict[str, Any]]", state: _State) -> None:
     for line in sys.stdin:
         requests.put(json.loads(line))
+    state.stop.set()
+    state.idle.wait(_SECONDS_TO_SAVE)
     os._exit(0)
 
 
@@ -42,15 +77,19 @@ def _stop_target(job: CellJob) -> Any:
     return None if job.target is None else StopTarget(return_threshold=job.target.return_threshold, margin=job.target.margin)
 
 
-def _serve(request: dict[str, Any], answers: TextIO) -> None:
+def _serve(request: dict[str, Any], answers: TextIO, stop: threading.Event) -> None:
     def say(event: str, **values: Any) -> None:
         answers.write(json.dumps({"event": event, **values}) + "\n")
         answers.flush()
 
-    try:
-        from tdscale.runs.store import RunStore
-        from tdscale.training import CellGoal, Progress, train_cells
+    def note(sentence: str) -> None:
+        print(sentence, file=sys.stderr, flush=True)
+        say("note", message=sentence)
 
+    from tdscale.runs.store import RunStore
+    from tdscale.training import CellGoal, Progress, Saving, Stopped, train_cells
+
+    try:
         jobs = [CellJob.from_message(message) for message in request["jobs"]]
         goals = [CellGoal(specs=job.specs, env_steps=job.env_steps, target=_stop_target(job)) for job in jobs]
         directory = Path(request["directory"])
@@ -59,11 +98,15 @@ def _serve(request: dict[str, Any], answers: TextIO) -> None:
         def report(progress: Progress) -> None:
             say("progress", done=progress.cells)
 
-        for goal, results in train_cells(goals, together=request["together"], report=report, folder=directory):
+        saving = Saving(directory=store.checkpoint_directory, stop=stop, tell=note, **request["checkpoints"])
+        for goal, results in train_cells(goals, together=request["together"], report=report, folder=directory, saving=saving):
             for result in results:
                 store.write(result)
+            saving.stored(goal.specs)
             runs = [{"state": r.status.state, "reason": r.status.reason, "last_step": r.status.last_step} for r in results]
             say("done", job=goals.index(goal), runs=runs)
+    except Stopped:
+        pass  # what is done is stored, what is not is in its checkpoints
     except UserError as error:
         say("error", message=str(error))
     except Exception as error:

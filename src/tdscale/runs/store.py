@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -52,6 +53,11 @@ class RunStore:
     def checkpoint_directory(self, run_id: str) -> Path:
         """Where a run's checkpoint lives. It stays when the run's other files are replaced."""
         return self.runs / run_id / CHECKPOINT
+
+    def discard_checkpoints(self, run_ids: Iterable[str]) -> None:
+        """Remove the checkpoints of these runs, where there are any."""
+        for run_id in run_ids:
+            shutil.rmtree(self.checkpoint_directory(run_id), ignore_errors=True)
 
     def write(self, result: RunResult) -> bool:
         """Store a run, whole or not at all.

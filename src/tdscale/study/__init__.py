@@ -13,7 +13,7 @@ from tdscale.study.settings import (
 )
 from tdscale.study.smoke import is_smoke, smoke_study, with_scale
 from tdscale.study.spec import STAGES, RunSpec, Stage
-from tdscale.study.study import Limits, Scaling, Study, Sweep, Task
+from tdscale.study.study import Checkpoints, Limits, Scaling, Study, Sweep, Task
 from tdscale.study.toml import check_settings, parse_study, read_study, study_to_toml
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "STAGES",
     "BROMinimalSettings",
     "BROSettings",
+    "Checkpoints",
     "Limits",
     "PQLDSettings",
     "PQLSettings",

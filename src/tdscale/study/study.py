@@ -68,6 +68,15 @@ class Limits(_Part):
     margin: float = Field(0.1, ge=0, le=10, description="share of further env steps after the top threshold is reached")
 
 
+class Checkpoints(_Part):
+    """What is kept of runs that are not done, so that they go on after an interruption."""
+
+    minutes: float = Field(
+        2.0, ge=0, description="at least so many between two; further apart where writing takes over 1 % of the time; 0: none"
+    )
+    keep: bool = Field(False, description="those of runs that are done, too: a raised limit or threshold then goes on from there")
+
+
 class Study(_Part):
     """A study: algorithm, tasks, sweep and limits.
 
@@ -89,6 +98,7 @@ class Study(_Part):
     sweep: Sweep | None = None
     scaling: Scaling | None = None
     limits: Limits | None = None
+    checkpoints: Checkpoints | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     origin: str | None = Field(None, description="where imported curves came from")
     _own_settings: dict[str, Any] | None = PrivateAttr(None)

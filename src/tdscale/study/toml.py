@@ -10,9 +10,9 @@ from pydantic import BaseModel, ValidationError
 
 from tdscale.errors import UserError
 from tdscale.study.settings import SETTINGS
-from tdscale.study.study import Limits, Scaling, Study, Sweep, Task
+from tdscale.study.study import Checkpoints, Limits, Scaling, Study, Sweep, Task
 
-_TABLES: dict[str, type[BaseModel]] = {"sweep": Sweep, "scaling": Scaling, "limits": Limits}
+_TABLES: dict[str, type[BaseModel]] = {"sweep": Sweep, "scaling": Scaling, "limits": Limits, "checkpoints": Checkpoints}
 _MAX_BYTES = 1 << 20
 _Model = TypeVar("_Model", bound=BaseModel)
 

@@ -47,7 +47,7 @@ class Saving:
         self._begun = time.monotonic()
         self._due = self._begun + 60 * self.minutes
         self._measured = False
-        self._told: set[str] = set()
+        self._told = False
 
     def find(self, specs: Iterable[RunSpec]) -> dict[str, Checkpoint]:
         """The newest whole checkpoint of each run that has one."""
@@ -114,8 +114,8 @@ class Saving:
                 self._saved[run.spec.run_id] = where
             except UserError as error:
                 # nothing is lost by it now: training goes on, and tries again when the next one is due
-                if run.spec.run_id not in self._told:
-                    self._told.add(run.spec.run_id)
+                if not self._told:
+                    self._told = True
                     self.tell(f"training goes on without a checkpoint: {error}")
 
     def _folder(self, spec: RunSpec) -> CheckpointFolder:
