@@ -12,7 +12,6 @@ import pytest
 from tdscale.errors import UserError
 from tdscale.runs.types import RunResult
 from tdscale.study import RunSpec
-from tdscale.study.settings import PQLSettings
 from tdscale.tasks import make_task
 from tdscale.tasks.group import TaskGroup
 from tdscale.training import CellGoal, StopTarget, train_cells
@@ -71,19 +70,21 @@ def assert_same(found: Sequence[RunResult], wanted: Sequence[RunResult]) -> None
         assert replace(one.status, **dict.fromkeys(timed)) == replace(other.status, **dict.fromkeys(timed))
 
 
-OPTIONS: dict[str, Any] = {"evaluation_interval": 70, "diagnostics_interval": 50}
-PQL = PQLSettings(
-    hidden_sizes=(8,), environments=4, n_step=3, warm_up=40, replay_capacity=30, evaluation_interval=70, diagnostics_interval=0
-)
-SPECS: dict[str, Callable[[int], RunSpec]] = {
-    "sac in blocks, its ring full": lambda seed: walk_spec(seed, utd=0.7, update_block=4, replay_capacity=30, **OPTIONS),
-    "pql": lambda seed: replace(walk_spec(seed, utd=0.5), algorithm="pql", settings=PQL.model_dump(mode="json")),
+def spec_of(seed: int = 0, task: str = "Walk-v0", **options: Any) -> RunSpec:
+    """All of one shape: one compilation serves them."""
+    return walk_spec(seed, task, utd=0.7, **({"update_block": 4} | options))
+
+
+MEASURED: dict[str, Any] = {"evaluation_interval": 70, "diagnostics_interval": 50, "replay_capacity": 30}
+SPECS = {
+    "one environment": spec_of(**MEASURED),
+    "several environments, n-step returns": spec_of(**MEASURED, environments=4, n_step=3),
 }
 
 
 @pytest.mark.parametrize("which", SPECS)
 def test_stopped_anywhere_and_resumed_it_is_the_run_that_never_stopped(tmp_path: Path, which: str) -> None:
-    spec = SPECS[which](0)
+    spec = SPECS[which]
     wanted = train(None, spec)
     steps = 200 // spec.settings.get("environments", 1)
     # in warm-up, right after it, within an episode and a block of updates, at an episode's end
@@ -93,15 +94,14 @@ def test_stopped_anywhere_and_resumed_it_is_the_run_that_never_stopped(tmp_path:
 
 
 def test_a_classic_that_never_leaves_the_device_resumes_between_segments(tmp_path: Path) -> None:
-    settings = {"replay_capacity": 700, "evaluation_interval": 600, "update_block": 3}
-    spec = replace(walk_spec(utd=0.5, **settings), suite="tdscale", task="pendulum")
+    spec = replace(walk_spec(utd=0.5, update_block=3, replay_capacity=700), suite="tdscale", task="pendulum")
     wanted = train(None, spec, env_steps=1400)
     for stops in ((0, 1), (2,)):
         assert_same(train(tmp_path, spec, env_steps=1400, stops=stops), wanted)
 
 
 def test_a_cell_stops_where_it_would_have_stopped(tmp_path: Path) -> None:
-    cell, target = [walk_spec(0), walk_spec(1)], StopTarget(return_threshold=-1000.0, margin=0.5)
+    cell, target = [spec_of(0), spec_of(1)], StopTarget(return_threshold=-1000.0, margin=0.5)
     wanted = train(None, *cell, env_steps=1000, target=target)
     assert wanted[0].status.last_step == 100
     # the first seed is stopped, or the second, before and after the threshold is known to be crossed
@@ -110,24 +110,24 @@ def test_a_cell_stops_where_it_would_have_stopped(tmp_path: Path) -> None:
 
 
 def test_runs_that_advance_together_resume_together(tmp_path: Path) -> None:
-    cell = [walk_spec(seed) for seed in range(2)]
+    cell = [spec_of(seed) for seed in range(2)]
     wanted = train(None, *cell, env_steps=120, together=True)
     assert_same(train(tmp_path, *cell, env_steps=120, together=True, stops=[30, 55]), wanted)
 
 
 def test_a_diverged_run_stays_diverged_and_a_failed_one_is_tried_again(tmp_path: Path) -> None:
-    (diverged,) = train(None, walk_spec(learning_rate=1e20))
-    (resumed,) = train(tmp_path, walk_spec(learning_rate=1e20), stops=[20])
+    (diverged,) = train(None, spec_of(learning_rate=1e20))
+    (resumed,) = train(tmp_path, spec_of(learning_rate=1e20), stops=[20])
     assert_same([resumed], [diverged])
     toys.Walk.instances = 0
-    both = [walk_spec(0, "WalkRaises-v0"), walk_spec(1, "WalkRaises-v0")]
+    both = [spec_of(0, "WalkRaises-v0"), spec_of(1, "WalkRaises-v0")]
     failed, healthy = train(tmp_path, *both, stops=[50, 60])
     # its environment is a new one since, which does not raise at its 75th step
     assert [result.status.state for result in (failed, healthy)] == ["finished", "finished"]
 
 
 def test_a_kept_checkpoint_lets_a_raised_limit_go_on(tmp_path: Path) -> None:
-    spec = walk_spec()
+    spec = spec_of()
     train(tmp_path, spec, env_steps=110, keep=True)
     before = _bytes_of_rows(tmp_path)
     assert before > 0
@@ -166,7 +166,7 @@ def _other_format(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_checkpoint_that_cannot_be_used_is_told_in_a_sentence_and_the_run_begins_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[..., None], why: str
 ) -> None:
-    spec, told = walk_spec(), []
+    spec, told = spec_of(), []
     wanted = train(None, spec)
     train_until(tmp_path, spec, 90)
     spoil(tmp_path, monkeypatch)
@@ -185,7 +185,7 @@ def train_until(path: Path, spec: RunSpec, stop: int) -> None:
 
 
 def test_a_checkpoint_past_a_lowered_limit_is_not_used(tmp_path: Path) -> None:
-    spec, told = walk_spec(), []
+    spec, told = spec_of(), []
     train_until(tmp_path, spec, 90)
     found = train(tmp_path, spec, env_steps=60, told=told)
     assert_same(found, train(None, spec, env_steps=60))
@@ -196,7 +196,7 @@ def test_a_disk_that_fills_up_costs_the_checkpoint_alone(tmp_path: Path, monkeyp
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    spec, told = walk_spec(), []
+    spec, told = spec_of(), []
     monkeypatch.setattr("tdscale.training.checkpoint.sync", full)
     goals = [CellGoal(specs=(spec,), env_steps=200, target=None)]
     ((_, found),) = train_cells(goals, saving=saving(tmp_path, told, minutes=1e-6))
@@ -209,11 +209,11 @@ def test_a_disk_that_fills_up_costs_the_checkpoint_alone(tmp_path: Path, monkeyp
 
 
 def test_without_checkpoints_nothing_is_written_or_read(tmp_path: Path) -> None:
-    train_until(tmp_path, walk_spec(), 90)
+    train_until(tmp_path, spec_of(), 90)
     there = sorted(path.name for path in tmp_path.rglob("*"))
     off = saving(tmp_path, minutes=0, stop=_After(50))
     with pytest.raises(Stopped):
-        list(train_cells([CellGoal(specs=(walk_spec(),), env_steps=80, target=None)], saving=off))
+        list(train_cells([CellGoal(specs=(spec_of(),), env_steps=80, target=None)], saving=off))
     assert sorted(path.name for path in tmp_path.rglob("*")) == there
 
 
@@ -245,7 +245,7 @@ class _Clock:
 
 
 def _written(path: Path, clock: _Clock) -> list[float]:
-    goals = [CellGoal(specs=(walk_spec(),), env_steps=200, target=None)]
+    goals = [CellGoal(specs=(spec_of(),), env_steps=200, target=None)]
     list(train_cells(goals, saving=saving(path, minutes=1)))
     return clock.written
 
@@ -308,7 +308,7 @@ def test_a_fresh_environment_goes_on_where_another_one_stood_in_mid_episode(suit
 
 
 def test_a_task_that_raises_as_it_is_brought_back_is_a_refused_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec, told = walk_spec(), []
+    spec, told = spec_of(), []
     train_until(tmp_path, spec, 90)
 
     def broken(*_: Any) -> None:
