@@ -5,6 +5,15 @@ from pathlib import Path
 
 import pytest
 
+# JAX reads these when it is first imported. Tests compile far more than they compute: half the compile time is worth slower code,
+# and what one process has compiled serves the others. One thread: two processes are on two cores already.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+_FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+os.environ["XLA_FLAGS"] = " ".join(filter(None, [os.environ.get("XLA_FLAGS"), _FLAGS]))
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
 
 @pytest.fixture(scope="session")
 def published_data() -> Path:

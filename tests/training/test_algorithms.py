@@ -74,7 +74,7 @@ def _states_before_updates(monkeypatch: pytest.MonkeyPatch, spec: RunSpec, env_s
 
     monkeypatch.setattr(learner, "update", watched)
     batch.advance(env_steps)
-    notes = batch.result(run, {}).status.notes
+    notes = batch.result(run.spec.run_id, {}).status.notes
     batch.close()
     return ages, list(notes.get("resets", [])), learner
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tdscale.study import RunSpec, SACSettings
+from tdscale.study.settings import BROMinimalSettings
 from tdscale.training import CellGoal, StopTarget, train_cell, train_cells
 
 jax = pytest.importorskip("jax", reason='needs pip install "tdscale[train]"')
@@ -88,6 +89,14 @@ def test_a_run_on_the_device_depends_neither_on_how_far_it_goes_nor_on_other_see
     short, long = alone.columns["return"], together[1].columns["return"]
     np.testing.assert_array_equal(short, long[: len(short)])
     assert not np.array_equal(long, together[0].columns["return"])
+
+
+def test_resets_by_critic_updates_do_not_depend_on_how_far_a_run_goes() -> None:
+    chosen = {"critic_width": 8, "critic_blocks": 0, "actor_width": 8, "actor_blocks": 0, "quantiles": 5, "reset_critic_updates": 70}
+    settings = BROMinimalSettings(**chosen, warm_up=100, evaluation_interval=0, diagnostics_interval=0)  # type: ignore[arg-type]
+    spec = replace(spec_of(utd=0.5), algorithm="bro-minimal", settings=settings.model_dump(mode="json"))
+    resets = [train_cell([spec], env_steps=steps, target=None)[0].status.notes["resets"] for steps in (300, 500)]
+    assert resets == [[100 + 140 + 1], [100 + 140 + 1, 100 + 280 + 1]]
 
 
 def test_runs_under_vmap_see_the_same_episodes_and_minibatches() -> None:

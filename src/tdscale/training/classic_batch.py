@@ -100,6 +100,10 @@ class ClassicBatch:
         intervals = (settings.diagnostics_interval, settings.evaluation_interval)
         stops += [(step // interval + 1) * interval for interval in intervals if interval]
         stops += [at - 1 for at in settings.resets.env_steps if at - 1 > step]
+        every = settings.resets.critic_updates
+        if every is not None:
+            past = self._schedule.steps_until((self._critic_updates // every + 1) * every)
+            stops.append(settings.warm_up + -(-past // settings.update_block) * settings.update_block)
         return min(stops)
 
     def _advance(self, end: int) -> None:
