@@ -1,9 +1,9 @@
 # `make demo` and `make test` set everything up by themselves, in .venv; the second call sets up nothing again.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit docs benchmarks setup lock clean
+.PHONY: help demo test test-slow lint types unit docs benchmarks setup lock clean
 
 help:           ## this list
-	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
 
 demo:           ## a real small study, end to end, into ./demo
 	@requirements/setup.sh train
@@ -23,6 +23,9 @@ types: setup    ## mypy
 
 unit: setup     ## pytest, on two processes
 	.venv/bin/pytest -n 2 --dist worksteal
+
+test-slow: setup  ## tests of a minute or more each
+	.venv/bin/pytest -m slow
 
 docs: setup     ## the docs site, into docs/_build; warnings are errors
 	.venv/bin/sphinx-build -q -W --keep-going -b html docs docs/_build/html

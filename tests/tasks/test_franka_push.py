@@ -329,6 +329,7 @@ def test_the_tasks_are_found_by_name_and_a_wrong_one_gets_a_sentence(monkeypatch
         make_parallel_task("tdscale", "franka-push", 2, "mjx")
 
 
+@pytest.mark.slow
 def test_mjx_takes_the_same_steps_in_single_precision():
     pytest.importorskip("mujoco.mjx", reason='needs pip install "tdscale[gpu]"', exc_type=ImportError)
     ours, theirs = FrankaPush(2), FrankaPush(2, backend="mjx")
