@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
+from tdscale.agents.adam import descend, init_adam
 from tdscale.agents.categorical import cross_entropy, expectation, pessimistic_target
 from tdscale.agents.costs import Costs
 from tdscale.agents.diagnosis import mean_by_source
@@ -32,8 +32,6 @@ from tdscale.agents.networks import (
 from tdscale.agents.normaliser import RunningStatistics, merge, no_statistics, normalise
 from tdscale.agents.rows import Batch, unpack
 from tdscale.agents.types import Array, Key
-
-_ADAM = optax.scale_by_adam()  # η is applied after it, as a traced value: one compilation serves every η
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +101,8 @@ def init(config: PQLConfig, seed: Array) -> PQLState:
         critics=critics,
         target_critics=critics,
         statistics=no_statistics(config.observation_size),
-        actor_optimiser=_ADAM.init(actor),
-        critic_optimiser=_ADAM.init(critics),
+        actor_optimiser=init_adam(actor),
+        critic_optimiser=init_adam(critics),
         key=key,
         finite=jnp.array(True),
     )
@@ -275,8 +273,8 @@ def _unpacked(config: PQLConfig, state: PQLState, rows: Array) -> Batch:
 def _descend(config: PQLConfig, parameters: Any, gradient: Any, optimiser: Any, learning_rate: Array) -> tuple[Any, Any]:
     """AdamW (weight decay, times η, on every parameter) on the gradient, its norm over all parameters clipped."""
     scale = jnp.minimum(1.0, config.gradient_norm_limit / parameter_norm(gradient))
-    direction, optimiser = _ADAM.update(jax.tree.map(lambda slope: scale * slope, gradient), optimiser)
-    return jax.tree.map(lambda old, step: old - learning_rate * (step + config.weight_decay * old), parameters, direction), optimiser
+    clipped = jax.tree.map(lambda slope: scale * slope, gradient)
+    return descend(parameters, clipped, optimiser, learning_rate, weight_decay=config.weight_decay)
 
 
 def _unchanged(state: PQLState, batch: Batch, learning_rate: Array) -> PQLState:
