@@ -21,13 +21,12 @@ from tdscale.training.experience import EnvironmentFailure
 from tdscale.training.learner import HostLearner, Learner
 from tdscale.training.own import own_version
 from tdscale.training.pytrees import to_arrays
+from tdscale.training.record import NEWEST, UNIFORM, VALIDATION
 from tdscale.training.resuming import fitting, named, origin, part_of
 from tdscale.training.run import Run
 from tdscale.training.schedule import UpdateFlags, UpdateSchedule
 
 _CHUNK = 16  # minibatches in one call of the update: enough to hide the call, few enough that padding costs nothing
-# transitions whose TD errors (METHOD.md, "Overfitting") and, of the first, gradients ("Critical batch size") are diagnosed
-_UNIFORM, _NEWEST, _VALIDATION = (1024, 16, 256)
 
 
 class RunBatch:
@@ -196,15 +195,11 @@ class RunBatch:
 
     def _diagnose(self) -> None:
         shown = [run.held_out for run in self.runs]
-        if any(self._learner.remembered(slot) < _NEWEST or not len(shown[slot].rows) for slot in self._slots()):
+        if any(self._learner.remembered(slot) < NEWEST or not len(shown[slot].rows) for slot in self._slots()):
             return
-        found = self._learner.diagnose(_UNIFORM, _NEWEST, [one.sample(_VALIDATION) for one in shown], [run.diagnosing for run in self.runs])
+        found = self._learner.diagnose(UNIFORM, NEWEST, [one.sample(VALIDATION) for one in shown], [run.diagnosing for run in self.runs])
         for slot in self._slots():
-            run, values = self.runs[slot], found[slot]
-            finite = values.pop("finite")
-            run.curve.log(run.env_step, **values)
-            if not finite:
-                run.diverge("a parameter is no longer finite")
+            self.runs[slot].log_diagnosis(found[slot])
 
     def _check_finite(self) -> None:
         for run, finite in zip(self.runs, self._learner.finite(), strict=True):

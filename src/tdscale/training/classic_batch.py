@@ -22,12 +22,10 @@ from tdscale.training.checkpoint import Checkpoint, Snapshot
 from tdscale.training.on_device import SEGMENT, Due, Loop, Setting, advance, begin, roll_out
 from tdscale.training.own import own_version
 from tdscale.training.pytrees import from_arrays, to_arrays
-from tdscale.training.record import Record
+from tdscale.training.record import NEWEST, UNIFORM, VALIDATION, Record
 from tdscale.training.replay import Replay
 from tdscale.training.resuming import fitting, named, origin, part_of
 from tdscale.training.schedule import UpdateSchedule
-
-_UNIFORM, _NEWEST, _VALIDATION = (1024, 16, 256)  # as of RunBatch
 
 
 def stays_on_device(spec: RunSpec, folder: Path | None = None) -> bool:
@@ -159,7 +157,7 @@ class ClassicBatch:
 
     def _measure(self) -> None:
         settings = self._settings
-        learning = self.env_step > settings.warm_up and self.env_step >= _NEWEST
+        learning = self.env_step > settings.warm_up and self.env_step >= NEWEST
         if learning and settings.diagnostics_interval and self.env_step % settings.diagnostics_interval == 0:
             self._diagnose()
         if settings.evaluation_interval and self.env_step % settings.evaluation_interval == 0:
@@ -171,12 +169,8 @@ class ClassicBatch:
     def _diagnose(self) -> None:
         found = diagnosis_columns(_diagnose(self._setting, self._loops, _seeds(self._measuring)))
         for index, run in enumerate(self.runs):
-            values = {name: float(column[index]) for name, column in found.items()}
-            finite = values.pop("finite")
             if run.going:
-                run.curve.log(run.env_step, **values)
-                if not finite:
-                    run.diverge("a parameter is no longer finite")
+                run.log_diagnosis({name: float(column[index]) for name, column in found.items()})
 
     def result(self, run_id: str, notes: dict[str, Any]) -> RunResult:
         """A run as it stands."""
@@ -291,10 +285,10 @@ def _diagnose(setting: Setting, loops: Loop, seeds: Any) -> Any:
     def one(loop: Loop, seed: Any) -> Any:
         drawn, driven, chosen = jax.random.split(jax.random.key(seed), 3)
         size = jnp.minimum(loop.env_step, setting.capacity)
-        uniform = loop.rows[jax.random.randint(drawn, (_UNIFORM,), 0, size)]
-        newest = loop.rows[(loop.env_step - _NEWEST + jnp.arange(_NEWEST)) % setting.capacity]
+        uniform = loop.rows[jax.random.randint(drawn, (UNIFORM,), 0, size)]
+        newest = loop.rows[(loop.env_step - NEWEST + jnp.arange(NEWEST)) % setting.capacity]
         rows, length, _ = roll_out(setting, loop.agent, driven, explore=True)
-        validation = rows[jax.random.randint(chosen, (_VALIDATION,), 0, length)]
+        validation = rows[jax.random.randint(chosen, (VALIDATION,), 0, length)]
         return setting.algorithm.diagnose(setting.config, loop.agent, uniform, newest, validation, seed)
 
     return jax.vmap(one)(loops, seeds)

@@ -18,6 +18,10 @@ from tdscale.training.stopping import ReturnCurve
 _RECORDED = ("env_step", "state", "reason", "critic_updates", "actor_updates", "wall_seconds", "update_seconds", "env_seconds", "resets")
 
 
+# transitions whose TD errors (METHOD.md, "Overfitting") and, of the first, gradients ("Critical batch size") are diagnosed
+UNIFORM, NEWEST, VALIDATION = (1024, 16, 256)
+
+
 class Record:
     """Of one spec. Seconds are wall time, shared out over the runs that advance together."""
 
@@ -44,6 +48,12 @@ class Record:
     def diverge(self, why: str) -> None:
         """End as diverged: an outcome, the threshold is not reached by the limit."""
         self._end("diverged", why)
+
+    def log_diagnosis(self, values: dict[str, float]) -> None:
+        """Columns of a diagnosis with its `finite`: a run one of whose parameters is not ends as diverged."""
+        self.curve.log(self.env_step, **{name: value for name, value in values.items() if name != "finite"})
+        if not values["finite"]:
+            self.diverge("a parameter is no longer finite")
 
     def _end(self, state: RunState, why: str) -> None:
         if self.state == "finished":
