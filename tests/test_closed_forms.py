@@ -115,7 +115,7 @@ def test_the_least_compute_is_where_the_two_power_laws_balance(shape):
     assume(second > 0.05)  # else C rises with σ all along
     # dC/dσ = 0: (1 − α_B)·σ^α = (α + α_B − 1)·β^α
     least = shape["beta"] * (second / first) ** (1 / shape["alpha"])
-    assume(0.25 <= least <= 16)
+    assume(0.26 <= least <= 15)  # within a grid step of the smallest or largest σ that was run, a plan answers with that σ itself
     laws = paper_laws(
         offset_law(800.0, shape["d_min"], shape["beta"], shape["alpha"]), batch_size=shape["batch"], batch_exponent=-shape["alpha_batch"]
     )
