@@ -176,7 +176,7 @@ def _run(jobs, directory, cache, kill_on):
 def test_a_job_whose_worker_is_killed_once_is_tried_again(tmp_path, cache):
     job = CellJob(specs=tuple(_cell(2)), env_steps=400, target=None)
     events = _run([job], tmp_path, cache, lambda event, events: len(events) == 1)
-    assert [event.kind for event in events if event.kind != "progress"] == ["start", "start", "done"]
+    assert [event.kind for event in events if event.kind != "progress"] == ["start", "again", "start", "done"]
     statuses = RunStore(tmp_path).statuses()
     assert {run_id: status.last_step for run_id, status in statuses.items()} == {spec.run_id: 400 for spec in job.specs}
     assert not _workers(os.getpid())
@@ -188,7 +188,7 @@ def test_a_job_whose_worker_is_killed_twice_is_reported_and_the_rest_go_on(tmp_p
     other = CellJob(specs=tuple(_cell(1)), env_steps=400, target=None)
     events = _run([other, doomed], tmp_path, cache, lambda event, events: event.job == doomed)
     told = [(event.kind, event.job) for event in events if event.kind != "progress"]
-    assert told == [("start", doomed), ("start", doomed), ("failed", doomed), ("start", other), ("done", other)]
+    assert told == [("start", doomed), ("again", doomed), ("start", doomed), ("failed", doomed), ("start", other), ("done", other)]
     failed = next(event for event in events if event.kind == "failed")
     assert "was killed by signal 9" in failed.message
     assert "\n" not in failed.message

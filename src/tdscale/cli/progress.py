@@ -75,6 +75,9 @@ class RunDisplay:
         job = event.job
         if event.kind == "note":
             self.note(f"{job.describe()}: {event.message}")
+        elif event.kind == "again":
+            self._running.get(event.worker, {}).pop(job.specs[0].cell_id, None)
+            self.note(f"{job.describe()}: {event.message}; it is tried again")
         elif event.kind in ("start", "progress"):
             self._running.setdefault(event.worker, {})[job.specs[0].cell_id] = (job, event.done / (job.env_steps * len(job.specs)))
         else:

@@ -1,29 +1,22 @@
-"""The local engine: one worker process per core, each on its own core with one thread, one cell at a time.
+"""Jobs handed out to a crew: a cell that fails is reported and the rest go on; one whose worker dies is tried again."""
 
-A worker that dies costs its cell one more try; a cell that fails is reported and the rest go on.
-"""
-
-import json
 import os
-import queue
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from tdscale.execution.crew import Crew, Ending, LocalCrew
 from tdscale.execution.jobs import CellJob
 from tdscale.study import Checkpoints
 
-TRIES = 2
+RETRIES = 1
+PREEMPTIONS = 20  # of one job; a worker that was told to end left checkpoints, so its job gets on all the same
 SAME_FAILURES = 6
 
 
 class StageFailure(Exception):
-    """Every cell fails, and for one reason: going on would only repeat it."""
+    """Going on makes no sense: every cell fails for one reason, or there is nowhere to train. One sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +24,10 @@ class Event:
     """Something that happened to a job.
 
     Attributes:
-        kind: "start", "progress", "done" (stored), "failed" (some or all of its runs are missing) or "note" (something to be read).
+        kind: "start", "progress", "done" (stored), "failed" (some or all of its runs are missing), "again" (its worker died; it is
+            tried again) or "note" (something to be read).
         done: env steps so far over all seeds, for "progress" and "done".
-        message: why, for "failed"; a sentence, for "note".
+        message: why, for "failed" and "again"; a sentence, for "note".
         diverged: runs whose loss turned NaN, for "done".
     """
 
@@ -46,12 +40,8 @@ class Event:
 
 
 @dataclass
-class _Worker:
-    index: int
-    process: subprocess.Popen[str]
-    log: Path
-    listener: threading.Thread
-    jobs: dict[int, CellJob] = field(default_factory=dict)  # on which it is, by their place in the message
+class _Seat:
+    jobs: dict[int, CellJob] = field(default_factory=dict)  # on which it is, by their place in the request
     shape: tuple[str, int] | None = None
 
 
@@ -81,7 +71,7 @@ class _Queue:
 
     jobs: list[CellJob]
     runs_together: int
-    tries: dict[str, int] = field(default_factory=dict)
+    deaths: dict[tuple[str, bool], int] = field(default_factory=dict)
 
     def take(self, shape: tuple[str, int] | None, others: set[tuple[str, int] | None]) -> list[CellJob]:
         if not self.jobs:
@@ -98,6 +88,17 @@ class _Queue:
         self.jobs = [job for job in self.jobs if job not in taken]
         return taken
 
+    def lost(self, job: CellJob, ending: Ending, worker: int, retries: int) -> Event:
+        """A worker died over its job: it comes back, but not for ever."""
+        key = (job.specs[0].run_id, ending.told)
+        self.deaths[key] = self.deaths.get(key, 0) + 1
+        allowed = PREEMPTIONS if ending.told else retries
+        if self.deaths[key] <= allowed:
+            self.jobs.insert(0, job)
+            return Event(kind="again", job=job, worker=worker, message=f"its worker {ending.how}")
+        times = f", {self.deaths[key]} times" if self.deaths[key] > 1 else ""
+        return Event(kind="failed", job=job, worker=worker, message=f"its worker {ending.how}{times}; see {ending.where}")
+
 
 def default_workers() -> int:
     """One per core that this process may use."""
@@ -113,54 +114,99 @@ def run_jobs(
     on_event: Callable[[Event], None],
     runs_together: int = 1,
     checkpoints: Checkpoints | None = None,
+    retries: int = RETRIES,
 ) -> None:
-    """Train every job and store its runs under `directory`. Returns when all have ended; failures are told by events.
+    """Train every job on this machine, in one worker process per core with one thread each; see `run_with`.
 
     Args:
         jobs: cells to train.
         directory: the study's folder.
         workers: processes.
         environment: variables that each worker starts with, on top of this process's own.
+        on_event: as for `run_with`, like what follows.
+    """
+    crew = LocalCrew(directory, workers=workers, environment=environment)
+    run_with(crew, jobs, directory, on_event=on_event, runs_together=runs_together, checkpoints=checkpoints, retries=retries)
+
+
+def run_with(
+    crew: Crew,
+    jobs: Sequence[CellJob],
+    directory: Path,
+    *,
+    on_event: Callable[[Event], None],
+    runs_together: int = 1,
+    checkpoints: Checkpoints | None = None,
+    retries: int = RETRIES,
+) -> None:
+    """Train every job and store its runs under `directory`. Returns when all have ended; failures are told by events.
+
+    Args:
+        crew: where; it is closed at the end.
+        jobs: cells to train.
+        directory: the study's folder, which every seat sees under this path.
         on_event: called in this thread.
         runs_together: above 1, for a GPU: jobs that share shapes are trained together, at most so many runs at a time.
         checkpoints: how often; None for the usual way.
+        retries: how often a job is tried again whose worker died.
+
+    Raises:
+        StageFailure: if every cell fails for one reason, or the crew can't work.
     """
     left = _Queue(sorted(jobs, key=lambda job: -job.cost), runs_together)
     same = _SameFailure()
     request = {"directory": str(directory), "checkpoints": (checkpoints or Checkpoints()).model_dump()}
+    seats: dict[int, _Seat] = {}
 
     def tell(event: Event) -> None:
         on_event(event)
         same.heed(event)
 
-    answers: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
-    with _workers(min(workers, len(jobs)), directory, environment, answers) as (pool, start):
-        for worker in pool:
-            _give(worker, left, pool, request, tell)
-        while any(worker.jobs for worker in pool):
-            index, answer = answers.get()
-            worker = pool[index]
-            if answer is None:  # the process has ended
-                code = worker.process.wait()
-                lost = list(worker.jobs.values())
-                pool[index] = worker = start(index)
+    def give(index: int) -> None:
+        seat = seats[index]
+        taken = left.take(seat.shape, {other.shape for other in seats.values() if other is not seat})
+        if not taken:
+            del seats[index]
+            crew.release(index)
+            return
+        seat.jobs, seat.shape = dict(enumerate(taken)), taken[0].shape
+        for job in taken:
+            tell(Event(kind="start", job=job, worker=index))
+        crew.give(index, {"jobs": [job.to_message() for job in taken], "together": left.runs_together > 1, **request})
+
+    try:
+        while left.jobs or any(seat.jobs for seat in seats.values()):
+            if left.jobs:
+                crew.want(len(left.jobs))
+            index, answer = crew.answers.get()
+            if answer is None:
+                lost, ending = list(seats.pop(index, _Seat()).jobs.values()), crew.ending(index)
                 for job in lost:
-                    _lost(job, code, worker, left, tell)
-                _give(worker, left, pool, request, tell)
-            elif answer["event"] == "progress":
-                for place, job in worker.jobs.items():
-                    tell(Event(kind="progress", job=job, worker=index, done=int(answer["done"][place])))
-            elif answer["event"] == "note":
-                tell(Event(kind="note", job=next(iter(worker.jobs.values())), worker=index, message=str(answer["message"])))
-            elif answer["event"] == "done":
-                tell(_ending(worker.jobs.pop(answer["job"]), index, answer["runs"]))
-                if not worker.jobs:
-                    _give(worker, left, pool, request, tell)
+                    tell(left.lost(job, ending, index, retries))
+            elif answer["event"] == "ready":
+                seats[index] = _Seat()
+                give(index)
             else:
-                failed = list(worker.jobs.values())
-                worker.jobs = {}
-                _raised(failed, str(answer["message"]), index, left, tell)
-                _give(worker, left, pool, request, tell)
+                _heed(answer, index, seats[index], left, tell)
+                if not seats[index].jobs:
+                    give(index)
+    finally:
+        crew.close()
+
+
+def _heed(answer: Mapping[str, Any], index: int, seat: _Seat, left: _Queue, tell: Callable[[Event], None]) -> None:
+    """A message of a seat that is at work."""
+    if answer["event"] == "progress":
+        for place, job in seat.jobs.items():
+            tell(Event(kind="progress", job=job, worker=index, done=int(answer["done"][place])))
+    elif answer["event"] == "note":
+        tell(Event(kind="note", job=next(iter(seat.jobs.values())), worker=index, message=str(answer["message"])))
+    elif answer["event"] == "done":
+        tell(_ending(seat.jobs.pop(answer["job"]), index, answer["runs"]))
+    else:
+        failed = list(seat.jobs.values())
+        seat.jobs = {}
+        _raised(failed, str(answer["message"]), index, left, tell)
 
 
 def _raised(jobs: Sequence[CellJob], message: str, index: int, left: _Queue, on_event: Callable[[Event], None]) -> None:
@@ -179,91 +225,3 @@ def _ending(job: CellJob, index: int, runs: Sequence[Mapping[str, Any]]) -> Even
     if failed:
         return Event(kind="failed", job=job, worker=index, done=done, message=f"{len(failed)} of {len(runs)} seeds: {failed[0]['reason']}")
     return Event(kind="done", job=job, worker=index, done=done, diverged=sum(run["state"] == "diverged" for run in runs))
-
-
-def _lost(job: CellJob, code: int, worker: _Worker, left: _Queue, on_event: Callable[[Event], None]) -> None:
-    """A worker died over its job: try again, but not for ever."""
-    key = job.specs[0].run_id
-    left.tries[key] = left.tries.get(key, 0) + 1
-    if left.tries[key] < TRIES:
-        left.jobs.insert(0, job)
-        return
-    how = f"was killed by signal {-code} (out of memory?)" if code < 0 else f"ended with exit code {code}"
-    on_event(Event(kind="failed", job=job, worker=worker.index, message=f"its worker {how}, {TRIES} times; see {worker.log}"))
-
-
-def _give(worker: _Worker, left: _Queue, pool: Sequence[_Worker], common: Mapping[str, Any], on_event: Callable[[Event], None]) -> None:
-    jobs = left.take(worker.shape, {other.shape for other in pool if other is not worker})
-    worker.jobs = dict(enumerate(jobs))
-    if not jobs:
-        return
-    worker.shape = jobs[0].shape
-    for job in jobs:
-        on_event(Event(kind="start", job=job, worker=worker.index))
-    request = {"jobs": [job.to_message() for job in jobs], "together": left.runs_together > 1, **common}
-    assert worker.process.stdin is not None
-    try:
-        worker.process.stdin.write(json.dumps(request) + "\n")
-        worker.process.stdin.flush()
-    except BrokenPipeError:
-        pass  # it has died; its reader says so
-
-
-@contextmanager
-def _workers(
-    count: int, directory: Path, environment: Mapping[str, str], answers: "queue.Queue[tuple[int, dict[str, Any] | None]]"
-) -> Iterator[tuple[list[_Worker], Callable[[int], _Worker]]]:
-    logs = directory / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    started: list[_Worker] = []
-
-    def start(index: int) -> _Worker:
-        log = logs / f"worker-{index}.log"
-        # from a core that differs between processes: two studies of one worker each must not share the first
-        core = cores[(os.getpid() + index) % len(cores)] if count <= len(cores) else -1
-        with log.open("a", encoding="utf-8") as errors:
-            process = subprocess.Popen(
-                # -P: what lies in the working directory is not on the path
-                [sys.executable, "-P", "-m", "tdscale.execution.worker", str(core)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                encoding="utf-8",
-                env={**os.environ, **environment},
-            )
-        assert process.stdout is not None
-        listener = threading.Thread(target=_listen, args=(index, process.stdout, answers), daemon=True)
-        listener.start()
-        worker = _Worker(index=index, process=process, log=log, listener=listener)
-        started.append(worker)
-        return worker
-
-    try:
-        yield [start(index) for index in range(count)], start
-    finally:
-        for worker in started:
-            if worker.process.stdin is not None:
-                # its end is the worker's signal to end
-                try:
-                    worker.process.stdin.close()
-                except BrokenPipeError:
-                    pass
-        for worker in started:
-            try:
-                worker.process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                worker.process.kill()
-                worker.process.wait()
-            worker.listener.join(timeout=10)
-
-
-def _listen(index: int, lines: IO[str], answers: "queue.Queue[tuple[int, dict[str, Any] | None]]") -> None:
-    with lines:
-        for line in lines:
-            try:
-                answers.put((index, json.loads(line)))
-            except ValueError:
-                break  # cut off: it was killed as it wrote
-    answers.put((index, None))

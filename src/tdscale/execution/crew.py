@@ -1,0 +1,179 @@
+"""`Crew`: the places where jobs are trained, and `LocalCrew`, processes of this machine."""
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+Answers = queue.Queue[tuple[int, dict[str, Any] | None]]
+READY: dict[str, Any] = {"event": "ready"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """How a seat ended.
+
+    Attributes:
+        how: to be read after "its worker".
+        where: there is more to read.
+        told: it was told to end, or its machine went away: no fault of the job's.
+    """
+
+    how: str
+    where: str
+    told: bool = False
+
+
+class Crew(Protocol):
+    """Seats, numbered from 0. A seat is given a request at a time and answers it in messages (`execution.worker`).
+
+    Attributes:
+        answers: (seat, message) as they come: READY from a seat that is there and has nothing to do yet; None from one that has ended.
+    """
+
+    answers: Answers
+
+    def want(self, waiting: int) -> None:
+        """So many jobs wait for a seat: offer (READY) those that have none to do, and new ones as far as there may be more."""
+
+    def give(self, seat: int, request: Mapping[str, Any]) -> None:
+        """Hand a request to a seat that is free."""
+
+    def release(self, seat: int) -> None:
+        """No job is left for a seat that is free; it is offered again, or ends."""
+
+    def ending(self, seat: int) -> Ending:
+        """How a seat that answered None ended; it is no seat any more."""
+
+    def close(self) -> None:
+        """End every seat."""
+
+
+@dataclass
+class _Worker:
+    process: subprocess.Popen[str]
+    log: Path
+    listener: threading.Thread
+
+
+class LocalCrew:
+    """One worker process for each seat, each on its own core while there are enough. See `Crew`."""
+
+    def __init__(self, directory: Path, *, workers: int, environment: Mapping[str, str], pinned: bool = True) -> None:
+        """No process is started yet.
+
+        Args:
+            directory: the study's folder; what workers print goes to its logs/.
+            workers: the most processes.
+            environment: variables that each starts with, on top of this process's own.
+            pinned: whether a worker stays on one core.
+        """
+        self.answers: Answers = queue.Queue()
+        self._workers, self._environment, self._pinned = workers, dict(environment), pinned
+        self._logs = directory / "logs"
+        self._seats: dict[int, _Worker] = {}
+        self._offered: set[int] = set()
+        self._idle: set[int] = set()
+        self._ended: list[_Worker] = []
+
+    def want(self, waiting: int) -> None:
+        """See `Crew.want`."""
+        free = [seat for seat in range(self._workers) if seat not in self._seats or seat in self._idle]
+        free.sort(key=lambda seat: seat not in self._idle)
+        for seat in free[: max(waiting - len(self._offered), 0)]:
+            if seat not in self._seats:
+                self._seats[seat] = self._start(seat)
+            self._idle.discard(seat)
+            self._offered.add(seat)
+            self.answers.put((seat, READY))
+
+    def give(self, seat: int, request: Mapping[str, Any]) -> None:
+        """See `Crew.give`."""
+        self._offered.discard(seat)
+        worker = self._seats.get(seat)
+        if worker is None:  # it ended as it was offered
+            self.answers.put((seat, None))
+            return
+        stdin = worker.process.stdin
+        assert stdin is not None
+        try:
+            stdin.write(json.dumps(request) + "\n")
+            stdin.flush()
+        except BrokenPipeError:
+            pass  # it has died; its listener says so
+
+    def release(self, seat: int) -> None:
+        """See `Crew.release`."""
+        self._offered.discard(seat)
+        self._idle.add(seat)
+
+    def ending(self, seat: int) -> Ending:
+        """See `Crew.ending`."""
+        worker = self._seats.pop(seat, None)
+        if worker is None:
+            return Ending(how="had ended before it began", where=str(self._logs), told=True)
+        self._offered.discard(seat)
+        self._idle.discard(seat)
+        self._ended.append(worker)
+        code = worker.process.wait()
+        how = f"was killed by signal {-code} (out of memory?)" if code < 0 else f"ended with exit code {code}"
+        return Ending(how=how, where=str(worker.log), told=code == -signal.SIGTERM)
+
+    def close(self) -> None:
+        """End every worker; each leaves checkpoints of its runs first."""
+        workers = [*self._ended, *self._seats.values()]
+        for worker in workers:
+            if worker.process.stdin is not None:
+                # its end is the worker's signal to end
+                try:
+                    worker.process.stdin.close()
+                except BrokenPipeError:
+                    pass
+        for worker in workers:
+            try:
+                worker.process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+            worker.listener.join(timeout=10)
+        self._seats.clear()
+        self._ended.clear()
+
+    def _start(self, seat: int) -> _Worker:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        log = self._logs / f"worker-{seat}.log"
+        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        # from a core that differs between processes: two studies of one worker each must not share the first
+        core = cores[(os.getpid() + seat) % len(cores)] if self._pinned and self._workers <= len(cores) else -1
+        with log.open("a", encoding="utf-8") as errors:
+            process = subprocess.Popen(
+                # -P: what lies in the working directory is not on the path
+                [sys.executable, "-P", "-m", "tdscale.execution.worker", str(core)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                encoding="utf-8",
+                env={**os.environ, **self._environment},
+            )
+        assert process.stdout is not None
+        listener = threading.Thread(target=_listen, args=(seat, process.stdout, self.answers), daemon=True)
+        listener.start()
+        return _Worker(process=process, log=log, listener=listener)
+
+
+def _listen(seat: int, lines: IO[str], answers: Answers) -> None:
+    with lines:
+        for line in lines:
+            try:
+                answers.put((seat, json.loads(line)))
+            except ValueError:
+                break  # cut off: it was killed as it wrote
+    answers.put((seat, None))
