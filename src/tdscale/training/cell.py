@@ -10,15 +10,13 @@ from tdscale.errors import UserError
 from tdscale.runs.types import RunResult
 from tdscale.study import RunSpec
 from tdscale.training.saving import Saving
-from tdscale.training.stopping import StopTarget, enough_have_crossed, longest_episode
+from tdscale.training.stopping import StopRule, StopTarget
 
 if TYPE_CHECKING:
     from tdscale.training.batches import Batch
     from tdscale.training.record import Record
 
-_SEGMENTS = 50  # how often, within the limit, the stop rule is asked
 _REPORT_EVERY = 1000  # env steps of one seed between reports
-_EPISODES_AFTER = 3  # the margin holds at least so many episodes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +140,7 @@ def train_cells(
         # from 0 also where runs go on from checkpoints: the stop rule is asked again at every step at which it was
         step, left = 0, list(cells)
         while left:
-            step = min(step + _REPORT_EVERY, *(cell.next_stop for cell in left))
+            step = min(step + _REPORT_EVERY, *(cell.rule.next_stop for cell in left))
             advance_all(batches, step, together=together, saving=saving, tell=tell)
             for cell in tuple(left):
                 if cell.is_done_at(step):
@@ -161,41 +159,26 @@ class _Cell:
 
     goal: CellGoal
     runs: list[tuple["Record", "Batch"]]
-    end: int = field(init=False)  # env steps at which it stops, as far as is known
-    next_stop: int = field(init=False)
+    rule: StopRule = field(init=False)
 
     def __post_init__(self) -> None:
-        self.end = self.goal.env_steps
-        self._segment = ceil(self.goal.env_steps / _SEGMENTS)
-        self.next_stop = min(self._segment, self.end)
+        self.rule = StopRule(self.goal.env_steps, self.goal.target)
 
     def is_done_at(self, step: int) -> bool:
         """Asked at every step that training stops at."""
-        goal, target = self.goal, self.goal.target
-        # gone on from a checkpoint, a run may be past this step already, or have ended after it
-        going = [run for run, _ in self.runs if run.going or run.env_step > step]
-        if going and step == self.next_stop and target is not None:
-            curves = [run.return_curve(step) for run, _ in self.runs if run.state != "failed" or run.env_step > step]
-            if not enough_have_crossed(curves, target.return_threshold):
-                self.end = goal.env_steps  # a lucky episode may cross and the next ones take it back
-            elif self.end == goal.env_steps:
-                end = step + max(ceil(target.margin * step), _EPISODES_AFTER * longest_episode(curves))
-                # a run that went on under another target can't be taken back
-                self.end = min(goal.env_steps, max(end, *(run.env_step - goal.environments + 1 for run in going)))
-        if not going or step >= self.end:
-            return True
-        if step == self.next_stop:
-            self.next_stop = min(step + self._segment, self.end)
-        return False
+        runs = [run for run, _ in self.runs]
+        # a run that went on under another target can't be taken back
+        further = max((run.env_step for run in runs if run.going or run.env_step > step), default=0) - self.goal.environments + 1
+        return self.rule.is_done_at(step, runs, not_before=further)
 
     def env_steps_to_do(self) -> int:
         """In sum; what has ended early will do no more."""
-        return sum(max(self.end, run.env_step) if run.going else run.env_step for run, _ in self.runs)
+        return sum(max(self.rule.end, run.env_step) if run.going else run.env_step for run, _ in self.runs)
 
     def leave(self) -> list[RunResult]:
         """The results; the batches go on without these runs."""
         target = self.goal.target
-        stopped_at = target.return_threshold if target is not None and self.end < self.goal.env_steps else None
+        stopped_at = target.return_threshold if target is not None and self.rule.end < self.goal.env_steps else None
         results = [batch.result(run.spec.run_id, {"stopped_at_return": stopped_at}) for run, batch in self.runs]
         for run, batch in self.runs:
             batch.leave(run.spec.run_id)

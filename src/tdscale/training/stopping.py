@@ -1,11 +1,17 @@
 """When a cell has seen enough: nearly all bootstrap means of its seeds have crossed the threshold."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tdscale.runs.types import RunState
+
+_SEGMENTS = 50  # how often, within the limit, the stop rule is asked
+_EPISODES_AFTER = 3  # the margin holds at least so many episodes
 _RESAMPLES = 200
 _SHARE = 0.95
 _GRID = 500
@@ -73,3 +79,67 @@ def enough_have_crossed(curves: Sequence[ReturnCurve], threshold: float) -> bool
 def longest_episode(curves: Sequence[ReturnCurve]) -> int:
     """Env steps of the longest training episode seen."""
     return max(int(np.diff(curve.env_steps, prepend=0).max(initial=0)) for curve in curves)
+
+
+class Trained(Protocol):
+    """A run on its way, as the stop rule sees it."""
+
+    state: RunState
+
+    @property
+    def env_step(self) -> int:
+        """Where it stands."""
+        ...
+
+    @property
+    def going(self) -> bool:
+        """False once it has diverged or failed."""
+        ...
+
+    def return_curve(self, env_step: int) -> ReturnCurve:
+        """Its training-episode returns up to an env step."""
+        ...
+
+
+@dataclass
+class StopRule:
+    """When the seeds of a cell stop, all at one env step.
+
+    Attributes:
+        limit: env steps at which they do in any case.
+        target: where to stop before it; None for never.
+        end: env steps at which they stop, as far as is known.
+        next_stop: env step at which `is_done_at` is to be asked next.
+    """
+
+    limit: int
+    target: StopTarget | None
+    end: int = field(init=False)
+    next_stop: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.end = self.limit
+        self.segment = ceil(self.limit / _SEGMENTS)
+        self.next_stop = min(self.segment, self.end)
+
+    def is_done_at(self, step: int, runs: Sequence[Trained], *, not_before: int = 0) -> bool:
+        """Whether the cell stops at an env step that all of its runs have reached.
+
+        Args:
+            step: rises from call to call and leaves out no `next_stop`.
+            runs: the cell's seeds. Gone on from a checkpoint, one may be past this step already, or have ended after it.
+            not_before: an `end` that is now decided on is not before this env step.
+        """
+        going = [run for run in runs if run.going or run.env_step > step]
+        if going and step == self.next_stop and self.target is not None:
+            curves = [run.return_curve(step) for run in runs if run.state != "failed" or run.env_step > step]
+            if not enough_have_crossed(curves, self.target.return_threshold):
+                self.end = self.limit  # a lucky episode may cross and the next ones take it back
+            elif self.end == self.limit:
+                end = step + max(ceil(self.target.margin * step), _EPISODES_AFTER * longest_episode(curves))
+                self.end = min(self.limit, max(end, not_before))
+        if not going or step >= self.end:
+            return True
+        if step == self.next_stop:
+            self.next_stop = min(step + self.segment, self.end)
+        return False
