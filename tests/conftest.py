@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples every time: chance must not fail what nobody changed. --hypothesis-profile=default looks further.
+settings.register_profile("same-examples", derandomize=True, deadline=None, database=None)
+settings.load_profile("same-examples")
 
 # JAX reads these when it is first imported. Tests compile far more than they compute: half the compile time is worth slower code,
 # and what one process has compiled serves the others. One thread: two processes are on two cores already.

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -15,9 +16,10 @@ from tdscale.analysis.laws import PowerLaw, ScalingLaws
 from tdscale.analysis.laws_file import FILE_NAME, read_laws, write_laws
 from tdscale.analysis.options import FitOptions
 from tdscale.errors import UserError
+from tdscale.execution.crew import Crew, LocalCrew
 from tdscale.execution.engine import Engine
 from tdscale.execution.jobs import CellJob, Target, pending_jobs
-from tdscale.execution.pool import Event, StageFailure, run_jobs
+from tdscale.execution.pool import Event, StageFailure, run_with
 from tdscale.folder import STUDY_FILE as STUDY_FILE
 from tdscale.folder import StudyFiles as StudyFiles
 from tdscale.folder import cache_directory, replace_study, sole_runner
@@ -75,13 +77,22 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display) -> list[st
     Raises:
         RunFailure: if stage 1 gives no B and η to go on with.
     """
-    with sole_runner(files.directory):
-        failures = _run_stage(files, "sweep", files.study.sweep_specs(), engine, display, _expected_scaling(files))
+    with sole_runner(files.directory), closing(_crew(files, engine)) as crew:
+        failures = _run_stage(files, "sweep", files.study.sweep_specs(), engine, crew, display, _expected_scaling(files))
         if is_smoke(files.study):
             files = _with_scale(files)
         if files.study.scaling is not None:
-            failures += _run_stage(files, "scaling", files.study.scaling_specs(chosen_hyperparameters(files)), engine, display, [])
+            failures += _run_stage(files, "scaling", files.study.scaling_specs(chosen_hyperparameters(files)), engine, crew, display, [])
     return failures
+
+
+def _crew(files: StudyFiles, engine: Engine) -> Crew:
+    from tdscale.training.devices import gpu_environment, quick_to_compile, single_thread_environment
+
+    environment = (gpu_environment if engine.gpu else single_thread_environment)(cache_directory())
+    if is_smoke(files.study):
+        environment = quick_to_compile(environment)
+    return LocalCrew(files.directory, workers=engine.workers, environment=environment)
 
 
 def _with_scale(files: StudyFiles) -> StudyFiles:
@@ -163,10 +174,8 @@ def _value(law: PowerLaw | None, grid: Sequence[float], utd: float, task: str, w
 
 
 def _run_stage(
-    files: StudyFiles, stage: Stage, specs: Sequence[RunSpec], engine: Engine, display: Display, later: Sequence[CellJob]
+    files: StudyFiles, stage: Stage, specs: Sequence[RunSpec], engine: Engine, crew: Crew, display: Display, later: Sequence[CellJob]
 ) -> list[str]:
-    from tdscale.training.devices import gpu_environment, quick_to_compile, single_thread_environment
-
     jobs = _pending(files, specs)
     n_cells = len({spec.cell_id for spec in specs})
     display.stage(stage, jobs, n_cells - len(jobs), later)
@@ -182,18 +191,13 @@ def _run_stage(
         # of runs that are done: whoever stored them was killed before it could remove these
         files.store.discard_checkpoints(spec.run_id for spec in specs if spec.run_id not in left)
     if jobs:
-        environment = (gpu_environment if engine.gpu else single_thread_environment)(cache_directory())
-        if is_smoke(files.study):
-            environment = quick_to_compile(environment)
-        together = engine.runs_together if engine.gpu else 1
         try:
-            run_jobs(
+            run_with(
+                crew,
                 jobs,
                 files.directory,
-                workers=engine.workers,
-                environment=environment,
                 on_event=on_event,
-                runs_together=together,
+                runs_together=engine.runs_together if engine.gpu else 1,
                 checkpoints=files.study.checkpoints,
             )
         except StageFailure as failure:

@@ -1,7 +1,20 @@
 """Which batch runs where: cells as jobs, local worker processes, resume."""
 
+from tdscale.execution.crew import Crew, LocalCrew
 from tdscale.execution.engine import Engine
 from tdscale.execution.jobs import CellJob, Target, pending_jobs
-from tdscale.execution.pool import Event, StageFailure, default_workers, run_jobs
+from tdscale.execution.pool import Event, StageFailure, default_workers, run_jobs, run_with
 
-__all__ = ["CellJob", "Engine", "Event", "StageFailure", "Target", "default_workers", "pending_jobs", "run_jobs"]
+__all__ = [
+    "CellJob",
+    "Crew",
+    "Engine",
+    "Event",
+    "LocalCrew",
+    "StageFailure",
+    "Target",
+    "default_workers",
+    "pending_jobs",
+    "run_jobs",
+    "run_with",
+]

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,8 +126,8 @@ def run_jobs(
         environment: variables that each worker starts with, on top of this process's own.
         on_event: as for `run_with`, like what follows.
     """
-    crew = LocalCrew(directory, workers=workers, environment=environment)
-    run_with(crew, jobs, directory, on_event=on_event, runs_together=runs_together, checkpoints=checkpoints, retries=retries)
+    with closing(LocalCrew(directory, workers=workers, environment=environment)) as crew:
+        run_with(crew, jobs, directory, on_event=on_event, runs_together=runs_together, checkpoints=checkpoints, retries=retries)
 
 
 def run_with(
@@ -142,7 +143,7 @@ def run_with(
     """Train every job and store its runs under `directory`. Returns when all have ended; failures are told by events.
 
     Args:
-        crew: where; it is closed at the end.
+        crew: where. Its seats stay, for further calls; the caller closes it.
         jobs: cells to train.
         directory: the study's folder, which every seat sees under this path.
         on_event: called in this thread.
@@ -174,24 +175,21 @@ def run_with(
             tell(Event(kind="start", job=job, worker=index))
         crew.give(index, {"jobs": [job.to_message() for job in taken], "together": left.runs_together > 1, **request})
 
-    try:
-        while left.jobs or any(seat.jobs for seat in seats.values()):
-            if left.jobs:
-                crew.want(len(left.jobs))
-            index, answer = crew.answers.get()
-            if answer is None:
-                lost, ending = list(seats.pop(index, _Seat()).jobs.values()), crew.ending(index)
-                for job in lost:
-                    tell(left.lost(job, ending, index, retries))
-            elif answer["event"] == "ready":
-                seats[index] = _Seat()
+    while left.jobs or any(seat.jobs for seat in seats.values()):
+        if left.jobs:
+            crew.want(len(left.jobs))
+        index, answer = crew.answers.get()
+        if answer is None:
+            lost, ending = list(seats.pop(index, _Seat()).jobs.values()), crew.ending(index)
+            for job in lost:
+                tell(left.lost(job, ending, index, retries))
+        elif answer["event"] == "ready":
+            seats[index] = _Seat()
+            give(index)
+        else:
+            _heed(answer, index, seats[index], left, tell)
+            if not seats[index].jobs:
                 give(index)
-            else:
-                _heed(answer, index, seats[index], left, tell)
-                if not seats[index].jobs:
-                    give(index)
-    finally:
-        crew.close()
 
 
 def _heed(answer: Mapping[str, Any], index: int, seat: _Seat, left: _Queue, tell: Callable[[Event], None]) -> None:
