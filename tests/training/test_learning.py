@@ -10,13 +10,14 @@ from tdscale.training import train_cell
 
 toys = pytest.importorskip("toys", reason='needs pip install "tdscale[train]"')
 
+SMALL = {"critic_width": 32, "critic_blocks": 1, "actor_width": 32, "actor_blocks": 0, "quantiles": 5, "update_block": 4}
 # (σ, η, env steps, settings): small networks, so that all of it takes seconds
 CASES: dict[str, tuple[float, float, int, dict[str, Any]]] = {
     "sac": (2.0, 1e-2, 1000, {"hidden_sizes": (8,)}),
-    "bro": (2.0, 3e-3, 1500, {"critic_width": 64, "critic_blocks": 1, "actor_width": 64, "quantiles": 10, "reset_rule": "none"}),
-    "bro-minimal": (2.0, 3e-3, 1500, {"critic_width": 32, "critic_blocks": 1, "actor_width": 32, "actor_blocks": 0, "quantiles": 5}),
-    "pql": (1 / 4, 3e-3, 6400, {"hidden_sizes": (32, 32), "environments": 16}),
-    "pql-d": (1 / 4, 3e-3, 6400, {"hidden_sizes": (32, 32), "environments": 16, "value_min": -20.0, "value_max": 0.0}),
+    "bro": (2.0, 3e-3, 1000, SMALL | {"reset_rule": "none"}),
+    "bro-minimal": (2.0, 3e-3, 1000, SMALL),
+    "pql": (1 / 4, 3e-3, 4800, {"hidden_sizes": (32, 32), "environments": 16}),
+    "pql-d": (1 / 4, 3e-3, 4800, {"hidden_sizes": (32, 32), "environments": 16, "value_min": -20.0, "value_max": 0.0}),
 }
 
 
