@@ -123,8 +123,7 @@ class LocalCrew:
         self._idle.discard(seat)
         self._ended.append(worker)
         code = worker.process.wait()
-        how = f"was killed by signal {-code} (out of memory?)" if code < 0 else f"ended with exit code {code}"
-        return Ending(how=how, where=str(worker.log), told=code == -signal.SIGTERM)
+        return Ending(how=_how(code), where=str(worker.log), told=code == -signal.SIGTERM)
 
     def close(self) -> None:
         """End every worker; each leaves checkpoints of its runs first."""
@@ -167,6 +166,14 @@ class LocalCrew:
         listener = threading.Thread(target=_listen, args=(seat, process.stdout, self.answers), daemon=True)
         listener.start()
         return _Worker(process=process, log=log, listener=listener)
+
+
+def _how(code: int) -> str:
+    if code == -signal.SIGTERM:
+        return "was told to end (signal 15)"
+    if code == -signal.SIGKILL:
+        return "was killed by signal 9 (out of memory?)"
+    return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
 
 def _listen(seat: int, lines: IO[str], answers: Answers) -> None:

@@ -56,8 +56,11 @@ class RunStore:
 
     def discard_checkpoints(self, run_ids: Iterable[str]) -> None:
         """Remove the checkpoints of these runs, where there are any."""
-        for run_id in run_ids:
-            shutil.rmtree(self.checkpoint_directory(run_id), ignore_errors=True)
+        if not self.runs.is_dir():
+            return
+        with self._writing():  # what a killed writer left may hold one still
+            for run_id in run_ids:
+                shutil.rmtree(self.checkpoint_directory(run_id), ignore_errors=True)
 
     def write(self, result: RunResult) -> bool:
         """Store a run, whole or not at all.
