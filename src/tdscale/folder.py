@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tdscale.errors import UserError
+from tdscale.execution.own_files import TRAINER_FILE, function_file, remembered_text, trainer_of
 from tdscale.execution.own_settings import own_settings
+from tdscale.execution.own_trainer import OwnTrainer
 from tdscale.runs.store import RunStore
 from tdscale.study import Study, is_own, is_smoke, own_file, read_study, smoke_study, study_to_toml
 
@@ -22,11 +24,12 @@ OWN_FILE = "algorithm.json"
 
 @dataclass(frozen=True, kw_only=True)
 class StudyFiles:
-    """A study's folder, opened."""
+    """A study's folder, opened. `trainer` is the user's own, where the study has one and was placed there to be run."""
 
     directory: Path
     study: Study
     store: RunStore
+    trainer: OwnTrainer | None = None
 
 
 def open_study(directory: Path) -> StudyFiles:
@@ -57,8 +60,17 @@ def place_study(study_file: Path, directory: Path, *, smoke: bool = False) -> St
     study = read_study(study_file)
     if study.sweep is None:
         raise UserError(f"{study_file}: has no [sweep], so there is nothing to run; see examples/ for a study that runs")
-    files = {}
-    if is_own(study.algorithm):
+    files, trainer = {}, None
+    if study.has_own_trainer:
+        if smoke:
+            study = smoke_study(study)
+        file = function_file(study, study_file, directory)
+        if file is not None:
+            files[file.name] = file.read_text(encoding="utf-8")
+            _check_unchanged(directory / file.name, files[file.name])
+        trainer = trainer_of(study, study_file, directory)
+        files[TRAINER_FILE] = remembered_text(trainer, directory, has_runs=_has_runs(directory))
+    elif is_own(study.algorithm):
         file = own_file(study.algorithm, study_file.parent) or own_file(study.algorithm, directory)
         study = _with_own_settings(study, None if file is None else file.parent, study_file.name)
         if smoke:
@@ -80,7 +92,7 @@ def place_study(study_file: Path, directory: Path, *, smoke: bool = False) -> St
                 _write(directory / name, text)
     except OSError as error:
         raise UserError(f"{directory}: can't be written ({error.strerror})") from None
-    return StudyFiles(directory=directory, study=study, store=RunStore(directory))
+    return StudyFiles(directory=directory, study=study, store=RunStore(directory), trainer=trainer)
 
 
 def replace_study(files: StudyFiles, study: Study) -> StudyFiles:
@@ -103,7 +115,7 @@ def _with_own_settings(study: Study, folder: Path | None, source: str) -> Study:
 def _with_known_settings(study: Study, directory: Path) -> Study:
     """With the settings that were found when the study was placed, if it still says what it said then."""
     path = directory / OWN_FILE
-    if study.sweep is None or not is_own(study.algorithm) or not path.is_file():
+    if study.sweep is None or study.has_own_trainer or not is_own(study.algorithm) or not path.is_file():
         return study
     try:
         own: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -116,12 +128,17 @@ def _with_known_settings(study: Study, directory: Path) -> Study:
 
 def _check_unchanged(there: Path, text: str) -> None:
     """Runs of two versions of an algorithm must not be taken for runs of one."""
-    if not there.is_file() or there.read_text(encoding="utf-8") == text or not RunStore(there.parent).statuses(problems=[]):
+    if not there.is_file() or there.read_text(encoding="utf-8") == text or not _has_runs(there.parent):
         return
     raise UserError(
         f"{there.parent}: its runs were made with another {there.name} than the one given now; give --dir another folder, or, if the "
         f"difference changes no run, copy the file there first"
     )
+
+
+def _has_runs(directory: Path) -> bool:
+    """Whether there are runs that would stay; those that failed are run again."""
+    return any(status.state != "failed" for status in RunStore(directory).statuses(problems=[]).values())
 
 
 def _check_kind(directory: Path, study: Study) -> None:
@@ -141,6 +158,8 @@ def _write(path: Path, text: str) -> None:
 
 
 def _check_tasks(study: Study, source: str) -> None:
+    if study.has_own_trainer:  # which knows them
+        return
     from tdscale.tasks import check_task
 
     for name, task in study.tasks.items():

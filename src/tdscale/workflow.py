@@ -1,5 +1,6 @@
 """The rooms put together: run a study, fit what is there, plan, validate, report. What the command line calls, and a script may."""
 
+import math
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -87,6 +88,9 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display) -> list[st
 
 
 def _crew(files: StudyFiles, engine: Engine) -> Crew:
+    if files.trainer is not None:
+        # it has the user's own environment, and as many threads as it likes
+        return LocalCrew(files.directory, workers=engine.workers, environment={}, pinned=False)
     from tdscale.training.devices import gpu_environment, quick_to_compile, single_thread_environment
 
     environment = (gpu_environment if engine.gpu else single_thread_environment)(cache_directory())
@@ -139,7 +143,7 @@ def chosen_hyperparameters(files: StudyFiles) -> dict[tuple[str, float], tuple[i
     batch_law, rate_law, warnings = fit_hyperparameters(cells, options)
     chosen = {}
     for task in study.tasks:
-        room = min(study.env_step_limit(task), study.full_settings["replay_capacity"])
+        room = min(study.env_step_limit(task), study.full_settings.get("replay_capacity", math.inf))
         for utd in study.scaling.utd:
             batch = _value(batch_law, study.sweep.batch_size, utd, task, warnings)
             rate = _value(rate_law, study.sweep.learning_rate, utd, task, warnings)
@@ -199,6 +203,7 @@ def _run_stage(
                 on_event=on_event,
                 runs_together=engine.runs_together if engine.gpu else 1,
                 checkpoints=files.study.checkpoints,
+                trainer=files.trainer,
             )
         except StageFailure as failure:
             raise RunFailure(f"{failure}; logs in {files.directory / 'logs'}") from None

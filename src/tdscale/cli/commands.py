@@ -40,6 +40,10 @@ def run(study: Path, directory: Path | None, workers: int | None, device: str, s
         if smoke:
             directory = directory.with_name(f"{directory.name}-smoke")
     files = workflow.place_study(study, directory, smoke=smoke)
+    if files.trainer is not None:
+        if device == "gpu":
+            raise UserError("--device gpu: is about tdscale's own agents; a trainer of your own takes what devices it finds")
+        device = "cpu"
     _run_and_report(files, _engine(workers, device), as_json, with_plans=smoke)
 
 

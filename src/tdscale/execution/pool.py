@@ -3,12 +3,13 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tdscale.execution.crew import Crew, Ending, LocalCrew
 from tdscale.execution.jobs import CellJob
+from tdscale.execution.own_trainer import OwnTrainer
 from tdscale.study import Checkpoints
 
 RETRIES = 1
@@ -139,6 +140,7 @@ def run_with(
     runs_together: int = 1,
     checkpoints: Checkpoints | None = None,
     retries: int = RETRIES,
+    trainer: OwnTrainer | None = None,
 ) -> None:
     """Train every job and store its runs under `directory`. Returns when all have ended; failures are told by events.
 
@@ -150,13 +152,15 @@ def run_with(
         runs_together: above 1, for a GPU: jobs that share shapes are trained together, at most so many runs at a time.
         checkpoints: how often; None for the usual way.
         retries: how often a job is tried again whose worker died.
+        trainer: of the user's own, in the place of tdscale's agents.
 
     Raises:
         StageFailure: if every cell fails for one reason, or the crew can't work.
     """
     left = _Queue(sorted(jobs, key=lambda job: -job.cost), runs_together)
     same = _SameFailure()
-    request = {"directory": str(directory), "checkpoints": (checkpoints or Checkpoints()).model_dump()}
+    request: dict[str, Any] = {"directory": str(directory), "checkpoints": (checkpoints or Checkpoints()).model_dump()}
+    request["trainer"] = None if trainer is None else asdict(trainer)
     seats: dict[int, _Seat] = {}
 
     def tell(event: Event) -> None:

@@ -10,11 +10,18 @@ import queue
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from tdscale.errors import UserError
 from tdscale.execution.jobs import CellJob
+
+if TYPE_CHECKING:
+    from tdscale.runs.store import RunStore
+    from tdscale.runs.types import RunResult
 
 _SECONDS_TO_SAVE = 8.0  # what the process that started it waits is a little longer
 
@@ -71,10 +78,45 @@ def _read(requests: "queue.Queue[dict[str, Any]]", state: _State) -> None:
     os._exit(0)
 
 
-def _stop_target(job: CellJob) -> Any:
-    from tdscale.training import StopTarget
+def _trained(
+    jobs: Sequence[CellJob], request: Mapping[str, Any], store: "RunStore", say: Callable[..., None], stop: threading.Event
+) -> "Iterator[tuple[CellJob, list[RunResult], Callable[[], None]]]":
+    """Each job as it is done, with its results and what is to be called once they are stored."""
+    from tdscale.training import CellGoal, Progress, Saving, StopTarget, train_cells
 
-    return None if job.target is None else StopTarget(return_threshold=job.target.return_threshold, margin=job.target.margin)
+    def note(sentence: str) -> None:
+        print(sentence, file=sys.stderr, flush=True)
+        say("note", message=sentence)
+
+    if request.get("trainer") is not None:
+        from tdscale.execution.own_cell import train_own_cell
+        from tdscale.execution.own_trainer import OwnTrainer
+
+        trainer, keep = OwnTrainer.from_message(request["trainer"]), request["checkpoints"]["keep"]
+        for job in jobs:
+            work = store.checkpoint_directory
+            results = train_own_cell(
+                job, trainer, store.directory, work, report=lambda done: say("progress", done=[done]), note=note, stop=stop
+            )
+            # a run that failed may go on from what it left when it is tried again
+            done = [] if keep else [result.spec.run_id for result in results if result.status.state != "failed"]
+            yield job, results, partial(store.discard_checkpoints, done)
+        return
+
+    def report(progress: Progress) -> None:
+        say("progress", done=progress.cells)
+
+    goals = [
+        CellGoal(specs=job.specs, env_steps=job.env_steps, target=None if job.target is None else StopTarget(**asdict(job.target)))
+        for job in jobs
+    ]
+    saving = Saving(directory=store.checkpoint_directory, stop=stop, tell=note, **request["checkpoints"])
+    for goal, results in train_cells(goals, together=request["together"], report=report, folder=store.directory, saving=saving):
+        yield jobs[goals.index(goal)], results, partial(saving.stored, goal.specs)
+
+
+def _tell_own(say: Callable[..., None], done: int) -> None:
+    say("progress", done=[done])
 
 
 def _serve(request: dict[str, Any], answers: TextIO, stop: threading.Event) -> None:
@@ -82,29 +124,18 @@ def _serve(request: dict[str, Any], answers: TextIO, stop: threading.Event) -> N
         answers.write(json.dumps({"event": event, **values}) + "\n")
         answers.flush()
 
-    def note(sentence: str) -> None:
-        print(sentence, file=sys.stderr, flush=True)
-        say("note", message=sentence)
-
     from tdscale.runs.store import RunStore
-    from tdscale.training import CellGoal, Progress, Saving, Stopped, train_cells
+    from tdscale.training import Stopped
 
     try:
         jobs = [CellJob.from_message(message) for message in request["jobs"]]
-        goals = [CellGoal(specs=job.specs, env_steps=job.env_steps, target=_stop_target(job)) for job in jobs]
-        directory = Path(request["directory"])
-        store = RunStore(directory)
-
-        def report(progress: Progress) -> None:
-            say("progress", done=progress.cells)
-
-        saving = Saving(directory=store.checkpoint_directory, stop=stop, tell=note, **request["checkpoints"])
-        for goal, results in train_cells(goals, together=request["together"], report=report, folder=directory, saving=saving):
+        store = RunStore(Path(request["directory"]))
+        for job, results, stored in _trained(jobs, request, store, say, stop):
             for result in results:
                 store.write(result)
-            saving.stored(goal.specs)
+            stored()
             runs = [{"state": r.status.state, "reason": r.status.reason, "last_step": r.status.last_step} for r in results]
-            say("done", job=goals.index(goal), runs=runs)
+            say("done", job=jobs.index(job), runs=runs)
     except Stopped:
         pass  # what is done is stored, what is not is in its checkpoints
     except UserError as error:

@@ -15,6 +15,7 @@ from tdscale.study.smoke import is_smoke, smoke_study, with_scale
 from tdscale.study.spec import STAGES, RunSpec, Stage
 from tdscale.study.study import Checkpoints, Limits, Scaling, Study, Sweep, Task
 from tdscale.study.toml import check_settings, parse_study, read_study, study_to_toml
+from tdscale.study.trainer import TrainerOptions, asks_for, filled
 
 __all__ = [
     "SETTINGS",
@@ -33,8 +34,11 @@ __all__ = [
     "Study",
     "Sweep",
     "Task",
+    "TrainerOptions",
     "TrainingSettings",
+    "asks_for",
     "check_settings",
+    "filled",
     "is_own",
     "is_smoke",
     "module_of",

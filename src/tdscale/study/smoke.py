@@ -39,7 +39,7 @@ def smoke_study(study: Study) -> Study:
     Raises:
         UserError: if the settings of a user's own algorithm are not known (`Study.with_full_settings`).
     """
-    settings = study.full_settings
+    settings = {} if study.has_own_trainer else study.full_settings  # those of a trainer of one's own are its own affair
     assert study.sweep is not None
     assert study.limits is not None
     name, task = next(iter(study.tasks.items()))
@@ -69,7 +69,8 @@ def smoke_study(study: Study) -> Study:
             }
         )
     values["limits"] = study.limits.model_copy(update={"env_steps": steps})
-    values["settings"] = study.settings | _smaller(settings, steps, _LEARNING * environments)
+    if not study.has_own_trainer:
+        values["settings"] = study.settings | _smaller(settings, steps, _LEARNING * environments)
     return Study(**values)
 
 

@@ -9,6 +9,7 @@ from tdscale.errors import UserError
 from tdscale.study.own import is_own
 from tdscale.study.settings import SETTINGS
 from tdscale.study.spec import RunSpec, Stage
+from tdscale.study.trainer import TrainerOptions, check_command
 
 
 class _Part(BaseModel):
@@ -22,6 +23,7 @@ def _distinct(values: tuple[float, ...]) -> tuple[float, ...]:
     return values
 
 
+SUITES = ("gymnasium", "dm_control", "tdscale", "imported")
 Utd = Annotated[float, Field(gt=0, le=4096)]
 BatchSize = Annotated[int, Field(ge=1, le=1 << 20)]
 LearningRate = Annotated[float, Field(gt=0, lt=1)]
@@ -31,7 +33,7 @@ Utds = Annotated[tuple[Utd, ...], Field(min_length=1), AfterValidator(_distinct)
 class Task(_Part):
     """A task and the scale of its return: `low` is normalised to 0, `high` to 1000."""
 
-    suite: Literal["gymnasium", "dm_control", "tdscale", "imported"] = "gymnasium"
+    suite: str = Field("gymnasium", description="where the task comes from: one of SUITES, any text for a trainer of one's own")
     low: float = Field(0.0, description="return of an idle or random policy")
     high: float = Field(description="reference return")
     reward_scale: float = Field(1.0, gt=0, description="factor on the rewards the learner sees")
@@ -86,6 +88,9 @@ class Study(_Part):
 
     name: str = Field(min_length=1, max_length=200)
     algorithm: str
+    command: tuple[str, ...] | None = Field(None, description="program and arguments of a trainer of one's own")
+    function: str | None = Field(None, description='a trainer of one\'s own as "module:name"')
+    trainer: TrainerOptions | None = Field(None, description="about either of them")
     return_thresholds: tuple[float, ...] = Field(min_length=1)
     tasks: dict[str, Task] = Field(min_length=1)
     data_cost: float | Literal["measured"] | None = Field(
@@ -126,17 +131,39 @@ class Study(_Part):
         raise ValueError(f'{shown} is not the price of an env step; it must be > 0, e.g. 5e9, or "measured"')
 
     @model_validator(mode="after")
+    def _trainable(self) -> Self:
+        if self.command is not None and self.function is not None:
+            raise ValueError("function: stands beside command; one of them trains the runs")
+        if self.function is not None and not is_own(self.function):
+            raise ValueError(f'function: {self.function!r} names no function; it must be "module:name", e.g. "train:train"')
+        if self.trainer is not None and not self.has_own_trainer:
+            raise ValueError("trainer: is about a command or a function, of which there is none")
+        if self.has_own_trainer and self.sweep is None:
+            raise ValueError(f"{'function' if self.command is None else 'command'}: there is no [sweep], so nothing that it could run")
+        for name, task in self.tasks.items():
+            if task.suite not in SUITES and not self.has_own_trainer:
+                known = ", ".join(map(repr, SUITES[:-1]))
+                raise ValueError(f"tasks.{name}.suite: {task.suite!r} is not known; it must be {known} or {SUITES[-1]!r}")
+        if self.command is not None and self.sweep is not None:
+            counts = {name: len(getattr(self.sweep, name)) for name in ("utd", "batch_size", "learning_rate")}
+            counts |= {"task": len(self.tasks), "seed": self.sweep.seeds}
+            if self.scaling is not None:
+                counts |= {"utd": len({*self.sweep.utd, *self.scaling.utd}), "seed": self.sweep.seeds + self.scaling.seeds}
+            check_command(self.command, self.settings, counts)
+        return self
+
+    @model_validator(mode="after")
     def _runnable(self) -> Self:
         if self.sweep is None and self.scaling is None:
             return self  # imported curves: nothing is run
-        if self.algorithm not in SETTINGS and not is_own(self.algorithm):
+        if not self.has_own_trainer and self.algorithm not in SETTINGS and not is_own(self.algorithm):
             known = ", ".join(map(repr, SETTINGS))
             raise ValueError(f'algorithm: there is no {self.algorithm!r}; there is {known}, or your own as "module:name"')
         if self.limits is None:
             raise ValueError("limits: missing; say how long a run may take, e.g. [limits] env_steps = 100000")
         if self.sweep is None:
             raise ValueError("sweep: missing; [scaling] needs the B and η that a [sweep] finds")
-        if self.algorithm in SETTINGS:
+        if self.algorithm in SETTINGS and not self.has_own_trainer:
             self._check_room(self.full_settings)
         return self
 
@@ -157,12 +184,19 @@ class Study(_Part):
                     )
 
     @property
+    def has_own_trainer(self) -> bool:
+        """Whether runs are trained by a command or a function of the user's, not by tdscale's agents."""
+        return self.command is not None or self.function is not None
+
+    @property
     def full_settings(self) -> dict[str, Any]:
-        """The algorithm's settings with every default filled in, as JSON types.
+        """The algorithm's settings with every default filled in, as JSON types; those of a trainer of one's own as they are.
 
         Raises:
             UserError: if the algorithm is of the user's own and nobody has said what its settings are (`with_full_settings`).
         """
+        if self.has_own_trainer:
+            return dict(self.settings)
         if self.algorithm in SETTINGS:
             return SETTINGS[self.algorithm](**self.settings).model_dump(mode="json")
         if self._own_settings is None:

@@ -11,8 +11,15 @@ from pydantic import BaseModel, ValidationError
 from tdscale.errors import UserError
 from tdscale.study.settings import SETTINGS
 from tdscale.study.study import Checkpoints, Limits, Scaling, Study, Sweep, Task
+from tdscale.study.trainer import TrainerOptions, with_names
 
-_TABLES: dict[str, type[BaseModel]] = {"sweep": Sweep, "scaling": Scaling, "limits": Limits, "checkpoints": Checkpoints}
+_TABLES: dict[str, type[BaseModel]] = {
+    "sweep": Sweep,
+    "scaling": Scaling,
+    "limits": Limits,
+    "checkpoints": Checkpoints,
+    "trainer": TrainerOptions,
+}
 _MAX_BYTES = 1 << 20
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -47,9 +54,10 @@ def parse_study(text: str, source: str = "study.toml") -> Study:
         raise UserError(f"{source}: is not valid TOML: {error}") from None
     try:
         algorithm = values.get("algorithm")
-        if isinstance(algorithm, str) and algorithm in SETTINGS and isinstance(values.get("settings"), dict):
+        own = "command" in values or "function" in values
+        if not own and isinstance(algorithm, str) and algorithm in SETTINGS and isinstance(values.get("settings"), dict):
             check_settings(SETTINGS[algorithm], values["settings"], source)
-        return _strictly(Study, values)
+        return _strictly(Study, with_names(values))
     except ValidationError as error:
         raise UserError(_sentence(error, source, ())) from None
 
@@ -85,6 +93,8 @@ def study_to_toml(study: Study) -> str:
 def _literal(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_literal, value)) + "]"
+    if isinstance(value, dict):  # within [settings] of a trainer of one's own
+        return "{" + ", ".join(f"{_literal(name)} = {_literal(item)}" for name, item in value.items()) + "}"
     # TOML's basic strings, booleans and numbers are written as JSON's, but for infinities, which no study holds, and DEL
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
@@ -108,6 +118,8 @@ _EXAMPLES = {
     "algorithm": '"sac"',
     "return_thresholds": "[300, 500, 800]",
     "hidden_sizes": "[256, 256]",
+    "command": '["python", "train.py", "--csv", "{output}"]',
+    "function": '"train:train"',
 }
 _NOUNS = {"utd": "a UTD ratio", "batch_size": "a batch size", "learning_rate": "a learning rate"}
 

@@ -13,8 +13,8 @@ from tdscale.errors import UserError
 from tdscale.study import module_of, own_file
 
 
-def load_own(algorithm: str, folder: Path | None) -> Any:
-    """Import the module of `algorithm`, "module:name", and return what is called name.
+def load_own(algorithm: str, folder: Path | None, noun: str = "algorithm") -> Any:
+    """Import the module of `algorithm`, "module:name", and return what is called name; `noun` is what messages call it.
 
     The module is `folder`'s file if there is one, else one on Python's path; the working directory plays no part. A file is
     imported once in a process, and again when it has changed.
@@ -26,7 +26,7 @@ def load_own(algorithm: str, folder: Path | None) -> Any:
     file = None if folder is None else own_file(algorithm, folder)
     module = _from_path(module_name, folder) if file is None else _from_file(module_name, file)
     if not hasattr(module, name):
-        raise UserError(f"algorithm {algorithm!r}: {file or module_name} holds no {name!r}")
+        raise UserError(f"{noun} {algorithm!r}: {file or module_name} holds no {name!r}")
     return getattr(module, name)
 
 
