@@ -11,6 +11,7 @@ from tdscale.cli.progress import RunDisplay
 from tdscale.errors import UserError
 from tdscale.execution import Engine
 from tdscale.runs.cells import load_cells
+from tdscale.study import read_study
 from tdscale.workflow import RunFailure, StudyFiles, fit_study, place_study, run_study
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "own-trainer"
@@ -44,6 +45,12 @@ def _run(files: StudyFiles) -> list[str]:
 
     with RunDisplay(files.directory, Console(quiet=True), 2) as display:
         return run_study(files, engine=Engine(workers=2), display=display)
+
+
+def test_the_example_of_another_library_is_a_study():
+    study = read_study(EXAMPLES.parent / "sb3" / "study.toml")
+    assert study.scaling is not None
+    assert len(study.sweep_specs()) == 24
 
 
 def test_the_examples_run_without_jax_and_command_and_function_are_the_same_learner(tmp_path, no_jax):
