@@ -46,13 +46,14 @@ class OwnRun:
         self.reason: str | None = None
         self.over = False
         self.seconds = 0.0
-        self._directory, self._work = directory, work
+        # the trainer runs in another folder
+        self._directory, self._work = directory.resolve(), work.resolve()
         self._process: subprocess.Popen[bytes] | None = None
         self._paused = False
         self._since = 0.0
         self._tries = 0
-        work.mkdir(parents=True, exist_ok=True)
-        self._file = CurveFile(work)
+        self._work.mkdir(parents=True, exist_ok=True)
+        self._file = CurveFile(self._work)
         self._take_up()
 
     @property
