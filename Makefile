@@ -1,6 +1,6 @@
 # `make demo` and `make test` set everything up by themselves, in .venv; the second call sets up nothing again.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint types unit docs benchmarks setup lock clean
+.PHONY: help demo test test-slow test-faults lint types unit docs benchmarks setup lock clean
 
 help:           ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -26,6 +26,9 @@ unit: setup     ## pytest, on two processes
 
 test-slow: setup  ## tests of a minute or more each
 	.venv/bin/pytest -m slow
+
+test-faults: setup  ## studies whose nodes and drivers are killed; some minutes
+	.venv/bin/pytest -m faults
 
 docs: setup     ## the docs site, into docs/_build; warnings are errors
 	.venv/bin/sphinx-build -q -W --keep-going -b html docs docs/_build/html

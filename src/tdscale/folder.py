@@ -1,7 +1,6 @@
 """A study's folder: put there, opened, held by one process."""
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -102,7 +101,7 @@ def replace_study(files: StudyFiles, study: Study) -> StudyFiles:
 
 
 def _with_own_settings(study: Study, folder: Path | None, source: str) -> Study:
-    from tdscale.training.devices import single_thread_environment
+    from tdscale.training.devices import cache_directory, single_thread_environment
 
     environment = single_thread_environment(cache_directory())
     settings = own_settings(study.algorithm, study.settings, folder=folder, source=source, environment=environment)
@@ -184,9 +183,3 @@ def sole_runner(directory: Path) -> "Iterator[FileLock]":
         yield lock
     finally:
         lock.release()
-
-
-def cache_directory() -> Path:
-    """Where compiled programs are kept between runs."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "tdscale" / "jax"

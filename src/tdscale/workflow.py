@@ -17,15 +17,15 @@ from tdscale.analysis.laws import PowerLaw, ScalingLaws
 from tdscale.analysis.laws_file import FILE_NAME, read_laws, write_laws
 from tdscale.analysis.options import FitOptions
 from tdscale.errors import UserError
-from tdscale.execution.crew import Crew, LocalCrew
+from tdscale.execution.crew import Crew
 from tdscale.execution.engine import Engine
 from tdscale.execution.jobs import CellJob, Target, pending_jobs
 from tdscale.execution.pool import Event, StageFailure, run_with
 from tdscale.folder import STUDY_FILE as STUDY_FILE
 from tdscale.folder import StudyFiles as StudyFiles
-from tdscale.folder import cache_directory, replace_study, sole_runner
 from tdscale.folder import open_study as open_study
 from tdscale.folder import place_study as place_study
+from tdscale.folder import replace_study, sole_runner
 from tdscale.planning import Plan, plan_budget, plan_compute, plan_data, round_batch
 from tdscale.published import power_law, published_laws
 from tdscale.runs.cells import load_cells
@@ -88,15 +88,7 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display) -> list[st
 
 
 def _crew(files: StudyFiles, engine: Engine) -> Crew:
-    if files.trainer is not None:
-        # it has the user's own environment, and as many threads as it likes
-        return LocalCrew(files.directory, workers=engine.workers, environment={}, pinned=False)
-    from tdscale.training.devices import gpu_environment, quick_to_compile, single_thread_environment
-
-    environment = (gpu_environment if engine.gpu else single_thread_environment)(cache_directory())
-    if is_smoke(files.study):
-        environment = quick_to_compile(environment)
-    return LocalCrew(files.directory, workers=engine.workers, environment=environment)
+    return engine.crew(files.directory, own=files.trainer is not None, quick=is_smoke(files.study))
 
 
 def _with_scale(files: StudyFiles) -> StudyFiles:
@@ -204,6 +196,7 @@ def _run_stage(
                 runs_together=engine.runs_together if engine.gpu else 1,
                 checkpoints=files.study.checkpoints,
                 trainer=files.trainer,
+                retries=engine.retries,
             )
         except StageFailure as failure:
             raise RunFailure(f"{failure}; logs in {files.directory / 'logs'}") from None

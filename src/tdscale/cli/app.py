@@ -108,6 +108,14 @@ def run(
     device: Annotated[
         Device, typer.Option("--device", help="gpu: runs that share shapes advance together on it. auto: the GPU where JAX finds one.")
     ] = Device.auto,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Train on a Ray cluster: auto, or HOST:PORT. DIR must be where all nodes see it.", show_default=False
+        ),
+    ] = None,
+    cores: Annotated[int, typer.Option(min=1, help="With --ray: cores that a worker holds.")] = 1,
+    retries: Annotated[int, typer.Option(min=0, help="How often a cell is tried again whose worker died.")] = 1,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="The same end to end in seconds, cut down, into NAME-smoke; its numbers mean nothing.")
     ] = False,
@@ -117,7 +125,18 @@ def run(
 
     Runs that are done are not repeated, whatever ended the call before. An edited study runs only what is new.
     """
-    _run("run", study=study, directory=directory, workers=workers, device=device.value, smoke=smoke, as_json=as_json)
+    _run(
+        "run",
+        study=study,
+        directory=directory,
+        workers=workers,
+        device=device.value,
+        ray=ray,
+        cores=cores,
+        retries=retries,
+        smoke=smoke,
+        as_json=as_json,
+    )
 
 
 @app.command(epilog="Example:  tdscale status my-study")

@@ -33,7 +33,17 @@ def demo(directory: Path, workers: int | None, as_json: bool) -> None:
     _run_and_report(files, _engine(workers, "cpu"), as_json, with_plans=True)
 
 
-def run(study: Path, directory: Path | None, workers: int | None, device: str, smoke: bool, as_json: bool) -> None:
+def run(
+    study: Path,
+    directory: Path | None,
+    workers: int | None,
+    device: str,
+    ray: str | None,
+    cores: int,
+    retries: int,
+    smoke: bool,
+    as_json: bool,
+) -> None:
     """A user's study, or its smoke size, run, fitted, reported."""
     if directory is None:
         directory = study.resolve().parent if study.name == workflow.STUDY_FILE else study.with_suffix("")
@@ -44,7 +54,11 @@ def run(study: Path, directory: Path | None, workers: int | None, device: str, s
         if device == "gpu":
             raise UserError("--device gpu: is about tdscale's own agents; a trainer of your own takes what devices it finds")
         device = "cpu"
-    _run_and_report(files, _engine(workers, device), as_json, with_plans=smoke)
+    engine = _engine(workers, device) if ray is None else Engine(workers=workers, gpu=device == "gpu", ray=ray, cores=cores)
+    _run_and_report(files, replace(engine, retries=retries), as_json, with_plans=smoke)
+
+
+_ROWS = 8  # of the live display, where nobody knows how many workers there will be
 
 
 def _engine(workers: int | None, device: str) -> Engine:
@@ -62,7 +76,7 @@ def _run_and_report(files: workflow.StudyFiles, engine: Engine, as_json: bool, *
     # with --json, standard output holds the document alone
     console = Console(stderr=as_json, soft_wrap=True)
     smoke = is_smoke(files.study)
-    with RunDisplay(files.directory, console, engine.workers) as display:
+    with RunDisplay(files.directory, console, engine.workers or _ROWS) as display:
         if smoke:
             display.note(_SMOKE)
         failures = workflow.run_study(files, engine=engine, display=display)

@@ -35,7 +35,8 @@ class Crew(Protocol):
     """Seats, numbered from 0. A seat is given a request at a time and answers it in messages (`execution.worker`).
 
     Attributes:
-        answers: (seat, message) as they come: READY from a seat that is there and has nothing to do yet; None from one that has ended.
+        answers: (seat, message) as they come: READY from a seat that is there and has nothing to do yet; None from one that has ended;
+            {"event": "unfit", "message"} where none can work.
     """
 
     answers: Answers
@@ -66,7 +67,7 @@ class _Worker:
 class LocalCrew:
     """One worker process for each seat, each on its own core while there are enough. See `Crew`."""
 
-    def __init__(self, directory: Path, *, workers: int, environment: Mapping[str, str], pinned: bool = True) -> None:
+    def __init__(self, directory: Path, *, workers: int, environment: Mapping[str, str], pinned: bool = True, name: str = "worker") -> None:
         """No process is started yet.
 
         Args:
@@ -74,9 +75,10 @@ class LocalCrew:
             workers: the most processes.
             environment: variables that each starts with, on top of this process's own.
             pinned: whether a worker stays on one core.
+            name: with which the names of its logs begin.
         """
         self.answers: Answers = queue.Queue()
-        self._workers, self._environment, self._pinned = workers, dict(environment), pinned
+        self._workers, self._environment, self._pinned, self._name = workers, dict(environment), pinned, name
         self._logs = directory / "logs"
         self._seats: dict[int, _Worker] = {}
         self._offered: set[int] = set()
@@ -147,7 +149,7 @@ class LocalCrew:
 
     def _start(self, seat: int) -> _Worker:
         self._logs.mkdir(parents=True, exist_ok=True)
-        log = self._logs / f"worker-{seat}.log"
+        log = self._logs / f"{self._name}-{seat}.log"
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         # from a core that differs between processes: two studies of one worker each must not share the first
         core = cores[(os.getpid() + seat) % len(cores)] if self._pinned and self._workers <= len(cores) else -1

@@ -1,6 +1,12 @@
 """`Engine`: what trains a study's runs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tdscale.execution.crew import Crew, LocalCrew
+from tdscale.execution.pool import RETRIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -8,11 +14,44 @@ class Engine:
     """Where runs are trained.
 
     Attributes:
-        workers: processes.
-        gpu: one worker, on a GPU, where runs that share shapes advance together; else each worker has a core.
+        workers: the most processes; None, with Ray alone: as many as there is room for.
+        gpu: each worker has a GPU, where runs that share shapes advance together; else it has a core.
         runs_together: the most runs that do.
+        ray: address of a Ray cluster, "auto" for the one at hand; None for this machine, without Ray.
+        cores: with Ray, those that a worker holds.
+        retries: how often a cell is tried again whose worker died.
     """
 
-    workers: int
+    workers: int | None
     gpu: bool = False
     runs_together: int = 256
+    ray: str | None = None
+    cores: int = 1
+    retries: int = RETRIES
+
+    def crew(self, directory: Path, *, own: bool, quick: bool) -> Crew:
+        """The workers, none started yet.
+
+        Args:
+            directory: the study's folder.
+            own: whether a trainer of the user's own is run: it has the user's environment, and as many threads as it likes.
+            quick: whether runs are too short for good code.
+
+        Raises:
+            UserError: if there is no such cluster, or no Ray.
+        """
+        environment: Callable[[], dict[str, str]] = dict if own else partial(worker_environment, gpu=self.gpu, quick=quick)
+        if self.ray is None:
+            return LocalCrew(directory, workers=self.workers or 1, environment=environment(), pinned=not own)
+        from tdscale.execution.ray_crew import RayCrew
+
+        return RayCrew(directory, address=self.ray, environment=environment, workers=self.workers, gpu=self.gpu, cores=self.cores)
+
+
+def worker_environment(*, gpu: bool, quick: bool) -> dict[str, str]:
+    """Variables that a worker starts with, on the machine that it is on."""
+    from tdscale.training.devices import cache_directory, gpu_environment, quick_to_compile, single_thread_environment
+
+    make: Callable[[Path], dict[str, str]] = gpu_environment if gpu else single_thread_environment
+    environment = make(cache_directory())
+    return quick_to_compile(environment) if quick else environment

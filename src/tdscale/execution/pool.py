@@ -159,7 +159,7 @@ def run_with(
     """
     left = _Queue(sorted(jobs, key=lambda job: -job.cost), runs_together)
     same = _SameFailure()
-    request: dict[str, Any] = {"directory": str(directory), "checkpoints": (checkpoints or Checkpoints()).model_dump()}
+    request: dict[str, Any] = {"directory": str(directory.resolve()), "checkpoints": (checkpoints or Checkpoints()).model_dump()}
     request["trainer"] = None if trainer is None else asdict(trainer)
     seats: dict[int, _Seat] = {}
 
@@ -190,6 +190,8 @@ def run_with(
         elif answer["event"] == "ready":
             seats[index] = _Seat()
             give(index)
+        elif answer["event"] == "unfit":
+            raise StageFailure(str(answer["message"]))
         else:
             _heed(answer, index, seats[index], left, tell)
             if not seats[index].jobs:

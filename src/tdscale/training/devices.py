@@ -7,6 +7,12 @@ import sys
 from pathlib import Path
 
 
+def cache_directory() -> Path:
+    """Where compiled programs are kept between runs."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "tdscale" / "jax"
+
+
 def single_thread_environment(cache_directory: str | Path) -> dict[str, str]:
     """Environment variables for a worker that keeps to one thread and finds earlier compilations on disk.
 

@@ -1,0 +1,245 @@
+"""`RayCrew`: seats on a Ray cluster. Ray places them, starts them again where it can, and says when one is gone.
+
+A seat is an actor that holds the resources and one worker process of `execution.crew.LocalCrew`: what happens to a run when its actor
+dies is what happens to it when `tdscale run` dies on one machine, and the programs that a seat has compiled stay with it.
+"""
+
+import os
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tdscale.errors import UserError
+from tdscale.execution.crew import READY, Answers, Ending, LocalCrew
+
+_SPARE = 2  # seats asked for beyond the cores that are free: where a node is added they are the first there
+_PAUSE = 2.0  # seconds between two looks at what is free
+_GRACE = 60.0  # seconds for an actor that can't be reached to be found dead, or to answer
+_ANSWERS_WITHIN = 10.0
+_STILLBORN = 5  # seats that end before they are there: then something is wrong with all
+PROOF_FILE = ".shared"
+
+
+class _Desk:
+    """An actor: one worker process at a time, in the study's folder."""
+
+    def __init__(self, directory: str, proof: str, environment: Callable[[], dict[str, str]]) -> None:
+        self._directory, self._proof = Path(directory), proof
+        self._crew = LocalCrew(self._directory, workers=1, environment=environment(), pinned=False, name=_actor_name())
+
+    def greet(self) -> tuple[str, str, str | None]:
+        """The node's id and address, and why nothing can be trained here, if that is so."""
+        identity, node = _node()
+        try:
+            same = (self._directory / PROOF_FILE).read_text(encoding="utf-8") == self._proof
+        except OSError:
+            same = False
+        shared = f"node {node} does not see {self._directory}; put the study into a folder that all nodes share (--dir)"
+        return identity, node, None if same else shared
+
+    def work(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The answers to a request; the last one is of a kind that ends it, or says that the worker was lost."""
+        left = len(request["jobs"])
+        self._crew.want(1)
+        while left:
+            seat, answer = self._crew.answers.get()
+            if answer is None:
+                ending = self._crew.ending(seat)
+                yield {"event": "lost", "how": ending.how, "where": ending.where, "told": ending.told}
+                return
+            if answer["event"] == "ready":
+                self._crew.give(seat, request)
+                continue
+            yield answer
+            left = 0 if answer["event"] == "error" else left - (answer["event"] == "done")
+        self._crew.release(0)
+
+
+def _node() -> tuple[str, str]:
+    import ray
+
+    return ray.get_runtime_context().get_node_id(), str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+
+
+def _actor_name() -> str:
+    import ray
+
+    return f"worker-{_node()[1]}-{str(ray.get_runtime_context().get_actor_id())[:8]}"
+
+
+@dataclass
+class _Seat:
+    actor: Any
+    ready: bool = False
+    released: bool = False
+    ending: Ending | None = None
+    node: str = ""
+    address: str = ""
+    requests: "queue.SimpleQueue[Mapping[str, Any] | None]" = field(default_factory=queue.SimpleQueue)
+
+
+class RayCrew:
+    """Seats of one core each, or one GPU, as many as the cluster has room for. See `execution.crew.Crew`."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        address: str,
+        environment: Callable[[], dict[str, str]],
+        workers: int | None = None,
+        gpu: bool = False,
+        cores: int = 1,
+    ) -> None:
+        """Connect; no seat is asked for yet.
+
+        Args:
+            directory: the study's folder, which every node must see under the same path.
+            address: of the cluster, as for `ray.init`; "auto": the one this machine belongs to, or else this machine alone.
+            environment: called on a seat's node: variables that its worker starts with.
+            workers: the most seats; None for as many as there is room for.
+            gpu: whether each seat holds a GPU.
+            cores: that each seat holds.
+
+        Raises:
+            UserError: if Ray is not installed or the cluster can't be reached.
+        """
+        self.answers: Answers = queue.Queue()
+        self._directory, self._environment, self._workers = directory.resolve(), environment, workers
+        self._resources = {"num_cpus": cores, "num_gpus": int(gpu)}
+        self._seats: dict[int, _Seat] = {}
+        self._looked, self._stillborn = -_PAUSE, 0
+        self._ray = _connected(address)
+        self._proof = f"{time.time_ns()}"
+        (self._directory / PROOF_FILE).write_text(self._proof, encoding="utf-8")
+        self._desk = self._ray.remote(_Desk)
+
+    def want(self, waiting: int) -> None:
+        """See `Crew.want`."""
+        if time.monotonic() < self._looked + _PAUSE and self._seats:
+            return
+        self._looked = time.monotonic()
+        asked = sum(not seat.ready for seat in self._seats.values())
+        free = self._ray.available_resources()
+        needs = {"CPU": self._resources["num_cpus"], "GPU": self._resources["num_gpus"]}
+        room = min(int(free.get(name, 0) // count) for name, count in needs.items() if count)
+        most = waiting if self._workers is None else min(waiting, self._workers - len(self._seats) + asked)
+        for _ in range(min(most, room + _SPARE) - asked):
+            self._ask()
+
+    def give(self, seat: int, request: Mapping[str, Any]) -> None:
+        """See `Crew.give`."""
+        self._seats[seat].requests.put(request)
+
+    def release(self, seat: int) -> None:
+        """See `Crew.release`. What it held goes back to the cluster."""
+        self._end(self._seats.pop(seat))
+
+    def ending(self, seat: int) -> Ending:
+        """See `Crew.ending`."""
+        ended = self._seats.pop(seat)
+        self._end(ended)
+        assert ended.ending is not None
+        return ended.ending
+
+    def close(self) -> None:
+        """End every seat, and leave the cluster."""
+        for seat in self._seats.values():
+            self._end(seat)
+        self._seats.clear()
+        (self._directory / PROOF_FILE).unlink(missing_ok=True)
+        self._ray.shutdown()
+
+    def _ask(self) -> None:
+        index = next(number for number in range(len(self._seats) + 1) if number not in self._seats)
+        actor = self._desk.options(**self._resources, max_restarts=0).remote(str(self._directory), self._proof, self._environment)
+        seat = self._seats[index] = _Seat(actor=actor)
+        threading.Thread(target=self._attend, args=(index, seat), daemon=True).start()
+
+    def _end(self, seat: _Seat) -> None:
+        seat.released = True
+        seat.requests.put(None)
+        self._ray.kill(seat.actor)
+
+    def _attend(self, index: int, seat: _Seat) -> None:
+        """Of a seat's thread: hand over what it is given and what it answers."""
+        try:
+            seat.node, seat.address, problem = self._ray.get(seat.actor.greet.remote())
+            seat.ready = True
+            self.answers.put((index, READY if problem is None else {"event": "unfit", "message": problem}))
+            while (request := seat.requests.get()) is not None:
+                for reference in seat.actor.work.options(num_returns="streaming").remote(dict(request)):
+                    answer = self._ray.get(reference)
+                    if answer["event"] == "lost":
+                        seat.ending = Ending(how=answer["how"], where=answer["where"], told=answer["told"])
+                        self.answers.put((index, None))
+                        return
+                    self.answers.put((index, answer))
+        except self._ray.exceptions.RayActorError as error:
+            if seat.released:
+                return
+            if not seat.ready:
+                self._stillborn += 1
+                if self._stillborn >= _STILLBORN:
+                    self.answers.put((index, {"event": "unfit", "message": f"no worker can be started: {_first_line(error)}"}))
+                    return
+            seat.ending = self._why(seat, error)
+            self.answers.put((index, None))
+        except Exception as error:  # of the actor itself: it must not leave its job waiting for ever
+            self.answers.put((index, {"event": "unfit", "message": f"a worker on {seat.address or 'the cluster'}: {_first_line(error)}"}))
+
+    def _why(self, seat: _Seat, error: Exception) -> Ending:
+        """How an actor was lost: by itself, or with its node."""
+        problems, deadline = self._ray.exceptions, time.monotonic() + _GRACE
+        while isinstance(error, problems.ActorUnavailableError) and time.monotonic() < deadline:
+            try:
+                self._ray.get(seat.actor.greet.remote(), timeout=_GRACE)
+                break  # it is there; what it was at is lost
+            except problems.RayActorError as newer:
+                error = newer
+                time.sleep(0.5)
+            except problems.GetTimeoutError:
+                break
+        alive = any(node["Alive"] for node in self._ray.nodes() if node["NodeID"] == seat.node)
+        by_itself = alive and not isinstance(error, problems.ActorUnavailableError)
+        how = "was killed (out of memory?)" if by_itself else "was lost with its node"
+        return Ending(how=f"on {seat.address} {how}", where=f"{self._directory / 'logs'} and the logs of Ray there", told=not by_itself)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def _connected(address: str) -> Any:
+    """Ray, connected."""
+    # unless the user has said otherwise: a cluster that starts here reports to nobody, and what has no GPU leaves CUDA's variables alone
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+        import ray.exceptions
+        import ray.util
+    except ModuleNotFoundError:
+        raise UserError('--ray needs Ray, which is not installed; pip install "tdscale[ray]" brings it') from None
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address.startswith("ray://"):
+        raise UserError("--ray ray://…: a study is run from a machine of the cluster; give HOST:PORT there, or auto")
+    host, colon, port = address.rpartition(":")
+    if colon:  # Ray itself would try for minutes
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWERS_WITHIN).close()
+        except (OSError, ValueError, OverflowError) as error:
+            raise UserError(f"--ray {address}: no Ray cluster answers there ({error})") from None
+    try:
+        ray.init(address=address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        if address != "auto":
+            raise UserError(f"--ray {address}: no Ray cluster answers there ({str(error).splitlines()[0]})") from None
+        ray.init(include_dashboard=False, **quiet)
+    return ray
