@@ -1,6 +1,6 @@
 # `make demo` and `make test` set everything up by themselves, in .venv; the second call sets up nothing again.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-faults lint types unit docs benchmarks setup lock clean
+.PHONY: help demo test test-slow test-faults test-peers lint types unit docs benchmarks setup lock clean
 
 help:           ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -29,6 +29,17 @@ test-slow: setup  ## tests of a minute or more each
 
 test-faults: setup  ## studies whose nodes and drivers are killed; some minutes
 	.venv/bin/pytest -m faults
+
+test-peers: .venv-peers/.installed  ## with Stable-Baselines3 (brings torch): its logs, and its SAC as a trainer of one's own
+	.venv-peers/bin/pytest -m peers tests/peers
+
+.venv-peers/.installed: requirements/light.txt requirements/peers.txt pyproject.toml
+	@echo "setting up .venv-peers with torch and Stable-Baselines3; once, some minutes …"
+	@test -x .venv-peers/bin/pip || python3 -m venv .venv-peers
+	@.venv-peers/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/light.txt
+	@.venv-peers/bin/pip install --quiet --disable-pip-version-check -r requirements/peers.txt
+	@.venv-peers/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
 
 docs: setup     ## the docs site, into docs/_build; warnings are errors
 	.venv/bin/sphinx-build -q -W --keep-going -b html docs docs/_build/html
