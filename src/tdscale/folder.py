@@ -43,6 +43,15 @@ def open_study(directory: Path) -> StudyFiles:
     return StudyFiles(directory=directory, study=study, store=RunStore(directory))
 
 
+def prepare_study(study_file: Path, directory: Path, *, smoke: bool = False) -> StudyFiles:
+    """What `place_study` would put into the folder, checked as it would, and not put there.
+
+    Raises:
+        UserError: as `place_study`.
+    """
+    return _prepared(study_file, directory, smoke)[0]
+
+
 def place_study(study_file: Path, directory: Path, *, smoke: bool = False) -> StudyFiles:
     """Put a study file into its folder, making the folder. An edited study replaces the one there: what is new is run.
 
@@ -56,6 +65,19 @@ def place_study(study_file: Path, directory: Path, *, smoke: bool = False) -> St
     Raises:
         UserError: if the study can't be run, or is being run by another process; the folder is then left as it was.
     """
+    prepared, texts = _prepared(study_file, directory, smoke)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with sole_runner(directory):
+            for name, text in texts.items():
+                _write(directory / name, text)
+    except OSError as error:
+        raise UserError(f"{directory}: can't be written ({error.strerror})") from None
+    return prepared
+
+
+def _prepared(study_file: Path, directory: Path, smoke: bool) -> tuple[StudyFiles, dict[str, str]]:
+    """The study as it will lie in its folder, and the texts of its files by name."""
     study = read_study(study_file)
     if study.sweep is None:
         raise UserError(f"{study_file}: has no [sweep], so there is nothing to run; see examples/ for a study that runs")
@@ -84,14 +106,7 @@ def place_study(study_file: Path, directory: Path, *, smoke: bool = False) -> St
     files[STUDY_FILE] = study_to_toml(study) if smoke else study_file.read_text(encoding="utf-8")
     _check_tasks(study, study_file.name)
     _check_kind(directory, study)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with sole_runner(directory):
-            for name, text in files.items():
-                _write(directory / name, text)
-    except OSError as error:
-        raise UserError(f"{directory}: can't be written ({error.strerror})") from None
-    return StudyFiles(directory=directory, study=study, store=RunStore(directory), trainer=trainer)
+    return StudyFiles(directory=directory, study=study, store=RunStore(directory), trainer=trainer), files
 
 
 def replace_study(files: StudyFiles, study: Study) -> StudyFiles:

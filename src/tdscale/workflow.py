@@ -79,7 +79,9 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display) -> list[st
         RunFailure: if stage 1 gives no B and η to go on with.
     """
     with sole_runner(files.directory), closing(_crew(files, engine)) as crew:
-        failures = _run_stage(files, "sweep", files.study.sweep_specs(), engine, crew, display, _expected_scaling(files))
+        failures = _run_stage(
+            files, "sweep", files.study.sweep_specs(), engine, crew, display, cells_to_go(files, expected_scaling(files.study))
+        )
         if is_smoke(files.study):
             files = _with_scale(files)
         if files.study.scaling is not None:
@@ -101,20 +103,19 @@ def _with_scale(files: StudyFiles) -> StudyFiles:
     return replace_study(files, with_scale(files.study, returns))
 
 
-def _expected_scaling(files: StudyFiles) -> list[CellJob]:
-    """Stage 2 as far as it can be told before stage 1, with the middle of the sweep's B and η: for the time left."""
-    study = files.study
+def expected_scaling(study: Study) -> list[RunSpec]:
+    """Stage 2 as far as it can be told before stage 1: with the middle of the sweep's B and η."""
     if study.scaling is None or study.sweep is None:
         return []
-    middle = (sorted(study.sweep.batch_size)[len(study.sweep.batch_size) // 2], study.sweep.learning_rate[0])
-    specs = study.scaling_specs({(task, utd): middle for task in study.tasks for utd in study.scaling.utd})
-    return _pending(files, specs)
+    batch_sizes, learning_rates = sorted(study.sweep.batch_size), sorted(study.sweep.learning_rate)
+    middle = (batch_sizes[len(batch_sizes) // 2], learning_rates[len(learning_rates) // 2])
+    return study.scaling_specs({(task, utd): middle for task in study.tasks for utd in study.scaling.utd})
 
 
 def wanted_specs(files: StudyFiles) -> dict[Stage, list[RunSpec]]:
     """The runs a study asks for, stage by stage, as far as they are known: stage 2's B and η need stage 1."""
     wanted: dict[Stage, list[RunSpec]] = {"sweep": files.study.sweep_specs()}
-    if files.study.scaling is not None and not _pending(files, wanted["sweep"]):
+    if files.study.scaling is not None and not cells_to_go(files, wanted["sweep"]):
         try:
             wanted["scaling"] = files.study.scaling_specs(chosen_hyperparameters(files))
         except RunFailure:
@@ -172,7 +173,7 @@ def _value(law: PowerLaw | None, grid: Sequence[float], utd: float, task: str, w
 def _run_stage(
     files: StudyFiles, stage: Stage, specs: Sequence[RunSpec], engine: Engine, crew: Crew, display: Display, later: Sequence[CellJob]
 ) -> list[str]:
-    jobs = _pending(files, specs)
+    jobs = cells_to_go(files, specs)
     n_cells = len({spec.cell_id for spec in specs})
     display.stage(stage, jobs, n_cells - len(jobs), later)
     failures: list[str] = []
@@ -203,7 +204,8 @@ def _run_stage(
     return failures
 
 
-def _pending(files: StudyFiles, specs: Sequence[RunSpec]) -> list[CellJob]:
+def cells_to_go(files: StudyFiles, specs: Sequence[RunSpec]) -> list[CellJob]:
+    """What is to be trained so that all of these runs are there."""
     study = files.study
     assert study.limits is not None
     limits = {task: study.env_step_limit(task) for task in study.tasks}

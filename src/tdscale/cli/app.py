@@ -119,6 +119,10 @@ def run(
     smoke: Annotated[
         bool, typer.Option("--smoke", help="The same end to end in seconds, cut down, into NAME-smoke; its numbers mean nothing.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only say what it would take: runs, env steps, FLOPs, disk, and time, by a probe of 20 s or so."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Start a study, or go on with it: both stages, then the laws and the report.
@@ -135,6 +139,7 @@ def run(
         cores=cores,
         retries=retries,
         smoke=smoke,
+        dry_run=dry_run,
         as_json=as_json,
     )
 

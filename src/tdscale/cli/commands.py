@@ -16,9 +16,12 @@ from tdscale.analysis.laws_file import FILE_NAME, laws_to_dict
 from tdscale.cli import summary
 from tdscale.cli.checks import print_validation
 from tdscale.cli.console import print_json
+from tdscale.cli.forecast import print_forecast
 from tdscale.cli.progress import RunDisplay
 from tdscale.errors import UserError
 from tdscale.execution import Engine, default_workers
+from tdscale.folder import prepare_study
+from tdscale.forecast import forecast
 from tdscale.planning import Plan, plan_budget, plan_compute, plan_data
 from tdscale.published import NO_INTERVAL, PREFIX, STANDARD_UTD, laws_of_task, predict, scaling_laws
 from tdscale.study import is_smoke
@@ -42,19 +45,26 @@ def run(
     cores: int,
     retries: int,
     smoke: bool,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
-    """A user's study, or its smoke size, run, fitted, reported."""
+    """A user's study, or its smoke size, run, fitted, reported; or only what it would take."""
     if directory is None:
         directory = study.resolve().parent if study.name == workflow.STUDY_FILE else study.with_suffix("")
         if smoke:
             directory = directory.with_name(f"{directory.name}-smoke")
-    files = workflow.place_study(study, directory, smoke=smoke)
+    files = (prepare_study if dry_run else workflow.place_study)(study, directory, smoke=smoke)
     if files.trainer is not None:
         if device == "gpu":
             raise UserError("--device gpu: is about tdscale's own agents; a trainer of your own takes what devices it finds")
         device = "cpu"
     engine = _engine(workers, device) if ray is None else Engine(workers=workers, gpu=device == "gpu", ray=ray, cores=cores)
+    if dry_run:
+        if files.trainer is None:
+            Console(stderr=True, soft_wrap=True).print("measuring how fast this machine trains, 20 s or so …")
+        found = forecast(files, engine, source=study.resolve().parent)
+        print_json(found.to_dict()) if as_json else print_forecast(Console(soft_wrap=True), found)
+        return
     _run_and_report(files, replace(engine, retries=retries), as_json, with_plans=smoke)
 
 

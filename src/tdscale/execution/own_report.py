@@ -53,6 +53,19 @@ def checked_report(content: Any, where: str) -> tuple[dict[str, Any], str | None
     return good, problem
 
 
+def due_updates(spec: RunSpec, env_steps: int) -> tuple[int, int]:
+    """Updates of the critic and of the actor that are due up to an env step, by σ and the settings; those of resets are left out."""
+    from tdscale.training.schedule import UpdateSchedule
+
+    settings = spec.settings
+    numbers = {name: settings.get(name) for name in ("warm_up", "environments", "critic_updates_per_actor_update")}
+    warm_up, environments, every = (int(value) if isinstance(value, int | float) and value >= 0 else None for value in numbers.values())
+    learning = max(env_steps - (warm_up or 0), 0)
+    critic = UpdateSchedule(spec.utd, "per-critic-update").critic_updates_due(learning)
+    actor = critic // (every or 1) if settings.get("actor_updates") == "per-critic-update" else learning // (environments or 1)
+    return critic, actor
+
+
 def run_costs(spec: RunSpec, report: dict[str, Any], env_steps: int, *, whole: bool, trainer: OwnTrainer) -> dict[str, Any]:
     """Updates, sizes, FLOPs and seconds of a run, as `runs.types.RunStatus` has them.
 
@@ -67,13 +80,10 @@ def run_costs(spec: RunSpec, report: dict[str, Any], env_steps: int, *, whole: b
         whole: whether the trainer counted its updates up to there.
         trainer: knows the study's sizes.
     """
-    warm_up = spec.settings.get("warm_up", 0)
-    learning = max(env_steps - warm_up, 0) if isinstance(warm_up, int | float) else env_steps
-    critic_updates = int(spec.utd * learning)
-    per_update = spec.settings.get("actor_updates") == "per-critic-update"
+    critic_updates, due = due_updates(spec, env_steps)
     critic = report.get("critic_parameters", None if trainer.model_size is None else int(trainer.model_size))
     actor = report.get("actor_parameters", trainer.actor_size)
-    actor_updates = 0 if not actor else critic_updates if per_update else int(learning)
+    actor_updates = due if actor else 0
     critic_flops = report.get("critic_update_flops")
     actor_flops = report.get("actor_update_flops")
     if critic_flops is None and critic is not None:
