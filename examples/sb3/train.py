@@ -11,6 +11,7 @@ import math
 from fractions import Fraction
 from typing import TextIO
 
+import stable_baselines3
 import torch
 from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback
@@ -32,6 +33,12 @@ class Curve(BaseCallback):
                 if not finite:
                     return False
         return True
+
+
+def write(path: str | None, report: dict) -> None:
+    if path is not None:
+        with open(path, "w") as file:
+            json.dump(report, file)
 
 
 def main() -> None:
@@ -62,12 +69,16 @@ def main() -> None:
         seed=asked.seed,
         device="cpu",
     )
-    if asked.report is not None:
-        sizes = {name: sum(part.numel() for part in net.parameters()) for name, net in (("critic", model.critic), ("actor", model.actor))}
-        with open(asked.report, "w") as file:
-            json.dump({f"{name}_parameters": size for name, size in sizes.items()} | {"versions": {"torch": torch.__version__}}, file)
+    report = {
+        "critic_parameters": sum(part.numel() for part in model.critic.parameters()),
+        "actor_parameters": sum(part.numel() for part in model.actor.parameters()),
+        "versions": {"torch": torch.__version__, "stable-baselines3": stable_baselines3.__version__},
+    }
+    write(asked.report, report)  # at once: a cell that has seen enough ends its trainers
     with open(asked.csv, "w", buffering=1) as file:
         model.learn(asked.env_steps, callback=Curve(file))
+    updates = model._n_updates
+    write(asked.report, report | {"critic_updates": updates, "actor_updates": updates})
 
 
 if __name__ == "__main__":
