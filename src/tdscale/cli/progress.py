@@ -123,7 +123,7 @@ class RunDisplay:
         for worker, row in enumerate(self._rows):
             cells = list(self._running.get(worker, {}).values())
             share = min((share for _, share in cells), default=0.0)
-            state = f"{share:.0%} of its limit" if share else "compiling"
+            state = f"{share:.0%} of its limit" if share else "starting"
             text = ""
             if cells:
                 more = f" and {len(cells) - 1} cells more" if len(cells) > 1 else ""
