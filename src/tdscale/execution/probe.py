@@ -90,7 +90,8 @@ def probe(specs: Sequence[RunSpec], *, engine: Engine, files: Sequence[Path] = (
 
 
 def _go_on(crew: Crew, seat: int, at_work: "dict[int, tuple[int, _Shape]]", left: "Iterator[tuple[int, _Shape]]", *, late: bool) -> None:
-    if seat in at_work and (late or not at_work[seat][1].prepare()):
+    # a first try is told by its first calls: it is never the only one
+    if seat in at_work and ((late and at_work[seat][1].tries > 1) or not at_work[seat][1].prepare()):
         del at_work[seat]
     if seat not in at_work:
         following = None if late else next(left, None)
@@ -113,6 +114,11 @@ class _Shape:
         self._statuses: list[RunStatus] = []
         self._begun = time.monotonic()
         self._start_seconds = 0.0
+
+    @property
+    def tries(self) -> int:
+        """That were made."""
+        return len(self._statuses)
 
     def request(self) -> dict[str, Any]:
         """Of the next try, for a worker."""
