@@ -20,7 +20,7 @@ from tdscale.study import Checkpoints, RunSpec
 
 _ENOUGH = 1.5  # seconds of training that tell a shape's speed
 _UPDATES = 20.0  # of the first, short try
-_PATIENCE = 4.0  # times the time meant, for the first measurement
+_PATIENCE = 4.0  # times the time meant, where nothing or only a first try has been measured
 _EPISODE = 200  # env steps, of an evaluation that there was no time for
 
 
@@ -53,7 +53,7 @@ def probe(specs: Sequence[RunSpec], *, engine: Engine, files: Sequence[Path] = (
         specs: the shapes, the most telling ones first.
         engine: of this machine's cores.
         files: of an algorithm of the user's own.
-        seconds: no try is begun after so many, and none is waited for after twice as many, the very first one after four times.
+        seconds: no try is begun after so many, and none is waited for after twice as many, a first and a second one after four times.
 
     Returns:
         Those that were measured, in order.
@@ -68,8 +68,12 @@ def probe(specs: Sequence[RunSpec], *, engine: Engine, files: Sequence[Path] = (
             left = iter(enumerate(_Shape(spec, directory) for spec in specs))
             at_work: dict[int, tuple[int, _Shape]] = {}
             crew.want(len(specs))
-            # a first compilation may take longer on a machine that has more to do
-            while (patience := begun + (2 if found else _PATIENCE) * seconds - time.monotonic()) > 0:
+            while True:
+                # a first compilation may take longer on a machine that has more to do
+                rough = not found or any(shape.tries == 1 for _, shape in at_work.values())
+                patience = begun + (_PATIENCE if rough else 2.0) * seconds - time.monotonic()
+                if patience <= 0:
+                    break
                 try:
                     seat, answer = crew.answers.get(timeout=patience)
                 except queue.Empty:
