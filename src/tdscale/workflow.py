@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
@@ -26,7 +26,7 @@ from tdscale.folder import StudyFiles as StudyFiles
 from tdscale.folder import open_study as open_study
 from tdscale.folder import place_study as place_study
 from tdscale.folder import replace_study, sole_runner
-from tdscale.planning import Plan, plan_budget, plan_compute, plan_data, round_batch
+from tdscale.planning import Confirmation, Plan, plan_budget, plan_compute, plan_data, round_batch
 from tdscale.published import power_law, published_laws
 from tdscale.runs.cells import load_cells
 from tdscale.runs.diagnostics import load_diagnostics
@@ -36,6 +36,8 @@ from tdscale.study.spec import Stage
 from tdscale.validation import Validation, validate
 
 Method = Literal["default", "paper"]
+FITTED: tuple[Stage, ...] = ("sweep", "scaling", "baseline")  # what runs that check a plan saw changes no law
+PAPERS_CONSTANT_UTD = 2.0  # whose B and η the paper keeps constant for its baseline
 
 
 class RunFailure(Exception):
@@ -68,7 +70,7 @@ class Fitted:
 
 
 def run_study(files: StudyFiles, *, engine: Engine, display: Display) -> list[str]:
-    """Do everything of a study that is not done yet: stage 1, the fit of B*(σ), η*(σ), stage 2 at them.
+    """Do everything of a study that is not done yet: stage 1, the fit of B*(σ), η*(σ), stage 2 at them, the baseline where it is asked for.
 
     A smoke run's study is replaced after stage 1 by one whose thresholds can be reached.
 
@@ -78,18 +80,26 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display) -> list[st
     Raises:
         RunFailure: if stage 1 gives no B and η to go on with.
     """
-    with sole_runner(files.directory), closing(_crew(files, engine)) as crew:
-        failures = _run_stage(
-            files, "sweep", files.study.sweep_specs(), engine, crew, display, cells_to_go(files, expected_scaling(files.study))
-        )
+    with sole_runner(files.directory), closing(crew_of(files, engine)) as crew:
+
+        def stage(name: Stage, specs: Sequence[RunSpec], later: Sequence[RunSpec]) -> list[str]:
+            return run_stage(files, name, specs, cells_to_go(files, specs), engine, crew, display, cells_to_go(files, later))
+
+        failures = stage("sweep", files.study.sweep_specs(), expected_scaling(files.study))
         if is_smoke(files.study):
             files = _with_scale(files)
         if files.study.scaling is not None:
-            failures += _run_stage(files, "scaling", files.study.scaling_specs(chosen_hyperparameters(files)), engine, crew, display, [])
+            choose = chosen_hyperparameters(files)
+            constant = files.study.baseline_specs(constant_hyperparameters(files.study, choose))
+            scaling = files.study.scaling_specs(scaling_hyperparameters(files.study, choose))
+            failures += stage("scaling", scaling, constant)
+            if constant:
+                failures += stage("baseline", constant, [])
     return failures
 
 
-def _crew(files: StudyFiles, engine: Engine) -> Crew:
+def crew_of(files: StudyFiles, engine: Engine) -> Crew:
+    """What trains a study's runs; the caller closes it."""
     return engine.crew(files.directory, own=files.trainer is not None, quick=is_smoke(files.study))
 
 
@@ -112,38 +122,69 @@ def expected_scaling(study: Study) -> list[RunSpec]:
     return study.scaling_specs({(task, utd): middle for task in study.tasks for utd in study.scaling.utd})
 
 
+def expected_baseline(study: Study) -> list[RunSpec]:
+    """The baseline, like `expected_scaling`."""
+    middle = {spec.task: (spec.batch_size, spec.learning_rate) for spec in expected_scaling(study)}
+    return study.baseline_specs(middle) if middle else []
+
+
 def wanted_specs(files: StudyFiles) -> dict[Stage, list[RunSpec]]:
     """The runs a study asks for, stage by stage, as far as they are known: stage 2's B and η need stage 1."""
     wanted: dict[Stage, list[RunSpec]] = {"sweep": files.study.sweep_specs()}
     if files.study.scaling is not None and not cells_to_go(files, wanted["sweep"]):
         try:
-            wanted["scaling"] = files.study.scaling_specs(chosen_hyperparameters(files))
+            choose = chosen_hyperparameters(files)
+            wanted["scaling"] = files.study.scaling_specs(scaling_hyperparameters(files.study, choose))
+            if constant := files.study.baseline_specs(constant_hyperparameters(files.study, choose)):
+                wanted["baseline"] = constant
         except RunFailure:
             pass
     return wanted
 
 
-def chosen_hyperparameters(files: StudyFiles) -> dict[tuple[str, float], tuple[int, float]]:
-    """B (rounded) and η (three digits) of stage 2, for each (task, σ), from the laws that stage 1's runs give."""
+Choose = Callable[[str, float], tuple[int, float]]
+
+
+def chosen_hyperparameters(files: StudyFiles) -> Choose:
+    """B (rounded) and η (three digits) for (task, σ), by the laws that stage 1's runs give.
+
+    Raises:
+        RunFailure: if they give none; here, or when called with a task and σ of which they say nothing.
+    """
     study = files.study
     assert study.scaling is not None
     assert study.sweep is not None
+    sweep, multiple = study.sweep, study.scaling.batch_multiple
     stages: tuple[Stage, ...] = ("sweep",)
     cells, _ = load_cells(files.store, study, stages=stages)
     if not cells:
         raise RunFailure("stage 1 left no run to choose B and η by; `tdscale status` lists what failed")
     options = fit_options(study, "default")
     batch_law, rate_law, warnings = fit_hyperparameters(cells, options)
-    chosen = {}
-    for task in study.tasks:
+
+    def choose(task: str, utd: float) -> tuple[int, float]:
         room = min(study.env_step_limit(task), study.full_settings.get("replay_capacity", math.inf))
-        for utd in study.scaling.utd:
-            batch = _value(batch_law, study.sweep.batch_size, utd, task, warnings)
-            rate = _value(rate_law, study.sweep.learning_rate, utd, task, warnings)
-            multiple = study.scaling.batch_multiple
-            largest = max(room // multiple, 1) * multiple
-            chosen[task, utd] = (min(round_batch(batch, multiple), largest), min(float(f"{rate:.3g}"), 0.5))
-    return chosen
+        largest = max(room // multiple, 1) * multiple
+        batch = _value(batch_law, sweep.batch_size, utd, task, warnings)
+        rate = _value(rate_law, sweep.learning_rate, utd, task, warnings)
+        return min(round_batch(batch, multiple), largest), min(float(f"{rate:.3g}"), 0.5)
+
+    return choose
+
+
+def scaling_hyperparameters(study: Study, choose: Choose) -> dict[tuple[str, float], tuple[int, float]]:
+    """(B, η) of stage 2, for each (task, σ)."""
+    assert study.scaling is not None
+    return {(task, utd): choose(task, utd) for task in study.tasks for utd in study.scaling.utd}
+
+
+def constant_hyperparameters(study: Study, choose: Choose) -> dict[str, tuple[int, float]]:
+    """(B, η) of the baseline, for each task: those of one σ (METHOD.md section 5)."""
+    assert study.sweep is not None
+    if study.baseline is None:
+        return {}
+    utd = study.baseline.utd or min(study.sweep.utd, key=lambda swept: abs(math.log(swept / PAPERS_CONSTANT_UTD)))
+    return {task: choose(task, utd) for task in study.tasks}
 
 
 def _cautious(law: PowerLaw, utd: float, task: str) -> float:
@@ -170,10 +211,34 @@ def _value(law: PowerLaw | None, grid: Sequence[float], utd: float, task: str, w
     raise RunFailure(f"B and η of stage 2 can't be chosen for {task}: {reason}; raise limits.env_steps or lower return_thresholds")
 
 
-def _run_stage(
-    files: StudyFiles, stage: Stage, specs: Sequence[RunSpec], engine: Engine, crew: Crew, display: Display, later: Sequence[CellJob]
+def run_stage(
+    files: StudyFiles,
+    stage: Stage,
+    specs: Sequence[RunSpec],
+    jobs: Sequence[CellJob],
+    engine: Engine,
+    crew: Crew,
+    display: Display,
+    later: Sequence[CellJob],
 ) -> list[str]:
-    jobs = cells_to_go(files, specs)
+    """Train a stage's jobs.
+
+    Args:
+        files: the study, whose folder the caller holds.
+        stage: its name.
+        specs: every run of it.
+        jobs: what is left of them.
+        engine: of `crew`.
+        crew: what trains.
+        display: shows how far it is.
+        later: stands for the stages after it.
+
+    Returns:
+        A sentence for each cell that failed.
+
+    Raises:
+        RunFailure: if nothing works.
+    """
     n_cells = len({spec.cell_id for spec in specs})
     display.stage(stage, jobs, n_cells - len(jobs), later)
     failures: list[str] = []
@@ -240,7 +305,7 @@ def fit_options(study: Study, method: Method, *, n_draws: int = 200, seed: int =
 
 def fit_study(files: StudyFiles, method: Method = "default", *, n_draws: int = 200, write: bool = True) -> Fitted:
     """Fit the laws to all runs there and write laws.json. Raises UserError where there is nothing to fit."""
-    cells, warnings = load_cells(files.store, files.study)
+    cells, warnings = load_cells(files.store, files.study, stages=FITTED)
     if not cells:
         what = "; ".join(w.message for w in warnings[:3]) or "there are no runs"
         raise UserError(f"{files.directory}: nothing to fit: {what}")
@@ -309,8 +374,8 @@ def example_plans(laws: ScalingLaws) -> list[Plan]:
     return plans
 
 
-def report_study(files: StudyFiles, fitted: Fitted) -> Path:
-    """Write report.html, figures and tables; the page's path."""
+def report_study(files: StudyFiles, fitted: Fitted, confirmations: Sequence[Confirmation] = ()) -> Path:
+    """Write report.html, figures and tables, with the plans that were run; the page's path."""
     from tdscale.report import write_report
 
     study = files.study
@@ -331,6 +396,7 @@ def report_study(files: StudyFiles, fitted: Fitted) -> Path:
         validation=validate_study(fitted),
         study_summary=summary,
         diagnostics=load_diagnostics(files.store, study, problems=[]),
+        confirmations=confirmations,
     )
 
 

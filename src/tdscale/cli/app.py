@@ -78,6 +78,39 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+DeviceOption = Annotated[
+    Device, typer.Option("--device", help="gpu: runs that share shapes advance together on it. auto: the GPU where JAX finds one.")
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Train on a Ray cluster: auto, or HOST:PORT. All nodes must see DIR.", show_default=False),
+]
+Cores = Annotated[int, typer.Option(min=1, help="With --ray: cores that a worker holds.")]
+Retries = Annotated[int, typer.Option(min=0, help="How often a cell is tried again whose worker died.")]
+DataLimit = Annotated[float | None, typer.Option(metavar="D0", help="At most so many env steps: the least compute.", show_default=False)]
+ComputeLimit = Annotated[
+    float | None, typer.Option(metavar="C0", help="At most so much compute (FLOPs, or --unit): the least data.", show_default=False)
+]
+BudgetLimit = Annotated[
+    float | None, typer.Option(metavar="F0", help="At most C + δ·D, in the unit of compute: the highest return.", show_default=False)
+]
+DataCost = Annotated[
+    str | None,
+    typer.Option(
+        metavar="δ",
+        help="Compute that one env step is worth, or measured: by the seconds that the runs took. [default: the study's]",
+        show_default=False,
+    ),
+]
+ComputeUnit = Annotated[Unit | None, typer.Option("--unit", help="What compute is told in. [default: the study's]", show_default=False)]
+Threshold = Annotated[
+    float | None,
+    typer.Option(metavar="J", help="Return to reach, normalised, for --data and --compute. [default: the highest]", show_default=False),
+]
+OneTask = Annotated[str | None, typer.Option(metavar="T", help="One task instead of the mean over all tasks.", show_default=False)]
+BatchMultiple = Annotated[int, typer.Option(min=1, help="Round B to a multiple of this.")]
+
+
 @app.callback()
 def _root(
     version: Annotated[bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)] = False,
@@ -105,17 +138,10 @@ def run(
         Path | None, typer.Option("--dir", metavar="DIR", help="Folder of the study. [default: the file's name]", show_default=False)
     ] = None,
     workers: Workers = None,
-    device: Annotated[
-        Device, typer.Option("--device", help="gpu: runs that share shapes advance together on it. auto: the GPU where JAX finds one.")
-    ] = Device.auto,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS", help="Train on a Ray cluster: auto, or HOST:PORT. DIR must be where all nodes see it.", show_default=False
-        ),
-    ] = None,
-    cores: Annotated[int, typer.Option(min=1, help="With --ray: cores that a worker holds.")] = 1,
-    retries: Annotated[int, typer.Option(min=0, help="How often a cell is tried again whose worker died.")] = 1,
+    device: DeviceOption = Device.auto,
+    ray: RayAddress = None,
+    cores: Cores = 1,
+    retries: Retries = 1,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="The same end to end in seconds, cut down, into NAME-smoke; its numbers mean nothing.")
     ] = False,
@@ -133,11 +159,7 @@ def run(
         "run",
         study=study,
         directory=directory,
-        workers=workers,
-        device=device.value,
-        ray=ray,
-        cores=cores,
-        retries=retries,
+        where={"workers": workers, "device": device.value, "ray": ray, "cores": cores, "retries": retries},
         smoke=smoke,
         dry_run=dry_run,
         as_json=as_json,
@@ -182,30 +204,14 @@ def plan(
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="The study's folder, or published:NAME for published laws.", show_default=False)
     ],
-    data: Annotated[
-        float | None, typer.Option(metavar="D0", help="At most so many env steps: the least compute.", show_default=False)
-    ] = None,
-    compute: Annotated[
-        float | None, typer.Option(metavar="C0", help="At most so much compute (FLOPs, or --unit): the least data.", show_default=False)
-    ] = None,
-    budget: Annotated[
-        float | None, typer.Option(metavar="F0", help="At most C + δ·D, in the unit of compute: the highest return.", show_default=False)
-    ] = None,
-    data_cost: Annotated[
-        str | None,
-        typer.Option(
-            metavar="δ",
-            help="Compute that one env step is worth, or measured: by the seconds that the runs took. [default: the study's]",
-            show_default=False,
-        ),
-    ] = None,
-    unit: Annotated[Unit | None, typer.Option(help="What compute is told in. [default: the study's]", show_default=False)] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(metavar="J", help="Return to reach, normalised, for --data and --compute. [default: the highest]", show_default=False),
-    ] = None,
-    task: Annotated[str | None, typer.Option(metavar="T", help="One task instead of the mean over all tasks.", show_default=False)] = None,
-    batch_multiple: Annotated[int, typer.Option(min=1, help="Round B to a multiple of this.")] = 16,
+    data: DataLimit = None,
+    compute: ComputeLimit = None,
+    budget: BudgetLimit = None,
+    data_cost: DataCost = None,
+    unit: ComputeUnit = None,
+    threshold: Threshold = None,
+    task: OneTask = None,
+    batch_multiple: BatchMultiple = 16,
     as_json: Json = False,
 ) -> None:
     """Which σ, B and η to use under a data, a compute or a total budget, and what to expect. Give exactly one limit.
@@ -213,19 +219,54 @@ def plan(
     σ: critic updates per env step. B: batch size. η: learning rate. D: env steps. C: compute. F = C + δ·D: both, with env steps priced at
     δ. A number is followed by its 80 % interval.
     """
-    _run(
-        "plan",
-        directory=directory,
-        data=data,
-        compute=compute,
-        budget=budget,
-        data_cost=data_cost,
-        unit=unit.value if unit else None,
-        threshold=threshold,
-        task=task,
-        batch_multiple=batch_multiple,
-        as_json=as_json,
-    )
+    question = {
+        "data": data,
+        "compute": compute,
+        "budget": budget,
+        "data_cost": data_cost,
+        "unit": unit.value if unit else None,
+        "threshold": threshold,
+        "task": task,
+        "batch_multiple": batch_multiple,
+    }
+    _run("plan", directory=directory, question=question, as_json=as_json)
+
+
+@app.command(epilog="Example:  tdscale confirm my-study --data 2e5 --workers 2")
+def confirm(
+    directory: Directory,
+    data: DataLimit = None,
+    compute: ComputeLimit = None,
+    budget: BudgetLimit = None,
+    data_cost: DataCost = None,
+    unit: ComputeUnit = None,
+    threshold: Threshold = None,
+    task: OneTask = None,
+    batch_multiple: BatchMultiple = 16,
+    seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="Of each task. [default: as in stage 2]", show_default=False)] = None,
+    workers: Workers = None,
+    device: DeviceOption = Device.auto,
+    ray: RayAddress = None,
+    cores: Cores = 1,
+    retries: Retries = 1,
+    as_json: Json = False,
+) -> None:
+    """Run what a plan says, with fresh seeds, and put what was seen beside what was foretold: D, C and seconds.
+
+    The question is asked as of `plan`. What is done is not done again, and no law changes by it.
+    """
+    question = {
+        "data": data,
+        "compute": compute,
+        "budget": budget,
+        "data_cost": data_cost,
+        "unit": unit.value if unit else None,
+        "threshold": threshold,
+        "task": task,
+        "batch_multiple": batch_multiple,
+    }
+    where = {"workers": workers, "device": device.value, "ray": ray, "cores": cores, "retries": retries}
+    _run("confirm", directory=directory, question=question, seeds=seeds, where=where, as_json=as_json)
 
 
 @app.command(epilog="Example:  tdscale published HalfCheetah-v4 --utd 0.5 4")

@@ -1,8 +1,8 @@
 """What each command does: calls the rooms, prints a sentence or JSON."""
 
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -12,14 +12,17 @@ from rich.console import Console
 from tdscale import workflow
 from tdscale.analysis.compute import ComputeUnit
 from tdscale.analysis.fit import in_unit
+from tdscale.analysis.laws import ScalingLaws
 from tdscale.analysis.laws_file import FILE_NAME, laws_to_dict
 from tdscale.cli import summary
 from tdscale.cli.checks import print_validation
 from tdscale.cli.console import print_json
 from tdscale.cli.forecast import print_forecast
 from tdscale.cli.progress import RunDisplay
+from tdscale.confirmation import FILE_NAME as CONFIRMATIONS
+from tdscale.confirmation import confirm_plan, confirmations
 from tdscale.errors import UserError
-from tdscale.execution import Engine, default_workers
+from tdscale.execution import RETRIES, Engine, default_workers
 from tdscale.folder import prepare_study
 from tdscale.forecast import forecast
 from tdscale.planning import Plan, plan_budget, plan_compute, plan_data
@@ -39,11 +42,7 @@ def demo(directory: Path, workers: int | None, as_json: bool) -> None:
 def run(
     study: Path,
     directory: Path | None,
-    workers: int | None,
-    device: str,
-    ray: str | None,
-    cores: int,
-    retries: int,
+    where: dict[str, Any],
     smoke: bool,
     dry_run: bool,
     as_json: bool,
@@ -54,32 +53,36 @@ def run(
         if smoke:
             directory = directory.with_name(f"{directory.name}-smoke")
     files = (prepare_study if dry_run else workflow.place_study)(study, directory, smoke=smoke)
-    if files.trainer is not None:
-        if device == "gpu":
-            raise UserError("--device gpu: is about tdscale's own agents; a trainer of your own takes what devices it finds")
-        device = "cpu"
-    engine = _engine(workers, device) if ray is None else Engine(workers=workers, gpu=device == "gpu", ray=ray, cores=cores)
+    engine = _engine(**where, own=files.trainer is not None)
     if dry_run:
         if files.trainer is None:
             Console(stderr=True, soft_wrap=True).print("measuring how fast this machine trains, 20 s or so …")
         found = forecast(files, engine, source=study.resolve().parent)
         print_json(found.to_dict()) if as_json else print_forecast(Console(soft_wrap=True), found)
         return
-    _run_and_report(files, replace(engine, retries=retries), as_json, with_plans=smoke)
+    _run_and_report(files, engine, as_json, with_plans=smoke)
 
 
 _ROWS = 8  # of the live display, where nobody knows how many workers there will be
 
 
-def _engine(workers: int | None, device: str) -> Engine:
+def _engine(
+    workers: int | None, device: str, *, ray: str | None = None, cores: int = 1, retries: int = RETRIES, own: bool = False
+) -> Engine:
     from tdscale.training.devices import gpu_problem
 
+    if own:
+        if device == "gpu":
+            raise UserError("--device gpu: is about tdscale's own agents; a trainer of your own takes what devices it finds")
+        device = "cpu"
+    if ray is not None:
+        return Engine(workers=workers, gpu=device == "gpu", ray=ray, cores=cores, retries=retries)
     problem = None if device == "cpu" else gpu_problem()
     if device == "gpu" and problem is not None:
         raise UserError(f"--device gpu: {problem}")
     if device == "cpu" or problem is not None:
-        return Engine(workers=workers or default_workers())
-    return Engine(workers=workers or 1, gpu=True)
+        return Engine(workers=workers or default_workers(), retries=retries)
+    return Engine(workers=workers or 1, gpu=True, retries=retries)
 
 
 def _run_and_report(files: workflow.StudyFiles, engine: Engine, as_json: bool, *, with_plans: bool) -> None:
@@ -92,7 +95,7 @@ def _run_and_report(files: workflow.StudyFiles, engine: Engine, as_json: bool, *
         failures = workflow.run_study(files, engine=engine, display=display)
     files = workflow.open_study(files.directory)  # a smoke run has put it on another scale
     fitted = workflow.fit_study(files)
-    page = workflow.report_study(files, fitted)
+    page = workflow.report_study(files, fitted, confirmations(files.directory))
     plans = workflow.example_plans(fitted.laws)
     validation = workflow.validate_study(fitted)
     if as_json:
@@ -157,47 +160,77 @@ def fit(directory: Path, method: str, draws: int, as_json: bool) -> None:
     console.print(f"\nlaws    {directory / FILE_NAME}", highlight=False, markup=False)
 
 
-def plan(
-    directory: Path,
-    data: float | None,
-    compute: float | None,
-    budget: float | None,
-    data_cost: str | None,
-    unit: ComputeUnit | None,
-    threshold: float | None,
-    task: str | None,
-    batch_multiple: int,
-    as_json: bool,
-) -> None:
-    """P1, P2 or P3, by the limit that was given."""
-    given = [name for name, value in (("--data", data), ("--compute", compute), ("--budget", budget)) if value is not None]
-    if len(given) != 1:
-        raise UserError(f"plan takes exactly one limit of --data, --compute, --budget; {', '.join(given) or 'none'} was given")
-    if data_cost is not None and budget is None:
-        raise UserError("--data-cost goes with --budget: the other limits don't price env steps")
-    price = _price(data_cost)
-    if threshold is not None and budget is not None:
-        raise UserError("--threshold does not go with --budget, whose answer is the threshold")
-    times = unit == "seconds" or price == "measured"
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What `plan` and `confirm` are asked."""
+
+    data: float | None
+    compute: float | None
+    budget: float | None
+    data_cost: str | None
+    unit: ComputeUnit | None
+    threshold: float | None
+    task: str | None
+    batch_multiple: int
+
+    def answer(self, laws_with: Callable[[bool], ScalingLaws]) -> Plan:
+        """P1, P2 or P3, by the limit that was given, of the laws, with times where they are needed."""
+        limits = {"--data": self.data, "--compute": self.compute, "--budget": self.budget}
+        given = [name for name, value in limits.items() if value is not None]
+        if len(given) != 1:
+            raise UserError(f"a plan takes exactly one limit of --data, --compute, --budget; {', '.join(given) or 'none'} was given")
+        if self.data_cost is not None and self.budget is None:
+            raise UserError("--data-cost goes with --budget: the other limits don't price env steps")
+        price = _price(self.data_cost)
+        if self.threshold is not None and self.budget is not None:
+            raise UserError("--threshold does not go with --budget, whose answer is the threshold")
+        laws = laws_with(self.unit == "seconds" or price == "measured")
+        if self.unit is not None:
+            laws = in_unit(laws, self.unit)
+        if self.budget is not None:
+            return plan_budget(laws, self.budget, price, task=self.task, batch_multiple=self.batch_multiple)
+        if self.data is not None:
+            return plan_data(laws, self.data, threshold=self.threshold, task=self.task, batch_multiple=self.batch_multiple)
+        assert self.compute is not None
+        return plan_compute(laws, self.compute, threshold=self.threshold, task=self.task, batch_multiple=self.batch_multiple)
+
+
+def plan(directory: Path, question: dict[str, Any], as_json: bool) -> None:
+    """The answer, of a study's laws or of published ones."""
     published = str(directory).startswith(PREFIX) and not directory.exists()
     name = str(directory).removeprefix(PREFIX)
-    laws = scaling_laws(name, task) if published else workflow.current_laws(workflow.open_study(directory), times=times)
-    if unit is not None:
-        laws = in_unit(laws, unit)
-    answer: Plan
-    if data is not None:
-        answer = plan_data(laws, data, threshold=threshold, task=task, batch_multiple=batch_multiple)
-    elif compute is not None:
-        answer = plan_compute(laws, compute, threshold=threshold, task=task, batch_multiple=batch_multiple)
-    else:
-        assert budget is not None
-        answer = plan_budget(laws, budget, price, task=task, batch_multiple=batch_multiple)
+
+    asked = Question(**question)
+
+    def laws(times: bool) -> ScalingLaws:
+        return scaling_laws(name, asked.task) if published else workflow.current_laws(workflow.open_study(directory), times=times)
+
+    answer = asked.answer(laws)
     if published and answer.feasible:
         answer = replace(answer, notes=(*answer.notes, NO_INTERVAL))
     if as_json:
         print_json(answer.to_dict())
     else:
         summary.print_plan(Console(soft_wrap=True), answer)
+
+
+def confirm(directory: Path, question: dict[str, Any], seeds: int | None, where: dict[str, Any], as_json: bool) -> None:
+    """A plan, run and scored."""
+    workflow.open_study(directory)  # says what is wrong with the folder
+    files = prepare_study(directory / workflow.STUDY_FILE, directory)
+    asked = Question(**question)
+    answer = asked.answer(lambda times: workflow.current_laws(files, times=times))
+    engine = _engine(**where, own=files.trainer is not None)
+    console = Console(stderr=as_json, soft_wrap=True)
+    if not as_json:
+        summary.print_plan(console, answer)
+    with RunDisplay(directory, console, engine.workers or _ROWS) as display:
+        outcome = confirm_plan(files, answer, engine=engine, display=display, seeds=seeds, batch_multiple=asked.batch_multiple)
+    if as_json:
+        print_json({"plan": answer.to_dict(), "confirmation": outcome.to_dict()})
+        return
+    summary.print_confirmation(console, outcome)
+    console.print(f"\nkept in {directory / CONFIRMATIONS}; `tdscale report {directory}` shows it", highlight=False, markup=False)
 
 
 def _price(text: str | None) -> float | Literal["measured"] | None:
@@ -281,7 +314,7 @@ def simulate(source: Path, seeds: Sequence[str], noise: str, repeats: int, direc
 def report(directory: Path, as_json: bool) -> None:
     """The page, figures and tables."""
     files = workflow.open_study(directory)
-    page = workflow.report_study(files, workflow.fit_study(files, workflow.last_method(files)))
+    page = workflow.report_study(files, workflow.fit_study(files, workflow.last_method(files)), confirmations(directory))
     if as_json:
         print_json({"report": str(page), "figures": _names(directory / "figures"), "tables": _names(directory / "tables")})
     else:

@@ -13,7 +13,12 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from tdscale.execution import CellJob, Event
 
 PROGRESS_FILE = "progress.json"
-_TITLES = {"sweep": "stage 1, sweep over σ, B, η", "scaling": "stage 2, fitted B and η, fresh seeds"}
+_TITLES = {
+    "sweep": "stage 1, sweep over σ, B, η",
+    "scaling": "stage 2, fitted B and η, fresh seeds",
+    "baseline": "stage 3, constant B and η",
+    "confirm": "what the plan says, fresh seeds",
+}
 _WRITE_EVERY = 2.0
 # Share of its limit that a cell takes before it stops at success, until cells of this study have told
 _FIRST_GUESS = 0.7

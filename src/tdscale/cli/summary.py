@@ -11,7 +11,7 @@ from tdscale.analysis.budget import held_out_laws, regret_in_words
 from tdscale.analysis.estimate import Estimate, short
 from tdscale.analysis.laws import PowerLaw, ScalingLaws
 from tdscale.cli.progress import duration
-from tdscale.planning import Plan
+from tdscale.planning import Confirmation, Plan
 from tdscale.published import Prediction, PublishedLaws
 from tdscale.runs.types import RunWarning
 
@@ -265,6 +265,19 @@ def print_import(console: Console, report: Any, directory: Path) -> None:
     )
     print_warnings(console, report.messages)
     _line(console, f"\nnext: tdscale fit {directory}")
+
+
+def print_confirmation(console: Console, outcome: Confirmation) -> None:
+    """What was foretold beside what was seen."""
+    title = f"\nreturn {short(outcome.threshold)} at σ = {short(outcome.utd)}, {outcome.seeds} fresh seeds for each task"
+    table = _table(title, "", "foretold", "seen", "seen / foretold", "")
+    for part in outcome.compared:
+        seen = str(part.seen) if part.seen is not None else f"J not reached by {outcome.last_step}"
+        ratio = "" if part.ratio is None else f"{part.ratio:.2f}"
+        table.add_row(f"{part.quantity}, {part.unit}", str(part.predicted), seen, ratio, "inside" if part.inside else "outside")
+    console.print(table)
+    if outcome.diverged:
+        _line(console, f"{outcome.diverged} runs diverged; they count as not reaching J")
 
 
 def _line(console: Console, text: str) -> None:

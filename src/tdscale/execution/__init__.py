@@ -3,9 +3,10 @@
 from tdscale.execution.crew import Crew, LocalCrew
 from tdscale.execution.engine import Engine
 from tdscale.execution.jobs import CellJob, Target, pending_jobs
-from tdscale.execution.pool import Event, StageFailure, default_workers, run_jobs, run_with
+from tdscale.execution.pool import RETRIES, Event, StageFailure, default_workers, run_jobs, run_with
 
 __all__ = [
+    "RETRIES",
     "CellJob",
     "Crew",
     "Engine",

@@ -1,6 +1,7 @@
 """Problems P1 to P3, their answers, the batch size as it is run."""
 
 from tdscale.planning.answer import round_batch
+from tdscale.planning.confirmation import Compared, Confirmation, score
 from tdscale.planning.plan import Alternative, Plan, Problem, Relaxed
 from tdscale.planning.problems import plan_compute, plan_data
 from tdscale.planning.total import plan_budget
@@ -10,6 +11,8 @@ __all__ = [
     "REACH",
     "WORTHWHILE",
     "Alternative",
+    "Compared",
+    "Confirmation",
     "Plan",
     "Problem",
     "Relaxed",
@@ -18,5 +21,6 @@ __all__ = [
     "plan_compute",
     "plan_data",
     "round_batch",
+    "score",
     "tradeoff",
 ]

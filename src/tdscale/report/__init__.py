@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from tdscale.analysis.data import DataPoints
 from tdscale.analysis.laws import ScalingLaws
-from tdscale.planning import Plan
+from tdscale.planning import Confirmation, Plan
 from tdscale.report import evidence, figures, style
 from tdscale.report.files import clear_stale, write_whole
 from tdscale.report.measured import measured_cells
@@ -29,6 +29,7 @@ def write_report(
     validation: Validation,
     study_summary: Mapping[str, str],
     diagnostics: Sequence[RunDiagnostics] = (),
+    confirmations: Sequence[Confirmation] = (),
 ) -> Path:
     """Write report.html, figures/*.svg and *.png, and tables/*.csv into `directory`; each file whole or not at all.
 
@@ -42,13 +43,14 @@ def write_report(
         validation: what was checked on held-out runs.
         study_summary: facts on the study for the summary, label to text.
         diagnostics: what runs logged beside their returns.
+        confirmations: plans that were run.
 
     Returns:
         The path of report.html.
     """
     kept, points = measured_cells(laws, cells)
     drawn = _figures(laws, cells, kept, points, validation, diagnostics)
-    tables = [*all_tables(laws, points, plans, validation), *proposed_tables(laws, cells)]
+    tables = [*all_tables(laws, points, plans, validation, confirmations), *proposed_tables(laws, cells)]
     figure_folder, table_folder = directory / "figures", directory / "tables"
     figure_folder.mkdir(parents=True, exist_ok=True)
     table_folder.mkdir(parents=True, exist_ok=True)
@@ -143,7 +145,19 @@ _CAPTIONS: dict[str, tuple[str, str]] = {
 }
 FIGURE_NAMES = frozenset(_CAPTIONS)
 TABLE_NAMES = frozenset(
-    {"laws", "coefficients", "crossings", "batch_size", "learning_rate", "budget", "plans", "held_out", "proposed", "proposed_baseline"}
+    {
+        "laws",
+        "coefficients",
+        "crossings",
+        "batch_size",
+        "learning_rate",
+        "budget",
+        "plans",
+        "confirmations",
+        "held_out",
+        "proposed",
+        "proposed_baseline",
+    }
 )
 
 

@@ -10,7 +10,7 @@ from tdscale.analysis.compute import UNIT_NAMES
 from tdscale.analysis.data import DataPoints
 from tdscale.analysis.estimate import LEVEL, Estimate, short
 from tdscale.analysis.laws import ScalingLaws
-from tdscale.planning import Plan, round_batch
+from tdscale.planning import Confirmation, Plan, round_batch
 from tdscale.report.style import plain_utd
 from tdscale.validation import PREDICTORS, Validation
 
@@ -32,7 +32,13 @@ class Table:
     shown: pd.DataFrame
 
 
-def all_tables(laws: ScalingLaws, points: DataPoints | None, plans: Sequence[Plan], validation: Validation) -> list[Table]:
+def all_tables(
+    laws: ScalingLaws,
+    points: DataPoints | None,
+    plans: Sequence[Plan],
+    validation: Validation,
+    confirmations: Sequence[Confirmation] = (),
+) -> list[Table]:
     """Every table that has a row."""
     tables = [
         laws_table(laws),
@@ -42,6 +48,7 @@ def all_tables(laws: ScalingLaws, points: DataPoints | None, plans: Sequence[Pla
         hyperparameter_table(laws, "learning_rate"),
         budget_table(laws),
         plans_table(plans),
+        confirmations_table(confirmations),
         held_out_table(validation),
     ]
     return [table for table in tables if not table.frame.empty]
@@ -219,9 +226,48 @@ def budget_table(laws: ScalingLaws) -> Table:
     )
 
 
+LIMITS = {"data": "D ≤", "compute": "C ≤", "budget": "F ≤"}
+
+
+def confirmations_table(confirmations: Sequence[Confirmation]) -> Table:
+    """What was foretold and what was seen, a row for each quantity of each plan that was run."""
+    rows, shown = [], []
+    for one in confirmations:
+        for part in one.compared:
+            row: dict[str, object] = {"problem": one.problem, "limit": one.limit, "task": one.task, "J": one.threshold, "σ": one.utd}
+            row |= {"quantity": part.quantity, "unit": part.unit, "seeds": one.seeds, "reached": one.reached}
+            for name, estimate in (("predicted", part.predicted), ("seen", part.seen)):
+                row |= {
+                    name: estimate.value if estimate else None,
+                    f"{name}_low": estimate.low if estimate else None,
+                    f"{name}_high": estimate.high if estimate else None,
+                }
+            rows.append(row | {"inside": part.inside, "ratio": part.ratio})
+            shown.append(
+                {
+                    "limit": f"{LIMITS[one.problem]} {short(one.limit)}",
+                    "task": one.task or DOMAIN,
+                    "J": f"{one.threshold:.4g}",
+                    "σ": short(one.utd),
+                    "seeds": str(one.seeds),
+                    "quantity": part.unit,
+                    "foretold": str(part.predicted),
+                    "seen": str(part.seen or f"J not reached by {one.last_step}"),
+                    "seen / foretold": "–" if part.ratio is None else f"{part.ratio:.2f}",
+                    "inside": "yes" if part.inside else "no",
+                }
+            )
+    return Table(
+        name="confirmations",
+        title="Plans that were run",
+        note="What plans foretold and what fresh seeds at their σ, B and η showed (tdscale confirm). Inside: in the predicted interval.",
+        frame=pd.DataFrame(rows),
+        shown=pd.DataFrame(shown),
+    )
+
+
 def plans_table(plans: Sequence[Plan]) -> Table:
     """The plans' answers."""
-    names = {"data": "D ≤", "compute": "C ≤", "budget": "F ≤"}
     rows, shown = [], []
     for plan in plans:
         row: dict[str, object] = {
@@ -243,7 +289,7 @@ def plans_table(plans: Sequence[Plan]) -> Table:
         dash = "–"
         shown.append(
             {
-                "limit": f"{names[plan.problem]} {short(plan.limit)}",
+                "limit": f"{LIMITS[plan.problem]} {short(plan.limit)}",
                 "task": plan.task or DOMAIN,
                 "J": dash if plan.threshold is None else f"{plan.threshold:.4g}",
                 "σ": dash if plan.utd is None else str(plan.utd_range or short(plan.utd)),

@@ -151,13 +151,14 @@ class RunStore:
         return list(dict.fromkeys(found))
 
     def fingerprint(self) -> str:
-        """SHA-256 over run_id, env_step, return, state and last_step of every run, in run_id order.
+        """SHA-256 over run_id, env_step, return, state and last_step of every run that laws are fitted to, in run_id order.
 
-        Times of day, durations and versions don't enter, nor whether a run is packed.
+        Times of day, durations and versions don't enter, nor whether a run is packed, nor runs that check a plan.
         """
         digest = hashlib.sha256()
         statuses = self.statuses()
-        for run_id, curve in self.curves().items():
+        fitted = [run_id for run_id, spec in self.specs().items() if spec.stage != "confirm"]
+        for run_id, curve in self.curves(fitted).items():
             status = statuses[run_id]
             returns = np.where(np.isnan(curve[RETURN]), np.nan, curve[RETURN])  # one NaN among the many there are
             digest.update(f"{run_id} {status.state} {status.last_step} {len(returns)}\n".encode())

@@ -47,7 +47,7 @@ def smoke_study(study: Study) -> Study:
     steps = min(study.env_step_limit(name), _ENV_STEPS if environments == 1 else _STEPS_OF_ALL * environments)
     fewer = max(settings.get("environments", 1) // _ENVIRONMENTS, 1)
     batch_size = _halved(sorted(study.sweep.batch_size)[:2])
-    values: dict[str, Any] = study.model_dump(exclude={"tasks", "sweep", "scaling", "limits"})
+    values: dict[str, Any] = study.model_dump(exclude={"tasks", "sweep", "scaling", "baseline", "limits"})
     values["name"] = study.name[: 200 - len(MARK)] + MARK
     values["return_thresholds"] = _THRESHOLDS
     reach = _BEYOND * (task.high - task.low)
@@ -68,6 +68,8 @@ def smoke_study(study: Study) -> Study:
                 "batch_multiple": max(batch_size),  # few sizes to compile for
             }
         )
+    if study.baseline is not None:
+        values["baseline"] = study.baseline.model_copy(update={"seeds": 1})
     values["limits"] = study.limits.model_copy(update={"env_steps": steps})
     if not study.has_own_trainer:
         values["settings"] = study.settings | _smaller(settings, steps, _LEARNING * environments)

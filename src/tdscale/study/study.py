@@ -63,6 +63,13 @@ class Scaling(_Part):
     batch_multiple: int = Field(16, ge=1, description="B* is rounded to the nearest multiple of this")
 
 
+class Baseline(_Part):
+    """Runs at the σ of stage 2 with the best B and η of one σ kept constant, to see what fitting them is worth."""
+
+    utd: Utd | None = Field(None, description="the σ whose B and η are kept; None: the swept one nearest to 2, the paper's")
+    seeds: int | None = Field(None, ge=1, le=1000, description="None: as many as in stage 2")
+
+
 class Limits(_Part):
     """How long a run may take, and when a cell may stop."""
 
@@ -102,6 +109,7 @@ class Study(_Part):
     published_laws: str | None = Field(None, description="published laws whose B* and η* the runs follow, for method paper without a sweep")
     sweep: Sweep | None = None
     scaling: Scaling | None = None
+    baseline: Baseline | None = Field(None, description="runs at constant B and η; true for the usual ones")
     limits: Limits | None = None
     checkpoints: Checkpoints | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -120,6 +128,11 @@ class Study(_Part):
         if list(values) != sorted(set(values)):
             raise ValueError("must rise from one to the next, e.g. [300, 500, 800]")
         return values
+
+    @field_validator("baseline", mode="before")
+    @classmethod
+    def _usual(cls, value: Any) -> Any:
+        return {True: {}, False: None}[value] if isinstance(value, bool) else value
 
     @field_validator("data_cost", mode="before")
     @classmethod
@@ -163,6 +176,8 @@ class Study(_Part):
             raise ValueError("limits: missing; say how long a run may take, e.g. [limits] env_steps = 100000")
         if self.sweep is None:
             raise ValueError("sweep: missing; [scaling] needs the B and η that a [sweep] finds")
+        if self.baseline is not None and self.scaling is None:
+            raise ValueError("baseline: is compared with the runs of a [scaling], of which there is none")
         if self.algorithm in SETTINGS and not self.has_own_trainer:
             self._check_room(self.full_settings)
         return self
@@ -244,6 +259,17 @@ class Study(_Part):
             return []
         points = [(task, utd, *hyperparameters[task, utd]) for task in self.tasks for utd in self.scaling.utd]
         return self._specs(points, "scaling", range(10_000, 10_000 + self.scaling.seeds))
+
+    def baseline_specs(self, hyperparameters: Mapping[str, tuple[int, float]]) -> list[RunSpec]:
+        """Every run at constant hyperparameters, given (B, η) for each task. Their seeds are none of the stages' before."""
+        if self.baseline is None or self.scaling is None:
+            return []
+        points = [(task, utd, *hyperparameters[task]) for task in self.tasks for utd in self.scaling.utd]
+        return self._specs(points, "baseline", range(30_000, 30_000 + (self.baseline.seeds or self.scaling.seeds)))
+
+    def confirm_specs(self, points: Mapping[str, tuple[float, int, float]], seeds: int) -> list[RunSpec]:
+        """Runs of what a plan says, given (σ, B, η) for each of its tasks. Their seeds are none of the stages' before."""
+        return self._specs([(task, *point) for task, point in points.items()], "confirm", range(50_000, 50_000 + seeds))
 
     def _specs(self, points: Iterable[tuple[str, float, int, float]], stage: Stage, seeds: range) -> list[RunSpec]:
         settings = self.full_settings

@@ -10,12 +10,13 @@ from pydantic import BaseModel, ValidationError
 
 from tdscale.errors import UserError
 from tdscale.study.settings import SETTINGS
-from tdscale.study.study import Checkpoints, Limits, Scaling, Study, Sweep, Task
+from tdscale.study.study import Baseline, Checkpoints, Limits, Scaling, Study, Sweep, Task
 from tdscale.study.trainer import TrainerOptions, with_names
 
 _TABLES: dict[str, type[BaseModel]] = {
     "sweep": Sweep,
     "scaling": Scaling,
+    "baseline": Baseline,
     "limits": Limits,
     "checkpoints": Checkpoints,
     "trainer": TrainerOptions,
@@ -85,7 +86,7 @@ def study_to_toml(study: Study) -> str:
         if key == "tasks":
             for name, task in table.items():
                 lines += ["", f"[tasks.{_literal(name)}]", *(f"{k} = {_literal(v)}" for k, v in task.items())]
-        elif table:
+        elif table or key == "baseline":
             lines += ["", f"[{key}]", *(f"{k} = {_literal(v)}" for k, v in table.items())]
     return "\n".join(lines) + "\n"
 
