@@ -5,7 +5,9 @@ import json
 import pytest
 
 from command import called, tdscale
+from tdscale.execution import Engine
 from tdscale.runs.store import RunStore
+from tdscale.workflow import fit_study, place_study, run_study
 
 pytest.importorskip("jax", reason='needs pip install "tdscale[train]"')
 
@@ -16,10 +18,10 @@ return_thresholds = [{thresholds}]
 data_cost = 1e5
 baseline = true
 
-[tasks.mountain-car]
+[tasks.pendulum]
 suite = "tdscale"
-low = -40
-high = 100
+low = -2000
+high = 0
 {more}
 [sweep]
 utd = [0.5, 2]
@@ -32,7 +34,7 @@ utd = [{utds}]
 seeds = {seeds}
 
 [limits]
-env_steps = 1500
+env_steps = 1200
 
 [settings]
 hidden_sizes = [8]
@@ -41,14 +43,26 @@ update_block = 10
 evaluation_interval = 0
 diagnostics_interval = 0
 """
+SECOND = "\n[tasks.Pendulum-v1]\nlow = -2000\nhigh = 0\n"
 FIRST = {"thresholds": "100, 200", "utds": "0.5, 1, 2", "seeds": 2, "more": ""}
+
+
+class Silent:
+    def stage(self, name, jobs, cells_done, later):
+        pass
+
+    def event(self, event):
+        pass
+
+    def note(self, text):
+        pass
 
 
 def run(folder, **changed):
     (folder / "micro.toml").write_text(STUDY.format(**FIRST | changed))
-    answer = tdscale("run", "micro.toml", "--dir", "micro", "--workers", 1, "--json", cwd=folder)
-    assert answer.returncode == 0, answer
-    return answer
+    files = place_study(folder / "micro.toml", folder / "micro")
+    assert run_study(files, engine=Engine(workers=1), display=Silent()) == []
+    fit_study(files)
 
 
 def stored(folder):
@@ -115,29 +129,26 @@ def test_a_plan_without_an_answer_is_one_sentence(study):
     assert len(answer.stderr.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    ("changed", "new"),
-    [
-        ({"seeds": 3}, 6),  # one more at each of three σ, in stage 2 and the baseline
-        ({"seeds": 3, "utds": "0.5, 1, 2, 4"}, 6),
-        ({"seeds": 3, "utds": "0.5, 1, 2, 4", "more": '\n[tasks.pendulum]\nsuite = "tdscale"\nlow = -1600\nhigh = 0\n'}, 26),
-    ],
-)
-def test_an_edited_study_runs_only_what_is_new(study, changed, new):
+def test_more_seeds_and_another_sigma_run_only_what_is_new(study):
     before, _ = stored(study)
-    run(study, **changed)
-    after, _ = stored(study)
+    run(study, seeds=3, utds="0.5, 1, 2, 4")
+    after, specs = stored(study)
     assert {name: after.get(name) for name in before} == before
-    assert len(after) - len(before) == new
+    new = [specs[name] for name in after if name not in before]
+    # in stage 2 and the baseline: a seed more at three σ, three at the new one
+    assert sorted((spec.stage, spec.utd) for spec in new) == sorted(
+        (stage, utd) for stage in ("scaling", "baseline") for utd in (0.5, 1.0, 2.0, 4.0, 4.0, 4.0)
+    )
 
 
-def test_a_higher_threshold_takes_the_same_runs_further(study):
-    before, specs = stored(study)
+def test_another_task_and_a_higher_threshold_train_that_task_and_take_the_others_further(study):
+    before, _ = stored(study)
     steps = {run_id: status.last_step for run_id, status in RunStore(study / "micro").statuses().items()}
-    more = '\n[tasks.pendulum]\nsuite = "tdscale"\nlow = -1600\nhigh = 0\n'
-    run(study, seeds=3, utds="0.5, 1, 2, 4", more=more, thresholds="100, 200, 400")
-    after, found = stored(study)
-    assert set(found) == set(specs)
+    run(study, seeds=3, utds="0.5, 1, 2, 4", more=SECOND, thresholds="100, 200, 400")
+    after, specs = stored(study)
+    assert {specs[name].task for name in after if name not in before} == {"Pendulum-v1"}
     later = {run_id: status.last_step for run_id, status in RunStore(study / "micro").statuses().items()}
     assert all(later[run_id] >= step for run_id, step in steps.items())
-    assert {run_id for run_id in before if before[run_id] != after[run_id]} == {run_id for run_id in steps if later[run_id] > steps[run_id]}
+    further = {run_id for run_id, step in steps.items() if later[run_id] > step}
+    assert further
+    assert further <= {run_id for run_id in before if before[run_id] != after[run_id]}

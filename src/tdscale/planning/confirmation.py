@@ -28,7 +28,7 @@ class Compared:
         predicted: with its interval.
         seen: with the interval of its seeds; None where J was not reached.
         inside: whether the value seen lies in the predicted interval; False where J was not reached.
-        ratio: seen over predicted; None where J was not reached.
+        ratio: seen over predicted; None where J was not reached, or nothing was predicted to be spent.
     """
 
     quantity: Quantity
@@ -147,7 +147,9 @@ def _compared(quantity: Quantity, unit: str, predicted: Estimate, values: Floats
         return Compared(quantity=quantity, unit=unit, predicted=predicted, seen=None, inside=False, ratio=None)
     seen = Estimate.from_draws(float(values[0]), values[1:])
     inside = predicted.low <= seen.value <= predicted.high
-    return Compared(quantity=quantity, unit=unit, predicted=predicted, seen=seen, inside=inside, ratio=seen.value / predicted.value)
+    # a prediction of 0: J is reached within the warm-up
+    ratio = seen.value / predicted.value if predicted.value > 0 else None
+    return Compared(quantity=quantity, unit=unit, predicted=predicted, seen=seen, inside=inside, ratio=ratio)
 
 
 def _in_seconds(laws: ScalingLaws) -> ScalingLaws | None:

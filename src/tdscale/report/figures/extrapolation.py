@@ -98,7 +98,7 @@ def _frontier(
     axes.plot(at[~out], mean[~out], linestyle="none", marker="o", color=_FITTED, markersize=5.5, markeredgecolor="white", zorder=5)
     axes.plot(at[out], mean[out], linestyle="none", marker="X", color=_LEFT_OUT, markersize=8, markeredgecolor="white", zorder=6)
     _intervals(axes, laws, law, utd)
-    place = np.log(np.stack([at, mean]))
+    place = np.log(np.maximum(np.stack([at, mean]), 1e-300))  # C is 0 where warm-up alone reaches J
     for index, (x, y, value) in enumerate(zip(at, mean, utd, strict=True)):
         # a name that would lie on the last one's is left out
         if index and np.abs(place[:, index] - place[:, index - 1]).max() < 0.08:
