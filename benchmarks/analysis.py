@@ -60,7 +60,8 @@ def prepare(part: str, data: Path, folder: Path, runs: int) -> None:
 
 def measure(part: str, folder: Path) -> dict[str, float]:
     """CPU and wall seconds, peak MiB, of the fit alone."""
-    from tdscale.workflow import fit_options, open_study
+    from tdscale.folder import open_study
+    from tdscale.stages import fit_options
 
     if part == "sweep":
         from tdscale.analysis.fit import fit_hyperparameters

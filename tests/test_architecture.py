@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "execution": {"training", "runs", "study"},
 }
 # the command line and what puts the rooms together may import all
-ALL = {"cli", "workflow", "forecast", "confirmation", "folder", "__main__", "__init__"}
+ALL = {"cli", "workflow", "forecast", "confirmation", "stages", "folder", "__main__", "__init__"}
 # what analysis takes of the runs is types only, and so is what shows results
 TYPES_ONLY = {"analysis": {"tdscale.runs.types"}}
 LIGHT_TYPES = {"planning", "validation", "report"}  # may name the types of runs, too
@@ -101,7 +101,7 @@ def test_light_rooms_reach_training_lazily_or_not_at_all(path):
     heavy = {"tdscale.agents", "tdscale.tasks", "tdscale.training"}
     for module, at_once in _imports(path):
         if any(module == name or module.startswith(f"{name}.") for name in heavy):
-            assert room in MAY_TRAIN | {"execution", "workflow", "forecast", "confirmation", "folder", "cli"}
+            assert room in MAY_TRAIN | {"execution", "workflow", "forecast", "confirmation", "stages", "folder", "cli"}
             assert room in MAY_TRAIN or not at_once, f"{_name(path)} imports {module} before it is needed"
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tdscale.analysis.laws import PowerLaw
-from tdscale.workflow import RunFailure, _value
+from tdscale.stages import RunFailure, _value
 
 GRID = (64, 16, 32)
 

@@ -13,7 +13,8 @@ import pytest
 from command import tdscale
 from tdscale.errors import UserError
 from tdscale.execution import Engine, Event
-from tdscale.workflow import RunFailure, fit_study, place_study, run_study
+from tdscale.stages import RunFailure
+from tdscale.workflow import fit_study, place_study, run_study
 
 ray = pytest.importorskip("ray", reason='needs pip install "tdscale[ray]"')
 pytest.importorskip("jax", reason='needs pip install "tdscale[train]"')

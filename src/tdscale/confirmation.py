@@ -13,8 +13,9 @@ from tdscale.folder import StudyFiles, sole_runner
 from tdscale.planning import Confirmation, Plan, round_batch, score
 from tdscale.runs.cells import load_cells
 from tdscale.runs.files import write_whole
+from tdscale.stages import RunFailure
 from tdscale.study import RunSpec, Stage
-from tdscale.workflow import Display, RunFailure, crew_of, current_laws, run_stage
+from tdscale.workflow import Display, crew_of, current_laws, run_stage
 
 FILE_NAME = "confirmations.json"
 BEYOND = 3.0  # times the upper end of the predicted D: there a run ends that has not reached J

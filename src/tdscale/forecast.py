@@ -13,8 +13,8 @@ from tdscale.execution.own_report import due_updates, run_costs
 from tdscale.execution.own_trainer import OwnTrainer
 from tdscale.execution.probe import Speed, probe
 from tdscale.folder import StudyFiles
+from tdscale.stages import cells_to_go, expected_baseline, expected_scaling, wanted_specs
 from tdscale.study import RunSpec, is_own, own_file
-from tdscale.workflow import cells_to_go, expected_baseline, expected_scaling, wanted_specs
 
 _FILES_BYTES = 3 * 4096  # of a run: spec, status and curve each take a block at least
 _ROW_BYTES = 40  # of a curve's row, compressed

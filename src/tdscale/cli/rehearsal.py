@@ -14,6 +14,7 @@ from tdscale.analysis.laws_file import FILE_NAME
 from tdscale.errors import UserError
 from tdscale.rehearsal import BEYOND, Precision, Rehearsal, rehearse, rehearsed_sweep
 from tdscale.simulate import SweepDesign, Truth, write_simulation
+from tdscale.stages import fit_options
 from tdscale.study import Study, read_study
 
 _DRAWS = 100
@@ -60,7 +61,7 @@ def plan_rehearsal(source: Path) -> RehearsalPlan:
 
 def rehearse_plan(plan: RehearsalPlan, counts: Sequence[int], noise: str, repeats: int, seed: int, console: Console) -> Rehearsal:
     """Simulate and fit, with a bar on a terminal."""
-    options = workflow.fit_options(plan.study, "default", n_draws=_DRAWS, seed=seed)
+    options = fit_options(plan.study, "default", n_draws=_DRAWS, seed=seed)
     levels = options.thresholds
     # σ* needs laws at several returns and a δ in FLOPs (simulated runs take no time that could be measured), all else the highest return
     data_cost = options.data_cost if isinstance(options.data_cost, float) and options.compute_unit == "flops" else None

@@ -6,8 +6,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from tdscale.cli.progress import PROGRESS_FILE
+from tdscale.folder import StudyFiles
+from tdscale.stages import wanted_specs
 from tdscale.study import STAGES
-from tdscale.workflow import StudyFiles, wanted_specs
 
 
 def study_status(files: StudyFiles) -> dict[str, Any]:
