@@ -25,17 +25,28 @@ def result(seed, n):
     return RunResult(spec=spec, columns={"env_step": np.arange(1, n + 1), "return": np.arange(n) * 1.0},
                      status=RunStatus(state="finished", last_step=n))
 
-def prepare(directory, packed):
+def prepare(directory, kind):
     store = RunStore(directory)
-    if packed:
+    if kind == "compacted":  # runs that were packed, went on, and are to be packed again; one of them has a checkpoint
+        for n in (5, 9):
+            for seed in range(2):
+                store.write(result(seed, n))
+            n == 5 and store.compact()
+        store.checkpoint_directory(result(0, 5).spec.run_id).mkdir()
+    elif kind == "packed":
         store.write_packed([result(s, 5) for s in range(3)], "part")
     else:
         store.write(result(0, 5))
         store.checkpoint_directory(result(0, 5).spec.run_id).mkdir()
 
-def write(directory, packed):
+def write(directory, kind):
     store = RunStore(directory)
-    store.write_packed([result(s, 9) for s in range(3)], "part") if packed else store.write(result(0, 9))
+    if kind == "compacted":
+        store.compact()
+    elif kind == "packed":
+        store.write_packed([result(s, 9) for s in range(3)], "part")
+    else:
+        store.write(result(0, 9))
 
 def die_at(n):
     count = 0
@@ -52,14 +63,14 @@ def die_at(n):
     pq.write_table = counted(pq.write_table)
 
 pa.array(np.arange(3))
-root, packed = sys.argv[1], sys.argv[2] == "packed"
+root, kind = sys.argv[1:]
 for n in range(1, 200):
     directory = f"{root}/{n:03d}"
     child = os.fork()  # the parent never starts a thread, so forking it is safe
     if child == 0:
-        prepare(directory, packed)
+        prepare(directory, kind)
         die_at(n)
-        write(directory, packed)
+        write(directory, kind)
         os._exit(0)
     _, status = os.waitpid(child, 0)
     if os.WIFEXITED(status):
@@ -68,13 +79,13 @@ sys.exit(4)
 """
 
 
-@pytest.mark.parametrize("kind", ["single", "packed"])
+@pytest.mark.parametrize("kind", ["single", "packed", "compacted"])
 def test_a_writer_killed_at_any_step_leaves_the_old_runs_or_the_new_ones(tmp_path: Path, make_result, kind):
     done = subprocess.run([sys.executable, "-c", _SCRIPT, str(tmp_path), kind], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     directories = sorted(tmp_path.iterdir())
     assert len(directories) > 8
-    count = 3 if kind == "packed" else 1
+    count = {"single": 1, "packed": 3, "compacted": 2}[kind]
     seen = set()
     for directory in directories:
         store = RunStore(directory)
@@ -92,8 +103,10 @@ def test_a_writer_killed_at_any_step_leaves_the_old_runs_or_the_new_ones(tmp_pat
         (other,) = set(store.specs()) - run_ids
         if kind == "single":
             assert store.checkpoint_directory(*run_ids).is_dir(), directory.name
+        if kind == "compacted":
+            assert len(list(directory.glob("runs/*/checkpoint"))) == 1, directory.name
         for path in sorted((store.runs / other).iterdir()):
             path.unlink()
         (store.runs / other).rmdir()
         assert store.fingerprint() == before
-    assert seen == {5, 9}
+    assert seen == ({9} if kind == "compacted" else {5, 9})

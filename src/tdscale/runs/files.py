@@ -87,6 +87,20 @@ def _discard(old: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def set_aside(folder: Path, target: Path) -> None:
+    """Remove `folder`, which is what stands for `target`, at one stroke for whoever reads; a checkpoint in it stays.
+
+    The caller holds the lock of the parent folder. A folder that can't be removed stays.
+    """
+    hidden = target.parent / f"{_NEW}{target.name}-{secrets.token_hex(4)}"
+    with suppress(OSError):
+        os.rename(folder, hidden)
+        if (hidden / CHECKPOINT).exists():  # it came after the caller looked
+            target.mkdir(exist_ok=True)
+            os.rename(hidden / CHECKPOINT, target / CHECKPOINT)
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
 def settle(parent: Path) -> None:
     """Clean up after killed writers. The caller holds the lock, so no writer is alive."""
     for path in _hidden(parent, _OLD):

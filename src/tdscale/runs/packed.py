@@ -34,6 +34,7 @@ from tdscale.study import RunSpec
 
 RUNS, CURVES = "runs.parquet", "curves.parquet"
 _RUN_ID = "run_id"
+_AGAIN = "import its source again, or remove the part to have its runs trained again"
 _ROWS_PER_GROUP = 1 << 17
 _RUNS_SCHEMA = pa.schema([(_RUN_ID, pa.string()), ("n_rows", pa.int64()), ("spec", pa.string()), ("status", pa.string())])
 
@@ -129,6 +130,13 @@ def read_statuses(folder: Path) -> dict[str, RunStatus]:
     return {run_id: status_from(_parsed(text, folder), folder / RUNS) for run_id, text in _pairs(table)}
 
 
+def read_status(folder: Path, run_id: str) -> RunStatus | None:
+    """One run's status, None where this part does not hold the run. Raises UserError if the part is torn."""
+    table = _runs_table(folder, ["status"])
+    index = pc.index(table.column(_RUN_ID), run_id).as_py()
+    return None if index < 0 else status_from(_parsed(table.column("status")[index].as_py(), folder), folder / RUNS)
+
+
 def read_curves(folder: Path, run_ids: Collection[str] | None, columns: tuple[str, ...] | None) -> tuple[dict[str, Curve], dict[str, str]]:
     """Curves by run_id (all, or those of `run_ids` that are in this part), and what is wrong with the others.
 
@@ -153,11 +161,11 @@ def read_curves(folder: Path, run_ids: Collection[str] | None, columns: tuple[st
         else:
             values = _all_rows(path, columns, present)
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path}: can't be read as Parquet ({str(error).splitlines()[0]}); import its source again") from None
+        raise UserError(f"{path}: can't be read as Parquet ({str(error).splitlines()[0]}); {_AGAIN}") from None
     ends = np.cumsum([counts[run_id] for run_id in wanted])
     n_rows = len(values[ENV_STEP])
     if ends[-1] != n_rows:
-        raise UserError(f"{path}: holds {n_rows} rows where {RUNS} promises {ends[-1]}; import its source again")
+        raise UserError(f"{path}: holds {n_rows} rows where {RUNS} promises {ends[-1]}; {_AGAIN}")
     return _cut(values, wanted, ends, path)
 
 
@@ -210,10 +218,10 @@ def _runs_table(folder: Path, columns: list[str]) -> pa.Table:
     path = folder / RUNS
     try:
         if not pq.read_schema(path).equals(_RUNS_SCHEMA):
-            raise UserError(f"{path}: its columns are not those of a packed part; import its source again")
+            raise UserError(f"{path}: its columns are not those of a packed part; {_AGAIN}")
         return pq.ParquetFile(path).read([_RUN_ID, *columns])
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path}: can't be read as Parquet ({str(error).splitlines()[0]}); import its source again") from None
+        raise UserError(f"{path}: can't be read as Parquet ({str(error).splitlines()[0]}); {_AGAIN}") from None
 
 
 def _pairs(table: pa.Table) -> Iterator[tuple[str, Any]]:
@@ -224,7 +232,7 @@ def _parsed(text: str, folder: Path) -> dict[str, Any]:
     try:
         values = json.loads(text)
     except ValueError as error:
-        raise UserError(f"{folder / RUNS}: holds broken JSON ({error}); import its source again") from None
+        raise UserError(f"{folder / RUNS}: holds broken JSON ({error}); {_AGAIN}") from None
     if not isinstance(values, dict):
-        raise UserError(f"{folder / RUNS}: a record is no JSON object; import its source again")
+        raise UserError(f"{folder / RUNS}: a record is no JSON object; {_AGAIN}")
     return values

@@ -5,7 +5,8 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -14,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from tdscale.errors import UserError
 from tdscale.runs import packed
-from tdscale.runs.files import CHECKPOINT, existing, settle, whole_folder
+from tdscale.runs.files import CHECKPOINT, existing, set_aside, settle, sync, whole_folder
 from tdscale.runs.records import (
     Curve,
     checked_columns,
@@ -33,6 +34,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 _SPEC, _STATUS, _CURVE, _PACKED = "spec.json", "status.json", "curve.parquet", "packed"
+_COMPACTED = "compacted-"  # parts of this study's own runs; a later number wins over an earlier one and over imports
 _LOCK_SECONDS = 600.0
 
 
@@ -100,6 +102,40 @@ class RunStore:
         with self._writing(), whole_folder(self.runs / _PACKED / name) as folder:
             return packed.write_part(results, folder)
 
+    def compact(self, skip: Collection[str] = (), *, at_least: int = 1) -> int:
+        """Move runs that have ended from their folders into one packed part; the folders go when the part stands on the disk.
+
+        Left as they are: failed runs, runs with a checkpoint, those that can't be read, and those of `skip`, which may go on.
+        What is read from the store stays the same, whoever reads meanwhile. A later result of a packed run is written as a folder
+        and wins. Killed at any moment it leaves every run in its folder, in the part, or in both.
+
+        Args:
+            skip: run_ids.
+            at_least: do nothing where there are fewer such folders.
+
+        Returns:
+            The count of runs that were packed.
+
+        Raises:
+            UserError: if the disk is full or can't be written; nothing is changed then.
+        """
+        with self._writing():
+            unwanted = set(skip)
+            folders = {i: f for i, f in self._folders().items() if i not in unwanted and not (f / CHECKPOINT).exists()}
+            if len(folders) < max(at_least, 1):
+                return 0
+            taken: list[str] = []
+            results = self._ended(folders, taken)
+            first = next(results, None)
+            if first is None:
+                return 0
+            with whole_folder(self.runs / _PACKED / self._next_part()) as part:
+                packed.write_part(chain([first], results), part)
+            sync(self.runs)
+            for run_id in taken:
+                set_aside(folders[run_id], self.runs / run_id)
+            return len(taken)
+
     def specs(self, *, problems: list[RunWarning] | None = None) -> dict[str, RunSpec]:
         """Every run's spec, in run_id order."""
         return self._records(packed.read_specs, _read_spec, problems)
@@ -128,19 +164,15 @@ class RunStore:
         names = None if columns is None else _column_names(columns)
         wanted = None if run_ids is None else set(run_ids)
         folders = {i: f for i, f in self._folders().items() if wanted is None or i in wanted}
-        found: dict[str, Curve] = {}
-        for part in existing(self.runs / _PACKED).values():
-            with _noting(problems, "unreadable-part"):
-                inside, wrong = packed.read_curves(part, wanted, names)
-                found |= inside
-                for run_id, message in wrong.items():
-                    if run_id not in folders:
-                        _note(problems, "unreadable-run", message, run_id)
-        for run_id, folder in folders.items():
-            found.pop(run_id, None)
-            with _noting(problems, "unreadable-run", run_id):
-                found[run_id] = _again(read_curve, folder / _CURVE, names)
-        return dict(sorted(found.items()))
+
+        def read_part(part: Path) -> dict[str, Curve]:
+            inside, wrong = packed.read_curves(part, wanted, names)
+            for run_id, message in wrong.items():
+                if run_id not in folders:
+                    _note(problems, "unreadable-run", message, run_id)
+            return inside
+
+        return self._gathered(folders, read_part, lambda folder, _: read_curve(folder / _CURVE, names), problems)
 
     def problems(self) -> list[RunWarning]:
         """Everything in the store that can't be read, by reading it all."""
@@ -177,25 +209,81 @@ class RunStore:
     def _records(
         self, read_part: Callable[[Path], dict[str, T]], read_one: Callable[[Path, str], T], problems: list[RunWarning] | None
     ) -> dict[str, T]:
+        return self._gathered(self._folders(), read_part, read_one, problems)
+
+    def _gathered(
+        self,
+        folders: dict[str, Path],
+        read_part: Callable[[Path], dict[str, T]],
+        read_one: Callable[[Path, str], T],
+        problems: list[RunWarning] | None,
+    ) -> dict[str, T]:
+        """From the parts and from `folders`, which were listed before the parts are: a run that is packed meanwhile is in one of both."""
         found: dict[str, T] = {}
-        for part in existing(self.runs / _PACKED).values():
+        parts = self._parts()
+        for part in parts:
             with _noting(problems, "unreadable-part"):
                 found |= read_part(part)
-        for run_id, folder in self._folders().items():
-            found.pop(run_id, None)
+        moved = False
+        for run_id, folder in folders.items():
+            packed_one = found.pop(run_id, None)
             with _noting(problems, "unreadable-run", run_id):
-                found[run_id] = _again(read_one, folder, run_id)
+                try:
+                    # no use in waiting for a folder that was packed
+                    found[run_id] = read_one(folder, run_id) if moved and packed_one is not None else _again(read_one, folder, run_id)
+                except FileNotFoundError:
+                    if folder.exists():
+                        raise
+                    later = [part for part in self._parts() if part not in parts]
+                    for part in later:
+                        found |= read_part(part)
+                    parts, moved = parts + later, moved or bool(later)
+                    if run_id not in found:
+                        if packed_one is None:
+                            raise
+                        found[run_id] = packed_one
         return dict(sorted(found.items()))
+
+    def _parts(self) -> list[Path]:
+        """The packed parts, those last whose runs win."""
+        return [
+            path for _, path in sorted(existing(self.runs / _PACKED).items(), key=lambda part: (part[0].startswith(_COMPACTED), part[0]))
+        ]
+
+    def _next_part(self) -> str:
+        numbers = [part.name.removeprefix(_COMPACTED) for part in self._parts() if part.name.startswith(_COMPACTED)]
+        return f"{_COMPACTED}{max((int(number) for number in numbers if number.isdigit()), default=0) + 1:06d}"
+
+    def _ended(self, folders: dict[str, Path], taken: list[str]) -> Iterator[RunResult]:
+        """The runs in these folders that ended well, each noted in `taken`."""
+        for run_id, folder in folders.items():
+            with suppress(UserError, FileNotFoundError):
+                spec, status = _read_spec(folder, run_id), _read_status(folder, run_id)
+                if status.state != "failed":
+                    curve = read_curve(folder / _CURVE, None)
+                    taken.append(run_id)
+                    yield RunResult(spec=spec, columns=curve, status=status)
 
     def _keeps(self, run_id: str, status: RunStatus) -> bool:
         folder = existing(self.runs).get(run_id)
         try:
-            earlier = _read_status(folder, run_id) if folder else None
-        except (UserError, FileNotFoundError):
+            earlier = _read_status(folder, run_id) if folder else self._compacted_status(run_id)
+        except FileNotFoundError:  # a checkpoint alone
+            earlier = self._compacted_status(run_id)
+        except UserError:
             return False
         if earlier is None or earlier.state == "failed":
             return False
         return status.state == "failed" or earlier.last_step > status.last_step
+
+    def _compacted_status(self, run_id: str) -> RunStatus | None:
+        for part in reversed(self._parts()):
+            if part.name.startswith(_COMPACTED):
+                with suppress(UserError):
+                    status = packed.read_status(part, run_id)
+                    if status is not None:
+                        return status
+        return None
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
