@@ -86,7 +86,7 @@ def test_help_loads_none_of_what_it_does_not_need():
         (["fit", "syn", "--methd", "paper"], "no such option: --methd"),
         (["fit", "syn", "--method", "best"], "'default', 'paper'"),
         (["fit", "syn", "--draws", "3"], "--draws"),
-        (["import", "x.zip", "--dir", "y"], "--from"),
+        (["import", "x.zip", "--from", "qscaled"], "--dir"),
         (["import", "x.zip", "--from", "excel", "--dir", "y"], "qscaled"),
         (["import", "x.zip", "--from", "qscaled", "--dir", "y"], "x.zip: no such file"),
         (["fit", "nowhere"], "nowhere: no such folder"),

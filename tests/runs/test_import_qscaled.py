@@ -270,7 +270,7 @@ def test_what_is_no_published_file_is_refused(refused, tmp_path):
     assert "data_cost" in refused({ENTRY: gym()}, data_cost=-1.0)
     assert "has no option 'colour'" in refused({ENTRY: gym()}, colour="red")
     with pytest.raises(UserError, match="no such kind"):
-        import_runs(text, "wandb", tmp_path / "study")
+        import_runs(text, "excel", tmp_path / "study")
 
 
 @pytest.mark.parametrize(

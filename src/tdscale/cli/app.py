@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from tdscale.cli import keys
+
 app = typer.Typer(
     name="tdscale",
     help="Predicts what value-based deep RL will need, data and compute, before the money is spent.",
@@ -24,12 +26,6 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on standar
 Workers = Annotated[
     int | None, typer.Option("--workers", "-w", min=1, help="Worker processes. [default: one per core]", show_default=False)
 ]
-
-
-class Source(StrEnum):
-    """Kinds of logs that can be imported."""
-
-    qscaled = "qscaled"
 
 
 class NoiseRegime(StrEnum):
@@ -172,20 +168,42 @@ def status(directory: Directory, as_json: Json = False) -> None:
     _run("status", directory=directory, as_json=as_json)
 
 
-@app.command(name="import", epilog="Example:  tdscale import gym_ours.zip --from qscaled --dir gym")
+@app.command(
+    name="import",
+    epilog="Example:  tdscale import logs --from sb3 --names 'gs{utd}/seed{seed}' --dir mine    |    tdscale import gym_ours.zip --dir gym",
+)
 def import_(
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="File to import.", show_default=False)],
-    kind: Annotated[Source, typer.Option("--from", help="What it is: qscaled, the zips of published learning curves.", show_default=False)],
-    directory: Annotated[
-        Path, typer.Option("--dir", metavar="DIR", help="Folder of the study; several sources may go into one.", show_default=False)
-    ],
-    layout: Annotated[
-        str | None, typer.Option(help="Which published file it is, where its name was changed, e.g. gym_ours.", show_default=False)
-    ] = None,
+    source: keys.SourcePath,
+    directory: keys.Into = None,
+    kind: Annotated[keys.Source, typer.Option("--from", help="What it is; auto sees by the files' names.")] = keys.Source.auto,
+    mapping: keys.Mapping = None,
+    utd: keys.Utd = None,
+    batch_size: keys.BatchSize = None,
+    learning_rate: keys.LearningRate = None,
+    task: keys.Task = None,
+    seed: keys.Seed = None,
+    model_size: keys.ModelSize = None,
+    algorithm: keys.Algorithm = None,
+    env_step: keys.EnvStep = None,
+    returns: keys.Returns = None,
+    names: keys.Names = None,
+    low: keys.Low = None,
+    high: keys.High = None,
+    thresholds: keys.Thresholds = None,
+    data_cost: keys.DataCost = None,
+    layout: keys.Layout = None,
+    dry_run: keys.DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Bring learning curves from elsewhere into a study's folder; everything after it is the same road."""
-    _run("import_", source=source, kind=kind.value, directory=directory, layout=layout, as_json=as_json)
+    """Bring learning curves from elsewhere into a study's folder; everything after it is the same road.
+
+    KEY is a name in the log's configuration or table, or =VALUE, the same for every run.
+    """
+    given = locals()
+    columns = {name: given[name] for name in keys.COLUMNS}
+    scale = {"low": low, "high": high, "thresholds": thresholds, "data_cost": data_cost}
+    where = {"directory": directory, "mapping": mapping, "layout": layout}
+    _run("import_", source=source, kind=kind.value, columns=columns, scale=scale, dry_run=dry_run, as_json=as_json, **where)
 
 
 @app.command(epilog="Example:  tdscale fit my-study")

@@ -14,7 +14,7 @@ from tdscale.analysis.compute import ComputeUnit
 from tdscale.analysis.fit import in_unit
 from tdscale.analysis.laws import ScalingLaws
 from tdscale.analysis.laws_file import FILE_NAME, laws_to_dict
-from tdscale.cli import summary
+from tdscale.cli import imports, summary
 from tdscale.cli.checks import print_validation
 from tdscale.cli.console import print_json
 from tdscale.cli.forecast import print_forecast
@@ -136,16 +136,19 @@ def status(directory: Path, as_json: bool) -> None:
         summary.print_status(Console(soft_wrap=True), content)
 
 
-def import_(source: Path, kind: str, directory: Path, layout: str | None, as_json: bool) -> None:
-    """Logs from elsewhere into the store."""
-    from tdscale.runs.importers import import_runs
-
-    options = {"layout": layout} if layout is not None else {}
-    report = import_runs(source, kind, directory, **options)
-    if as_json:
-        print_json(summary.import_to_dict(report))
-    else:
-        summary.print_import(Console(soft_wrap=True), report, directory)
+def import_(
+    source: str,
+    kind: str,
+    directory: Path | None,
+    mapping: Path | None,
+    columns: dict[str, str | None],
+    scale: dict[str, Any],
+    layout: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Logs from elsewhere into the store: what was understood, then the import."""
+    imports.bring(source, kind, directory, mapping, columns, scale, layout, dry_run, as_json)
 
 
 def fit(directory: Path, method: str, draws: int, as_json: bool) -> None:

@@ -1,7 +1,6 @@
 """Results as a person reads them on a terminal."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -242,29 +241,6 @@ def print_status(console: Console, content: dict[str, Any]) -> None:
         _line(console, f"failed: {failure['what']}: {failure['reason']}")
     for problem in content["problems"]:
         _line(console, f"unreadable: {problem}")
-
-
-def import_to_dict(report: Any) -> dict[str, Any]:
-    """An ImportReport as JSON types."""
-    return {
-        "study": report.study.name,
-        "runs": report.runs,
-        "cells": report.cells,
-        "tasks": list(report.tasks),
-        "utds": list(report.utds),
-        "messages": [{"code": m.code, "message": m.message, "where": m.where} for m in report.messages],
-    }
-
-
-def print_import(console: Console, report: Any, directory: Path) -> None:
-    """What was understood, and what to know about it."""
-    _line(
-        console,
-        f"{report.study.name}: {report.runs} runs in {report.cells} cells, {len(report.tasks)} tasks, σ ="
-        f" {', '.join(map(short, report.utds))}",
-    )
-    print_warnings(console, report.messages)
-    _line(console, f"\nnext: tdscale fit {directory}")
 
 
 def print_confirmation(console: Console, outcome: Confirmation) -> None:

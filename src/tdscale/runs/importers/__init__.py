@@ -1,17 +1,62 @@
 """Curves from elsewhere into the store. Nothing that is imported is ever executed."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from tdscale.errors import UserError
+from tdscale.runs.importers.detect import detect_kind
+from tdscale.runs.importers.gather import Gathered, Scale
+from tdscale.runs.importers.preview import Preview
 from tdscale.runs.importers.qscaled import import_qscaled
+from tdscale.runs.importers.raw import Columns, RawRun
 from tdscale.runs.importers.report import ImportReport
 
+# The published zips, which are imported as they are.
 KINDS: dict[str, Callable[..., ImportReport]] = {"qscaled": import_qscaled}
+# The user's own logs: where each is read.
+READERS = {
+    "wandb": "wandb_runs.read_wandb",
+    "tensorboard": "tensorboard_events.read_tensorboard",
+    "sb3": "sb3.read_sb3",
+    "rllib": "rllib.read_rllib",
+    "csv": "tables.read_csv",
+    "parquet": "tables.read_parquet",
+}
 
-__all__ = ["KINDS", "ImportReport", "import_runs"]
+__all__ = ["KINDS", "READERS", "Columns", "Gathered", "ImportReport", "Preview", "Scale", "gather_runs", "import_runs", "kind_of"]
+
+
+def kind_of(source: str | Path, kind: str = "auto") -> str:
+    """A kind by name, or the one that a source is seen to be. Raises UserError if there is no such kind or it can't be seen."""
+    if kind == "auto":
+        return detect_kind(Path(source))
+    if kind not in KINDS and kind not in READERS:
+        raise UserError(f"--from {kind}: there is no such kind of source; there is {', '.join((*KINDS, *READERS))}")
+    return kind
+
+
+def gather_runs(source: str | Path, kind: str = "auto", columns: Columns | None = None) -> Gathered:
+    """Read and check a log of the user's own, and survey it; nothing is written yet.
+
+    Args:
+        source: a file, a folder or, for "wandb", "entity/project" on its server.
+        kind: a key of `READERS`, or "auto".
+        columns: which of its keys mean what.
+
+    Raises:
+        UserError: if the source can't be read as that kind, or a run's σ, B, η or task is not known.
+    """
+    columns = columns or Columns()
+    chosen = kind_of(source, kind)
+    if chosen not in READERS:
+        raise UserError(f"{source}: is one of the published files, in which nothing is left to say; give --from qscaled alone")
+    module, _, name = READERS[chosen].partition(".")
+    read: Callable[..., Iterator[RawRun]] = getattr(import_module(f"{__name__}.{module}"), name)
+    path: Any = source if chosen == "wandb" else Path(source)
+    return Gathered(read(path, columns), chosen, str(source), columns)
 
 
 def import_runs(source: str | Path, kind: str, directory: str | Path, **options: Any) -> ImportReport:
@@ -19,17 +64,24 @@ def import_runs(source: str | Path, kind: str, directory: str | Path, **options:
 
     Args:
         source: the file or folder to read.
-        kind: a key of `KINDS`.
+        kind: a key of `KINDS` or `READERS`, or "auto".
         directory: the study's folder; made if absent.
-        **options: of the kind's function.
+        **options: of the kind's function; for one of `READERS` fields of `Columns` and of `Scale`.
 
     Raises:
         UserError: if there is no such kind or option, or the source can't be read as that kind.
     """
-    if kind not in KINDS:
-        raise UserError(f"--from {kind}: there is no such kind of source; there is {', '.join(KINDS)}")
-    known = [name for name, p in inspect.signature(KINDS[kind]).parameters.items() if p.kind is p.KEYWORD_ONLY]
+    chosen = kind_of(source, kind)
+    scale = ("low", "high", "thresholds", "data_cost")
+    if chosen in KINDS:
+        known = [name for name, p in inspect.signature(KINDS[chosen]).parameters.items() if p.kind is p.KEYWORD_ONLY]
+    else:
+        known = [*Columns.known(), *scale]
     for name in options:
         if name not in known:
-            raise UserError(f"--from {kind} has no option {name!r}; it has {', '.join(known)}")
-    return KINDS[kind](Path(source), Path(directory), **options)
+            raise UserError(f"--from {chosen} has no option {name!r}; it has {', '.join(known)}")
+    if chosen in KINDS:
+        return KINDS[chosen](Path(source), Path(directory), **options)
+    own = {name: options.pop(name) for name in scale if name in options}
+    with gather_runs(source, chosen, Columns(**options)) as gathered:
+        return gathered.write(Path(directory), Scale(**own))

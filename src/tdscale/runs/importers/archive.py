@@ -55,8 +55,8 @@ class Archive:
     def __exit__(self, *_: object) -> None:
         self._zip.close()
 
-    def array(self, name: str) -> NDArray[np.float64]:
-        """A two-dimensional array of numbers, shape (n_rows, n_columns), as float64.
+    def array(self, name: str, axes: int = 2) -> NDArray[np.float64]:
+        """An array of numbers with so many axes, by default of shape (n_rows, n_columns), as float64.
 
         Raises:
             UserError: if the entry is torn, holds Python objects or no numbers, or has another count of axes.
@@ -65,10 +65,10 @@ class Archive:
         with self._reading(name):
             data = self._zip.read(self._entries[name])
         array = _parse(data, where)
-        if array.ndim != 2:
-            raise UserError(f"{where}: has {array.ndim} axes; it must have two, time and columns")
-        if not array.shape[0] or not array.shape[1]:
-            raise UserError(f"{where}: is empty, {array.shape[0]} rows of {array.shape[1]} columns")
+        if array.ndim != axes:
+            raise UserError(f"{where}: has {array.ndim} axes; it must have {'two, time and columns' if axes == 2 else axes}")
+        if not array.size:
+            raise UserError(f"{where}: is empty, {' rows of '.join(map(str, array.shape))}{' columns' if axes == 2 else ''}")
         return array.astype(np.float64)
 
     def _checked(self) -> Iterator[zipfile.ZipInfo]:

@@ -3,7 +3,6 @@
 Raw returns are stored as they are, every seed of them: copies, gaps and truncation are reported, and the method decides.
 """
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,15 +13,14 @@ from numpy.typing import NDArray
 from tdscale.errors import UserError
 from tdscale.runs.duplicates import copies
 from tdscale.runs.importers.archive import Archive
+from tdscale.runs.importers.drafts import STUDY_FILE, existing_study, write_study
 from tdscale.runs.importers.findings import Findings, missing_cells
 from tdscale.runs.importers.layouts import ABLATION_PARAMETERS, LAYOUTS, Layout
 from tdscale.runs.importers.report import ImportReport
 from tdscale.runs.records import step_problem
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import ENV_STEP, RETURN, RunResult, RunStatus, RunWarning
-from tdscale.study import RunSpec, Study, Task, read_study, study_to_toml
-
-STUDY_FILE = "study.toml"
+from tdscale.study import RunSpec, Study, Task
 
 
 def import_qscaled(
@@ -51,7 +49,7 @@ def import_qscaled(
         if not entries:
             raise UserError(f"{source}: holds no array of the layout {chosen.name!r}, e.g. {_example(chosen)}")
         study = _study(chosen, source, entries, data_cost, model_size)
-        kept = _existing_study(directory, study)
+        kept = existing_study(directory, study.tasks, study.algorithm, f"{study.name}.zip")
         findings = Findings(source=source.name, top=max(study.return_thresholds))
         messages = _messages_on_entries(archive, chosen, entries)
         store = RunStore(directory)
@@ -60,7 +58,7 @@ def import_qscaled(
     remarks = [RunWarning(code=code, message=message, where=source.name) for code, message in chosen.remarks]
     messages += remarks + findings.messages(coarse, fixed_length=not chosen.step_column and chosen.unverified_rows is None)
     if kept is None:
-        _write_study(study, directory / STUDY_FILE)
+        write_study(study, directory / STUDY_FILE)
     elif kept != study:
         message = "study.toml was there already and is kept as it is; the conventions in it hold for these runs too"
         messages.append(RunWarning(code="study-kept", message=message, where=str(directory / STUDY_FILE)))
@@ -118,22 +116,6 @@ def _study(
         published_laws=layout.published_laws,
         origin=f"{layout.name}.zip, published by the paper's authors",
     )
-
-
-def _existing_study(directory: Path, study: Study) -> Study | None:
-    """The folder's study, if it has one that these runs fit into."""
-    path = directory / STUDY_FILE
-    if not path.exists():
-        return None
-    found = read_study(path)
-    missing = sorted(set(study.tasks) - set(found.tasks))
-    if missing:
-        raise UserError(f"{path}: this study has no task {missing[0]!r}, which {study.name}.zip is about; import it into another folder")
-    if found.algorithm != study.algorithm:
-        raise UserError(
-            f"{path}: this is a study of {found.algorithm!r}, not {study.algorithm!r}; import {study.name}.zip into another folder"
-        )
-    return found
 
 
 def _messages_on_entries(archive: Archive, layout: Layout, entries: list[tuple[str, re.Match[str]]]) -> list[RunWarning]:
@@ -245,14 +227,3 @@ def _spec(layout: Layout, match: re.Match[str], seed: int, where: str) -> RunSpe
 def _part_name(source: Path, layout: Layout) -> str:
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", source.stem)[:80]
     return name if name.strip("_-") else layout.name
-
-
-def _write_study(study: Study, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        temporary.write_text(study_to_toml(study), encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"{path}: can't be written ({error.strerror or error}); see to space and permissions") from None
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tdscale.runs.importers.preview import Preview
 from tdscale.runs.types import RunWarning
 from tdscale.study import Study
 
@@ -15,6 +16,7 @@ class ImportReport:
         tasks, utds: sorted.
         messages: everything about the source that bears on the laws.
         study: as it stands in the folder's study.toml now.
+        preview: what was understood, where the log was the user's own.
     """
 
     runs: int
@@ -23,3 +25,4 @@ class ImportReport:
     utds: tuple[float, ...]
     messages: list[RunWarning]
     study: Study
+    preview: Preview | None = None

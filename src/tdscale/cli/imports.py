@@ -1,0 +1,176 @@
+"""`tdscale import`: what was understood of a log, shown before it is written."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tdscale.analysis.estimate import short
+from tdscale.cli.console import print_json
+from tdscale.cli.summary import print_warnings
+from tdscale.errors import UserError
+from tdscale.runs.importers import READERS, ImportReport, Preview, Scale, gather_runs, import_runs, kind_of
+from tdscale.runs.importers.mapping import columns_from
+from tdscale.runs.importers.preview import TaskPreview
+from tdscale.runs.types import RunWarning
+
+_SHOWN = 12
+
+
+def bring(
+    source: str,
+    kind: str,
+    directory: Path | None,
+    mapping: Path | None,
+    columns: dict[str, str | None],
+    scale: dict[str, Any],
+    layout: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Logs into the store, or with `dry_run` what they hold."""
+    if directory is None and not dry_run:
+        raise UserError("missing option '--dir': the study's folder that the runs go into (--dry-run needs none)")
+    understood, named = columns_from(columns, mapping)
+    chosen = kind_of(source, named if kind == "auto" and named is not None else kind)
+    console = Console(soft_wrap=True)
+    if chosen not in READERS:
+        _published(console, source, chosen, directory, columns, scale, layout, dry_run, as_json)
+        return
+    if layout is not None:
+        raise UserError("--layout: goes with --from qscaled alone")
+    said = Scale(**_scale(scale))
+    with gather_runs(source, chosen, understood) as gathered:
+        if directory is None or dry_run:
+            if as_json:
+                print_json(_preview_to_dict(gathered.preview))
+            else:
+                _print_preview(console, source, gathered.preview)
+                print_warnings(console, gathered.preview.messages)
+                _line(console, "\nnothing was written")
+            return
+        report = gathered.write(directory, said, None if as_json else lambda: _print_preview(console, source, gathered.preview))
+    if as_json:
+        print_json(_to_dict(report))
+        return
+    print_warnings(console, report.messages)
+    _line(console, f"\n{report.runs} runs in {report.cells} cells are in {directory}; next: tdscale fit {directory}")
+
+
+def _published(
+    console: Console,
+    source: str,
+    kind: str,
+    directory: Path | None,
+    columns: dict[str, str | None],
+    scale: dict[str, Any],
+    layout: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    given = [name for name, value in {**columns, **scale}.items() if value]
+    if given or dry_run or directory is None:
+        name = "dry-run" if not given else given[0].replace("returns", "return").replace("_", "-")
+        raise UserError(f"--{name}: does not go with --from {kind}, whose files say all that there is")
+    report = import_runs(source, kind, directory, **({} if layout is None else {"layout": layout}))
+    if as_json:
+        print_json(_to_dict(report))
+        return
+    _line(
+        console,
+        f"{report.study.name}: {report.runs} runs in {report.cells} cells, {len(report.tasks)} tasks, σ ="
+        f" {', '.join(map(short, report.utds))}",
+    )
+    print_warnings(console, report.messages)
+    _line(console, f"\nnext: tdscale fit {directory}")
+
+
+def _scale(given: dict[str, Any]) -> dict[str, Any]:
+    found = {name: value for name, value in given.items() if value is not None}
+    if "thresholds" in found:
+        try:
+            found["thresholds"] = tuple(float(text) for text in found["thresholds"].split(","))
+        except ValueError:
+            raise UserError(f"--thresholds {found['thresholds']}: must be numbers with commas between, e.g. 300,500,800") from None
+    return found
+
+
+def _print_preview(console: Console, source: str, preview: Preview) -> None:
+    kinds = {"sweep": "a sweep over B or η at some σ", "scaling": "one B and η at each σ"}
+    _line(console, f"{source} ({preview.kind}): {kinds[preview.stage]}")
+    for task in preview.tasks:
+        _line(console, f"\n{task.task}")
+        _line(console, f"  σ       {_listed(task.utds)}")
+        _line(console, f"  B       {_listed(task.batch_sizes)}")
+        _line(console, f"  η       {_listed(task.learning_rates)}")
+        _line(console, f"  runs    {task.runs} in {task.cells} cells, seeds of a cell: {_span(task.seeds)}")
+        grids = "one grid of env steps" if task.grids == 1 else f"{task.grids} different grids of env steps"
+        _line(console, f"  curves  {_span(task.points)} rows up to env step {_span(task.last_steps)}; {grids}")
+        if task.duplicates:
+            _line(console, f"  copies  {task.duplicates} runs equal another seed of their cell, byte for byte")
+        if task.holes:
+            _line(console, f"  holes   {_holes(task, preview.stage)}")
+
+
+def _holes(task: TaskPreview, stage: str) -> str:
+    if stage == "scaling":
+        return f"σ = {_listed([utd for utd, _, _ in task.holes])}, which other tasks have"
+    shown = [f"σ={short(u)} B={b} η={short(r)}" for u, b, r in task.holes[:3]]
+    more = f" and {len(task.holes) - 3} more" if len(task.holes) > 3 else ""
+    return f"no run has {'; '.join(shown)}{more}"
+
+
+def _listed(values: Sequence[float]) -> str:
+    more = f" … {len(values)} values" if len(values) > _SHOWN else ""
+    return ", ".join(map(short, values[:_SHOWN])) + more
+
+
+def _span(pair: tuple[int, int]) -> str:
+    return f"{pair[0]:,}" if pair[0] == pair[1] else f"{pair[0]:,} to {pair[1]:,}"
+
+
+def _preview_to_dict(preview: Preview) -> dict[str, Any]:
+    return {
+        "from": preview.kind,
+        "stage": preview.stage,
+        "preview": [
+            {
+                "task": task.task,
+                "utds": list(task.utds),
+                "batch_sizes": list(task.batch_sizes),
+                "learning_rates": list(task.learning_rates),
+                "runs": task.runs,
+                "cells": task.cells,
+                "seeds": list(task.seeds),
+                "points": list(task.points),
+                "last_steps": list(task.last_steps),
+                "grids": task.grids,
+                "duplicates": task.duplicates,
+                "holes": [{"utd": u, "batch_size": b or None, "learning_rate": r or None} for u, b, r in task.holes],
+            }
+            for task in preview.tasks
+        ],
+        "messages": _messages(preview.messages),
+    }
+
+
+def _to_dict(report: ImportReport) -> dict[str, Any]:
+    """As JSON types."""
+    seen = {} if report.preview is None else _preview_to_dict(report.preview)
+    return seen | {
+        "study": report.study.name,
+        "runs": report.runs,
+        "cells": report.cells,
+        "tasks": list(report.tasks),
+        "utds": list(report.utds),
+        "messages": _messages(report.messages),
+    }
+
+
+def _messages(messages: Sequence[RunWarning]) -> list[dict[str, str]]:
+    return [{"code": m.code, "message": m.message, "where": m.where} for m in messages]
+
+
+def _line(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False)

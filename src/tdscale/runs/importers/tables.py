@@ -1,0 +1,183 @@
+"""CSV and Parquet tables: long (one row a run and env step) or wide (one column a run); read in batches, whatever their length."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from tdscale.errors import UserError
+from tdscale.runs.importers.raw import COUNT, USUAL_NAMES, Columns, RawRun, from_name, series_key
+from tdscale.runs.importers.spool import Place, Spool
+from tdscale.runs.importers.walk import files_below, run_name
+
+USUAL_STEPS = ("env_step", "env_steps", "global_step", "timesteps", "step", "Step", "_step")
+USUAL_RETURNS = ("return", "returns", "episodic_return", "charts/episodic_return", "episode_return", "reward")
+_BATCH_BYTES = 1 << 23
+_BATCH_ROWS = 1 << 17
+_MAX_HEADER = 1 << 20
+_MAX_RUNS = 1_000_000
+_SUFFIXES = (".csv", ".csv.gz", ".parquet")
+_NO_VALUE = ["", "NA", "N/A", "null", "None"]
+
+
+def read_csv(source: Path, columns: Columns) -> Iterator[RawRun]:
+    """The runs of a CSV file, or of those below a folder.
+
+    A table is long if it has the return's column: rows that agree in the columns of σ, B, η, task and seed are a run. Else it is wide:
+    `Columns.names` tells what the other columns' names mean.
+
+    Raises:
+        UserError: if a file is no table, or its columns are not told apart.
+    """
+    yield from _tables(source, columns, ".csv", ".csv.gz")
+
+
+def read_parquet(source: Path, columns: Columns) -> Iterator[RawRun]:
+    """The runs of a Parquet file, or of those below a folder: long or wide as `read_csv` has it. Raises UserError as that does."""
+    yield from _tables(source, columns, ".parquet")
+
+
+def _tables(source: Path, columns: Columns, *suffixes: str) -> Iterator[RawRun]:
+    for path in files_below(source, lambda name: name.endswith(suffixes)):
+        name = run_name(path, source)
+        for suffix in _SUFFIXES:
+            name = name.removesuffix(suffix)
+        try:
+            yield from _table(path, name, columns)
+        except (OSError, pa.ArrowException, EOFError, UnicodeDecodeError) as error:
+            text = (str(error) or type(error).__name__).splitlines()[0]
+            raise UserError(f"{path}: can't be read as a table ({text[:160]})") from None
+
+
+def _table(path: Path, name: str, columns: Columns) -> Iterator[RawRun]:
+    names, delimiter = _header(path)
+    if len(names) != len(set(names)):
+        twice = next(key for key in names if names.count(key) > 1)
+        raise UserError(f"{path}: has two columns {twice!r}; each name must be one column's")
+    step = series_key("env_step", columns.env_step, names, USUAL_STEPS, str(path))
+    value = next((key for key in USUAL_RETURNS if key in names), None) if columns.returns is None else columns.returns
+    if value is None and columns.names is not None:
+        yield from _wide(path, name, names, step, columns, delimiter)
+        return
+    value = series_key("returns", columns.returns, names, USUAL_RETURNS, str(path))
+    yield from _long(path, name, [step, value, *_keys(names, columns, {step, value})], delimiter)
+
+
+def _keys(names: list[str], columns: Columns, taken: set[str]) -> list[str]:
+    """The columns that tell runs apart."""
+    keys = []
+    for name, usual in USUAL_NAMES.items():
+        asked = getattr(columns, name)
+        candidates = usual if asked is None else () if asked.startswith("=") else (asked, asked.removeprefix("config."))
+        # `=count` numbers runs that something else tells apart, which a column of seeds does best
+        candidates = USUAL_NAMES["seed"] if name == "seed" and asked == COUNT else candidates
+        keys += [key for key in candidates if key in names][:1]
+    keys += [key for key in ("gradient_steps", "train_freq", "n_envs", "run", "run_id", "run_name") if key in names]
+    return [key for key in dict.fromkeys(keys) if key not in taken]
+
+
+def _long(path: Path, name: str, wanted: list[str], delimiter: str | None) -> Iterator[RawRun]:
+    step, value, *keys = wanted
+    places: dict[tuple[Any, ...], list[tuple[Place, Place]]] = {}
+    with Spool() as spool:
+        for batch in _batches(path, wanted, {step, value}, delimiter):
+            logged = _valid(batch.column(value))
+            steps, returns = (_floats(batch.column(key))[logged] for key in (step, value))
+            texts = [batch.column(key).filter(pa.array(logged)) for key in keys]
+            for key, rows in _groups(texts, len(steps)):
+                if key not in places and len(places) >= _MAX_RUNS:
+                    raise UserError(f"{path}: tells over {_MAX_RUNS} runs apart by {', '.join(keys)}; one of them is no key of a run")
+                places.setdefault(key, []).append((spool.add(steps[rows]), spool.add(returns[rows])))
+        for key, parts in places.items():
+            config = {column: text for column, text in zip(keys, key, strict=True) if text is not None}
+            yield RawRun(
+                name=f"{name}, {', '.join(f'{k} {v}' for k, v in config.items())}" if config else name,
+                config=config,
+                steps=spool.get([part[0] for part in parts]),
+                returns=spool.get([part[1] for part in parts]),
+            )
+
+
+def _wide(path: Path, name: str, names: list[str], step: str, columns: Columns, delimiter: str | None) -> Iterator[RawRun]:
+    runs = [key for key in names if key != step and from_name(columns.names, f"{name}/{key}") is not None]
+    if not runs:
+        raise UserError(f"{path}: no column fits --names {columns.names}; the columns are {', '.join(names)[:200]}")
+    places: dict[str, list[tuple[Place, Place]]] = {key: [] for key in runs}
+    with Spool() as spool:
+        for batch in _batches(path, [step, *runs], {step, *runs}, delimiter):
+            steps = _floats(batch.column(step))
+            for key in runs:
+                logged = _valid(batch.column(key))
+                places[key].append((spool.add(steps[logged]), spool.add(_floats(batch.column(key))[logged])))
+        left = len(names) - 1 - len(runs)
+        for key, parts in places.items():
+            yield RawRun(
+                name=f"{name}/{key}",
+                config={},
+                steps=spool.get([part[0] for part in parts]),
+                returns=spool.get([part[1] for part in parts]),
+                # a shorter run's column is filled up with NaN
+                nan_at_end_is_divergence=False,
+                remarks=(("columns-left-out", f"{left} columns don't fit --names and are left out"),) if left and key == runs[0] else (),
+            )
+
+
+def _header(path: Path) -> tuple[list[str], str | None]:
+    """The columns' names and, of a CSV file, what divides them."""
+    if path.name.endswith(".parquet"):
+        with pq.ParquetFile(path) as file:
+            return list(file.schema_arrow.names), None
+    with pa.input_stream(path) as stream:
+        line = stream.read(_MAX_HEADER).split(b"\n", 1)[0]
+    text = line.decode("utf-8-sig").rstrip("\r")
+    if not text.strip():
+        raise UserError(f"{path}: begins with an empty line; the first line must name the columns")
+    delimiter = max(",;\t", key=text.count)
+    return next(csv.reader([text], delimiter=delimiter)), delimiter
+
+
+def _batches(path: Path, wanted: list[str], numbers: set[str], delimiter: str | None) -> Iterator[pa.RecordBatch]:
+    if delimiter is None:
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches(_BATCH_ROWS, columns=wanted, use_threads=False)
+        return
+    reader = pa_csv.open_csv(
+        pa.input_stream(path),
+        read_options=pa_csv.ReadOptions(block_size=_BATCH_BYTES, use_threads=False),
+        parse_options=pa_csv.ParseOptions(delimiter=delimiter),
+        convert_options=pa_csv.ConvertOptions(
+            include_columns=wanted,
+            column_types={key: pa.float64() if key in numbers else pa.string() for key in wanted},
+            null_values=_NO_VALUE,
+            strings_can_be_null=True,
+        ),
+    )
+    with reader:
+        yield from reader
+
+
+def _valid(column: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    return np.asarray(column.is_valid())
+
+
+def _floats(column: pa.Array) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
+
+
+def _groups(texts: list[pa.Array], count: int) -> Iterator[tuple[tuple[Any, ...], np.ndarray[Any, np.dtype[np.intp]]]]:
+    """Each combination of keys with its rows, in the order they appear."""
+    if not count:
+        return
+    code = np.zeros(count, dtype=np.int64)
+    for text in texts:
+        codes = np.asarray(text.dictionary_encode(null_encoding="encode").indices)
+        _, code = np.unique(code * (int(codes.max()) + 1) + codes, return_inverse=True)
+    order = np.argsort(code, kind="stable")
+    starts = np.flatnonzero(np.diff(code[order], prepend=-1))
+    for rows in sorted(np.split(order, starts[1:]), key=lambda rows: int(rows[0])):
+        yield tuple(text[int(rows[0])].as_py() for text in texts), rows

@@ -1,0 +1,214 @@
+"""W&B: runs recorded offline, read without network; and a project's runs through W&B's server."""
+
+import json
+import re
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tdscale.errors import UserError
+from tdscale.runs.importers.raw import Columns, RawRun, flat, number, series_key
+from tdscale.runs.importers.walk import files_below
+
+USUAL_STEPS = ("global_step", "env_step", "env_steps", "timesteps", "step", "_step")
+USUAL_RETURNS = ("charts/episodic_return", "rollout/ep_rew_mean", "episode/return", "episodic_return", "episode_return", "return")
+_INSTALL = "reading W&B's runs needs its package; pip install 'tdscale[wandb]'"
+# the file: a header, then blocks of records that may be cut into fragments
+_MAGIC = b":W&B\xe1\xbe\x00"
+_BLOCK, _HEADER = 1 << 15, 7
+_FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
+_MAX_RECORD = 1 << 26
+_PAGE = 1000
+
+
+def read_wandb(source: Path | str, columns: Columns) -> Iterator[RawRun]:
+    """The runs recorded offline below a folder, of one `.wandb` file, or of a project on W&B's server, "entity/project".
+
+    Raises:
+        UserError: if W&B's package is missing, its server can't be reached, or a key that was named is not there.
+    """
+    if not Path(source).exists() and re.fullmatch(r"[\w.-]+/[\w. -]+", str(source)):
+        yield from project_runs(_api(), str(source), columns)
+        return
+    for path in files_below(Path(source), lambda name: name.endswith(".wandb")):
+        yield _offline_run(path, columns)
+
+
+def _offline_run(path: Path, columns: Columns) -> RawRun:
+    try:
+        from wandb.proto.wandb_internal_pb2 import Record
+    except ImportError:
+        raise UserError(_INSTALL) from None
+    config: dict[str, Any] = {}
+    rows = _Rows(columns)
+    name, ended, damage = path.parent.name if path.parent.name.startswith(("offline-run", "run-")) else path.stem, False, None
+    try:
+        for data in _records(path):
+            record = Record()
+            record.ParseFromString(data)
+            match record.WhichOneof("record_type"):
+                case "run":
+                    _update(config, record.run.config)
+                    name = f"{name}/{record.run.display_name}" if record.run.display_name else name
+                case "config":
+                    _update(config, record.config)
+                case "history":
+                    items = {item.key or "/".join(item.nested_key): item.value_json for item in record.history.item}
+                    rows.add({key: _value(text) for key, text in items.items() if rows.wants(key)}, items)
+                case "exit":
+                    ended = True
+                case _:
+                    pass
+    except _DamagedError as error:
+        damage = str(error)
+    except Exception as error:  # protobuf's own, at bytes that are no record
+        damage = f"holds a record that can't be parsed ({type(error).__name__})"
+    remarks = []
+    if damage is not None:
+        remarks.append(("damaged-file", f"{path.name} {damage}; what stands before is taken"))
+    elif not ended:
+        remarks.append(("not-ended", f"{path.name} does not say that the run ended; what it holds is taken"))
+    return rows.run(name, {key: value for key, value in flat(config).items() if not key.startswith("_wandb")}, tuple(remarks))
+
+
+class _DamagedError(Exception):
+    """Of a file of records, said as a clause."""
+
+
+def _records(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            raise _DamagedError("is no file of W&B's, which begins with :W&B")
+        parts: list[bytes] = []
+        while True:
+            left = _BLOCK - file.tell() % _BLOCK
+            if left < _HEADER:
+                file.seek(left, 1)
+            header = file.read(_HEADER)
+            if not header:
+                if parts:
+                    raise _DamagedError("ends within a record")
+                return
+            if len(header) < _HEADER:
+                raise _DamagedError("ends within a record")
+            check, length, kind = struct.unpack("<IHB", header)
+            data = file.read(length)
+            if len(data) < length:
+                raise _DamagedError("ends within a record")
+            if zlib.crc32(data, zlib.crc32(bytes([kind]))) != check or kind not in (_FULL, _FIRST, _MIDDLE, _LAST):
+                raise _DamagedError("holds a record whose checksum is wrong")
+            parts = [data] if kind in (_FULL, _FIRST) else [*parts, data]
+            if sum(map(len, parts)) > _MAX_RECORD:
+                raise _DamagedError("holds a record of over 64 MiB")
+            if kind in (_FULL, _LAST):
+                yield b"".join(parts)
+                parts = []
+
+
+def _update(config: dict[str, Any], record: Any) -> None:
+    for item in record.update:
+        value = _value(item.value_json)
+        names = [item.key] if item.key else list(item.nested_key)
+        inner = config
+        for name in names[:-1]:
+            inner = inner.setdefault(name, {})
+            if not isinstance(inner, dict):
+                break
+        else:
+            inner[names[-1]] = value
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+class _Rows:
+    """(env step, return) out of rows of a history. A row without the env step has that of the row before."""
+
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+        self._steps = (columns.env_step,) if columns.env_step is not None else USUAL_STEPS
+        self._returns = (columns.returns,) if columns.returns is not None else USUAL_RETURNS
+        self._names = {*self._steps, *self._returns}
+        self._keys: dict[str, None] = {}
+        self._found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+        self._latest: dict[str, float] = {}
+
+    def wants(self, key: str) -> bool:
+        return key in self._names
+
+    def add(self, values: Mapping[str, Any], keys: Mapping[str, Any]) -> None:
+        self._keys |= dict.fromkeys(keys)
+        for step in self._steps:
+            at = number(values.get(step))
+            if at is not None:
+                self._latest[step] = at
+        for name in self._returns:
+            if name in values:
+                for step, at in self._latest.items():
+                    self._found.setdefault((step, name), []).append((at, _float(values[name])))
+
+    def run(self, name: str, config: Mapping[str, Any], remarks: tuple[tuple[str, str], ...]) -> RawRun:
+        rows: list[tuple[float, float]] = []
+        if self._keys:
+            value = series_key("returns", self._columns.returns, self._keys, USUAL_RETURNS, name)
+            step = series_key("env_step", self._columns.env_step, self._keys, USUAL_STEPS, name)
+            rows = self._found.get((step, value), [])
+        array = np.array(rows, dtype=np.float64).reshape(-1, 2)
+        return RawRun(name=name, config=config, steps=array[:, 0], returns=array[:, 1], remarks=remarks)
+
+
+def _float(value: Any) -> float:
+    # W&B's server gives "NaN" and "Infinity" as text
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return np.nan
+
+
+def _api() -> Any:
+    try:
+        import wandb
+    except ImportError:
+        raise UserError(_INSTALL) from None
+    try:
+        return wandb.Api(timeout=30)
+    except Exception as error:
+        raise UserError(f"W&B's server: not logged in, or not to be reached ({_first_line(error)}); try `wandb login`") from None
+
+
+def project_runs(api: Any, project: str, columns: Columns) -> Iterator[RawRun]:
+    """The runs of "entity/project" on W&B's server, page by page.
+
+    Args:
+        api: a `wandb.Api`.
+
+    Raises:
+        UserError: if the server can't be reached or does not know the project.
+    """
+    try:
+        for run in api.runs(project, per_page=50, order="+created_at"):
+            rows = _Rows(columns)
+            for row in run.scan_history(page_size=_PAGE):
+                rows.add({key: value for key, value in row.items() if rows.wants(key)}, row)
+            remarks = (("not-ended", "the run is still running; what it logged so far is taken"),) if run.state == "running" else ()
+            config = {key: value for key, value in flat(run.config).items() if not key.startswith("_wandb")}
+            yield rows.run(f"{project}/{run.name}", config, remarks)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"{project}: W&B's server can't be asked for it ({_first_line(error)}); see to network, `wandb login` and name"
+        ) from None
+
+
+def _first_line(error: BaseException) -> str:
+    text = (str(error) or type(error).__name__).splitlines()[0]
+    return text if len(text) <= 160 else text[:157] + "…"
