@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "execution": {"training", "runs", "study"},
 }
 # the command line and what puts the rooms together may import all
-ALL = {"cli", "workflow", "forecast", "confirmation", "stages", "folder", "__main__", "__init__"}
+ALL = {"cli", "workflow", "forecast", "confirmation", "stages", "ledger", "folder", "__main__", "__init__"}
 # what analysis takes of the runs is types only, and so is what shows results
 TYPES_ONLY = {"analysis": {"tdscale.runs.types"}}
 LIGHT_TYPES = {"planning", "validation", "report"}  # may name the types of runs, too

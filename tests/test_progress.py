@@ -2,7 +2,8 @@
 
 import pytest
 
-from tdscale.cli.progress import TimeLeft, duration
+from tdscale.cli.progress import TimeLeft
+from tdscale.cli.words import duration
 from tdscale.execution import CellJob, Target
 from tdscale.study import RunSpec
 

@@ -9,6 +9,7 @@ import numpy as np
 from tdscale.analysis.fit import fit_hyperparameters
 from tdscale.analysis.laws import PowerLaw
 from tdscale.analysis.options import FitOptions
+from tdscale.errors import RunFailure as RunFailure
 from tdscale.errors import UserError
 from tdscale.execution.jobs import CellJob, Target, pending_jobs
 from tdscale.folder import STUDY_FILE, StudyFiles
@@ -22,10 +23,6 @@ from tdscale.study.spec import Stage
 Method = Literal["default", "paper"]
 FITTED: tuple[Stage, ...] = ("sweep", "scaling", "baseline")  # what runs that check a plan saw changes no law
 PAPERS_CONSTANT_UTD = 2.0  # whose B and η the paper keeps constant for its baseline
-
-
-class RunFailure(Exception):
-    """Something that stopped a study, not through a mistake of the user's: one sentence, exit code 1."""
 
 
 def expected_scaling(study: Study) -> list[RunSpec]:

@@ -25,6 +25,7 @@ from tdscale.folder import StudyFiles as StudyFiles
 from tdscale.folder import open_study as open_study
 from tdscale.folder import place_study as place_study
 from tdscale.folder import replace_study, sole_runner
+from tdscale.ledger import Ledger
 from tdscale.planning import Confirmation, Plan, plan_budget, plan_compute, plan_data
 from tdscale.runs.cells import load_cells
 from tdscale.runs.diagnostics import load_diagnostics
@@ -143,6 +144,7 @@ def run_stage(
         RunFailure: if nothing works.
     """
     n_cells = len({spec.cell_id for spec in specs})
+    ledger = Ledger(files, stage, specs, jobs, display.note)
     display.stage(stage, jobs, n_cells - len(jobs), later)
     failures: list[str] = []
 
@@ -150,6 +152,7 @@ def run_stage(
         if event.kind == "failed":
             failures.append(f"{event.job.describe()}: {event.message}")
         display.event(event)
+        ledger.event(event)
 
     if files.study.checkpoints is None or not files.study.checkpoints.keep:
         left = {spec.run_id for job in jobs for spec in job.specs}
@@ -169,6 +172,7 @@ def run_stage(
             )
         except StageFailure as failure:
             raise RunFailure(f"{failure}; logs in {files.directory / 'logs'}") from None
+        ledger.pack()
     return failures
 
 

@@ -163,9 +163,22 @@ def run(
 
 
 @app.command(epilog="Example:  tdscale status my-study")
-def status(directory: Directory, as_json: Json = False) -> None:
+def status(
+    directory: Directory,
+    watch: Annotated[bool, typer.Option("--watch", help="On a terminal: again every few seconds, until Ctrl-C.")] = False,
+    as_json: Json = False,
+) -> None:
     """What is done, running, failed and left of a study, and how long it still takes."""
-    _run("status", directory=directory, as_json=as_json)
+    from tdscale.cli.console import answering
+    from tdscale.cli.status import status as show  # without the libraries that fit
+
+    answering(show)(directory=directory, as_json=as_json, watch=watch)
+
+
+@app.command(epilog="Example:  tdscale compact my-study")
+def compact(directory: Directory, as_json: Json = False) -> None:
+    """Pack the folders of runs that ended into a few files; `tdscale run` does it by itself once there are thousands."""
+    _run("compact", directory=directory, as_json=as_json)
 
 
 @app.command(

@@ -23,7 +23,7 @@ from tdscale.confirmation import FILE_NAME as CONFIRMATIONS
 from tdscale.confirmation import confirm_plan, confirmations
 from tdscale.errors import UserError
 from tdscale.execution import RETRIES, Engine, default_workers
-from tdscale.folder import prepare_study
+from tdscale.folder import prepare_study, sole_runner
 from tdscale.forecast import forecast
 from tdscale.planning import Plan, plan_budget, plan_compute, plan_data
 from tdscale.published import NO_INTERVAL, PREFIX, STANDARD_UTD, laws_of_task, predict, scaling_laws
@@ -125,15 +125,15 @@ def _run_and_report(files: workflow.StudyFiles, engine: Engine, as_json: bool, *
         raise SystemExit(1)
 
 
-def status(directory: Path, as_json: bool) -> None:
-    """Counts by stage, what is running now, failures with reasons."""
-    from tdscale.cli.status import study_status
-
-    content = study_status(workflow.open_study(directory))
+def compact(directory: Path, as_json: bool) -> None:
+    """Folders of runs that ended into one packed part."""
+    files = workflow.open_study(directory)
+    with sole_runner(directory):
+        count = files.store.compact()
     if as_json:
-        print_json(content)
+        print_json({"packed": count})
     else:
-        summary.print_status(Console(soft_wrap=True), content)
+        print(f"{count} runs packed" if count else "no folder to pack: each run is packed already, or may go on")
 
 
 def import_(

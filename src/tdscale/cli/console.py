@@ -18,7 +18,7 @@ def answering(command: Callable[P, None]) -> Callable[P, None]:
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        from tdscale.stages import RunFailure
+        from tdscale.errors import RunFailure
 
         try:
             command(*args, **kwargs)

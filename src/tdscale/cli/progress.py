@@ -2,7 +2,9 @@
 
 import json
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -10,9 +12,10 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from tdscale.cli.words import PROGRESS_FILE, duration
 from tdscale.execution import CellJob, Event
+from tdscale.runs.files import write_whole
 
-PROGRESS_FILE = "progress.json"
 _TITLES = {
     "sweep": "stage 1, sweep over σ, B, η",
     "scaling": "stage 2, fitted B and η, fresh seeds",
@@ -20,6 +23,8 @@ _TITLES = {
     "confirm": "what the plan says, fresh seeds",
 }
 _WRITE_EVERY = 2.0
+_ROWS = 8
+_PACE_OVER = 600.0  # seconds
 # Share of its limit that a cell takes before it stops at success, until cells of this study have told
 _FIRST_GUESS = 0.7
 
@@ -40,11 +45,13 @@ class RunDisplay:
             transient=True,
         )
         self._rows: list[TaskID] = []
-        self._workers = workers
+        self._workers = min(workers, _ROWS)
         self._stage_row: TaskID | None = None
         self._estimate = TimeLeft()
+        self._pace = _Pace()
+        self._begun: dict[str, float] = {}  # share of its limit that a cell stood at when it was taken up, by cell
         self._running: dict[int, dict[str, tuple[CellJob, float]]] = {}  # by worker, then by cell: a GPU has several at once
-        self._stage = ""
+        self._stage = self._name = ""
         self._total = self._done = self._failed = 0
         self._started = time.monotonic()
         self._written = 0.0
@@ -57,12 +64,16 @@ class RunDisplay:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         if self._live:
             self._progress.stop()
-        (self._directory / PROGRESS_FILE).unlink(missing_ok=True)
+        with suppress(OSError):
+            (self._directory / PROGRESS_FILE).unlink(missing_ok=True)
 
     def stage(self, name: str, jobs: Sequence[CellJob], cells_done: int, later: Sequence[CellJob]) -> None:
         """See `workflow.Display`."""
         self._stage, self._total, self._done = _TITLES.get(name, name), cells_done + len(jobs), cells_done
+        self._name = name
         self._running.clear()
+        self._begun.clear()
+        self._pace.begin()
         self._estimate.begin(jobs, later)
         if not jobs:
             self.note(f"{self._stage}: all {self._total} cells are done")
@@ -84,11 +95,14 @@ class RunDisplay:
             self._running.get(event.worker, {}).pop(job.specs[0].cell_id, None)
             self.note(f"{job.describe()}: {event.message}; it is tried again")
         elif event.kind in ("start", "progress"):
-            self._running.setdefault(event.worker, {})[job.specs[0].cell_id] = (job, event.done / (job.env_steps * len(job.specs)))
+            self._heed(event)
         else:
-            self._running.get(event.worker, {}).pop(job.specs[0].cell_id, None)
+            self._heed(event)
+            cell_id = job.specs[0].cell_id
+            self._running.get(event.worker, {}).pop(cell_id, None)
             self._done += 1
-            self._estimate.ended(job, event.done / (job.env_steps * len(job.specs)))
+            self._pace.ended(len(job.specs))
+            self._estimate.ended(job, event.done / (job.env_steps * len(job.specs)), self._begun.pop(cell_id, 0.0))
             if event.kind == "failed":
                 self._failed += 1
                 self.note(f"failed: {job.describe()}: {event.message}")
@@ -104,9 +118,25 @@ class RunDisplay:
         """A line to be read."""
         self._console.print(text, highlight=False, markup=False)
 
+    def _heed(self, event: Event) -> None:
+        """How far a cell is. What is done of it when it is first told was done before: by a worker that ended, or days ago."""
+        job, cell_id, limit = event.job, event.job.specs[0].cell_id, event.job.env_steps * len(event.job.specs)
+        if event.kind == "start":
+            self._begun.pop(cell_id, None)
+            self._running.setdefault(event.worker, {})[cell_id] = (job, 0.0)
+            return
+        share = event.done / limit
+        _, before = self._running.get(event.worker, {}).get(cell_id, (job, 0.0))
+        if event.kind == "progress":
+            before = before if cell_id in self._begun else share
+            self._begun.setdefault(cell_id, share)
+            self._running.setdefault(event.worker, {})[cell_id] = (job, share)
+        self._pace.add(max(share - before, 0.0) * limit)
+
     def _seconds_left(self) -> float | None:
         running = list(self._cells_running())
-        return self._estimate.seconds(dict(enumerate(share for _, share in running)), dict(enumerate(job for job, _ in running)))
+        begun = {index: self._begun.get(job.specs[0].cell_id, 0.0) for index, (job, _) in enumerate(running)}
+        return self._estimate.seconds(dict(enumerate(share for _, share in running)), dict(enumerate(job for job, _ in running)), begun)
 
     def _cells_running(self) -> Iterator[tuple[CellJob, float]]:
         for cells in self._running.values():
@@ -125,31 +155,83 @@ class RunDisplay:
             return
         count = f"{self._done} of {self._total} cells"
         self._progress.update(self._stage_row, completed=self._done, count=count, left=self._left_text() or "time left: soon")
-        for worker, row in enumerate(self._rows):
-            cells = list(self._running.get(worker, {}).values())
-            share = min((share for _, share in cells), default=0.0)
+        busy = sorted((worker, list(cells.values())) for worker, cells in self._running.items() if cells)
+        for row, (worker, cells) in zip(self._rows, busy, strict=False):
+            share = min(share for _, share in cells)
             state = f"{share:.0%} of its limit" if share else "starting"
-            text = ""
-            if cells:
-                more = f" and {len(cells) - 1} cells more" if len(cells) > 1 else ""
-                text = f"  worker {worker + 1}: {cells[0][0].describe()}, {len(cells[0][0].specs)} seeds{more}"
-            self._progress.update(row, description=text, completed=round(100 * share), count=state, visible=bool(cells))
+            more = f" and {len(cells) - 1} cells more" if len(cells) > 1 else ""
+            text = f"  worker {worker + 1}: {cells[0][0].describe()}, {len(cells[0][0].specs)} seeds{more}"
+            if row == self._rows[-1] and len(busy) > len(self._rows):
+                state = f"and {len(busy) - len(self._rows)} workers more"
+            self._progress.update(row, description=text, completed=round(100 * share), count=state, visible=True)
+        for row in self._rows[len(busy) :]:
+            self._progress.update(row, visible=False)
 
     def _write(self) -> None:
         content: dict[str, Any] = {
-            "stage": self._stage,
+            "schema": 2,
+            "stage": self._name,
+            "title": self._stage,
             "cells": self._total,
             "cells_done": self._done,
             "cells_failed": self._failed,
             "seconds_left": self._seconds_left(),
+            "env_steps_per_second": self._pace.env_steps_per_second(),
+            "runs_per_hour": self._pace.runs_per_hour(),
             "running": [
-                {"cell": job.describe(), "seeds": len(job.specs), "share_of_limit": round(share, 3)} for job, share in self._cells_running()
+                {
+                    "stage": self._name,
+                    "task": job.specs[0].task,
+                    "cell": job.describe(),
+                    "seeds": len(job.specs),
+                    "share_of_limit": round(share, 3),
+                }
+                for job, share in self._cells_running()
             ],
         }
-        path = self._directory / PROGRESS_FILE
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        with suppress(OSError):  # a full disk is told by what trains; this file is only for who looks
+            write_whole(self._directory / PROGRESS_FILE, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+class _Pace:
+    """Throughput of all workers over the last ten minutes."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """A stage begins."""
+        self._marks: deque[tuple[float, float, int]] = deque([(time.monotonic(), 0.0, 0)])  # when, env steps, runs
+        self._steps, self._runs = 0.0, 0
+
+    def add(self, env_steps: float) -> None:
+        """So many env steps more."""
+        self._steps += env_steps
+        self._mark()
+
+    def ended(self, runs: int) -> None:
+        """So many runs ended."""
+        self._runs += runs
+        self._mark()
+
+    def env_steps_per_second(self) -> float | None:
+        """None before it can be told."""
+        seconds = time.monotonic() - self._marks[0][0]
+        steps = self._steps - self._marks[0][1]
+        return steps / seconds if seconds > 5 and steps > 0 else None
+
+    def runs_per_hour(self) -> float | None:
+        """None before it can be told."""
+        seconds = time.monotonic() - self._marks[0][0]
+        runs = self._runs - self._marks[0][2]
+        return 3600 * runs / seconds if seconds > 5 and runs > 0 else None
+
+    def _mark(self) -> None:
+        now = time.monotonic()
+        if now - self._marks[-1][0] >= 1.0:
+            self._marks.append((now, self._steps, self._runs))
+        while len(self._marks) > 2 and now - self._marks[1][0] > _PACE_OVER:
+            self._marks.popleft()
 
 
 class TimeLeft:
@@ -169,28 +251,21 @@ class TimeLeft:
         self._begun = time.monotonic()
         self._work = 0.0
 
-    def ended(self, job: CellJob, share: float) -> None:
-        """A cell ended, at this share of its limit."""
+    def ended(self, job: CellJob, share: float, begun: float = 0.0) -> None:
+        """A cell ended, at this share of its limit; at `begun` it was taken up."""
         self._jobs = {key: other for key, other in self._jobs.items() if other != job}
-        self._work += job.cost * share
+        self._work += job.cost * max(share - begun, 0.0)
         self._shares.append(share)
 
-    def seconds(self, shares: dict[int, float], running: dict[int, CellJob]) -> float | None:
-        """Seconds left, given what the running cells have done; None before anything can be told."""
+    def seconds(self, shares: dict[int, float], running: dict[int, CellJob], begun: dict[int, float] | None = None) -> float | None:
+        """Seconds left, given what the running cells have done, and had done when they were taken up; None before it can be told."""
         elapsed = time.monotonic() - self._begun
         partial = sum(running[worker].cost * share for worker, share in shares.items())
-        work = self._work + partial
+        earlier = sum(running[worker].cost * share for worker, share in (begun or {}).items())
+        work = self._work + partial - earlier
         # a first cell compiles before it steps: too early to tell
-        if elapsed < 5 or work <= 0 or (not self._shares and partial < 0.1 * sum(job.cost for job in running.values())):
+        if elapsed < 5 or work <= 0 or (not self._shares and partial - earlier < 0.1 * sum(job.cost for job in running.values())):
             return None
         usual = sum(self._shares) / len(self._shares) if self._shares else _FIRST_GUESS
         left = sum(job.cost for job in self._jobs.values()) * usual + self._later * usual - partial
         return max(left, 0.0) * elapsed / work
-
-
-def duration(seconds: float) -> str:
-    """As people say it: 40 s, 12 min, 3 h 20 min."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

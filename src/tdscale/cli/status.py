@@ -1,54 +1,164 @@
-"""What is done, running, failed and left of a study."""
+"""What is done, running, failed and left of a study. Nothing that fits is imported or called: the answer must be quick."""
 
 import json
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
 
-from tdscale.cli.progress import PROGRESS_FILE
-from tdscale.folder import StudyFiles
-from tdscale.stages import wanted_specs
+from tdscale.cli.console import print_json
+from tdscale.cli.words import PROGRESS_FILE, duration
+from tdscale.folder import StudyFiles, open_study
+from tdscale.ledger import cell_failures, wanted_runs
+from tdscale.runs.types import RunStatus
 from tdscale.study import STAGES
+
+_COUNTS = ("runs", "finished", "diverged", "failed", "running", "left")
+_SHOWN = 8  # cells and failures that people are shown; machines get all
+_WATCH_EVERY = 3.0
+
+
+def status(directory: Path, as_json: bool, watch: bool) -> None:
+    """Counts by stage and task, what is running now, failures with reasons."""
+    files = open_study(directory)
+    if as_json:
+        print_json(study_status(files))
+        return
+    console = Console(soft_wrap=True)
+    if not (watch and console.is_terminal):
+        console.print(_page(study_status(files)))
+        return
+    try:
+        with Live(_page(study_status(files)), console=console, auto_refresh=False) as live:
+            while True:
+                time.sleep(_WATCH_EVERY)
+                live.update(_page(study_status(files)), refresh=True)
+    except KeyboardInterrupt:
+        pass
 
 
 def study_status(files: StudyFiles) -> dict[str, Any]:
-    """Counts of runs and cells by stage, the cells running now with the time left, and failures with reasons.
+    """Counts of runs by stage and task, the cells running now with the time left, and failures with reasons.
 
-    Keys: study, running (bool), stages: [{stage, runs, finished, diverged, failed, left}], now (progress of the running
-    process, or null), failures: [{run_id, what, reason}], env_steps, problems.
+    Keys: study, running (bool), stages: [{stage, runs, finished, diverged, failed, running, left, tasks: [{task, and the same counts}]}],
+    now (progress of the running process, or null), failures: [{run_id, runs, stage, task, what, reason}], env_steps, problems.
     """
     problems: list[Any] = []
     statuses = files.store.statuses(problems=problems)
-    specs = files.store.specs(problems=problems)
-    wanted = wanted_specs(files) if files.study.sweep is not None else {}
-    stages = []
-    for stage, of_stage in wanted.items():
-        stages.append({"stage": stage, **_counts([spec.run_id for spec in of_stage], statuses)})
-    if not wanted:
-        for stage in [stage for stage in STAGES if any(spec.stage == stage for spec in specs.values())]:
-            stages.append({"stage": stage, **_counts([run_id for run_id, spec in specs.items() if spec.stage == stage], statuses)})
-    elif files.study.scaling is not None and "scaling" not in wanted:
-        count = len(files.study.tasks) * len(files.study.scaling.utd) * files.study.scaling.seeds
-        stages.append({"stage": "scaling", "runs": count, "finished": 0, "diverged": 0, "failed": 0, "left": count})
+    cells = {
+        cell_id: failure
+        for cell_id, failure in cell_failures(files.directory).items()
+        if any(run_id not in statuses or statuses[run_id].state == "failed" for run_id in failure["run_ids"])
+    }
+    lost = {run_id for failure in cells.values() for run_id in failure["run_ids"]}
+    now = _now(files)
+    running = Counter((row["stage"], row["task"]) for row in (now or {}).get("running", []) for _ in range(row["seeds"]))
+    stages = [_stage(stage, of_tasks, statuses, lost, running) for stage, of_tasks in _wanted(files, problems).items()]
+    known = {row["stage"] for row in stages}
+    if files.study.sweep is not None and files.study.scaling is not None and "scaling" not in known:
+        count = len(files.study.scaling.utd) * files.study.scaling.seeds
+        none = dict.fromkeys(("finished", "diverged", "failed", "running"), 0)
+        tasks = [{"task": task, "runs": count, **none, "left": count} for task in files.study.tasks]
+        total = count * len(tasks)
+        stages.append({"stage": "scaling", "runs": total, **none, "left": total, "tasks": tasks})
     return {
         "study": files.study.name,
         "running": _is_running(files),
-        "stages": stages,
-        "now": _now(files),
-        "failures": [
-            {"run_id": run_id, "what": specs[run_id].describe(), "reason": status.reason}
-            for run_id, status in statuses.items()
-            if status.state == "failed" and run_id in specs
-        ],
+        "stages": sorted(stages, key=lambda row: STAGES.index(row["stage"])),
+        "now": now,
+        "failures": _failures(files, statuses, cells, problems),
         "env_steps": sum(status.last_step for status in statuses.values()),
-        "problems": [problem.message for problem in problems],
+        "problems": list(dict.fromkeys(problem.message for problem in problems)),
     }
 
 
-def _counts(run_ids: list[str], statuses: Any) -> dict[str, int]:
-    states = [statuses[run_id].state for run_id in run_ids if run_id in statuses]
-    counts = {state: states.count(state) for state in ("finished", "diverged", "failed")}
-    return {"runs": len(run_ids), **counts, "left": len(run_ids) - counts["finished"] - counts["diverged"]}
+def _wanted(files: StudyFiles, problems: list[Any]) -> dict[str, dict[str, list[str]]]:
+    """run_ids by stage and task."""
+    wanted: dict[str, dict[str, list[str]]] = {}
+    if files.study.sweep is not None:
+        known = wanted_runs(files.directory)
+        if "sweep" in known:
+            return known
+        wanted = dict(known)
+        specs = {spec.run_id: spec for spec in files.study.sweep_specs()}
+    else:
+        specs = files.store.specs(problems=problems)
+    for run_id, spec in specs.items():
+        wanted.setdefault(spec.stage, {}).setdefault(spec.task, []).append(run_id)
+    return wanted
+
+
+def _stage(
+    stage: str, of_tasks: Mapping[str, list[str]], statuses: Mapping[str, RunStatus], lost: set[str], running: Mapping[tuple[str, str], int]
+) -> dict[str, Any]:
+    tasks = []
+    for task, run_ids in of_tasks.items():
+        counts = Counter(statuses[run_id].state if run_id in statuses else "failed" if run_id in lost else "missing" for run_id in run_ids)
+        row = {state: counts[state] for state in ("finished", "diverged", "failed")}
+        left = len(run_ids) - row["finished"] - row["diverged"]
+        tasks.append({"task": task, "runs": len(run_ids), **row, "running": min(running.get((stage, task), 0), len(run_ids)), "left": left})
+    return {"stage": stage, **{name: sum(task[name] for task in tasks) for name in _COUNTS}, "tasks": tasks}
+
+
+def _failures(
+    files: StudyFiles, statuses: Mapping[str, RunStatus], cells: Mapping[str, dict[str, Any]], problems: list[Any]
+) -> list[dict[str, Any]]:
+    found = [
+        {"run_id": cell["run_ids"][0], "runs": len(cell["run_ids"]), **{key: cell[key] for key in ("stage", "task", "what", "reason")}}
+        for cell in cells.values()
+    ]
+    told = {run_id for cell in cells.values() for run_id in cell["run_ids"]}
+    failed = {run_id: status for run_id, status in statuses.items() if status.state == "failed" and run_id not in told}
+    specs = files.store.specs(problems=problems) if failed else {}
+    for run_id, status in failed.items():
+        if run_id in specs:
+            spec = specs[run_id]
+            found.append(
+                {"run_id": run_id, "runs": 1, "stage": spec.stage, "task": spec.task, "what": spec.describe(), "reason": status.reason}
+            )
+    return found
+
+
+def _page(content: dict[str, Any]) -> RenderableType:
+    """For people: plain where the output is no terminal."""
+    state = "running" if content["running"] else "not running"
+    parts: list[RenderableType] = [Text(f"{content['study']}: {state}, {content['env_steps']:,} env steps done")]
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for name in _COUNTS:
+        table.add_column(name, justify="right")
+    for row in content["stages"]:
+        table.add_row(Text(row["stage"]), *(f"{row[name]:,}" for name in _COUNTS))
+        for task in row["tasks"] if len(row["tasks"]) > 1 else ():
+            table.add_row(Text(f"  {task['task']}"), *(f"{task[name]:,}" for name in _COUNTS))
+    parts.append(table)
+    now = content["now"]
+    if now:
+        left = f", about {duration(now['seconds_left'])} left" if now.get("seconds_left") is not None else ""
+        parts.append(Text(f"{now['title']}: {now['cells_done']} of {now['cells']} cells{left}{pace(now)}"))
+        rows = [f"  {row['cell']}, {row['seeds']} seeds, {row['share_of_limit']:.0%} of its limit" for row in now["running"]]
+        parts += map(Text, _shortened(rows))
+    parts += map(Text, _shortened([f"failed: {row['what']}: {row['reason']}" for row in content["failures"]], 20))
+    parts += map(Text, _shortened([f"unreadable: {problem}" for problem in content["problems"]], 20))
+    return Group(*parts)
+
+
+def pace(now: Mapping[str, Any]) -> str:
+    """Throughput in words, empty before it can be told."""
+    steps, runs = now.get("env_steps_per_second"), now.get("runs_per_hour")
+    text = f"; {steps:,.0f} env steps/s over all workers" if steps else ""
+    return text + (f", {runs:,.0f} runs/h" if runs else "")
+
+
+def _shortened(lines: list[str], most: int = _SHOWN) -> list[str]:
+    return lines if len(lines) <= most else [*lines[:most], f"  and {len(lines) - most} more"]
 
 
 def _is_running(files: StudyFiles) -> bool:
@@ -60,6 +170,8 @@ def _is_running(files: StudyFiles) -> bool:
         lock.acquire()
     except Timeout:
         return True
+    except OSError:  # a folder that can only be read
+        return False
     lock.release()
     return False
 
@@ -71,4 +183,4 @@ def _now(files: StudyFiles) -> dict[str, Any] | None:
         content = json.loads((files.directory / PROGRESS_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return content if isinstance(content, dict) else None
+    return content if isinstance(content, dict) and content.get("schema") == 2 else None

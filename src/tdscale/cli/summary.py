@@ -1,7 +1,6 @@
 """Results as a person reads them on a terminal."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -9,7 +8,6 @@ from rich.table import Table
 from tdscale.analysis.budget import held_out_laws, regret_in_words
 from tdscale.analysis.estimate import Estimate, short
 from tdscale.analysis.laws import PowerLaw, ScalingLaws
-from tdscale.cli.progress import duration
 from tdscale.planning import Confirmation, Plan
 from tdscale.published import Prediction, PublishedLaws
 from tdscale.runs.types import RunWarning
@@ -221,26 +219,6 @@ def print_published(console: Console, laws: PublishedLaws, task: str | None, pre
         )
     if far:
         _line(console, f"  · σ = {', '.join(map(short, far))}: outside the σ that were run, {short(laws.utd[0])} to {short(laws.utd[-1])}")
-
-
-def print_status(console: Console, content: dict[str, Any]) -> None:
-    """Counts by stage, what is running, what failed."""
-    state = "running" if content["running"] else "not running"
-    _line(console, f"{content['study']}: {state}, {content['env_steps']:,} env steps done")
-    table = _table("", "stage", "runs", "finished", "diverged", "failed", "left")
-    for row in content["stages"]:
-        table.add_row(*(str(row[key]) for key in ("stage", "runs", "finished", "diverged", "failed", "left")))
-    console.print(table)
-    now = content["now"]
-    if now:
-        left = f", about {duration(now['seconds_left'])} left" if now.get("seconds_left") is not None else ""
-        _line(console, f"{now['stage']}: {now['cells_done']} of {now['cells']} cells{left}")
-        for row in now["running"]:
-            _line(console, f"  {row['cell']}, {row['seeds']} seeds, {row['share_of_limit']:.0%} of its limit")
-    for failure in content["failures"]:
-        _line(console, f"failed: {failure['what']}: {failure['reason']}")
-    for problem in content["problems"]:
-        _line(console, f"unreadable: {problem}")
 
 
 def print_confirmation(console: Console, outcome: Confirmation) -> None:

@@ -56,6 +56,7 @@ def train_own_cell(
     rule = StopRule(job.env_steps, target if trainer.stop_early else None)
     runs = [OwnRun(spec, trainer, job.env_steps, directory=directory, work=work(spec.run_id)) for spec in job.specs]
     reported = time.monotonic()
+    report(sum(min(run.env_step, rule.end) for run in runs))  # what was done before
     try:
         while not _is_done(rule, runs):
             _give_turn(runs, rule)

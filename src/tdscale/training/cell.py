@@ -137,6 +137,7 @@ def train_cells(
                 done = tuple(sum(run.env_step for run, _ in cell.runs) for cell in cells)
                 report(Progress(env_steps=sum(done), limit=sum(cell.env_steps_to_do() for cell in cells), seeds=len(found), cells=done))
 
+        tell()  # what was done before, where runs go on
         # from 0 also where runs go on from checkpoints: the stop rule is asked again at every step at which it was
         step, left = 0, list(cells)
         while left:
