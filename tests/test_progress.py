@@ -1,10 +1,15 @@
 """The time left: by work done, never before it can be told."""
 
-import pytest
+import io
+import json
+from pathlib import Path
 
-from tdscale.cli.progress import TimeLeft
+import pytest
+from rich.console import Console
+
+from tdscale.cli.progress import RunDisplay, TimeLeft
 from tdscale.cli.words import duration
-from tdscale.execution import CellJob, Target
+from tdscale.execution import CellJob, Event, Target
 from tdscale.study import RunSpec
 
 
@@ -51,3 +56,45 @@ def test_cells_that_only_fail_leave_the_time_open(clock: list[float]) -> None:
 
 def test_durations_as_people_say_them() -> None:
     assert [duration(s) for s in (40, 700, 12_000)] == ["40 s", "12 min", "3 h 20 min"]
+
+
+def test_what_a_resumed_cell_had_done_before_is_no_sign_of_speed(clock: list[float]) -> None:
+    left, first = TimeLeft(), job(1)
+    left.begin([first], [])
+    clock[0] = 100.0
+    left.ended(job(2), 1.0, 0.9)
+    # a tenth of a cell in 100 s, and 0.2 of the other, which stood at 0.5 when it was taken up
+    work = 0.1 * job(2).cost + 0.2 * first.cost
+    assert left.seconds({0: 0.7}, {0: first}, {0: 0.5}) == pytest.approx(0.3 * first.cost * 100 / work)
+
+
+def test_the_display_counts_as_work_only_what_was_done_since_and_keeps_to_its_rows(clock: list[float], tmp_path: Path) -> None:
+    out = io.StringIO()
+    jobs = [job(1 + index) for index in range(30)]
+    with RunDisplay(tmp_path, Console(file=out, force_terminal=True, width=160), 300) as display:
+        display.stage("sweep", jobs, 0, [])
+        for worker, one in enumerate(jobs):
+            display.event(Event(kind="start", job=one, worker=worker))
+            display.event(Event(kind="progress", job=one, worker=worker, done=500))
+        clock[0] = 10.0
+        for worker, one in enumerate(jobs):
+            display.event(Event(kind="progress", job=one, worker=worker, done=510))
+        clock[0] = 20.0
+        display.event(Event(kind="done", job=jobs[0], worker=0, done=600))
+        now = json.loads((tmp_path / "progress.json").read_text())
+        rows = [task for task in display._progress.tasks if task.visible]
+        assert len(rows) == 9
+        assert rows[-1].fields["count"] == "and 21 workers more"
+    assert now["env_steps_per_second"] == pytest.approx((30 * 10 + 90) / 20)
+    assert now["runs_per_hour"] == pytest.approx(180)
+    assert not (tmp_path / "progress.json").exists()
+
+
+def test_a_log_file_gets_plain_lines(tmp_path: Path) -> None:
+    out, one = io.StringIO(), job(1)
+    with RunDisplay(tmp_path, Console(file=out, soft_wrap=True), 2) as display:
+        display.stage("sweep", [one], 0, [])
+        display.event(Event(kind="start", job=one, worker=0))
+        display.event(Event(kind="failed", job=one, worker=0, message="its worker died"))
+    assert "its worker died" in out.getvalue()
+    assert not set(out.getvalue()) & {"\x1b", "\r"}

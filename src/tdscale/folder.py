@@ -11,6 +11,7 @@ from tdscale.errors import UserError
 from tdscale.execution.own_files import TRAINER_FILE, function_file, remembered_text, trainer_of
 from tdscale.execution.own_settings import own_settings
 from tdscale.execution.own_trainer import OwnTrainer
+from tdscale.runs.files import write_whole
 from tdscale.runs.store import RunStore
 from tdscale.study import Study, is_own, is_smoke, own_file, read_study, smoke_study, study_to_toml
 
@@ -166,9 +167,7 @@ def _check_kind(directory: Path, study: Study) -> None:
 def _write(path: Path, text: str) -> None:
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, text.encode())
 
 
 def _check_tasks(study: Study, source: str) -> None:
@@ -194,6 +193,8 @@ def sole_runner(directory: Path) -> "Iterator[FileLock]":
         lock.acquire()
     except Timeout:
         raise UserError(f"{directory}: is being run by another process already; `tdscale status {directory}` shows how far it is") from None
+    except OSError as error:
+        raise UserError(f"{directory}: can't be written ({error.strerror or error}); see to space and permissions") from None
     try:
         yield lock
     finally:

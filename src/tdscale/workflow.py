@@ -261,16 +261,20 @@ def report_study(files: StudyFiles, fitted: Fitted, confirmations: Sequence[Conf
     }
     if study.origin:
         summary["origin"] = study.origin
-    return write_report(
-        files.directory,
-        fitted.laws,
-        fitted.cells,
-        plans=example_plans(fitted.laws),
-        validation=validate_study(fitted),
-        study_summary=summary,
-        diagnostics=load_diagnostics(files.store, study, problems=[]),
-        confirmations=confirmations,
-    )
+    try:
+        return write_report(
+            files.directory,
+            fitted.laws,
+            fitted.cells,
+            plans=example_plans(fitted.laws),
+            validation=validate_study(fitted),
+            study_summary=summary,
+            diagnostics=load_diagnostics(files.store, study, problems=[]),
+            confirmations=confirmations,
+        )
+    except OSError as error:
+        where = error.filename or files.directory / "report.html"
+        raise UserError(f"{where}: the report can't be written ({error.strerror or error}); see to space and permissions") from None
 
 
 def library_versions() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,23 @@ def laws_to_dict(laws: ScalingLaws) -> dict[str, Any]:
 
 
 def write_laws(laws: ScalingLaws, path: Path) -> None:
-    """Write laws.json, whole or not at all. The same curves give the same bytes: measured seconds only where the study asks for them."""
+    """Write laws.json, whole or not at all. The same curves give the same bytes: measured seconds only where the study asks for them.
+
+    Raises:
+        UserError: if the disk is full or can't be written.
+    """
     if not laws.asks_for_times:
         laws = laws.without_times()
     content = laws_to_dict(laws) | {"draws": _plain(_ADAPTER.dump_python(laws, mode="python"))}
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise UserError(f"{path}: can't be written ({error.strerror or error}); see to space and permissions") from None
 
 
 def read_laws(path: Path) -> ScalingLaws:
