@@ -18,7 +18,12 @@ from tdscale.workflow import fit_study, place_study, run_study
 
 ray = pytest.importorskip("ray", reason='needs pip install "tdscale[ray]"')
 pytest.importorskip("jax", reason='needs pip install "tdscale[train]"')
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # of Ray's own processes
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # of Ray's own processes
+    # Ray forks to start a cluster, which JAX, loaded by other tests of this process, complains about
+    pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 STUDY = """\
 name = "micro"
