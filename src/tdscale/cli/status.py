@@ -55,7 +55,8 @@ def study_status(files: StudyFiles) -> dict[str, Any]:
     cells = {
         cell_id: failure
         for cell_id, failure in cell_failures(files.directory).items()
-        if any(run_id not in statuses or statuses[run_id].state == "failed" for run_id in failure["run_ids"])
+        # runs that failed and were stored tell of themselves
+        if any(run_id not in statuses for run_id in failure["run_ids"])
     }
     lost = {run_id for failure in cells.values() for run_id in failure["run_ids"]}
     now = _now(files)
