@@ -1,6 +1,7 @@
 """Studies on a real Ray cluster of several nodes, on this machine: nodes that come and go, workers and drivers that are killed."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -125,15 +126,17 @@ def assert_same(study: Path, local: Path):
 
 
 def worker_processes():
-    """Of this user, by their command lines."""
+    """Of this user, held by a Ray actor."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
             if entry.name.isdigit() and b"tdscale.execution.worker" in (entry / "cmdline").read_bytes():
-                found.append((int(entry.name), Path(f"/proc/{entry.name}/environ").read_bytes()))
+                parent = re.search(r"^PPid:\s*(\d+)", (entry / "status").read_text(), re.MULTILINE)[1]
+                if Path(f"/proc/{parent}/cmdline").read_bytes().startswith(b"ray::"):
+                    found.append(int(entry.name))
         except OSError:
             continue
-    return [pid for pid, environment in found if b"RAY_" in environment]
+    return found
 
 
 proc_only = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found by /proc, which is not here")

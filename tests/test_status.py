@@ -88,6 +88,13 @@ def test_an_edited_study_is_counted_by_what_it_says_now(files: StudyFiles) -> No
     assert study_status(open_study(files.directory))["stages"][0]["runs"] == 24
 
 
+def test_stages_that_wait_for_the_first_one_are_counted_before_their_values_are_known(files: StudyFiles) -> None:
+    (files.directory / "study.toml").write_text("baseline = true\n" + STUDY + "[scaling]\nutd = [0.5, 1, 2]\nseeds = 4\n")
+    stages = study_status(open_study(files.directory))["stages"]
+    counts = [(row["stage"], row["runs"], row["left"]) for row in stages]
+    assert counts == [("sweep", 16, 16), ("scaling", 24, 24), ("baseline", 24, 24)]
+
+
 def test_a_damaged_or_missing_ledger_changes_no_count(files: StudyFiles) -> None:
     kept = _ledger(files, _jobs(files))
     _train(files, _jobs(files)[0], kept)

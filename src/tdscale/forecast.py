@@ -13,8 +13,8 @@ from tdscale.execution.own_report import due_updates, run_costs
 from tdscale.execution.own_trainer import OwnTrainer
 from tdscale.execution.probe import Speed, probe
 from tdscale.folder import StudyFiles
-from tdscale.stages import cells_to_go, expected_baseline, expected_scaling, wanted_specs
-from tdscale.study import RunSpec, is_own, own_file
+from tdscale.stages import cells_to_go, wanted_specs
+from tdscale.study import RunSpec, expected_stages, is_own, own_file
 
 _FILES_BYTES = 3 * 4096  # of a run: spec, status and curve each take a block at least
 _ROW_BYTES = 40  # of a curve's row, compressed
@@ -94,9 +94,7 @@ def forecast(files: StudyFiles, engine: Engine, *, source: Path | None = None, p
     notes: list[str] = []
     wanted = wanted_specs(files)
     if files.study.scaling is not None and "scaling" not in wanted:
-        wanted["scaling"] = expected_scaling(files.study)
-        if constant := expected_baseline(files.study):
-            wanted["baseline"] = constant
+        wanted |= expected_stages(files.study)
         some = wanted["scaling"][0]
         middle = f"B = {some.batch_size}, η = {some.learning_rate:g}"
         notes.append(f"stage 2's B and η come from stage 1; it is reckoned with the middle of the sweep, {middle}")

@@ -25,21 +25,6 @@ FITTED: tuple[Stage, ...] = ("sweep", "scaling", "baseline")  # what runs that c
 PAPERS_CONSTANT_UTD = 2.0  # whose B and η the paper keeps constant for its baseline
 
 
-def expected_scaling(study: Study) -> list[RunSpec]:
-    """Stage 2 as far as it can be told before stage 1: with the middle of the sweep's B and η."""
-    if study.scaling is None or study.sweep is None:
-        return []
-    batch_sizes, learning_rates = sorted(study.sweep.batch_size), sorted(study.sweep.learning_rate)
-    middle = (batch_sizes[len(batch_sizes) // 2], learning_rates[len(learning_rates) // 2])
-    return study.scaling_specs({(task, utd): middle for task in study.tasks for utd in study.scaling.utd})
-
-
-def expected_baseline(study: Study) -> list[RunSpec]:
-    """The baseline, like `expected_scaling`."""
-    middle = {spec.task: (spec.batch_size, spec.learning_rate) for spec in expected_scaling(study)}
-    return study.baseline_specs(middle) if middle else []
-
-
 def wanted_specs(files: StudyFiles) -> dict[Stage, list[RunSpec]]:
     """The runs a study asks for, stage by stage, as far as they are known: stage 2's B and η need stage 1."""
     wanted: dict[Stage, list[RunSpec]] = {"sweep": files.study.sweep_specs()}

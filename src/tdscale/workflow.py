@@ -37,11 +37,10 @@ from tdscale.stages import (
     cells_to_go,
     chosen_hyperparameters,
     constant_hyperparameters,
-    expected_scaling,
     fit_options,
     scaling_hyperparameters,
 )
-from tdscale.study import RunSpec, is_smoke, with_scale
+from tdscale.study import RunSpec, expected_stages, is_smoke, with_scale
 from tdscale.study.spec import Stage
 from tdscale.validation import Validation, validate
 
@@ -87,7 +86,8 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display) -> list[st
         def stage(name: Stage, specs: Sequence[RunSpec], later: Sequence[RunSpec]) -> list[str]:
             return run_stage(files, name, specs, cells_to_go(files, specs), engine, crew, display, cells_to_go(files, later))
 
-        failures = stage("sweep", files.study.sweep_specs(), expected_scaling(files.study))
+        after = [spec for specs in expected_stages(files.study).values() for spec in specs]
+        failures = stage("sweep", files.study.sweep_specs(), after)
         if is_smoke(files.study):
             files = _with_scale(files)
         if files.study.scaling is not None:

@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from tdscale.cli.words import PROGRESS_FILE, duration
 from tdscale.folder import StudyFiles, open_study
 from tdscale.ledger import cell_failures, wanted_runs
 from tdscale.runs.types import RunStatus
-from tdscale.study import STAGES
+from tdscale.study import STAGES, RunSpec, expected_stages
 
 _COUNTS = ("runs", "finished", "diverged", "failed", "running", "left")
 _SHOWN = 8  # cells and failures that people are shown; machines get all
@@ -62,13 +62,6 @@ def study_status(files: StudyFiles) -> dict[str, Any]:
     now = _now(files)
     running = Counter((row["stage"], row["task"]) for row in (now or {}).get("running", []) for _ in range(row["seeds"]))
     stages = [_stage(stage, of_tasks, statuses, lost, running) for stage, of_tasks in _wanted(files, problems).items()]
-    known = {row["stage"] for row in stages}
-    if files.study.sweep is not None and files.study.scaling is not None and "scaling" not in known:
-        count = len(files.study.scaling.utd) * files.study.scaling.seeds
-        none = dict.fromkeys(("finished", "diverged", "failed", "running"), 0)
-        tasks = [{"task": task, "runs": count, **none, "left": count} for task in files.study.tasks]
-        total = count * len(tasks)
-        stages.append({"stage": "scaling", "runs": total, **none, "left": total, "tasks": tasks})
     return {
         "study": files.study.name,
         "running": _is_running(files),
@@ -82,17 +75,18 @@ def study_status(files: StudyFiles) -> dict[str, Any]:
 
 def _wanted(files: StudyFiles, problems: list[Any]) -> dict[str, dict[str, list[str]]]:
     """run_ids by stage and task."""
+    if files.study.sweep is None:
+        return _by_task(files.store.specs(problems=problems).values())
+    known = wanted_runs(files.directory)
+    planned = [] if "sweep" in known else files.study.sweep_specs()
+    planned += [spec for stage, specs in expected_stages(files.study).items() if stage not in known for spec in specs]
+    return _by_task(planned) | known
+
+
+def _by_task(specs: Iterable[RunSpec]) -> dict[str, dict[str, list[str]]]:
     wanted: dict[str, dict[str, list[str]]] = {}
-    if files.study.sweep is not None:
-        known = wanted_runs(files.directory)
-        if "sweep" in known:
-            return known
-        wanted = dict(known)
-        specs = {spec.run_id: spec for spec in files.study.sweep_specs()}
-    else:
-        specs = files.store.specs(problems=problems)
-    for run_id, spec in specs.items():
-        wanted.setdefault(spec.stage, {}).setdefault(spec.task, []).append(run_id)
+    for spec in specs:
+        wanted.setdefault(spec.stage, {}).setdefault(spec.task, []).append(spec.run_id)
     return wanted
 
 

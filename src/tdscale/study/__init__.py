@@ -1,5 +1,6 @@
 """The question: `Study` and `RunSpec`, read from TOML and checked."""
 
+from tdscale.study.expected import expected_stages
 from tdscale.study.own import is_own, module_of, own_file
 from tdscale.study.settings import (
     SETTINGS,
@@ -38,6 +39,7 @@ __all__ = [
     "TrainingSettings",
     "asks_for",
     "check_settings",
+    "expected_stages",
     "filled",
     "is_own",
     "is_smoke",
