@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from command import called
+from synthetic_zip import write_zip
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import RunResult, RunStatus
 from tdscale.study import RunSpec
@@ -33,6 +35,21 @@ for act in (lambda: store.write(result), lambda: store.write_packed([result], "p
         act()
     except UserError as error:
         print(error)
+"""
+_FULL_FOR_RESULTS = """
+import contextlib, io, resource, sys
+from pathlib import Path
+from tdscale.cli import main
+import tdscale.report, tdscale.validation, tdscale.planning
+study = Path(sys.argv[1])
+for command, room in (("fit", 8192), ("report", (study / "laws.json").stat().st_size + 8192)):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+    sys.argv = ["tdscale", command, sys.argv[-1]]
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            main()
+        except SystemExit as end:
+            assert end.code == 2, end.code
 """
 _READ_ONLY = """
 import os, sys
@@ -84,10 +101,10 @@ def store(tmp_path: Path) -> RunStore:
     return store
 
 
-def _said(script: str, directory: Path) -> list[str]:
+def _said(script: str, directory: Path, *, errors: bool = False) -> list[str]:
     done = subprocess.run([sys.executable, "-c", script, str(directory)], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+    return (done.stderr if errors else done.stdout).splitlines()
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(store: RunStore) -> None:
@@ -99,6 +116,21 @@ def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(store: RunStore) 
     assert store.problems() == []
     assert not list(store.runs.rglob(".new-*"))
     assert not list((store.runs / "packed").iterdir())
+
+
+def test_a_disk_too_full_for_laws_and_report_leaves_the_earlier_ones(tmp_path: Path) -> None:
+    archive, study = write_zip(tmp_path / "gym_ours.zip", seeds=2, utds=(0.25, 1, 4, 16)), tmp_path / "study"
+    for arguments in (("import", archive, "--dir", study), ("fit", study), ("report", study)):
+        assert called(*arguments, cwd=tmp_path).returncode == 0
+    (study / "figures" / "data.svg").unlink()
+    (study / "figures" / "data.svg").mkdir()  # stands for a disk that fills up when the laws are written already
+    files = {path: path.read_bytes() for path in study.rglob("*") if path.is_file()}
+    said = _said(_FULL_FOR_RESULTS, study, errors=True)
+    laws, report = said
+    advice = "see to space and permissions"
+    assert laws == f"tdscale: {study / 'laws.json'}: can't be written (File too large); {advice}"
+    assert report == f"tdscale: {study / 'figures' / 'data.svg'}: the report can't be written (Is a directory); {advice}"
+    assert {path: path.read_bytes() for path in study.rglob("*") if path.is_file()} == files
 
 
 def test_a_folder_that_can_only_be_read_has_a_status_and_refuses_the_rest_in_a_sentence(store: RunStore) -> None:

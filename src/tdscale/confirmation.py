@@ -12,9 +12,9 @@ from tdscale.execution.jobs import Target, pending_jobs
 from tdscale.folder import StudyFiles, sole_runner
 from tdscale.planning import Confirmation, Plan, round_batch, score
 from tdscale.runs.cells import load_cells
-from tdscale.runs.files import write_whole
 from tdscale.stages import RunFailure
 from tdscale.study import RunSpec, Stage
+from tdscale.whole_file import write_text
 from tdscale.workflow import Display, crew_of, current_laws, run_stage
 
 FILE_NAME = "confirmations.json"
@@ -105,7 +105,4 @@ def _keep(directory: Path, confirmation: Confirmation) -> None:
 
     kept = [other for other in confirmations(directory) if question(other) != question(confirmation)]
     text = json.dumps([other.to_dict() for other in (*kept, confirmation)], indent=1, ensure_ascii=False)
-    try:
-        write_whole(directory / FILE_NAME, (text + "\n").encode())
-    except OSError as error:
-        raise UserError(f"{directory / FILE_NAME}: can't be written ({error.strerror})") from None
+    write_text(directory / FILE_NAME, text + "\n")

@@ -11,9 +11,9 @@ from tdscale.errors import UserError
 from tdscale.execution.own_files import TRAINER_FILE, function_file, remembered_text, trainer_of
 from tdscale.execution.own_settings import own_settings
 from tdscale.execution.own_trainer import OwnTrainer
-from tdscale.runs.files import write_whole
 from tdscale.runs.store import RunStore
 from tdscale.study import Study, is_own, is_smoke, own_file, read_study, smoke_study, study_to_toml
+from tdscale.whole_file import write_whole
 
 if TYPE_CHECKING:
     from filelock import FileLock

@@ -11,8 +11,8 @@ from tdscale.errors import UserError
 from tdscale.execution.jobs import CellJob
 from tdscale.execution.pool import Event
 from tdscale.folder import STUDY_FILE, StudyFiles
-from tdscale.runs.files import write_whole
 from tdscale.study import RunSpec, Stage
+from tdscale.whole_file import write_text
 
 STAGES_FILE, FAILURES_FILE = "stages.json", "failures.json"
 PACK_FROM = 2000  # folders of runs that ended
@@ -101,7 +101,4 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    try:
-        write_whole(path, (json.dumps(content, ensure_ascii=False) + "\n").encode())
-    except OSError as error:
-        raise UserError(f"{path}: can't be written ({error.strerror or error}); see to space and permissions and start again") from None
+    write_text(path, json.dumps(content, ensure_ascii=False) + "\n")

@@ -81,7 +81,7 @@ def test_figures_and_tables_lie_beside_the_page_and_nothing_half_written(written
     data = {"data", "data-by-task", "compute", "compute-by-task", "pareto", "frontier", "budget", "curves", "isotonic"}
     assert names == data | {"hyperparameters", "best-pairs", "selection", "extrapolation", "validation"}
     assert all((written.parent / "figures" / f"{name}.{ending}").stat().st_size > 1000 for name in names for ending in ("svg", "png"))
-    assert not list(written.parent.rglob("*.tmp"))
+    assert not list(written.parent.rglob(".new-*"))
 
 
 def test_the_same_input_gives_the_same_page_byte_for_byte(written, studied, tmp_path):

@@ -2,7 +2,6 @@
 
 import json
 import math
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from tdscale.analysis.budget import held_out_laws
 from tdscale.analysis.estimate import Estimate, round_digits
 from tdscale.analysis.laws import DataLaw, PowerLaw, ScalingLaws
 from tdscale.errors import UserError
+from tdscale.whole_file import write_text
 
 SCHEMA = 1
 FILE_NAME = "laws.json"
@@ -45,14 +45,7 @@ def write_laws(laws: ScalingLaws, path: Path) -> None:
         laws = laws.without_times()
     content = laws_to_dict(laws) | {"draws": _plain(_ADAPTER.dump_python(laws, mode="python"))}
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise UserError(f"{path}: can't be written ({error.strerror or error}); see to space and permissions") from None
+    write_text(path, text)
 
 
 def read_laws(path: Path) -> ScalingLaws:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from tdscale.cli.words import PROGRESS_FILE, duration
 from tdscale.execution import CellJob, Event
-from tdscale.runs.files import write_whole
+from tdscale.whole_file import write_whole
 
 _TITLES = {
     "sweep": "stage 1, sweep over σ, B, η",

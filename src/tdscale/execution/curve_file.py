@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.errors import UserError
-from tdscale.runs.files import write_whole
 from tdscale.runs.types import ENV_STEP, RETURN, in_order, is_column
+from tdscale.whole_file import write_whole
 
 _LONGEST_LINE = 1 << 16
 _CHUNK = 1 << 20

@@ -15,7 +15,7 @@ from typing import Any
 
 from tdscale.errors import UserError
 from tdscale.execution.own_report import checked_report
-from tdscale.runs.files import write_whole
+from tdscale.whole_file import write_whole
 
 
 @dataclass(frozen=True, kw_only=True)

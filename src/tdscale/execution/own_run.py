@@ -11,9 +11,9 @@ from tdscale.errors import UserError
 from tdscale.execution.curve_file import CurveFile
 from tdscale.execution.own_report import read_report, run_costs
 from tdscale.execution.own_trainer import OwnTrainer
-from tdscale.runs.files import write_whole
 from tdscale.runs.types import ENV_STEP, RETURN, RunResult, RunState, RunStatus
 from tdscale.study import RunSpec, filled
+from tdscale.whole_file import write_whole
 
 if TYPE_CHECKING:
     from tdscale.training.stopping import ReturnCurve

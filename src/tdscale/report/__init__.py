@@ -9,13 +9,14 @@ from tdscale.analysis.data import DataPoints
 from tdscale.analysis.laws import ScalingLaws
 from tdscale.planning import Confirmation, Plan
 from tdscale.report import evidence, figures, style
-from tdscale.report.files import clear_stale, write_whole
+from tdscale.report.files import clear_stale
 from tdscale.report.measured import measured_cells
 from tdscale.report.page import Drawing, render_page
 from tdscale.report.proposed import proposed_tables
 from tdscale.report.tables import all_tables, to_csv
 from tdscale.runs.types import Cell, RunDiagnostics
 from tdscale.validation import Validation
+from tdscale.whole_file import write_whole
 
 __all__ = ["write_report"]
 
@@ -57,11 +58,11 @@ def write_report(
     drawings = []
     for drawing, figure in drawn:
         svg = style.to_svg(figure, drawing.name)
-        write_whole(figure_folder / f"{drawing.name}.svg", svg.encode())
-        write_whole(figure_folder / f"{drawing.name}.png", style.to_png(figure))
+        write_whole(figure_folder / f"{drawing.name}.svg", svg.encode(), lasting=False)
+        write_whole(figure_folder / f"{drawing.name}.png", style.to_png(figure), lasting=False)
         drawings.append(Drawing(section=drawing.section, name=drawing.name, caption=drawing.caption, svg=svg, wide=drawing.wide))
     for table in tables:
-        write_whole(table_folder / f"{table.name}.csv", to_csv(table).encode())
+        write_whole(table_folder / f"{table.name}.csv", to_csv(table).encode(), lasting=False)
     clear_stale(figure_folder, {d.name for d in drawings}, FIGURE_NAMES, (".svg", ".png"))
     clear_stale(table_folder, {t.name for t in tables}, TABLE_NAMES, (".csv",))
     page = render_page(laws, drawings=drawings, tables=tables, plans=plans, validation=validation, study_summary=study_summary)

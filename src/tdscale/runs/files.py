@@ -12,31 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tdscale.errors import UserError
+from tdscale.whole_file import TEMPORARY, sync
 
-_NEW, _OLD = ".new-", ".old-"
+_NEW, _OLD = TEMPORARY, ".old-"
 CHECKPOINT = "checkpoint"
-
-
-def sync(path: Path) -> None:
-    """Make a file's bytes, or a folder's entries, survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all, in place of an earlier one. Raises OSError."""
-    temporary = path.with_name(f"{_NEW}{path.name}-{secrets.token_hex(4)}")
-    try:
-        temporary.write_bytes(content)
-        sync(temporary)
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync(path.parent)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from tdscale.errors import UserError
-from tdscale.runs.files import sync, write_whole
+from tdscale.whole_file import sync, write_whole
 
 _FORMAT = 1
 _MANIFEST = re.compile(r"manifest-(\d{6,})\.json")

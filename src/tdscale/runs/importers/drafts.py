@@ -1,6 +1,5 @@
 """study.toml for curves from elsewhere: a draft where there is none; one that is there is kept."""
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from tdscale.errors import UserError
 from tdscale.study import Study, Task, read_study, study_to_toml
+from tdscale.whole_file import write_text
 
 STUDY_FILE = "study.toml"
 THRESHOLDS = (300.0, 500.0, 800.0)
@@ -15,15 +15,11 @@ THRESHOLDS = (300.0, 500.0, 800.0)
 
 def write_study(study: Study, path: Path) -> None:
     """Write a study file, whole or not at all. Raises UserError."""
-    temporary = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(study_to_toml(study), encoding="utf-8")
-        os.replace(temporary, path)
     except OSError as error:
-        raise UserError(f"{path}: can't be written ({error.strerror or error}); see to space and permissions") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise UserError(f"{path.parent}: can't be written ({error.strerror or error}); see to space and permissions") from None
+    write_text(path, study_to_toml(study))
 
 
 def existing_study(directory: Path, tasks: Collection[str], algorithm: str | None, source: str) -> Study | None:
