@@ -11,12 +11,10 @@ from typing import Any
 from tdscale.cli import main
 
 
-def start(*arguments: Any, cwd: Path, cache: Path | None = None, **options: Any) -> "subprocess.Popen[str]":
-    """Start `tdscale ARGUMENTS`; `cache` is where compiled programs are kept."""
+def start(*arguments: Any, cwd: Path, **options: Any) -> "subprocess.Popen[str]":
+    """Start `tdscale ARGUMENTS`."""
     environment = {name: value for name, value in os.environ.items() if name != "TDSCALE_DEBUG"}
     environment |= {"PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"}
-    if cache is not None:
-        environment["XDG_CACHE_HOME"] = str(cache)
     return subprocess.Popen(
         [sys.executable, "-m", "tdscale", *map(str, arguments)],
         cwd=cwd,
@@ -30,9 +28,9 @@ def start(*arguments: Any, cwd: Path, cache: Path | None = None, **options: Any)
     )
 
 
-def tdscale(*arguments: Any, cwd: Path, cache: Path | None = None) -> "subprocess.CompletedProcess[str]":
+def tdscale(*arguments: Any, cwd: Path) -> "subprocess.CompletedProcess[str]":
     """Run `tdscale ARGUMENTS` to its end."""
-    with start(*arguments, cwd=cwd, cache=cache) as process:
+    with start(*arguments, cwd=cwd) as process:
         output, errors = process.communicate(timeout=600)
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 

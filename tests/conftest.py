@@ -13,11 +13,15 @@ settings.load_profile("same-examples")
 # JAX reads these when it is first imported. Tests compile far more than they compute: half the compile time is worth slower code,
 # and what one process has compiled serves the others. One thread: two processes are on two cores already.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+_CACHE = Path(__file__).resolve().parents[1] / ".pytest_cache"
 _FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 os.environ["XLA_FLAGS"] = " ".join(filter(None, [os.environ.get("XLA_FLAGS"), _FLAGS]))
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+# What workers compile, and matplotlib's list of fonts: once for all tests, and nothing of the user's.
+os.environ["XDG_CACHE_HOME"] = str(_CACHE / "home")
+os.environ["MPLCONFIGDIR"] = str(_CACHE / "matplotlib")
 
 
 @pytest.fixture(scope="session")

@@ -73,10 +73,8 @@ def test_what_is_done_is_subtracted_and_nothing_is_written(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "study").rglob("*")} == before
 
 
-def test_time_is_that_of_training_the_studys_own_shapes(tmp_path, monkeypatch):
+def test_time_is_that_of_training_the_studys_own_shapes(tmp_path):
     (tmp_path / "small.toml").write_text(STUDY)
-    cache = Path(__file__).parents[1] / ".pytest_cache" / "jax-workers"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     found = forecast(prepare_study(tmp_path / "small.toml", tmp_path / "study"), Engine(workers=2), probe_seconds=30)
     (speed,) = found.speeds
     assert (speed.spec.task, speed.spec.batch_size, speed.spec.utd) == ("Pendulum-v1", 16, 1.0)

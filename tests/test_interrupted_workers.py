@@ -12,9 +12,9 @@ import pytest
 from tdscale.execution import CellJob, Event, run_jobs
 from tdscale.runs.store import RunStore
 from tdscale.study import Checkpoints, RunSpec, SACSettings
-from tdscale.training.devices import single_thread_environment
+from tdscale.training.devices import cache_directory, single_thread_environment
 
-SETTINGS = SACSettings(hidden_sizes=(8,), warm_up=50, evaluation_interval=0, diagnostics_interval=0).model_dump(mode="json")
+SETTINGS = SACSettings(hidden_sizes=(8,), warm_up=50, update_block=8, evaluation_interval=0, diagnostics_interval=0).model_dump(mode="json")
 CELL = tuple(
     RunSpec(
         algorithm="sac",
@@ -32,30 +32,25 @@ CELL = tuple(
 JOB = CellJob(specs=CELL, env_steps=1500, target=None)
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
 def _curves(study: Path) -> dict[str, bytes]:
     return {spec.run_id: (study / "runs" / spec.run_id / "curve.parquet").read_bytes() for spec in CELL}
 
 
-def _run(study: Path, cache: Path, checkpoints: Checkpoints, on_event) -> list[Event]:
+def _run(study: Path, checkpoints: Checkpoints, on_event) -> list[Event]:
     events: list[Event] = []
 
     def heard(event: Event) -> None:
         events.append(event)
         on_event(event)
 
-    run_jobs([JOB], study, workers=1, environment=single_thread_environment(cache), on_event=heard, checkpoints=checkpoints)
+    run_jobs([JOB], study, workers=1, environment=single_thread_environment(cache_directory()), on_event=heard, checkpoints=checkpoints)
     return events
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, cache):
+def uninterrupted(tmp_path_factory):
     study = tmp_path_factory.mktemp("uninterrupted")
-    _run(study, cache, Checkpoints(minutes=0), lambda event: None)
+    _run(study, Checkpoints(minutes=0), lambda event: None)
     return _curves(study)
 
 
@@ -71,7 +66,7 @@ def _workers() -> list[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found by /proc, which is not here")
-def test_workers_that_end_in_mid_cell_are_followed_by_one_that_goes_on_to_the_same_bytes(tmp_path, cache, uninterrupted):
+def test_workers_that_end_in_mid_cell_are_followed_by_one_that_goes_on_to_the_same_bytes(tmp_path, uninterrupted):
     stood: list[int] = []
     signals = [signal.SIGKILL, signal.SIGTERM]
 
@@ -82,7 +77,7 @@ def test_workers_that_end_in_mid_cell_are_followed_by_one_that_goes_on_to_the_sa
             os.kill(worker, signals.pop(0))
 
     often = Checkpoints(minutes=1e-6)
-    events = _run(tmp_path, cache, often, on_event)
+    events = _run(tmp_path, often, on_event)
     # two more tries, since SIGTERM costs none, and no checkpoint is refused
     told = [event for event in events if event.kind != "progress"]
     assert [event.kind for event in told] == ["start", "again", "start", "again", "start", "done"]
@@ -93,7 +88,7 @@ def test_workers_that_end_in_mid_cell_are_followed_by_one_that_goes_on_to_the_sa
     assert not list(tmp_path.rglob("checkpoint"))
 
 
-def test_a_worker_whose_input_ends_in_mid_cell_leaves_checkpoints(tmp_path, cache):
+def test_a_worker_whose_input_ends_in_mid_cell_leaves_checkpoints(tmp_path):
     request = {
         "jobs": [CellJob(specs=CELL, env_steps=10**8, target=None).to_message()],
         "directory": str(tmp_path),
@@ -104,7 +99,7 @@ def test_a_worker_whose_input_ends_in_mid_cell_leaves_checkpoints(tmp_path, cach
         [sys.executable, "-P", "-m", "tdscale.execution.worker", "-1"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, **single_thread_environment(cache)},
+        env={**os.environ, **single_thread_environment(cache_directory())},
         text=True,
     ) as worker:
         assert worker.stdin is not None

@@ -61,25 +61,19 @@ fit_study(files)
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, cache):
+def uninterrupted(tmp_path_factory):
     """The folder of the study run in one go."""
     folder = tmp_path_factory.mktemp("uninterrupted")
     (folder / "micro.toml").write_text(STUDY)
-    answer = tdscale(*RUN, cwd=folder, cache=cache)
+    answer = tdscale(*RUN, cwd=folder)
     assert answer.returncode == 0, answer
     assert "\x1b" not in answer.stdout
     assert "\r" not in answer.stdout
     return folder / "micro"
 
 
-def _go_on(folder: Path, cache: Path) -> str:
-    environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
-    answer = subprocess.run([sys.executable, "-c", SCRIPT], cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8")
+def _go_on(folder: Path) -> str:
+    answer = subprocess.run([sys.executable, "-c", SCRIPT], cwd=folder, capture_output=True, text=True, encoding="utf-8")
     assert answer.returncode == 0, answer
     return answer.stdout
 
@@ -90,9 +84,9 @@ def _finished(study: Path) -> dict[Path, tuple[int, int]]:
     return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
 
 
-def _kill_after(runs: int, folder: Path, cache: Path) -> None:
+def _kill_after(runs: int, folder: Path) -> None:
     """Start the study, and kill all of its processes once so many runs are stored."""
-    with start(*RUN, cwd=folder, cache=cache, start_new_session=True) as process:
+    with start(*RUN, cwd=folder, start_new_session=True) as process:
         try:
             while process.poll() is None and len(list((folder / "micro" / "runs").glob("[!.]*/status.json"))) < runs:
                 time.sleep(0.02)
@@ -101,16 +95,16 @@ def _kill_after(runs: int, folder: Path, cache: Path) -> None:
         assert process.wait() == -signal.SIGKILL, "it was killed, and had not ended before"
 
 
-def test_a_study_killed_and_resumed_ends_with_the_same_laws_and_repeats_nothing(uninterrupted, tmp_path, cache):
+def test_a_study_killed_and_resumed_ends_with_the_same_laws_and_repeats_nothing(uninterrupted, tmp_path):
     (tmp_path / "micro.toml").write_text(STUDY)
     stored: dict[Path, tuple[int, int]] = {}
     for runs in (3, 19):  # in stage 1 and in stage 2
-        _kill_after(runs, tmp_path, cache)
+        _kill_after(runs, tmp_path)
         now = _finished(tmp_path / "micro")
         assert len(now) > len(stored)
         assert {path: now.get(path) for path in stored} == stored
         stored = now
-    _go_on(tmp_path, cache)
+    _go_on(tmp_path)
     now = _finished(tmp_path / "micro")
     assert {path: now.get(path) for path in stored} == stored
     assert {path.name for path in (tmp_path / "micro" / "runs").glob("*")} == {path.name for path in (uninterrupted / "runs").glob("*")}
@@ -120,9 +114,9 @@ def test_a_study_killed_and_resumed_ends_with_the_same_laws_and_repeats_nothing(
     assert (tmp_path / "micro" / "laws.json").read_bytes() == (uninterrupted / "laws.json").read_bytes()
 
 
-def test_a_second_run_of_a_finished_study_trains_nothing(uninterrupted, cache):
+def test_a_second_run_of_a_finished_study_trains_nothing(uninterrupted):
     before, laws = _finished(uninterrupted), (uninterrupted / "laws.json").read_bytes()
-    assert _go_on(uninterrupted.parent, cache).count("cells are done") == 2
+    assert _go_on(uninterrupted.parent).count("cells are done") == 2
     assert _finished(uninterrupted) == before
     assert (uninterrupted / "laws.json").read_bytes() == laws
     status = called("status", "micro", "--json", cwd=uninterrupted.parent)

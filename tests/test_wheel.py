@@ -59,7 +59,9 @@ def installed(wheel, tmp_path_factory):
         _checked(sys.executable, "-m", "venv", folder)
         install = [folder / "bin" / "python", "-m", "pip", "install", "--quiet"]
     command = [str(part) for part in [*install, "--constraint", constraints, wheel]]
-    answer = subprocess.run(command, capture_output=True, text=True)
+    # what pip or uv have fetched for this user before
+    environment = {name: value for name, value in os.environ.items() if name != "XDG_CACHE_HOME"}
+    answer = subprocess.run(command, capture_output=True, text=True, env=environment)
     if answer.returncode and any(sign in answer.stderr for sign in UNREACHABLE):
         pytest.skip(f"the package index can't be reached: {answer.stderr.strip().splitlines()[-1]}")
     assert answer.returncode == 0, answer.stderr
