@@ -1,6 +1,12 @@
 """What a look at a study tells: by stage and task, and of cells whose worker died and left no run."""
 
 import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -115,3 +121,33 @@ def test_folders_are_packed_as_they_grow_many_but_for_runs_that_may_go_on(files:
         before.append(len(list(files.store.runs.glob("*/spec.json"))))
     assert before == [2, 0, 2]
     assert len(files.store.statuses()) == 6
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a terminal of Unix")
+def test_a_watched_status_renews_itself_in_place_until_it_is_left(files: StudyFiles) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "tdscale", "status", str(files.directory), "--watch"]
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"}
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True) as process:
+        os.close(theirs)
+
+        def shown(text: str) -> str:
+            """What the terminal was sent, up to this text."""
+            seen, deadline = "", time.monotonic() + 60
+            while text not in seen:
+                assert select.select([ours], [], [], 60)[0] and time.monotonic() < deadline, seen
+                seen += os.read(ours, 65536).decode()
+            return seen
+
+        try:
+            assert "\x1b[1A" not in shown("0 env steps done")
+            jobs = _jobs(files)
+            _train(files, jobs[0], _ledger(files, jobs))
+            assert "\x1b[1A" in shown("2,000 env steps done"), "it goes up to where the first page stood"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+    os.close(ours)
