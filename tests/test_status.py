@@ -137,7 +137,8 @@ def test_a_watched_status_renews_itself_in_place_until_it_is_left(files: StudyFi
             """What the terminal was sent, up to this text."""
             seen, deadline = "", time.monotonic() + 60
             while text not in seen:
-                assert select.select([ours], [], [], 60)[0] and time.monotonic() < deadline, seen
+                assert time.monotonic() < deadline, seen
+                assert select.select([ours], [], [], 60)[0], seen
                 seen += os.read(ours, 65536).decode()
             return seen
 
