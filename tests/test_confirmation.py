@@ -18,8 +18,7 @@ return_thresholds = [{thresholds}]
 data_cost = 1e5
 baseline = true
 
-[tasks.pendulum]
-suite = "tdscale"
+[tasks.Pendulum-v1]
 low = -2000
 high = 0
 {more}
@@ -39,11 +38,11 @@ env_steps = 1200
 [settings]
 hidden_sizes = [8]
 warm_up = 100
-update_block = 10
+update_block = 8
 evaluation_interval = 0
 diagnostics_interval = 0
 """
-SECOND = "\n[tasks.Pendulum-v1]\nlow = -2000\nhigh = 0\n"
+SECOND = "\n[tasks.InvertedPendulum-v5]\nhigh = 30\n"
 FIRST = {"thresholds": "100, 200", "utds": "0.5, 1, 2", "seeds": 2, "more": ""}
 
 
@@ -144,9 +143,9 @@ def test_more_seeds_and_another_sigma_run_only_what_is_new(study):
 def test_another_task_and_a_higher_threshold_train_that_task_and_take_the_others_further(study):
     before, _ = stored(study)
     steps = {run_id: status.last_step for run_id, status in RunStore(study / "micro").statuses().items()}
-    run(study, seeds=3, utds="0.5, 1, 2, 4", more=SECOND, thresholds="100, 200, 400")
+    run(study, more=SECOND, thresholds="100, 200, 400")
     after, specs = stored(study)
-    assert {specs[name].task for name in after if name not in before} == {"Pendulum-v1"}
+    assert {specs[name].task for name in after if name not in before} == {"InvertedPendulum-v5"}
     later = {run_id: status.last_step for run_id, status in RunStore(study / "micro").statuses().items()}
     assert all(later[run_id] >= step for run_id, step in steps.items())
     further = {run_id for run_id, step in steps.items() if later[run_id] > step}
