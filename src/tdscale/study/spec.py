@@ -56,9 +56,11 @@ class RunSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON types, in the order of the fields."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)} | {"settings": dict(self.settings)}
-        plain: dict[str, Any] = json.loads(json.dumps(values))
+        plain: dict[str, Any] = json.loads(json.dumps(self._values()))
         return plain
+
+    def _values(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _NAMES} | {"settings": dict(self.settings)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "RunSpec":
@@ -68,21 +70,24 @@ class RunSpec:
     @cached_property
     def run_id(self) -> str:
         """16 hexadecimal digits of SHA-256 over the canonical form."""
-        return _digest(self.to_dict())
+        return _digest(self._values())
 
     @cached_property
     def cell_id(self) -> str:
         """The same for all seeds of one spec."""
-        return _digest(self.to_dict() | {"seed": None})
+        return _digest(self._values() | {"seed": None})
 
     @cached_property
     def batch_id(self) -> str:
         """The same for specs that differ in η, seed and stage alone: their runs can advance together on one device."""
-        return _digest(self.to_dict() | {"learning_rate": None, "seed": None, "stage": None})
+        return _digest(self._values() | {"learning_rate": None, "seed": None, "stage": None})
 
     def describe(self) -> str:
         """One line for progress displays and messages."""
         return f"{self.task} σ={self.utd:g} B={self.batch_size} η={self.learning_rate:.3g}"
+
+
+_NAMES = tuple(one.name for one in fields(RunSpec))
 
 
 def _digest(values: Mapping[str, Any]) -> str:
