@@ -19,7 +19,7 @@ from tdscale.agents.diagnosis import Diagnosis, mean_by_source
 from tdscale.agents.feature_health import dormant_share, feature_rank
 from tdscale.agents.gradient_noise import in_small_batches, squared_norms
 from tdscale.agents.networks import count_parameters, init_pair, parameter_norm
-from tdscale.agents.rows import Batch, unpack
+from tdscale.agents.rows import Batch, RowSizes, unpack
 from tdscale.agents.squashed import sample_squashed
 from tdscale.agents.types import Array, Key
 
@@ -27,11 +27,9 @@ _SLOW_DECAY = 0.5  # of the first moment, for temperature and dual variables
 
 
 @dataclass(frozen=True, kw_only=True)
-class BROConfig:
+class BROConfig(RowSizes):
     """All that shapes the compiled functions."""
 
-    observation_size: int
-    action_size: int
     critic_width: int = 512
     critic_blocks: int = 2
     actor_width: int = 256
@@ -52,11 +50,6 @@ class BROConfig:
     target_divergence_per_dimension: float = 0.05
     explorer_std_factor: float = 0.75
     explorer_initial_scale: float = 0.01
-
-    @property
-    def row_size(self) -> int:
-        """Values of one packed transition."""
-        return 2 * self.observation_size + self.action_size + 2
 
 
 class Explorer(NamedTuple):

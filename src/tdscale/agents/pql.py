@@ -30,16 +30,14 @@ from tdscale.agents.networks import (
     parameter_norm,
 )
 from tdscale.agents.normaliser import RunningStatistics, merge, no_statistics, normalise
-from tdscale.agents.rows import Batch, unpack
+from tdscale.agents.rows import Batch, RowSizes, unpack
 from tdscale.agents.types import Array, Key
 
 
 @dataclass(frozen=True, kw_only=True)
-class PQLConfig:
+class PQLConfig(RowSizes):
     """All that shapes the compiled functions."""
 
-    observation_size: int
-    action_size: int
     hidden_sizes: tuple[int, ...] = (512, 256, 128)
     distributional: bool = False
     atoms: int = 51
@@ -54,11 +52,6 @@ class PQLConfig:
     exploration_std_min: float = 0.05
     exploration_std_max: float = 0.8
     observation_limit: float = 5.0
-
-    @property
-    def row_size(self) -> int:
-        """Values of one packed transition."""
-        return 2 * self.observation_size + self.action_size + 2
 
 
 class PQLState(NamedTuple):

@@ -1,10 +1,24 @@
 """Transitions packed in rows: observation, action, reward, continues (0 after a true termination, else 1), next observation."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax.numpy as jnp
 
 from tdscale.agents.types import Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowSizes:
+    """What a task's transitions take: numbers of observations and of actions."""
+
+    observation_size: int
+    action_size: int
+
+    @property
+    def row_size(self) -> int:
+        """Values of one packed transition."""
+        return 2 * self.observation_size + self.action_size + 2
 
 
 class Batch(NamedTuple):

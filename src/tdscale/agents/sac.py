@@ -25,17 +25,15 @@ from tdscale.agents.networks import (
     init_twins,
     parameter_norm,
 )
-from tdscale.agents.rows import Batch, unpack
+from tdscale.agents.rows import Batch, RowSizes, unpack
 from tdscale.agents.squashed import sample_squashed
 from tdscale.agents.types import Array, Key
 
 
 @dataclass(frozen=True, kw_only=True)
-class SACConfig:
+class SACConfig(RowSizes):
     """All that shapes the compiled functions."""
 
-    observation_size: int
-    action_size: int
     hidden_sizes: tuple[int, ...] = (256, 256)
     discount: float = 0.99
     target_rate: float = 0.005
@@ -43,11 +41,6 @@ class SACConfig:
     target_entropy_per_dimension: float = -0.5
     log_std_min: float = -10.0
     log_std_max: float = 2.0
-
-    @property
-    def row_size(self) -> int:
-        """Values of one packed transition."""
-        return 2 * self.observation_size + self.action_size + 2
 
 
 class SACState(NamedTuple):
