@@ -1,6 +1,6 @@
 # `make demo` and `make test` set everything up by themselves, in .venv; the second call sets up nothing again.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-faults test-peers lint types unit docs benchmarks setup lock clean
+.PHONY: help demo test checks test-slow test-faults test-peers lint types unit docs benchmarks setup lock clean
 
 help:           ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -9,7 +9,10 @@ demo:           ## a real small study, end to end, into ./demo
 	@requirements/setup.sh train
 	@.venv/bin/tdscale demo --dir demo
 
-test: setup lint types unit docs  ## lint, types, tests, docs
+test: setup     ## lint, types, tests, docs; the checks beside the tests
+	@$(MAKE) --no-print-directory -j 2 checks unit
+
+checks: lint types docs
 
 setup:          ## .venv with everything for development
 	@requirements/setup.sh dev
@@ -21,8 +24,8 @@ lint: setup     ## ruff
 types: setup    ## mypy
 	.venv/bin/mypy
 
-unit: setup     ## pytest, on two processes
-	.venv/bin/pytest -n 2 --dist worksteal
+unit: setup     ## pytest; three processes on two cores, for many a test waits for processes of its own
+	.venv/bin/pytest -n 3 --dist worksteal
 
 test-slow: setup  ## tests of a minute or more each
 	.venv/bin/pytest -m slow

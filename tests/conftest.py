@@ -23,6 +23,14 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ["XDG_CACHE_HOME"] = str(_CACHE / "home")
 os.environ["MPLCONFIGDIR"] = str(_CACHE / "matplotlib")
 
+# Files whose tests take most of a minute each. First, so that what is left at the end is small and keeps every process busy.
+LONG = ("test_examples", "test_ray", "test_resume", "test_confirmation", "test_execution", "test_interrupted_workers", "test_wheel")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, otherwise as they are."""
+    items.sort(key=lambda item: item.path.stem not in LONG)
+
 
 @pytest.fixture(scope="session")
 def published_data() -> Path:

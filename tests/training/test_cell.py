@@ -212,9 +212,10 @@ def test_runs_of_several_environments_advance_together_too() -> None:
 
 
 def test_replays_that_do_not_fit_on_the_device_give_the_same_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    on_device = together(walk_spec(0), walk_spec(1))
+    specs = [walk_spec(seed) for seed in range(4)]
+    on_device = together(*specs)
     monkeypatch.setattr("tdscale.training.device_learner._free_memory", lambda: 0.0)
-    on_host = together(walk_spec(0), walk_spec(1))
+    on_host = together(*specs)
     for run_id, result in on_device.items():
         np.testing.assert_array_equal(returns(result), returns(on_host[run_id]))
 
@@ -240,11 +241,10 @@ def test_ten_runs_take_turns_in_two_batches() -> None:
 
 @pytest.mark.parametrize(("task", "state"), [("WalkRaises-v0", "failed"), ("WalkInfinite-v0", "diverged")])
 def test_a_run_that_ends_badly_leaves_its_batch_mates_alone(task: str, state: str) -> None:
-    found = [
-        together(*[walk_spec(seed, task, diagnostics_interval=50) for seed in range(3)])[walk_spec(i, task, diagnostics_interval=50).run_id]
-        for i in range(3)
-    ]
-    assert [result.status.state for result in found] == [state, "finished", "finished"]
+    specs = [walk_spec(seed, task, diagnostics_interval=50) for seed in range(4)]
+    results = together(*specs)
+    found = [results[spec.run_id] for spec in specs]
+    assert [result.status.state for result in found] == [state, "finished", "finished", "finished"]
     assert found[0].status.notes["last_finite"]["env_step"] in (50, 60)
     assert np.isfinite(returns(found[1])[~np.isnan(returns(found[1]))]).all()
 

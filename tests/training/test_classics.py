@@ -16,7 +16,8 @@ classics = pytest.importorskip("tdscale.tasks.classics")
 
 
 def spec_of(seed: int = 0, task: str = "pendulum", utd: float = 1.0, learning_rate: float = 3e-3, **settings: Any) -> RunSpec:
-    chosen: dict[str, Any] = {"hidden_sizes": (16,), "warm_up": 100, "evaluation_interval": 0, "diagnostics_interval": 0} | settings
+    """One set of shapes for one run and one for two, so that JAX compiles twice."""
+    chosen: dict[str, Any] = {"hidden_sizes": (16,), "warm_up": 100, "update_block": 4, "evaluation_interval": 0, "diagnostics_interval": 0}
     return RunSpec(
         algorithm="sac",
         suite="tdscale",
@@ -27,7 +28,7 @@ def spec_of(seed: int = 0, task: str = "pendulum", utd: float = 1.0, learning_ra
         seed=seed,
         stage="sweep",
         reward_scale=0.1,
-        settings=SACSettings(**chosen).model_dump(mode="json"),
+        settings=SACSettings(**chosen | settings).model_dump(mode="json"),
     )
 
 
@@ -83,7 +84,7 @@ def test_a_run_on_the_device_counts_logs_and_measures_as_any_other() -> None:
 
 
 def test_a_run_on_the_device_depends_neither_on_how_far_it_goes_nor_on_other_seeds() -> None:
-    first, second = (spec_of(seed, utd=2.0, update_block=4) for seed in (0, 1))
+    first, second = (spec_of(seed) for seed in (0, 1))
     (alone,) = train_cell([second], env_steps=450, target=None)
     together = train_cell([first, second], env_steps=1300, target=None)
     short, long = alone.columns["return"], together[1].columns["return"]
@@ -100,7 +101,7 @@ def test_resets_by_critic_updates_do_not_depend_on_how_far_a_run_goes() -> None:
 
 
 def test_runs_under_vmap_see_the_same_episodes_and_minibatches() -> None:
-    specs = [spec_of(seed, learning_rate=rate) for seed in (0, 1) for rate in (1e-3, 3e-3)]
+    specs = [spec_of(0, learning_rate=1e-3), spec_of(1)]
     goals = [CellGoal(specs=(spec,), env_steps=400, target=None) for spec in specs]
     found = {result.spec.run_id: result for _, results in train_cells(goals, together=True) for result in results}
     for spec in specs:

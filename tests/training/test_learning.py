@@ -16,8 +16,8 @@ CASES: dict[str, tuple[float, float, int, dict[str, Any]]] = {
     "sac": (2.0, 1e-2, 1000, {"hidden_sizes": (8,)}),
     "bro": (2.0, 3e-3, 1000, SMALL | {"reset_rule": "none"}),
     "bro-minimal": (2.0, 3e-3, 1000, SMALL),
-    "pql": (1 / 4, 3e-3, 4800, {"hidden_sizes": (32, 32), "environments": 16}),
-    "pql-d": (1 / 4, 3e-3, 4800, {"hidden_sizes": (32, 32), "environments": 16, "value_min": -20.0, "value_max": 0.0}),
+    "pql": (1 / 4, 3e-3, 2880, {"hidden_sizes": (32, 32), "environments": 16}),
+    "pql-d": (1 / 4, 3e-3, 2880, {"hidden_sizes": (32, 32), "environments": 16, "value_min": -20.0, "value_max": 0.0}),
 }
 
 

@@ -22,11 +22,13 @@ from tdscale.training.learner import HostLearner, Learner
 from tdscale.training.own import own_version
 from tdscale.training.pytrees import to_arrays
 from tdscale.training.record import NEWEST, UNIFORM, VALIDATION
+from tdscale.training.replay import replay_rows
 from tdscale.training.resuming import fitting, named, origin, part_of
 from tdscale.training.run import Run
 from tdscale.training.schedule import UpdateFlags, UpdateSchedule
 
 _CHUNK = 16  # minibatches in one call of the update: enough to hide the call, few enough that padding costs nothing
+_LEAST_CHUNK = 4  # on the host, where unused minibatches are not copied: all σ up to it share what is compiled
 
 
 class RunBatch:
@@ -61,9 +63,10 @@ class RunBatch:
             self._resets = settings.resets
             self._schedule = UpdateSchedule(specs[0].utd, settings.actor_updates, settings.critic_updates_per_actor_update)
             # a call takes its minibatches along whether they are used or not: no more than one step brings, where updates come singly
-            self._chunk = min(_CHUNK, ceil(specs[0].utd * settings.environments)) if settings.update_block == 1 else _CHUNK
+            one_step = max(ceil(specs[0].utd * settings.environments), 1 if together else _LEAST_CHUNK)
+            self._chunk = min(_CHUNK, one_step) if settings.update_block == 1 else _CHUNK
             whole_steps = ceil(env_steps / settings.environments) * settings.environments
-            self._learner = self._make_learner(min(settings.replay_capacity, whole_steps), together)
+            self._learner = self._make_learner(replay_rows(settings.replay_capacity, whole_steps), together)
         except BaseException:
             self.close()
             raise

@@ -23,7 +23,7 @@ from tdscale.training.on_device import SEGMENT, Due, Loop, Setting, advance, beg
 from tdscale.training.own import own_version
 from tdscale.training.pytrees import from_arrays, to_arrays
 from tdscale.training.record import NEWEST, UNIFORM, VALIDATION, Record
-from tdscale.training.replay import Replay
+from tdscale.training.replay import Replay, replay_rows
 from tdscale.training.resuming import fitting, named, origin, part_of
 from tdscale.training.schedule import UpdateSchedule
 
@@ -59,7 +59,7 @@ class ClassicBatch:
             config=algorithm.configure(settings, task),
             classic=CLASSICS[spec.task],
             batch_size=spec.batch_size,
-            capacity=min(settings.replay_capacity, env_steps),
+            capacity=replay_rows(settings.replay_capacity, env_steps),
             warm_up=settings.warm_up,
             reward_scale=spec.reward_scale,
         )

@@ -5,6 +5,13 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+_MULTIPLE = 4096
+
+
+def replay_rows(capacity: int, env_steps: int) -> int:
+    """Rows to make room for: `capacity`, or where a run is too short to fill it, few sizes, that runs of other lengths share a compiled loop."""
+    return min(capacity, -(-env_steps // _MULTIPLE) * _MULTIPLE)
+
 
 class Replay:
     """A ring of rows (see agents.rows). Memory is only touched as it fills."""
