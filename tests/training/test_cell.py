@@ -60,6 +60,16 @@ def test_blocks_apply_all_updates_that_are_due_at_their_end() -> None:
     assert (result.status.critic_updates, result.status.actor_updates) == (4 * 8 * 5, 8 * 5)
 
 
+def test_small_sigmas_and_short_runs_share_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tdscale.training.batch import RunBatch
+
+    made: list[dict[str, object]] = []
+    monkeypatch.setattr(RunBatch, "_make_learner", lambda self, capacity, together: made.append({"rows": capacity, "chunk": self._chunk}))
+    for spec, env_steps in ((walk_spec(utd=0.25), 300), (walk_spec(utd=4.0), 4000), (walk_spec(utd=5.0, replay_capacity=800), 4097)):
+        RunBatch([spec], env_steps)
+    assert made == [{"rows": 4096, "chunk": 4}, {"rows": 4096, "chunk": 4}, {"rows": 800, "chunk": 5}]
+
+
 def test_minibatches_are_the_same_however_many_go_to_the_device_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     # the buffer that a call reads must not be filled anew while the device still works on it
     spec = replace(walk_spec(utd=8.0, update_block=8, hidden_sizes=(64, 64)), batch_size=256)

@@ -9,7 +9,7 @@ _MULTIPLE = 4096
 
 
 def replay_rows(capacity: int, env_steps: int) -> int:
-    """Rows to make room for: `capacity`, or where a run is too short to fill it, few sizes, that runs of other lengths share a compiled loop."""
+    """Rows to make room for: `capacity`, or where a run is too short to fill it one of few sizes, for each is compiled for."""
     return min(capacity, -(-env_steps // _MULTIPLE) * _MULTIPLE)
 
 
