@@ -124,12 +124,14 @@ def test_folders_are_packed_as_they_grow_many_but_for_runs_that_may_go_on(files:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a terminal of Unix")
-def test_a_watched_status_renews_itself_in_place_until_it_is_left(files: StudyFiles) -> None:
+def test_a_watched_status_renews_itself_in_place_until_it_is_left(files: StudyFiles, request: pytest.FixtureRequest) -> None:
     import pty
 
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "tdscale", "status", str(files.directory), "--watch"]
     environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"}
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it, and so would what it starts
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True) as process:
         os.close(theirs)
 
