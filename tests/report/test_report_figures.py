@@ -160,6 +160,21 @@ def test_best_pairs_are_those_of_a_sweep_or_absent(studied):
     assert figures.best_pairs_figure(as_run) is None
 
 
+def test_a_learning_rate_that_is_the_same_everywhere_correlates_with_nothing(studied, recwarn):
+    rate = studied.laws.learning_rate
+    alike = replace(studied.laws, learning_rate=replace(rate, points=np.where(np.isfinite(rate.points), 1e-3, np.nan)))
+    figure = figures.best_pairs_figure(alike)
+    assert figure.axes[0].get_title(loc="left").endswith("no correlation, for one is the same everywhere")
+    assert not recwarn.list
+
+
+def test_exponents_in_titles_are_raised_and_those_of_rounding_are_none(studied):
+    law = replace(studied.laws.learning_rate, exponent=-0.267)
+    title = style.raised(law.formula())
+    assert title.endswith(r"·σ$^{\mathregular{−0.267}}$")
+    assert replace(law, exponent=-1.9e-16).formula().endswith("·σ^0")
+
+
 def test_the_selection_shows_the_grid_of_one_task_and_sigma(studied):
     chosen = evidence.selection(studied.laws, studied.cells)
     assert chosen.utd == 2.0

@@ -88,7 +88,7 @@ class PowerLaw:
         """The fitted law as text."""
         symbol = "B*" if self.quantity == "batch_size" else "η*"
         coefficient = float(self._coefficient(self.coefficients, task))
-        return f"{symbol}(σ) = {short(coefficient)}·σ^{short(self.exponent)}"
+        return f"{symbol}(σ) = {short(coefficient)}·σ^{short(round(self.exponent, 12))}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -146,12 +146,12 @@ def log_axis(axis: Axis, low: float, high: float, say: Callable[[float], str], m
     """Logarithmic axis with few, plainly written ticks between `low` and `high`; no minor ones."""
     ticks: list[float] = []
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8), tuple(1 + i / 10 for i in range(90))):
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)):
         ticks = [s * 10.0**k for k in decades for s in steps if low * 0.999 <= s * 10.0**k <= high * 1.001]
         if len(ticks) >= 3:
             break
-    if len(ticks) < 2:
-        ticks = list(np.linspace(low, high, 3))
+    if len(ticks) < 3:  # so short that it is nearly linear
+        ticks = [tick for tick in few_ticks().tick_values(low, high) if low * 0.999 <= tick <= high * 1.001]
     _set(axis, ticks[:: math.ceil(len(ticks) / most)], say)
 
 
@@ -193,6 +193,11 @@ def thousands(value: float) -> str:
         if abs(value) >= size * 0.9999:
             return f"{value / size:.3g}{letter}"
     return f"{value:.3g}"
+
+
+def raised(formula: str) -> str:
+    """A law's formula with its exponent set as one."""
+    return re.sub(r"\^(−?[\d.]+(?:e−?\d+)?)", r"$^{\\mathregular{\1}}$", formula)
 
 
 def scientific(value: float) -> str:

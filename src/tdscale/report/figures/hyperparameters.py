@@ -62,7 +62,8 @@ def power_law_figure(law: PowerLaw, *, axes: Axes | None = None) -> Figure:
         axes.set_xlabel("UTD ratio σ (updates per env step)")
         shifted = ", tasks shifted" if len(law.tasks) > 1 else ""
         axes.set_ylabel(_NAMES[law.quantity] + shifted)
-        axes.set_title(law.formula() + {"sweep": "", "as-run": " (as run)", "published": " (published)"}[law.source], loc="left")
+        source = {"sweep": "", "as-run": " (as run)", "published": " (published)"}[law.source]
+        axes.set_title(style.raised(law.formula()) + source, loc="left").set_parse_math(True)
     return figure
 
 
@@ -95,13 +96,16 @@ def best_pairs_figure(laws: ScalingLaws, *, axes: Axes | None = None) -> Figure 
         axes.set_ylim(y_limits)
         axes.set_xlabel("best batch size B*")
         axes.set_ylabel("best learning rate η*")
-        axes.set_title(f"correlation of log B* and log η*: {pair_correlation(batch, rate):.2f}".replace("-", "−"), loc="left")
+        found = pair_correlation(batch, rate)
+        told = "no correlation, for one is the same everywhere" if np.isnan(found) else f"correlation {found:.2f}".replace("-", "−")
+        axes.set_title(f"log B* and log η*: {told}", loc="left")
         handles, labels = axes.get_legend_handles_labels()
         style.legend_below(figure, handles, labels)
     return figure
 
 
 def pair_correlation(batch: PowerLaw, rate: PowerLaw) -> float:
-    """Correlation of log B* and log η* over tasks and σ, where both are known."""
+    """Correlation of log B* and log η* over tasks and σ, where both are known; NaN where one of them is the same everywhere."""
     known = np.isfinite(batch.points) & np.isfinite(rate.points)
-    return float(np.corrcoef(np.log(batch.points[known]), np.log(rate.points[known]))[0, 1])
+    x, y = np.log(batch.points[known]), np.log(rate.points[known])
+    return float(np.corrcoef(x, y)[0, 1]) if np.ptp(x) and np.ptp(y) else float("nan")
