@@ -157,6 +157,7 @@ def test_a_worker_is_killed_and_a_node_is_added_and_the_laws_are_the_local_ones(
     display = Watched(at)
     study = run(tmp_path, cluster, display)
     assert not faults
+    assert display.notes[0] == f"Ray at {cluster.address}: 2 nodes, 1 core"
     assert display.counts() == {"start": 6, "again": 1, "done": 5}, "each cell is trained once, but for the one whose worker was killed"
     assert "signal 9" in next(event.message for event in display.events if event.kind == "again")
     assert_same(study, local)

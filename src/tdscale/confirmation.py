@@ -49,7 +49,7 @@ def confirm_plan(
     limits = {spec.task: math.ceil(BEYOND * end) for spec in specs}
     margin = study.limits.margin if study.limits is not None else 0.0
     targets = {spec.task: Target(return_threshold=study.raw_return(spec.task, plan.threshold), margin=margin) for spec in specs}
-    with sole_runner(files.directory), closing(crew_of(files, engine)) as crew:
+    with sole_runner(files.directory), closing(crew_of(files, engine, display)) as crew:
         jobs = pending_jobs(specs, files.store.statuses(problems=[]), limits, targets)
         failures = run_stage(files, "confirm", specs, jobs, engine, crew, display, [])
     if failures:

@@ -81,7 +81,7 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display) -> list[st
     Raises:
         RunFailure: if stage 1 gives no B and η to go on with.
     """
-    with sole_runner(files.directory), closing(crew_of(files, engine)) as crew:
+    with sole_runner(files.directory), closing(crew_of(files, engine, display)) as crew:
 
         def stage(name: Stage, specs: Sequence[RunSpec], later: Sequence[RunSpec]) -> list[str]:
             return run_stage(files, name, specs, cells_to_go(files, specs), engine, crew, display, cells_to_go(files, later))
@@ -100,9 +100,12 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display) -> list[st
     return failures
 
 
-def crew_of(files: StudyFiles, engine: Engine) -> Crew:
+def crew_of(files: StudyFiles, engine: Engine, display: Display) -> Crew:
     """What trains a study's runs; the caller closes it."""
-    return engine.crew(files.directory, own=files.trainer is not None, quick=is_smoke(files.study))
+    crew = engine.crew(files.directory, own=files.trainer is not None, quick=is_smoke(files.study))
+    if crew.place:
+        display.note(crew.place)
+    return crew
 
 
 def _with_scale(files: StudyFiles) -> StudyFiles:

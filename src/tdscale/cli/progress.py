@@ -79,7 +79,8 @@ class RunDisplay:
             self.note(f"{self._stage}: all {self._total} cells are done")
             return
         there = f", {cells_done} of them done already" if cells_done else ""
-        self.note(f"{self._stage}: {self._total} cells ({sum(len(job.specs) for job in jobs)} runs to go{there})")
+        runs = sum(len(job.specs) for job in jobs)
+        self.note(f"{self._stage}: {self._total} cell{'s' * (self._total > 1)} ({runs} run{'s' * (runs > 1)} to go{there})")
         if self._live:
             for row in self._progress.task_ids:
                 self._progress.remove_task(row)

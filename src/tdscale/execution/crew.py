@@ -37,9 +37,11 @@ class Crew(Protocol):
     Attributes:
         answers: (seat, message) as they come: READY from a seat that is there and has nothing to do yet; None from one that has ended;
             {"event": "unfit", "message"} where none can work.
+        place: where the seats are, to be told; empty where that goes without saying.
     """
 
     answers: Answers
+    place: str
 
     def want(self, waiting: int) -> None:
         """So many jobs wait for a seat: offer (READY) those that have none to do, and new ones as far as there may be more."""
@@ -66,6 +68,8 @@ class _Worker:
 
 class LocalCrew:
     """One worker process for each seat, each on its own core while there are enough. See `Crew`."""
+
+    place = ""
 
     def __init__(self, directory: Path, *, workers: int, environment: Mapping[str, str], pinned: bool = True, name: str = "worker") -> None:
         """No process is started yet.

@@ -115,6 +115,7 @@ class RayCrew:
         self._seats: dict[int, _Seat] = {}
         self._looked, self._stillborn = -_PAUSE, 0
         self._ray = _connected(address)
+        self.place = _described(self._ray)
         self._proof = f"{time.time_ns()}"
         (self._directory / PROOF_FILE).write_text(self._proof, encoding="utf-8")
         self._desk = self._ray.remote(_Desk)
@@ -214,6 +215,15 @@ class RayCrew:
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
+
+
+def _described(ray: Any) -> str:
+    """The cluster, as it is now."""
+    nodes = sum(node["Alive"] for node in ray.nodes())
+    resources = ray.cluster_resources()
+    parts = [(nodes, "node"), (int(resources.get("CPU", 0)), "core"), (int(resources.get("GPU", 0)), "GPU")]
+    told = ", ".join(f"{count} {name}{'s' * (count != 1)}" for count, name in parts if count)
+    return f"Ray at {ray.get_runtime_context().gcs_address}: {told}"
 
 
 def _connected(address: str) -> Any:
