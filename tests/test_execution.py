@@ -12,7 +12,7 @@ import pytest
 
 from command import start, tdscale
 from tdscale.execution import CellJob, Event, Target, pending_jobs, run_jobs
-from tdscale.execution.pool import _Queue, _raised
+from tdscale.execution.pool import SAME_FAILURES, StageFailure, _Queue, _raised, _SameFailure
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import RunStatus
 from tdscale.study import RunSpec, SACSettings
@@ -188,6 +188,18 @@ def test_a_job_whose_worker_is_killed_twice_is_reported_and_the_rest_go_on(tmp_p
     assert "was killed by signal 9" in failed.message
     assert "\n" not in failed.message
     assert set(RunStore(tmp_path).statuses()) == {other.specs[0].run_id}
+
+
+def test_a_stage_ends_where_every_cell_fails_alike_and_goes_on_where_a_seed_did_not():
+    def heed(count, **event):
+        same = _SameFailure()
+        for _ in range(count):
+            same.heed(Event(kind="failed", job=CellJob(specs=tuple(_cell(2)), env_steps=400, target=None), worker=0, **event))
+
+    heed(SAME_FAILURES - 1, message="2 of 2 seeds: no luck")
+    heed(3 * SAME_FAILURES, message="1 of 2 seeds: no luck", partly=True)
+    with pytest.raises(StageFailure, match="the first 6 cells all failed: 2 of 2 seeds: no luck"):
+        heed(SAME_FAILURES, message="2 of 2 seeds: no luck")
 
 
 def test_an_error_in_a_job_is_one_sentence_and_the_rest_go_on(tmp_path):

@@ -96,6 +96,8 @@ def test_what_failed_is_told_and_tried_again_and_another_trainers_runs_are_not_m
     (tmp_path / "learner.py").write_text((EXAMPLES / "corridor.py").read_text() + "\n# changed\n")
     with pytest.raises(UserError, match=r"its runs were made with another learner\.py than the one given now; give --dir another folder"):
         place_study(study, tmp_path / "study")
+    assert _run(place_study(study, tmp_path / "study", accept_changes=True)) == []
+    assert _run(place_study(study, tmp_path / "study")) == []
 
 
 def test_a_trainer_that_is_not_there_is_one_sentence(tmp_path):

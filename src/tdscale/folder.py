@@ -44,16 +44,16 @@ def open_study(directory: Path) -> StudyFiles:
     return StudyFiles(directory=directory, study=study, store=RunStore(directory))
 
 
-def prepare_study(study_file: Path, directory: Path, *, smoke: bool = False) -> StudyFiles:
+def prepare_study(study_file: Path, directory: Path, *, smoke: bool = False, accept_changes: bool = False) -> StudyFiles:
     """What `place_study` would put into the folder, checked as it would, and not put there.
 
     Raises:
         UserError: as `place_study`.
     """
-    return _prepared(study_file, directory, smoke)[0]
+    return _prepared(study_file, directory, smoke, accept_changes)[0]
 
 
-def place_study(study_file: Path, directory: Path, *, smoke: bool = False) -> StudyFiles:
+def place_study(study_file: Path, directory: Path, *, smoke: bool = False, accept_changes: bool = False) -> StudyFiles:
     """Put a study file into its folder, making the folder. An edited study replaces the one there: what is new is run.
 
     The file of a user's own algorithm is put beside it. It is imported, by a process of its own, to check the settings.
@@ -62,11 +62,12 @@ def place_study(study_file: Path, directory: Path, *, smoke: bool = False) -> St
         study_file: what the user wrote.
         directory: the study's folder.
         smoke: put the study's smoke size there (`study.smoke_study`).
+        accept_changes: go on although the runs there were made with another version of the user's own file.
 
     Raises:
         UserError: if the study can't be run, or is being run by another process; the folder is then left as it was.
     """
-    prepared, texts = _prepared(study_file, directory, smoke)
+    prepared, texts = _prepared(study_file, directory, smoke, accept_changes)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with sole_runner(directory):
@@ -77,21 +78,23 @@ def place_study(study_file: Path, directory: Path, *, smoke: bool = False) -> St
     return prepared
 
 
-def _prepared(study_file: Path, directory: Path, smoke: bool) -> tuple[StudyFiles, dict[str, str]]:
+def _prepared(study_file: Path, directory: Path, smoke: bool, accept_changes: bool) -> tuple[StudyFiles, dict[str, str]]:
     """The study as it will lie in its folder, and the texts of its files by name."""
     study = read_study(study_file)
     if study.sweep is None:
         raise UserError(f"{study_file}: has no [sweep], so there is nothing to run; see examples/ for a study that runs")
     files, trainer = {}, None
+    # to the version that made what is there
+    bound = (study.has_own_trainer or is_own(study.algorithm)) and not accept_changes and _has_runs(directory)
     if study.has_own_trainer:
         if smoke:
             study = smoke_study(study)
         file = function_file(study, study_file, directory)
         if file is not None:
             files[file.name] = file.read_text(encoding="utf-8")
-            _check_unchanged(directory / file.name, files[file.name])
+            _check_unchanged(directory / file.name, files[file.name], bound)
         trainer = trainer_of(study, study_file, directory)
-        files[TRAINER_FILE] = remembered_text(trainer, directory, has_runs=_has_runs(directory))
+        files[TRAINER_FILE] = remembered_text(trainer, directory, bound=bound)
     elif is_own(study.algorithm):
         file = own_file(study.algorithm, study_file.parent) or own_file(study.algorithm, directory)
         study = _with_own_settings(study, None if file is None else file.parent, study_file.name)
@@ -99,7 +102,7 @@ def _prepared(study_file: Path, directory: Path, smoke: bool) -> tuple[StudyFile
             study = _with_own_settings(smoke_study(study), None if file is None else file.parent, study_file.name)
         if file is not None:
             files[file.name] = file.read_text(encoding="utf-8")
-            _check_unchanged(directory / file.name, files[file.name])
+            _check_unchanged(directory / file.name, files[file.name], bound)
         own = {"algorithm": study.algorithm, "given": study.settings, "settings": study.full_settings}
         files[OWN_FILE] = json.dumps(own, indent=1, ensure_ascii=False) + "\n"
     elif smoke:
@@ -141,13 +144,13 @@ def _with_known_settings(study: Study, directory: Path) -> Study:
     return study
 
 
-def _check_unchanged(there: Path, text: str) -> None:
+def _check_unchanged(there: Path, text: str, bound: bool) -> None:
     """Runs of two versions of an algorithm must not be taken for runs of one."""
-    if not there.is_file() or there.read_text(encoding="utf-8") == text or not _has_runs(there.parent):
+    if not bound or not there.is_file() or there.read_text(encoding="utf-8") == text:
         return
     raise UserError(
         f"{there.parent}: its runs were made with another {there.name} than the one given now; give --dir another folder, or, if the "
-        f"difference changes no run, copy the file there first"
+        f"change leaves those runs as they would be, --accept-changes"
     )
 
 

@@ -323,6 +323,51 @@ def test_a_wide_table_has_a_run_in_each_column(tmp_path):
     assert len(curves[2.0, 1]["return"]) == 20
 
 
+def one_file_a_run(folder):
+    folder.mkdir()
+    for (utd, seed), rows in long_table().groupby(["utd", "seed"]):
+        rows.to_csv(folder / f"utd{utd}_{seed}.csv", index=False)
+    return sorted(folder.iterdir())
+
+
+def test_a_table_whose_last_row_was_never_finished_gives_the_rows_before(tmp_path):
+    first, *_ = one_file_a_run(tmp_path / "logs")
+    whole = first.read_text()
+    first.write_text(whole[: whole.rindex(",64,") + 2])
+    report = import_runs(tmp_path / "logs", "auto", tmp_path / "study")
+    assert report.runs == 12
+    assert messages(report)["torn-rows"] == "a row is not whole (4 of 7 columns) and left out"
+    np.testing.assert_allclose(curves_of(tmp_path / "study")[0.5, 0]["return"], rising(0.5, 0)[:-1])
+
+
+def test_what_cannot_be_imported_is_told_at_once_and_may_be_left_out(tmp_path):
+    first, second, third, *_ = one_file_a_run(tmp_path / "logs")
+    first.write_text(first.read_text().replace("1500,", "oops,"))
+    second.write_bytes(b"env_step,return\n\xff\xfe,1\n")
+    pd.read_csv(third).drop(columns="learning_rate").to_csv(third, index=False)
+    said = refused("import", tmp_path / "logs", "--dir", tmp_path / "study", cwd=tmp_path)
+    assert f"{first}: can't be read as a table ('oops' stands where a number should); nor can 2 more of 12 be imported, the next: " in said
+    assert said.strip().endswith("--skip-bad imports the others")
+    assert not (tmp_path / "study").exists()
+    answer = called("import", tmp_path / "logs", "--dir", tmp_path / "study", "--skip-bad", cwd=tmp_path)
+    assert "9 runs in 3 cells" in answer.stdout
+    assert answer.stdout.count("left out: ") == 3
+    assert "the log does not say η" in answer.stdout
+
+
+def test_where_all_is_bad_nothing_is_left_to_skip_to(tmp_path):
+    long_table().drop(columns="learning_rate").to_csv(tmp_path / "curves.csv", index=False)
+    with pytest.raises(UserError, match="give --learning-rate KEY") as refusal:
+        import_runs(tmp_path / "curves.csv", "csv", tmp_path / "study", skip_bad=True)
+    assert "--skip-bad" not in str(refusal.value)
+
+
+def test_both_series_that_are_not_known_are_asked_for_together(tmp_path):
+    long_table().rename(columns={"env_step": "t", "return": "y"}).to_csv(tmp_path / "curves.csv", index=False)
+    with pytest.raises(UserError, match="give --env-step KEY and --return KEY; there are t, y, utd"):
+        import_runs(tmp_path / "curves.csv", "csv", tmp_path / "study")
+
+
 def test_memory_does_not_grow_with_a_table(tmp_path):
     def peak(n):
         path = tmp_path / f"{n}.csv"

@@ -145,6 +145,9 @@ def run(
         bool,
         typer.Option("--dry-run", help="Only say what it would take: runs, env steps, FLOPs, disk, and time, by a probe of 20 s or so."),
     ] = False,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Go on with a changed file of your own; the runs that are done stay as they are.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Start a study, or go on with it: both stages, then the laws and the report.
@@ -158,6 +161,7 @@ def run(
         where={"workers": workers, "device": device.value, "ray": ray, "cores": cores, "retries": retries},
         smoke=smoke,
         dry_run=dry_run,
+        accept_changes=accept_changes,
         as_json=as_json,
     )
 
@@ -205,6 +209,7 @@ def import_(
     thresholds: keys.Thresholds = None,
     data_cost: keys.DataCost = None,
     layout: keys.Layout = None,
+    skip_bad: keys.SkipBad = False,
     dry_run: keys.DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -216,7 +221,8 @@ def import_(
     columns = {name: given[name] for name in keys.COLUMNS}
     scale = {"low": low, "high": high, "thresholds": thresholds, "data_cost": data_cost}
     where = {"directory": directory, "mapping": mapping, "layout": layout}
-    _run("import_", source=source, kind=kind.value, columns=columns, scale=scale, dry_run=dry_run, as_json=as_json, **where)
+    how = {"skip_bad": skip_bad, "dry_run": dry_run, "as_json": as_json}
+    _run("import_", source=source, kind=kind.value, columns=columns, scale=scale, **where, **how)
 
 
 @app.command(epilog="Example:  tdscale fit my-study")

@@ -45,6 +45,7 @@ def run(
     where: dict[str, Any],
     smoke: bool,
     dry_run: bool,
+    accept_changes: bool,
     as_json: bool,
 ) -> None:
     """A user's study, or its smoke size, run, fitted, reported; or only what it would take."""
@@ -52,7 +53,7 @@ def run(
         directory = study.resolve().parent if study.name == workflow.STUDY_FILE else study.with_suffix("")
         if smoke:
             directory = directory.with_name(f"{directory.name}-smoke")
-    files = (prepare_study if dry_run else workflow.place_study)(study, directory, smoke=smoke)
+    files = (prepare_study if dry_run else workflow.place_study)(study, directory, smoke=smoke, accept_changes=accept_changes)
     engine = _engine(**where, own=files.trainer is not None)
     if dry_run:
         if files.trainer is None:
@@ -121,7 +122,8 @@ def _run_and_report(files: workflow.StudyFiles, engine: Engine, as_json: bool, *
     if smoke:
         display.note(_SMOKE)
     if failures:
-        display.note(f"{len(failures)} cells failed; the same command tries them again")
+        repaired = ", with --accept-changes once the trainer is mended" if files.trainer is not None else ""
+        display.note(f"{len(failures)} cell{'s' * (len(failures) > 1)} failed; the same command tries again{repaired}")
         raise SystemExit(1)
 
 
@@ -144,11 +146,12 @@ def import_(
     columns: dict[str, str | None],
     scale: dict[str, Any],
     layout: str | None,
+    skip_bad: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
     """Logs from elsewhere into the store: what was understood, then the import."""
-    imports.bring(source, kind, directory, mapping, columns, scale, layout, dry_run, as_json)
+    imports.bring(source, kind, directory, mapping, columns, scale, layout, skip_bad, dry_run, as_json)
 
 
 def fit(directory: Path, method: str, draws: int, as_json: bool) -> None:

@@ -26,6 +26,7 @@ def bring(
     columns: dict[str, str | None],
     scale: dict[str, Any],
     layout: str | None,
+    skip_bad: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -41,7 +42,7 @@ def bring(
     if layout is not None:
         raise UserError("--layout: goes with --from qscaled alone")
     said = Scale(**_scale(scale))
-    with gather_runs(source, chosen, understood) as gathered:
+    with gather_runs(source, chosen, understood, skip_bad=skip_bad) as gathered:
         if directory is None or dry_run:
             if as_json:
                 print_json(_preview_to_dict(gathered.preview))

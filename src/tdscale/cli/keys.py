@@ -49,4 +49,5 @@ High = Annotated[list[str] | None, _option(metavar="[TASK=]R", what="Return that
 Thresholds = Annotated[str | None, _option(metavar="J,J,…", what="Normalised returns, for study.toml. [default: 300,500,800]")]
 DataCost = Annotated[float | None, _option(metavar="δ", what="FLOPs per env step, for study.toml.")]
 Layout = Annotated[str | None, _option(what="qscaled: which published file it is, where its name was changed.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out files and runs that can't be read or understood, and say so.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what was understood and write nothing.")]

@@ -64,8 +64,8 @@ def function_file(study: Study, study_file: Path, directory: Path) -> Path | Non
     return None if study.function is None else own_file(study.function, study_file.parent) or own_file(study.function, directory)
 
 
-def remembered_text(trainer: OwnTrainer, directory: Path, *, has_runs: bool) -> str:
-    """What `TRAINER_FILE` is to hold.
+def remembered_text(trainer: OwnTrainer, directory: Path, *, bound: bool) -> str:
+    """What `TRAINER_FILE` is to hold. `bound`: whether it must be the trainer that is remembered.
 
     Raises:
         UserError: if runs are there which another trainer made.
@@ -73,14 +73,14 @@ def remembered_text(trainer: OwnTrainer, directory: Path, *, has_runs: bool) -> 
     content = {"command": trainer.command, "function": trainer.function, "folder": trainer.folder, "versions": trainer.versions}
     content = json.loads(json.dumps(content))
     earlier = _remembered(directory)
-    for key in ("command", "function", "versions") if earlier and has_runs else ():
+    for key in ("command", "function", "versions") if earlier and bound else ():
         if earlier.get(key) != content[key]:
             what = key
             if key == "versions":
                 what = next((name for name, version in content[key].items() if earlier[key].get(name) != version), "file")
             raise UserError(
                 f"{directory}: its runs were made with another {what} than the one given now; give --dir another folder, or, if the "
-                f"difference changes no run, remove {directory / TRAINER_FILE} first"
+                f"change leaves those runs as they would be, --accept-changes"
             )
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 

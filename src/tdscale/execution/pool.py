@@ -31,6 +31,7 @@ class Event:
         done: env steps so far over all seeds, for "progress" and "done".
         message: why, for "failed" and "again"; a sentence, for "note".
         diverged: runs whose loss turned NaN, for "done".
+        partly: for "failed", whether some of the cell's seeds did not.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Event:
     done: int = 0
     message: str = ""
     diverged: int = 0
+    partly: bool = False
 
 
 @dataclass
@@ -55,7 +57,7 @@ class _SameFailure:
     count: int = 0
 
     def heed(self, event: Event) -> None:
-        if event.kind == "done" or (event.kind == "failed" and self.message not in (None, event.message)):
+        if event.kind == "done" or event.partly or (event.kind == "failed" and self.message not in (None, event.message)):
             self.count = -(10**9)  # something works, or fails otherwise
         elif event.kind == "failed":
             self.message = event.message
@@ -227,5 +229,6 @@ def _ending(job: CellJob, index: int, runs: Sequence[Mapping[str, Any]]) -> Even
     failed = [run for run in runs if run["state"] == "failed"]
     done = sum(int(run["last_step"]) for run in runs)
     if failed:
-        return Event(kind="failed", job=job, worker=index, done=done, message=f"{len(failed)} of {len(runs)} seeds: {failed[0]['reason']}")
+        message = f"{len(failed)} of {len(runs)} seeds: {failed[0]['reason']}"
+        return Event(kind="failed", job=job, worker=index, done=done, message=message, partly=len(failed) < len(runs))
     return Event(kind="done", job=job, worker=index, done=done, diverged=sum(run["state"] == "diverged" for run in runs))

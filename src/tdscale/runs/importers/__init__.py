@@ -11,7 +11,7 @@ from tdscale.runs.importers.detect import detect_kind
 from tdscale.runs.importers.gather import Gathered, Scale
 from tdscale.runs.importers.preview import Preview
 from tdscale.runs.importers.qscaled import import_qscaled
-from tdscale.runs.importers.raw import Columns, RawRun
+from tdscale.runs.importers.raw import Columns, RawRun, Unreadable
 from tdscale.runs.importers.report import ImportReport
 
 # The published zips, which are imported as they are.
@@ -38,13 +38,14 @@ def kind_of(source: str | Path, kind: str = "auto") -> str:
     return kind
 
 
-def gather_runs(source: str | Path, kind: str = "auto", columns: Columns | None = None) -> Gathered:
+def gather_runs(source: str | Path, kind: str = "auto", columns: Columns | None = None, *, skip_bad: bool = False) -> Gathered:
     """Read and check a log of the user's own, and survey it; nothing is written yet.
 
     Args:
         source: a file, a folder or, for "wandb", "entity/project" on its server.
         kind: a key of `READERS`, or "auto".
         columns: which of its keys mean what.
+        skip_bad: leave out what can't be read or understood, and say so, where something else is left.
 
     Raises:
         UserError: if the source can't be read as that kind, or a run's σ, B, η or task is not known.
@@ -54,9 +55,9 @@ def gather_runs(source: str | Path, kind: str = "auto", columns: Columns | None 
     if chosen not in READERS:
         raise UserError(f"{source}: is one of the published files, in which nothing is left to say; give --from qscaled alone")
     module, _, name = READERS[chosen].partition(".")
-    read: Callable[..., Iterator[RawRun]] = getattr(import_module(f"{__name__}.{module}"), name)
+    read: Callable[..., Iterator[RawRun | Unreadable]] = getattr(import_module(f"{__name__}.{module}"), name)
     path: Any = source if chosen == "wandb" else Path(source)
-    return Gathered(read(path, columns), chosen, str(source), columns)
+    return Gathered(read(path, columns), chosen, str(source), columns, skip_bad=skip_bad)
 
 
 def import_runs(source: str | Path, kind: str, directory: str | Path, **options: Any) -> ImportReport:
@@ -76,12 +77,13 @@ def import_runs(source: str | Path, kind: str, directory: str | Path, **options:
     if chosen in KINDS:
         known = [name for name, p in inspect.signature(KINDS[chosen]).parameters.items() if p.kind is p.KEYWORD_ONLY]
     else:
-        known = [*Columns.known(), *scale]
+        known = [*Columns.known(), *scale, "skip_bad"]
     for name in options:
         if name not in known:
             raise UserError(f"--from {chosen} has no option {name!r}; it has {', '.join(known)}")
     if chosen in KINDS:
         return KINDS[chosen](Path(source), Path(directory), **options)
     own = {name: options.pop(name) for name in scale if name in options}
-    with gather_runs(source, chosen, Columns(**options)) as gathered:
+    skip_bad = options.pop("skip_bad", False)
+    with gather_runs(source, chosen, Columns(**options), skip_bad=skip_bad) as gathered:
         return gathered.write(Path(directory), Scale(**own))

@@ -17,7 +17,7 @@ from tdscale.runs.importers import spool
 from tdscale.runs.importers.curve import CleanCurve, clean
 from tdscale.runs.importers.drafts import STUDY_FILE, THRESHOLDS, draft_scale, existing_study, per_task, write_study
 from tdscale.runs.importers.preview import Preview, Survey, digest, preview_tasks
-from tdscale.runs.importers.raw import COUNT, MAX_NAME, Columns, RawRun, from_name, shown_keys, value_of
+from tdscale.runs.importers.raw import COUNT, MAX_NAME, Columns, RawRun, Unreadable, from_name, shown_keys, value_of
 from tdscale.runs.importers.report import ImportReport
 from tdscale.runs.importers.spool import Spool
 from tdscale.runs.importers.values import Place, place_of, plain, seed_of, size_of
@@ -55,8 +55,8 @@ class Gathered:
         preview: what was understood.
     """
 
-    def __init__(self, runs: Iterable[RawRun], kind: str, source: str, columns: Columns) -> None:
-        """Read them all. Raises UserError where one can't be understood, or none is there."""
+    def __init__(self, runs: Iterable[RawRun | Unreadable], kind: str, source: str, columns: Columns, *, skip_bad: bool = False) -> None:
+        """Read them all. Raises UserError where one can't be understood, unless such are to be skipped, or none is there."""
         self._source, self._kind, self._columns = source, kind, columns
         self._name = re.split(r"[/\\]", source.rstrip("/\\"))[-1] or kind
         self._messages: list[RunWarning] = []
@@ -65,7 +65,7 @@ class Gathered:
         self._sizes: set[float | None] = set()
         self._spool = Spool()
         try:
-            held = self._checked(runs)
+            held = self._checked(runs, skip_bad)
             self._held, self.preview = held, self._preview(held)
         except BaseException:
             self._spool.__exit__()
@@ -116,22 +116,36 @@ class Gathered:
             preview=self.preview,
         )
 
-    def _checked(self, runs: Iterable[RawRun]) -> list[_Held]:
+    def _checked(self, runs: Iterable[RawRun | Unreadable], skip_bad: bool) -> list[_Held]:
         held: list[_Held] = []
+        bad: list[str] = []
         counts: Counter[Place] = Counter()
         unnamed: list[str] = []
         found = 0
         for run in runs:
             found += 1
+            if isinstance(run, Unreadable):
+                bad.append(run.why)
+                continue
             if self._columns.names is not None and re.search(r"\{|\*", self._columns.names):
                 keys = from_name(self._columns.names, run.name)
                 if keys is None:
                     unnamed.append(run.name)
                     continue
                 run = replace(run, config={**run.config, **keys})
-            one = self._hold(run, counts)
+            try:
+                one = self._hold(run, counts)
+            except UserError as error:
+                bad.append(str(error))
+                continue
             if one is not None:
                 held.append(one)
+        if bad and (not held or not skip_bad):
+            raise UserError(_refusal(bad, found))
+        for why in bad[:_SOME]:
+            self._say("left-out", f"left out: {why}")
+        if len(bad) > _SOME:
+            self._say("left-out", f"left out for such reasons: {len(bad) - _SOME} more")
         if unnamed:
             self._say("names-left-out", f"{len(unnamed)} runs don't fit --names and are left out, the first: {unnamed[0]}")
         if not held:
@@ -220,8 +234,8 @@ class Gathered:
         if again:
             self._say(
                 "repeated-runs",
-                f"{len(again)} runs have the task, σ, B, η and seed of another one, the first: {again[0]}; of each the longest is kept; if"
-                f" they are seeds of their own, give --seed {COUNT}",
+                f"{_runs(len(again))} with the task, σ, B, η and seed of another one, the first: {again[0]}; of each the longest is kept; "
+                f"if they are seeds of their own, give --seed {COUNT}",
             )
         return list(best.values())
 
@@ -316,6 +330,14 @@ class Gathered:
 
     def _say(self, code: str, message: str, where: str | None = None) -> None:
         self._messages.append(RunWarning(code, message, where or self._name))
+
+
+def _refusal(bad: list[str], found: int) -> str:
+    """What stands in an import's way: the first of it, and how much more there is."""
+    if len(bad) == 1 or len(bad) == found:
+        hint = "; --skip-bad imports the others" if found > 1 and len(bad) < found else ""
+        return bad[0] + hint
+    return f"{bad[0]}; nor can {len(bad) - 1} more of {found} be imported, the next: {bad[1]}; --skip-bad imports the others"
 
 
 # keys that differ between seeds as a matter of course

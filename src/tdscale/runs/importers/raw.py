@@ -2,9 +2,9 @@
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tdscale.errors import UserError
 
 Floats = NDArray[np.float64]
+T = TypeVar("T")
 COUNT = "=count"
 MAX_NAME = 200
 
@@ -86,6 +87,22 @@ class RawRun:
     remarks: tuple[tuple[str, str], ...] = field(default=())
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """In the place of runs: the sentence that says why a file's can't be taken."""
+
+    why: str
+
+
+def each(sources: Iterable[T], read: Callable[[T], Iterable[RawRun]]) -> Iterator[RawRun | Unreadable]:
+    """The runs of one source after another; of one that can't be read only why."""
+    for source in sources:
+        try:
+            yield from read(source)
+        except UserError as error:
+            yield Unreadable(str(error))
+
+
 def option(name: str) -> str:
     """How a field of `Columns` is given on the command line."""
     return "--return" if name == "returns" else f"--{name.replace('_', '-')}"
@@ -121,6 +138,20 @@ def series_key(name: str, asked: str | None, there: Collection[str], usual: Iter
             return key
     what = "the env steps" if name == "env_step" else "the return"
     raise UserError(f"{where}: which of its keys holds {what} can't be told; give {option(name)} KEY; there are {shown_keys(there)}")
+
+
+def series_keys(columns: Columns, there: Collection[str], steps: Iterable[str], returns: Iterable[str], where: str) -> tuple[str, str]:
+    """The series of env steps and of returns. Raises UserError if one is not there, or neither."""
+    try:
+        step = series_key("env_step", columns.env_step, there, steps, where)
+    except UserError:
+        if columns.env_step is not None or columns.returns is not None or not set(returns).isdisjoint(there):
+            raise
+        raise UserError(
+            f"{where}: which of its keys hold the env steps and the return can't be told; give --env-step KEY and --return KEY; there are "
+            f"{shown_keys(there)}"
+        ) from None
+    return step, series_key("returns", columns.returns, there, returns, where)
 
 
 def from_name(pattern: str | None, name: str) -> dict[str, str] | None:

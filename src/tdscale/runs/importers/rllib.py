@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tdscale.errors import UserError
-from tdscale.runs.importers.raw import Columns, RawRun, flat, number, series_key
+from tdscale.runs.importers.raw import Columns, RawRun, Unreadable, each, flat, number, series_keys
 from tdscale.runs.importers.walk import files_below, run_name
 
 USUAL_STEPS = (
@@ -29,7 +29,7 @@ _PROGRESS, _RESULT, _PARAMS = "progress.csv", "result.json", "params.json"
 _MAX_LINE = 1 << 24
 
 
-def read_rllib(source: Path, columns: Columns) -> Iterator[RawRun]:
+def read_rllib(source: Path, columns: Columns) -> Iterator[RawRun | Unreadable]:
     """The trials below a folder. Where a trial has both files, progress.csv is read.
 
     Raises:
@@ -38,7 +38,9 @@ def read_rllib(source: Path, columns: Columns) -> Iterator[RawRun]:
     folders: dict[Path, dict[str, Path]] = {}
     for path in files_below(source, lambda name: name in (_PROGRESS, _RESULT)):
         folders.setdefault(path.parent, {})[path.name] = path
-    for folder, files in folders.items():
+
+    def read(folder: Path) -> Iterator[RawRun]:
+        files = folders[folder]
         name = run_name(folder, source if source.is_dir() else folder)
         config = _params(folder / _PARAMS)
         progress = files.get(_PROGRESS)
@@ -52,6 +54,8 @@ def read_rllib(source: Path, columns: Columns) -> Iterator[RawRun]:
         remarks = (("torn-line", "its last line is not complete; the lines before it are taken"),) if torn else ()
         # RLlib's mean is NaN wherever no episode ended, at the end, too
         yield RawRun(name=name, config=config, steps=values[:, 0], returns=values[:, 1], nan_at_end_is_divergence=False, remarks=remarks)
+
+    return each(folders, read)
 
 
 def _params(path: Path) -> dict[str, Any]:
@@ -71,8 +75,7 @@ def _csv_rows(path: Path, columns: Columns) -> tuple[list[tuple[float, float]], 
         reader = csv.reader(file)
         try:
             header = next(reader)
-            step = header.index(series_key("env_step", columns.env_step, header, USUAL_STEPS, str(path)))
-            value = header.index(series_key("returns", columns.returns, header, USUAL_RETURNS, str(path)))
+            step, value = (header.index(key) for key in series_keys(columns, header, USUAL_STEPS, USUAL_RETURNS, str(path)))
             for cells in reader:
                 torn = len(cells) != len(header)
                 if not torn:
@@ -104,8 +107,7 @@ def _json_rows(path: Path, columns: Columns) -> tuple[list[tuple[float, float]],
                 config = flat(found)
             values = {key.replace(".", "/"): item for key, item in flat(result).items()}
             if not rows:
-                step = series_key("env_step", columns.env_step, values, USUAL_STEPS, str(path))
-                value = series_key("returns", columns.returns, values, USUAL_RETURNS, str(path))
+                step, value = series_keys(columns, values, USUAL_STEPS, USUAL_RETURNS, str(path))
             rows.append((_number(values.get(step)), _number(values.get(value))))
     return rows, torn, config
 

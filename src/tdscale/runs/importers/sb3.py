@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tdscale.errors import UserError
 from tdscale.runs.importers.archive import Archive
-from tdscale.runs.importers.raw import Columns, RawRun, flat, number
+from tdscale.runs.importers.raw import Columns, RawRun, Unreadable, each, flat, number
 from tdscale.runs.importers.walk import files_below, natural, run_name
 
 MONITOR, EVALUATIONS = "monitor.csv", "evaluations.npz"
@@ -26,7 +26,7 @@ _MAX_LINE = 1 << 16
 Floats = NDArray[np.float64]
 
 
-def read_sb3(source: Path, columns: Columns) -> Iterator[RawRun]:
+def read_sb3(source: Path, columns: Columns) -> Iterator[RawRun | Unreadable]:
     """The runs below a folder.
 
     A run is a folder's `monitor.csv` or its `0.monitor.csv`, `1.monitor.csv`, … (one each of environments stepped together), or one
@@ -49,27 +49,34 @@ def read_sb3(source: Path, columns: Columns) -> Iterator[RawRun]:
         if path.name.endswith(MONITOR):
             alone = path.name == MONITOR or _ENVIRONMENT.fullmatch(path.name)
             runs.setdefault((path.parent, "" if alone else path.name.removesuffix(MONITOR).rstrip(".")), []).append(path)
-    used = set()
-    for (folder, label), paths in runs.items():
+    # of several runs in one folder nobody knows whose evaluations they are
+    alone_in = {folder for folder, _ in runs if sum(place == folder for place, _ in runs) == 1}
+    owners: dict[tuple[Path, str], Path | None] = {}
+    for folder, label in runs:
         beside = next((place for place in (folder, *sorted(p for p in evaluations if p.parent == folder)) if place in evaluations), None)
-        # of several runs in one folder nobody knows whose evaluations they are
-        mine = beside if beside is not None and sum(place == folder for place, _ in runs) == 1 else None
-        used |= {mine} - {None}
-        steps, returns, config = _episodes(sorted(paths, key=lambda path: natural(path.name)))
+        owners[folder, label] = beside if folder in alone_in else None
+
+    def read(run: tuple[Path, str]) -> Iterator[RawRun]:
+        folder, label = run
+        steps, returns, config = _episodes(sorted(runs[run], key=lambda path: natural(path.name)))
+        mine = owners[run]
         evaluated = _evaluations(evaluations[mine]) if mine is not None else None
         config = _config(folder, label) | config
         where = run_name(folder, source) if source.is_dir() else source.name
         name = f"{where}/{label}" if label else where
-        if columns.returns == "evaluations":
-            if evaluated is not None:
-                yield RawRun(name=name, config=config, steps=evaluated[0], returns=evaluated[1])
-            continue
-        yield RawRun(name=name, config=config, steps=steps, returns=returns, evaluations=evaluated)
-    for folder, path in evaluations.items():
-        if folder not in used and not any(place == folder for place, _ in runs):
-            at, values = _evaluations(path)
-            name = run_name(folder, source) if source.is_dir() else folder.resolve().name
-            yield RawRun(name=name, config=_config(folder, ""), steps=at, returns=values)
+        if columns.returns != "evaluations":
+            yield RawRun(name=name, config=config, steps=steps, returns=returns, evaluations=evaluated)
+        elif evaluated is not None:
+            yield RawRun(name=name, config=config, steps=evaluated[0], returns=evaluated[1])
+
+    def read_evaluations(folder: Path) -> Iterator[RawRun]:
+        at, values = _evaluations(evaluations[folder])
+        name = run_name(folder, source) if source.is_dir() else folder.resolve().name
+        yield RawRun(name=name, config=_config(folder, ""), steps=at, returns=values)
+
+    yield from each(runs, read)
+    taken = set(owners.values()) | {folder for folder, _ in runs}
+    yield from each([folder for folder in evaluations if folder not in taken], read_evaluations)
 
 
 def _episodes(paths: list[Path]) -> tuple[Floats, Floats, dict[str, Any]]:

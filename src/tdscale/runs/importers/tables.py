@@ -1,6 +1,7 @@
 """CSV and Parquet tables: long (one row a run and env step) or wide (one column a run); read in batches, whatever their length."""
 
 import csv
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,18 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from tdscale.errors import UserError
-from tdscale.runs.importers.raw import COUNT, USUAL_NAMES, Columns, RawRun, from_name, series_key
+from tdscale.runs.importers.raw import COUNT, USUAL_NAMES, Columns, RawRun, Unreadable, each, from_name, series_key, series_keys
 from tdscale.runs.importers.spool import Place, Spool
 from tdscale.runs.importers.walk import files_below, run_name
 
-USUAL_STEPS = ("env_step", "env_steps", "global_step", "timesteps", "step", "Step", "_step")
-USUAL_RETURNS = ("return", "returns", "episodic_return", "charts/episodic_return", "episode_return", "reward")
+USUAL_STEPS = (
+    *("env_step", "env_steps", "global_step", "timesteps", "total_timesteps", "num_timesteps", "total_steps", "time/total_timesteps"),
+    *("step", "steps", "Step", "_step"),
+)
+USUAL_RETURNS = (
+    *("return", "returns", "episodic_return", "charts/episodic_return", "episode_return", "episode_reward", "ep_return"),
+    *("rollout/ep_rew_mean", "ep_rew_mean", "ep_rew", "score", "reward"),
+)
 _BATCH_BYTES = 1 << 23
 _BATCH_ROWS = 1 << 17
 _MAX_HEADER = 1 << 20
@@ -25,7 +32,7 @@ _SUFFIXES = (".csv", ".csv.gz", ".parquet")
 _NO_VALUE = ["", "NA", "N/A", "null", "None"]
 
 
-def read_csv(source: Path, columns: Columns) -> Iterator[RawRun]:
+def read_csv(source: Path, columns: Columns) -> Iterator[RawRun | Unreadable]:
     """The runs of a CSV file, or of those below a folder.
 
     A table is long if it has the return's column: rows that agree in the columns of σ, B, η, task and seed are a run. Else it is wide:
@@ -37,21 +44,30 @@ def read_csv(source: Path, columns: Columns) -> Iterator[RawRun]:
     yield from _tables(source, columns, ".csv", ".csv.gz")
 
 
-def read_parquet(source: Path, columns: Columns) -> Iterator[RawRun]:
+def read_parquet(source: Path, columns: Columns) -> Iterator[RawRun | Unreadable]:
     """The runs of a Parquet file, or of those below a folder: long or wide as `read_csv` has it. Raises UserError as that does."""
     yield from _tables(source, columns, ".parquet")
 
 
-def _tables(source: Path, columns: Columns, *suffixes: str) -> Iterator[RawRun]:
-    for path in files_below(source, lambda name: name.endswith(suffixes)):
+def _tables(source: Path, columns: Columns, *suffixes: str) -> Iterator[RawRun | Unreadable]:
+    def read(path: Path) -> Iterator[RawRun]:
         name = run_name(path, source)
         for suffix in _SUFFIXES:
             name = name.removesuffix(suffix)
         try:
             yield from _table(path, name, columns)
-        except (OSError, pa.ArrowException, EOFError, UnicodeDecodeError) as error:
-            text = (str(error) or type(error).__name__).splitlines()[0]
-            raise UserError(f"{path}: can't be read as a table ({text[:160]})") from None
+        except UnicodeDecodeError:
+            raise UserError(f"{path}: can't be read as a table (it is no text in UTF-8)") from None
+        except (OSError, pa.ArrowException, EOFError) as error:
+            raise UserError(f"{path}: can't be read as a table ({_plainly(error)})") from None
+
+    return each(files_below(source, lambda name: name.endswith(suffixes)), read)
+
+
+def _plainly(error: Exception) -> str:
+    text = (str(error) or type(error).__name__).splitlines()[0]
+    word = re.search(r"conversion error to double: invalid value '(.{0,60})", text)
+    return f"'{word[1].removesuffix(chr(39))}' stands where a number should" if word else text[:160]
 
 
 def _table(path: Path, name: str, columns: Columns) -> Iterator[RawRun]:
@@ -59,12 +75,12 @@ def _table(path: Path, name: str, columns: Columns) -> Iterator[RawRun]:
     if len(names) != len(set(names)):
         twice = next(key for key in names if names.count(key) > 1)
         raise UserError(f"{path}: has two columns {twice!r}; each name must be one column's")
-    step = series_key("env_step", columns.env_step, names, USUAL_STEPS, str(path))
     value = next((key for key in USUAL_RETURNS if key in names), None) if columns.returns is None else columns.returns
     if value is None and columns.names is not None:
+        step = series_key("env_step", columns.env_step, names, USUAL_STEPS, str(path))
         yield from _wide(path, name, names, step, columns, delimiter)
         return
-    value = series_key("returns", columns.returns, names, USUAL_RETURNS, str(path))
+    step, value = series_keys(columns, names, USUAL_STEPS, USUAL_RETURNS, str(path))
     yield from _long(path, name, [step, value, *_keys(names, columns, {step, value})], delimiter)
 
 
@@ -83,9 +99,10 @@ def _keys(names: list[str], columns: Columns, taken: set[str]) -> list[str]:
 
 def _long(path: Path, name: str, wanted: list[str], delimiter: str | None) -> Iterator[RawRun]:
     step, value, *keys = wanted
+    odd = _OddRows()
     places: dict[tuple[Any, ...], list[tuple[Place, Place]]] = {}
     with Spool() as spool:
-        for batch in _batches(path, wanted, {step, value}, delimiter):
+        for batch in _batches(path, wanted, {step, value}, delimiter, odd):
             logged = _valid(batch.column(value))
             steps, returns = (_floats(batch.column(key))[logged] for key in (step, value))
             texts = [batch.column(key).filter(pa.array(logged)) for key in keys]
@@ -100,6 +117,7 @@ def _long(path: Path, name: str, wanted: list[str], delimiter: str | None) -> It
                 config=config,
                 steps=spool.get([part[0] for part in parts]),
                 returns=spool.get([part[1] for part in parts]),
+                remarks=odd.take(),
             )
 
 
@@ -108,13 +126,15 @@ def _wide(path: Path, name: str, names: list[str], step: str, columns: Columns, 
     if not runs:
         raise UserError(f"{path}: no column fits --names {columns.names}; the columns are {', '.join(names)[:200]}")
     places: dict[str, list[tuple[Place, Place]]] = {key: [] for key in runs}
+    odd = _OddRows()
     with Spool() as spool:
-        for batch in _batches(path, [step, *runs], {step, *runs}, delimiter):
+        for batch in _batches(path, [step, *runs], {step, *runs}, delimiter, odd):
             steps = _floats(batch.column(step))
             for key in runs:
                 logged = _valid(batch.column(key))
                 places[key].append((spool.add(steps[logged]), spool.add(_floats(batch.column(key))[logged])))
         left = len(names) - 1 - len(runs)
+        remarks = odd.take() + ((("columns-left-out", f"{left} columns don't fit --names and are left out"),) if left else ())
         for key, parts in places.items():
             yield RawRun(
                 name=f"{name}/{key}",
@@ -123,7 +143,7 @@ def _wide(path: Path, name: str, names: list[str], step: str, columns: Columns, 
                 returns=spool.get([part[1] for part in parts]),
                 # a shorter run's column is filled up with NaN
                 nan_at_end_is_divergence=False,
-                remarks=(("columns-left-out", f"{left} columns don't fit --names and are left out"),) if left and key == runs[0] else (),
+                remarks=remarks if key == runs[0] else (),
             )
 
 
@@ -141,7 +161,24 @@ def _header(path: Path) -> tuple[list[str], str | None]:
     return next(csv.reader([text], delimiter=delimiter)), delimiter
 
 
-def _batches(path: Path, wanted: list[str], numbers: set[str], delimiter: str | None) -> Iterator[pa.RecordBatch]:
+class _OddRows:
+    """Rows of another number of columns than the header's, as the last row of a program that was killed: left out, and told once."""
+
+    def __init__(self) -> None:
+        self._first, self._count = "", 0
+
+    def __call__(self, row: Any) -> str:
+        self._first = self._first or f"{row.actual_columns} of {row.expected_columns} columns"
+        self._count += 1
+        return "skip"
+
+    def take(self) -> tuple[tuple[str, str], ...]:
+        count, self._count = self._count, 0
+        rows = "a row is" if count == 1 else f"{count} rows are"
+        return (("torn-rows", f"{rows} not whole ({self._first}) and left out"),) if count else ()
+
+
+def _batches(path: Path, wanted: list[str], numbers: set[str], delimiter: str | None, odd: _OddRows) -> Iterator[pa.RecordBatch]:
     if delimiter is None:
         with pq.ParquetFile(path) as file:
             yield from file.iter_batches(_BATCH_ROWS, columns=wanted, use_threads=False)
@@ -149,7 +186,7 @@ def _batches(path: Path, wanted: list[str], numbers: set[str], delimiter: str | 
     reader = pa_csv.open_csv(
         pa.input_stream(path),
         read_options=pa_csv.ReadOptions(block_size=_BATCH_BYTES, use_threads=False),
-        parse_options=pa_csv.ParseOptions(delimiter=delimiter),
+        parse_options=pa_csv.ParseOptions(delimiter=delimiter, invalid_row_handler=odd),
         convert_options=pa_csv.ConvertOptions(
             include_columns=wanted,
             column_types={key: pa.float64() if key in numbers else pa.string() for key in wanted},

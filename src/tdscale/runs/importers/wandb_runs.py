@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tdscale.errors import UserError
-from tdscale.runs.importers.raw import Columns, RawRun, flat, number, series_key
+from tdscale.runs.importers.raw import Columns, RawRun, Unreadable, each, flat, number, series_keys
 from tdscale.runs.importers.walk import files_below
 
 USUAL_STEPS = ("global_step", "env_step", "env_steps", "timesteps", "step", "_step")
@@ -25,7 +25,7 @@ _MAX_RECORD = 1 << 26
 _PAGE = 1000
 
 
-def read_wandb(source: Path | str, columns: Columns) -> Iterator[RawRun]:
+def read_wandb(source: Path | str, columns: Columns) -> Iterator[RawRun | Unreadable]:
     """The runs recorded offline below a folder, of one `.wandb` file, or of a project on W&B's server, "entity/project".
 
     Raises:
@@ -34,8 +34,8 @@ def read_wandb(source: Path | str, columns: Columns) -> Iterator[RawRun]:
     if not Path(source).exists() and re.fullmatch(r"[\w.-]+/[\w. -]+", str(source)):
         yield from project_runs(_api(), str(source), columns)
         return
-    for path in files_below(Path(source), lambda name: name.endswith(".wandb")):
-        yield _offline_run(path, columns)
+    paths = files_below(Path(source), lambda name: name.endswith(".wandb"))
+    yield from each(paths, lambda path: [_offline_run(path, columns)])
 
 
 def _offline_run(path: Path, columns: Columns) -> RawRun:
@@ -158,8 +158,7 @@ class _Rows:
     def run(self, name: str, config: Mapping[str, Any], remarks: tuple[tuple[str, str], ...]) -> RawRun:
         rows: list[tuple[float, float]] = []
         if self._keys:
-            value = series_key("returns", self._columns.returns, self._keys, USUAL_RETURNS, name)
-            step = series_key("env_step", self._columns.env_step, self._keys, USUAL_STEPS, name)
+            step, value = series_keys(self._columns, self._keys, USUAL_STEPS, USUAL_RETURNS, name)
             rows = self._found.get((step, value), [])
         array = np.array(rows, dtype=np.float64).reshape(-1, 2)
         return RawRun(name=name, config=config, steps=array[:, 0], returns=array[:, 1], remarks=remarks)
