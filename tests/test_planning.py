@@ -167,6 +167,16 @@ def test_rounding_the_batch_size_keeps_the_compute_limit_or_says_by_how_much_not
     assert plan.compute.value <= limit * 1.001 or any("multiples of" in note for note in plan.notes)
 
 
+@pytest.mark.parametrize("multiple", [16, 64, 256])
+def test_no_other_sigma_with_the_same_batch_size_takes_less_compute(laws, multiple):
+    # B*(σ) falls as fast as updates grow: C at B*(σ) is nearly flat, C at a B that can be had is not
+    steep = replace(laws, batch_size=replace(laws.batch_size, exponent=-1.0, coefficients=laws.batch_size.coefficients * 0.5))
+    plan = plan_data(steep, 1e9, batch_multiple=multiple)
+    others = [other for other in plan.alternatives if other.within_limit and other.batch_size == plan.batch_size == multiple]
+    assert others or plan.batch_size > multiple
+    assert all(other.compute.value >= 0.95 * plan.compute.value for other in others), "but for those not worth going farther for"
+
+
 def test_an_answer_outside_the_sigma_that_were_run_says_by_what_factor(laws):
     plan = plan_compute(laws, 1e14)
     assert plan.extrapolation > 1

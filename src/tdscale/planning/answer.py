@@ -62,6 +62,10 @@ class Question:
             return np.full(np.shape(data), np.nan)
         return np.asarray(np.mean([self.laws.compute[name].flops(utd, batch_size or 1, data) for name in self.names], axis=0))
 
+    def smooth_compute(self, utd: Floats, data: Floats) -> Floats:
+        """C at B*(σ), that no rounding makes jump; a B below the multiple is not to be had."""
+        return self.laws.flops(utd, data, self.task, least_batch_size=self.multiple)
+
     def needs(self, utd: float, batch_size: int | None) -> tuple[Floats, Floats, Floats]:
         """D, C and F (NaN where not known) at a σ and B: the point estimate first, draws behind, each of shape (1 + n_draws,)."""
         data = np.concatenate([self.law.predict([utd], self.task), self.law.predict_draws([utd], self.task)[:, 0]])

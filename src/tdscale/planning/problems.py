@@ -56,7 +56,7 @@ def _plan(
     law = _law_at(laws, threshold)
     question = Question(laws, law, task, _known_price(laws, task), multiple)
     start = replace(beginning(question, problem, limit), threshold=law.threshold)
-    every = tradeoff(laws, law, task)
+    every = tradeoff(laws, law, task, multiple)
     curves = every.part(every.told)
     if len(curves.utd) < 5:
         return replace(start, refused=True, reason=_refusal(law, float(np.sqrt(every.run[0] * every.run[1])), task))
@@ -108,7 +108,7 @@ def _on_the_limit(question: Question, problem: Problem, limit: float, utd: Float
     def over(log_utd: float) -> float:
         at = np.array([np.exp(log_utd)])
         data = question.law.predict(at, question.task)
-        value = data if problem == "data" else question.laws.flops(at, data, question.task)
+        value = data if problem == "data" else question.smooth_compute(at, data)
         return float(np.log(max(float(value[0]), 1e-300) / limit))
 
     centre, step = float(np.log(utd[0])), 0.02
@@ -164,7 +164,7 @@ def _binding(problem: Problem, kind: Kind, choice: Tradeoff, curves: Tradeoff, e
 
 def _relaxed(question: Question, problem: Problem, limit: float, utd: float) -> Relaxed:
     data = float(question.law.predict([utd], question.task)[0])
-    compute = float(question.laws.flops(np.array([utd]), np.array([data]), question.task)[0])
+    compute = float(question.smooth_compute(np.array([utd]), np.array([data]))[0])
     return Relaxed(limit=limit, utd=utd, data=data, compute=compute if np.isfinite(compute) else None, threshold=question.law.threshold)
 
 

@@ -50,7 +50,7 @@ def plan_budget(
     cost, source = price(laws, data_cost, task)
     top = Question(laws, laws.data[-1], task, cost, batch_multiple)
     start = replace(beginning(top, "budget", budget), data_cost_source=source)
-    found = [entry for law in laws.data if (entry := _cheapest(laws, law, task, cost)) is not None]
+    found = [entry for law in laws.data if (entry := _cheapest(replace(top, law=law), cost)) is not None]
     if not found:
         middle = float(np.sqrt(np.prod(reach(top.law))))
         return replace(start, refused=True, reason=top.law.refusal(middle, task) or "the runs don't settle D at any threshold")
@@ -71,14 +71,14 @@ def plan_budget(
         notes=tuple(note for note in (alone, remark) if note),
         threshold=entry.law.threshold,
         threshold_range=_thresholds(found, budget, entry.law.threshold),
-        regret=regret_at(entry.law, lambda u, d: laws.flops(u, d, task), cost, float(utd[0]), entry.budget, task),
+        regret=regret_at(entry.law, question.smooth_compute, cost, float(utd[0]), entry.budget, task),
         binding="The budget does not bind." if over else _binding(budget, entry, following),
     )
     plan = answer(question, start, utd, entry.curves)
     if following is not None and following.budget[0] <= MORE * budget:
         at = following.utd[:1]
         data = following.law.predict(at, task)
-        compute = float(laws.flops(at, data, task)[0])
+        compute = float(question.smooth_compute(at, data)[0])
         bought = Relaxed(limit=MORE * budget, utd=float(at[0]), data=float(data[0]), compute=compute, threshold=following.law.threshold)
         plan = replace(plan, relaxed=bought)
     assert plan.regret is not None
@@ -87,13 +87,13 @@ def plan_budget(
     return replace(plan, notes=(*plan.notes, regret_in_words(plan.regret)))
 
 
-def _cheapest(laws: ScalingLaws, law: DataLaw, task: str | None, cost: float) -> _Cheapest | None:
+def _cheapest(question: Question, cost: float) -> _Cheapest | None:
     """None where the law can't tell D at all."""
-    every = tradeoff(laws, law, task)
+    every = tradeoff(question.laws, question.law, question.task, question.multiple)
     curves = every.part(every.told)
     if len(curves.utd) < 5:
         return None
-    return _Cheapest(law, curves, *cheapest(curves, cost))
+    return _Cheapest(question.law, curves, *cheapest(curves, cost))
 
 
 def _near_the_runs(entry: _Cheapest, budget: float, cost: float) -> tuple[Floats, str]:

@@ -62,8 +62,8 @@ class Tradeoff:
         return self.part(self.utd >= self.utd[below[-1]]) if below.size else self
 
 
-def tradeoff(laws: ScalingLaws, law: DataLaw, task: str | None) -> Tradeoff:
-    """D and C of a task, or (None) of the domain, at one threshold."""
+def tradeoff(laws: ScalingLaws, law: DataLaw, task: str | None, least_batch_size: int) -> Tradeoff:
+    """D and C of a task, or (None) of the domain, at one threshold, with B*(σ) where it is no less than the least B."""
     low, high = reach(law)
     run = law.range
     parts = [utd_grid(low, run[0], 150)[:-1], utd_grid(*run, 300), utd_grid(run[1], high, 150)[1:]]
@@ -73,7 +73,8 @@ def tradeoff(laws: ScalingLaws, law: DataLaw, task: str | None) -> Tradeoff:
     can_tell = np.array([law.refusal(float(at), task) is None for at in asked])
     place = np.interp(np.log(utd), np.log(asked), np.arange(_ASKED))
     told = can_tell[np.floor(place + 1e-9).astype(int)] & can_tell[np.ceil(place - 1e-9).astype(int)]
-    return Tradeoff(utd=utd, data=data, compute=laws.flops(utd, data, task), told=_largest_stretch(told), run=run)
+    compute = laws.flops(utd, data, task, least_batch_size=least_batch_size)
+    return Tradeoff(utd=utd, data=data, compute=compute, told=_largest_stretch(told), run=run)
 
 
 def _largest_stretch(told: NDArray[np.bool_]) -> NDArray[np.bool_]:
