@@ -7,8 +7,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
-
 from tdscale import workflow
 from tdscale.analysis.compute import ComputeUnit
 from tdscale.analysis.fit import in_unit
@@ -16,7 +14,7 @@ from tdscale.analysis.laws import ScalingLaws
 from tdscale.analysis.laws_file import FILE_NAME, laws_to_dict
 from tdscale.cli import imports, summary
 from tdscale.cli.checks import print_validation
-from tdscale.cli.console import print_json
+from tdscale.cli.console import for_people, print_json
 from tdscale.cli.forecast import print_forecast
 from tdscale.cli.progress import RunDisplay
 from tdscale.confirmation import FILE_NAME as CONFIRMATIONS
@@ -57,9 +55,9 @@ def run(
     engine = _engine(**where, own=files.trainer is not None)
     if dry_run:
         if files.trainer is None:
-            Console(stderr=True, soft_wrap=True).print("measuring how fast this machine trains, 20 s or so …")
+            for_people(stderr=True).print("measuring how fast this machine trains, 20 s or so …")
         found = forecast(files, engine, source=study.resolve().parent)
-        print_json(found.to_dict()) if as_json else print_forecast(Console(soft_wrap=True), found)
+        print_json(found.to_dict()) if as_json else print_forecast(for_people(), found)
         return
     _run_and_report(files, engine, as_json, with_plans=smoke)
 
@@ -88,7 +86,7 @@ def _engine(
 
 def _run_and_report(files: workflow.StudyFiles, engine: Engine, as_json: bool, *, with_plans: bool) -> None:
     # with --json, standard output holds the document alone
-    console = Console(stderr=as_json, soft_wrap=True)
+    console = for_people(stderr=as_json)
     smoke = is_smoke(files.study)
     with RunDisplay(files.directory, console, engine.workers or _ROWS) as display:
         if smoke:
@@ -161,7 +159,7 @@ def fit(directory: Path, method: str, draws: int, as_json: bool) -> None:
     if as_json:
         print_json(laws_to_dict(fitted.laws))
         return
-    console = Console(soft_wrap=True)
+    console = for_people()
     summary.print_laws(console, fitted.laws)
     console.print(f"\nlaws    {directory / FILE_NAME}", highlight=False, markup=False)
 
@@ -217,7 +215,7 @@ def plan(directory: Path, question: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(answer.to_dict())
     else:
-        summary.print_plan(Console(soft_wrap=True), answer)
+        summary.print_plan(for_people(), answer)
 
 
 def confirm(directory: Path, question: dict[str, Any], seeds: int | None, where: dict[str, Any], as_json: bool) -> None:
@@ -227,7 +225,7 @@ def confirm(directory: Path, question: dict[str, Any], seeds: int | None, where:
     asked = Question(**question)
     answer = asked.answer(lambda times: workflow.current_laws(files, times=times))
     engine = _engine(**where, own=files.trainer is not None)
-    console = Console(stderr=as_json, soft_wrap=True)
+    console = for_people(stderr=as_json)
     if not as_json:
         summary.print_plan(console, answer)
     with RunDisplay(directory, console, engine.workers or _ROWS) as display:
@@ -268,7 +266,7 @@ def published(asked: Sequence[str], utd: Sequence[str], as_json: bool) -> None:
         content = [laws.to_dict() | {"predictions": [p.to_dict() for p in predicted[laws.name]]} for laws in sets]
         print_json({"laws": content, "note": NO_INTERVAL})
         return
-    console = Console(soft_wrap=True)
+    console = for_people()
     for laws in sets:
         summary.print_published(console, laws, task, predicted[laws.name])
     console.print(f"\n{NO_INTERVAL}", highlight=False, markup=False)
@@ -296,7 +294,7 @@ def validate(directory: Path, as_json: bool) -> None:
     if as_json:
         print_json(validation.to_dict())
     else:
-        print_validation(Console(soft_wrap=True), validation)
+        print_validation(for_people(), validation)
 
 
 def simulate(source: Path, seeds: Sequence[str], noise: str, repeats: int, directory: Path | None, seed: int, as_json: bool) -> None:
@@ -307,11 +305,11 @@ def simulate(source: Path, seeds: Sequence[str], noise: str, repeats: int, direc
     plan = rehearsal.plan_rehearsal(source)
     if directory is not None:
         rehearsal.write_study(plan, directory, counts[0], noise, seed)
-    result = rehearsal.rehearse_plan(plan, counts, noise, repeats, seed, Console(stderr=True))
+    result = rehearsal.rehearse_plan(plan, counts, noise, repeats, seed, for_people(stderr=True))
     if as_json:
         print_json(result.to_dict() | {"noise": noise, "assumed": list(plan.assumed), "directory": str(directory) if directory else None})
         return
-    console = Console(soft_wrap=True)
+    console = for_people()
     rehearsal.print_rehearsal(console, result, plan, noise)
     if directory is not None:
         console.print(f"\nwritten: {directory}; next: tdscale fit {directory}", highlight=False, markup=False)

@@ -8,9 +8,20 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, NoReturn, ParamSpec
 
+from rich.console import Console
+
 from tdscale.errors import UserError
 
 P = ParamSpec("P")
+_WIDE = 160  # columns, where nobody's terminal says how many
+
+
+def for_people(*, stderr: bool = False) -> Console:
+    """Where people read: as wide as their terminal, or in a file or a pipe so wide that tables stay whole."""
+    console = Console(stderr=stderr, soft_wrap=True)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _WIDE
+    return console
 
 
 def answering(command: Callable[P, None]) -> Callable[P, None]:

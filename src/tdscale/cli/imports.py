@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from tdscale.analysis.estimate import short
-from tdscale.cli.console import print_json
+from tdscale.cli.console import for_people, print_json
 from tdscale.cli.summary import print_warnings
 from tdscale.errors import UserError
 from tdscale.runs.importers import READERS, ImportReport, Preview, Scale, gather_runs, import_runs, kind_of
@@ -35,7 +35,7 @@ def bring(
         raise UserError("missing option '--dir': the study's folder that the runs go into (--dry-run needs none)")
     understood, named = columns_from(columns, mapping)
     chosen = kind_of(source, named if kind == "auto" and named is not None else kind)
-    console = Console(soft_wrap=True)
+    console = for_people()
     if chosen not in READERS:
         _published(console, source, chosen, directory, columns, scale, layout, dry_run, as_json)
         return

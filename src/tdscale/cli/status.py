@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from tdscale.cli.console import print_json
+from tdscale.cli.console import for_people, print_json
 from tdscale.cli.words import PROGRESS_FILE, duration
 from tdscale.folder import StudyFiles, open_study
 from tdscale.ledger import cell_failures, wanted_runs
@@ -31,7 +31,7 @@ def status(directory: Path, as_json: bool, watch: bool) -> None:
     if as_json:
         print_json(study_status(files))
         return
-    console = Console(soft_wrap=True)
+    console = for_people()
     if not (watch and console.is_terminal):
         console.print(_page(study_status(files)))
         return

@@ -78,7 +78,10 @@ _CAPTIONS: dict[str, tuple[str, str]] = {
         "shifted onto the shared law. The paper’s Figure 2, left.",
     ),
     "data-by-task": ("data", "The same for each task, unshifted. Tasks lean on one shape, each has its own scale."),
-    "compute": ("data", "Compute until return J at the fitted B*(σ). The paper’s Figure 2, right."),
+    "compute": (
+        "data",
+        "Compute until return J: the law’s at the fitted B*(σ), the points’ at the B that was run. The paper’s Figure 2, right.",
+    ),
     "compute-by-task": ("data", "Compute for each task."),
     "pareto": (
         "frontier",
