@@ -105,6 +105,8 @@ def answer(question: Question, start: Plan, utd: Floats, curves: Tradeoff, objec
     law, task = question.law, question.task
     value, batch_size, changed = _keep_limit(question, start, float(utd[0]))
     needs = question.needs(value, batch_size)
+    if value != utd[0]:
+        start = replace(start, binding=f"The {start.problem} limit binds, with B in multiples of {question.multiple}.")
     start = settings(question, start, np.concatenate([[value], utd[1:]]), batch_size)
     kept = limited(start.problem, needs)
     chance = float(np.mean(kept[1:] <= start.limit * (1 + 1e-9))) if len(kept) > 1 and np.isfinite(kept[0]) else None
@@ -181,7 +183,11 @@ def _keep_limit(question: Question, start: Plan, utd: float) -> tuple[float, int
     if start.problem == "compute" and over(low, batch_size) < 0 < over(utd, batch_size):
         less = float(brentq(over, low, utd, args=(batch_size,)))
         if question.batch_size(less) == batch_size and question.law.refusal(less, question.task) is None:
-            return less, batch_size, [f"σ is lower than it need be for B = {short(wanted)}: B comes in multiples of {question.multiple}"]
+            return (
+                less,
+                batch_size,
+                [f"with B = {short(wanted)} a higher σ would keep the limit, but B comes in multiples of {question.multiple}"],
+            )
     return utd, batch_size, []
 
 
