@@ -118,7 +118,9 @@ def test_a_plan_is_run_with_fresh_seeds_and_scored_and_changes_no_law(study):
     called("fit", "micro", cwd=study)
     assert (study / "micro" / "laws.json").read_bytes() == laws
     assert called("report", "micro", cwd=study).returncode == 0
-    assert "Plans that were run" in (study / "micro" / "report.html").read_text()
+    page = (study / "micro" / "report.html").read_text()
+    assert "Plans that were run" in page
+    assert "2 fresh seeds): it foretold" in page
     assert (study / "micro" / "tables" / "confirmations.csv").is_file()
 
 

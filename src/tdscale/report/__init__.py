@@ -65,7 +65,15 @@ def write_report(
         write_whole(table_folder / f"{table.name}.csv", to_csv(table).encode(), lasting=False)
     clear_stale(figure_folder, {d.name for d in drawings}, FIGURE_NAMES, (".svg", ".png"))
     clear_stale(table_folder, {t.name for t in tables}, TABLE_NAMES, (".csv",))
-    page = render_page(laws, drawings=drawings, tables=tables, plans=plans, validation=validation, study_summary=study_summary)
+    page = render_page(
+        laws,
+        drawings=drawings,
+        tables=tables,
+        plans=plans,
+        validation=validation,
+        study_summary=study_summary,
+        confirmations=confirmations,
+    )
     path = directory / "report.html"
     write_whole(path, page.encode())
     return path

@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from tdscale.analysis.compute import UNIT_NAMES
 from tdscale.analysis.estimate import short
 from tdscale.analysis.laws import ScalingLaws
-from tdscale.planning import Plan
+from tdscale.planning import Confirmation, Plan
 from tdscale.report import summary
 from tdscale.report.tables import Table, cells_as_text
 from tdscale.validation import Validation
@@ -38,6 +38,7 @@ def render_page(
     plans: Sequence[Plan],
     validation: Validation,
     study_summary: Mapping[str, str],
+    confirmations: Sequence[Confirmation],
 ) -> str:
     """The page's HTML. Everything but the figures' SVG is escaped."""
     environment = Environment(
@@ -71,7 +72,7 @@ def render_page(
         headlines=summary.headlines(laws),
         formulas=_formulas(laws),
         state=state,
-        trust=trust,
+        trust=[*trust, *summary.confirmed_sentences(confirmations)],
         skipped=summary.skipped_sentences(validation),
         plans=[_plan(plan) for plan in plans],
         tables=[(table, *cells_as_text(table)) for table in tables],

@@ -7,6 +7,7 @@ import numpy as np
 from tdscale.analysis.compute import UNIT_NAMES
 from tdscale.analysis.estimate import Estimate, short
 from tdscale.analysis.laws import DataLaw, PowerLaw, ScalingLaws
+from tdscale.planning import Confirmation
 from tdscale.report.figures.parts import seen_utd
 from tdscale.report.style import plain_utd
 from tdscale.validation import HeldOut, Validation
@@ -14,6 +15,7 @@ from tdscale.validation import HeldOut, Validation
 # a law that misses by less than this factor, and whose intervals hold so much, has proved itself
 GOOD_FACTOR = 1.25
 GOOD_COVERAGE = 0.6
+_CONFIRMED = 3  # plans that were run, the last so many
 
 
 def opening(laws: ScalingLaws) -> str:
@@ -132,6 +134,21 @@ def _held_sentence(held: HeldOut) -> str:
     if rival is not None:
         text += f" ({names.get(rival, rival)}, the best of the simpler ways, by {np.exp(finite[rival]):.3g})"
     return text + f"; {held.covered} of {held.compared} measured values lie in its 80 % interval."
+
+
+def confirmed_sentences(confirmations: Sequence[Confirmation]) -> list[str]:
+    """What became of the plans that were run, a sentence each."""
+    return [_confirmed(one) for one in confirmations[-_CONFIRMED:]]
+
+
+def _confirmed(one: Confirmation) -> str:
+    data = one.compared[0]
+    plan = (
+        f"A plan was run (σ = {short(one.utd)}, J = {one.threshold:.4g}, {one.seeds} fresh seeds): it foretold {data.predicted} env steps, "
+    )
+    if data.seen is None:
+        return plan + f" and J was not reached by {one.last_step}."
+    return plan + f" and {data.seen} were seen, {'inside' if data.inside else 'outside'} its interval."
 
 
 def grouped_warnings(laws: ScalingLaws) -> list[tuple[str, list[str]]]:
