@@ -70,7 +70,7 @@ def short(value: float) -> str:
     size = abs(value)
     if size == 0:
         return "0"
-    if size >= 1e5 or size < 1e-3:
+    if size >= 1e5 or size < 0.0009995:  # as it will be rounded
         mantissa, exponent = f"{value:.2e}".split("e")
         text = f"{mantissa}e{int(exponent)}"
     elif size >= 999.5:

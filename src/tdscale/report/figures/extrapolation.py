@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 
 from tdscale.analysis.budget import utd_grid
 from tdscale.analysis.laws import DataLaw, ScalingLaws
@@ -103,7 +104,8 @@ def _frontier(
         # a name that would lie on the last one's is left out
         if index and np.abs(place[:, index] - place[:, index - 1]).max() < 0.08:
             continue
-        axes.annotate(f"σ = {style.plain_utd(value)}", (x, y), xytext=(5, 4), textcoords="offset points", fontsize=7, zorder=7)
+        label = axes.annotate(f"σ = {style.plain_utd(value)}", (x, y), xytext=(7, -8), textcoords="offset points", fontsize=7, zorder=7)
+        label.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
     x_limits, y_limits = limits(compute, at, margin=1.25), limits(data, mean, margin=1.25)
     return (x_limits[0], x_limits[1] * 1.25), y_limits
 

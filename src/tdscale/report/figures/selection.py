@@ -87,7 +87,9 @@ def selection_figure(laws: ScalingLaws, chosen: Selection) -> Figure | None:
                 other = "η" if name.startswith("batch") else "B"
                 handles = [Line2D([], [], color=colour) for colour in style.ordered_colours(len(others))]
                 tell = style.scientific if other == "η" else style.plain
-                axes.legend(handles, [f"{other} = {tell(v)}" for v in others], fontsize=7, loc="upper center", ncols=2, handlelength=1.2)
+                labels = [f"{other} = {tell(v)}" for v in others]
+                legend = axes.legend(handles, labels, fontsize=7, loc="upper center", ncols=2, handlelength=1.2, frameon=True)
+                legend.get_frame().set(facecolor="white", edgecolor="none", alpha=0.9)
         title = f"{style.label(chosen.task)}, σ = {style.plain_utd(chosen.utd)}, J = {chosen.threshold:.4g}"
         all_axes[0].set_title(title, loc="left")
         handles = [Line2D([], [], color=style.TASK_COLOURS[1])]
