@@ -119,7 +119,7 @@ def test_the_least_compute_is_where_the_two_power_laws_balance(shape):
     laws = paper_laws(
         offset_law(800.0, shape["d_min"], shape["beta"], shape["alpha"]), batch_size=shape["batch"], batch_exponent=-shape["alpha_batch"]
     )
-    plan = plan_data(laws, 1e12)
+    plan = plan_data(laws, 1e12, batch_multiple=1)
     assert plan.utd == pytest.approx(least, rel=1e-6)
     assert plan.binding == "The data limit does not bind: this σ needs the least compute of all."
 
@@ -171,7 +171,7 @@ def test_p3_touches_the_frontier_where_data_and_compute_trade_at_the_price(alpha
     total = laws.flops(grid, top.predict(grid)) + price * top.predict(grid)
     best = int(np.argmin(total))
     assume(0 < best < len(grid) - 1)
-    plan = plan_budget(laws, float(total[best]) * 1.0001)
+    plan = plan_budget(laws, float(total[best]) * 1.0001, batch_multiple=1)
     assert plan.threshold == 800
     # beyond the runs, within 1 % of the least F, σ keeps near to them
     at = np.array([plan.utd])
@@ -187,7 +187,7 @@ def test_p3_touches_the_frontier_where_data_and_compute_trade_at_the_price(alpha
 @settings(max_examples=30, deadline=None)
 @given(st.floats(1e4, 1e6), st.floats(0.3, 8.0), st.floats(0.2, 2.0), st.floats(0.05, 0.999))
 def test_no_sigma_gets_below_d_min(d_min, beta, alpha, share):
-    plan = plan_data(paper_laws(offset_law(800.0, d_min, beta, alpha)), share * d_min)
+    plan = plan_data(paper_laws(offset_law(800.0, d_min, beta, alpha)), share * d_min, batch_multiple=1)
     assert not plan.feasible
     assert not plan.refused
     assert "is not enough" in plan.reason

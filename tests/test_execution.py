@@ -6,13 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from command import start, tdscale
 from tdscale.execution import CellJob, Event, Target, pending_jobs, run_jobs
-from tdscale.execution.pool import SAME_FAILURES, StageFailure, _Queue, _raised, _SameFailure
+from tdscale.execution.crew import Ending, LocalCrew
+from tdscale.execution.own_trainer import OwnTrainer
+from tdscale.execution.pool import SAME_FAILURES, StageFailure, _Queue, _raised, _SameFailure, run_with
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import RunStatus
 from tdscale.study import RunSpec, SACSettings
@@ -188,6 +191,41 @@ def test_a_job_whose_worker_is_killed_twice_is_reported_and_the_rest_go_on(tmp_p
     assert "was killed by signal 9" in failed.message
     assert "\n" not in failed.message
     assert set(RunStore(tmp_path).statuses()) == {other.specs[0].run_id}
+
+
+def test_a_worker_that_dies_between_two_stages_costs_no_cell(tmp_path):
+    (tmp_path / "train.py").write_text("import sys\nopen(sys.argv[1], 'w').write('env_step,return\\n500,1\\n1000,2\\n')\n")
+    command = (sys.executable, "train.py", "{output}")
+    rest = {"function": None, "retries": 0, "stop_early": False, "model_size": None, "actor_size": None, "versions": {}}
+    trainer = OwnTrainer(command=command, folder=str(tmp_path), **rest)
+
+    def job(utd, stage):
+        spec = RunSpec(algorithm="own", suite="own", task="t", utd=utd, batch_size=8, learning_rate=0.1, seed=0, stage=stage)
+        return CellJob(specs=(spec,), env_steps=1000, target=None)
+
+    events: list[Event] = []
+    later = [job(utd, "scaling") for utd in (1.0, 2.0, 4.0)]
+    with closing(LocalCrew(tmp_path / "study", workers=1, environment={})) as crew:
+        run_with(crew, [job(1.0, "sweep")], tmp_path / "study", on_event=events.append, trainer=trainer)
+        worker = crew._seats[0]
+        worker.process.kill()
+        worker.listener.join()
+        run_with(crew, later, tmp_path / "study", on_event=events.append, trainer=trainer)
+        done = [event.job for event in events if event.kind == "done"][1:]
+        assert sorted(one.specs[0].utd for one in done) == [1.0, 2.0, 4.0]
+        assert {one.specs[0].run_id for one in later} <= set(RunStore(tmp_path / "study").statuses())
+
+
+def test_jobs_whose_worker_died_over_several_come_back_alone_and_none_is_blamed():
+    jobs = [CellJob(specs=tuple(_cell(2, learning_rate=rate)), env_steps=400, target=None) for rate in (1e-3, 2e-3, 3e-3)]
+    left = _Queue(list(jobs), runs_together=100)
+    taken = left.take(None, set())
+    assert taken == jobs
+    ending = Ending(how="was killed", where="logs")
+    assert {left.lost(one, ending, 0, 0, company=True).kind for one in taken} == {"again"}
+    again = [left.take(None, set()) for _ in jobs]
+    assert [len(one) for one in again] == [1, 1, 1]
+    assert left.lost(again[0][0], ending, 0, 0).kind == "failed"
 
 
 def test_a_stage_ends_where_every_cell_fails_alike_and_goes_on_where_a_seed_did_not():

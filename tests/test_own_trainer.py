@@ -30,6 +30,14 @@ begin = 50
 state = os.path.join(checkpoint, "step")
 if os.path.exists(state):
     begin = int(open(state).read()) + 50
+first = not os.path.exists(os.path.join(folder, "began"))
+open(os.path.join(folder, "began"), "a").write(f"{begin}\\n")
+if task == "lingers" and first:
+    def save(*_):
+        time.sleep(1.5)
+        open(state, "w").write("500")
+        sys.exit(0)
+    signal.signal(signal.SIGTERM, save)
 if task == "stubborn":
     child = subprocess.Popen([sys.executable, "-c", "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"])
     open(os.path.join(folder, "grandchild"), "w").write(str(child.pid))
@@ -42,7 +50,7 @@ with open(output, "w", buffering=1) as file:
         if task == "crash" and seed == 1 and step == 300:
             sys.exit("first line\\nout of luck")
         print(f"{step},{step / 50 + seed},x", file=file)
-        if task == "stubborn" and step == 500:
+        if task == "stubborn" and step == 500 or task == "lingers" and step == 500 and first:
             time.sleep(600)
         if task == "saves" and step == 500:
             open(state, "w").write("400")
@@ -164,6 +172,25 @@ def test_a_run_that_was_interrupted_goes_on_and_a_finished_one_is_not_run_again(
     assert [result.status.last_step for result in results] == [LIMIT, LIMIT]
     assert results[1].columns["env_step"].tolist() == list(range(50, LIMIT + 1, 50))
     assert (_tries(trainer, 0), _tries(trainer, 1)) == (1, 2)
+    assert all(result.status.wall_seconds > 0 for result in results)
+
+
+def test_what_a_killed_workers_trainer_still_saves_is_waited_for(trainer):
+    code = (
+        "import sys, test_own_trainer as t\n"
+        "trainer = t.OwnTrainer.from_message(__import__('json').loads(sys.argv[1]))\n"
+        "t._train(t._job('lingers', 1), trainer)"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", code, json.dumps({**trainer.__dict__})], cwd=Path(__file__).parent)
+    job = _job("lingers", 1)
+    output = Path(trainer.folder) / job.specs[0].run_id / "output.csv"
+    while worker.poll() is None and not (output.exists() and "\n500," in output.read_text()):
+        time.sleep(0.02)
+    worker.kill()
+    worker.wait()
+    (result,) = _train(job, trainer)
+    assert (Path(trainer.folder) / "began").read_text().split() == ["50", "550"]
+    assert result.columns["env_step"].tolist() == list(range(50, LIMIT + 1, 50))
 
 
 def test_a_worker_that_is_killed_takes_its_trainer_along(trainer):

@@ -6,6 +6,7 @@ Stable-Baselines3 needs torch: its files here are written by hand in its exact f
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import types
@@ -128,6 +129,28 @@ def test_a_run_recorded_offline_is_read_without_network(offline, tmp_path):
     assert {spec.learning_rate for spec in RunStore(tmp_path).specs().values()} == {3e-4}
 
 
+def test_a_run_that_was_resumed_is_one_run(offline, tmp_path):
+    (first, *_) = sorted(offline.rglob("*.wandb"), key=lambda path: path.parent.name)
+    again = "\n".join(
+        [
+            "import sys, wandb",
+            "run = wandb.init(mode='offline', dir=sys.argv[1], project='p', id=sys.argv[2], resume='allow')",
+            "for i in range(40, 60): run.log({'global_step': 100 * i, 'charts/episodic_return': float(i)})",
+            "run.finish()",
+        ]
+    )
+    folder = tmp_path / "logs"
+    shutil.copytree(first.parent, folder / "wandb" / first.parent.name)
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "WANDB_SILENT": "true", "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", again, str(folder), first.stem.removeprefix("run-")]
+    subprocess.run(command, check=True, env=environment, capture_output=True, timeout=120)
+    report = import_runs(folder, "wandb", tmp_path / "study")
+    assert report.runs == 1
+    assert "put together" in messages(report)["resumed-run"]
+    (curve,) = curves_of(tmp_path / "study").values()
+    np.testing.assert_array_equal(curve["env_step"], 100 * np.arange(60))
+
+
 def test_a_run_that_ends_in_nan_has_diverged(offline, tmp_path):
     import_runs(offline, "wandb", tmp_path)
     store = RunStore(tmp_path)
@@ -228,6 +251,14 @@ def test_environments_stepped_together_are_one_run(tmp_path):
     np.testing.assert_array_equal(curve["return"], np.arange(10) + 1.5)
 
 
+def test_one_monitor_of_several_environments_takes_their_number_from_the_log(tmp_path):
+    write_monitor(tmp_path / "logs" / "monitor.csv", [100] * 20, range(20))
+    config = {"gradient_steps": 1, "train_freq": 1, "n_envs": 4, "batch_size": 256, "learning_rate": 3e-4, "seed": 0}
+    (tmp_path / "logs" / "config.json").write_text(json.dumps(config))
+    report = import_runs(tmp_path / "logs", "sb3", tmp_path / "study")
+    assert report.utds == (0.25,)
+
+
 def test_evaluations_stand_beside_the_training_returns_or_for_them(tmp_path):
     write_monitor(tmp_path / "logs/monitor.csv", [200] * 5, np.arange(5.0))
     np.savez(tmp_path / "logs/evaluations.npz", timesteps=[500, 1000], results=[[1.0, 3.0], [5.0, 7.0]], ep_lengths=[[200, 200]] * 2)
@@ -321,6 +352,25 @@ def test_a_wide_table_has_a_run_in_each_column(tmp_path):
     curves = curves_of(tmp_path / "study")
     assert set(curves) == {(0.5, 0), (0.5, 1), (2.0, 0), (2.0, 1)}
     assert len(curves[2.0, 1]["return"]) == 20
+
+
+def test_columns_of_categories_are_read_as_their_values(tmp_path):
+    long_table(env_id=pd.Categorical(["Pendulum-v1"] * len(long_table()))).to_parquet(tmp_path / "curves.parquet")
+    assert import_runs(tmp_path / "curves.parquet", "auto", tmp_path / "study").tasks == ("Pendulum-v1",)
+
+
+def test_a_header_that_is_none_is_one_sentence(tmp_path):
+    (tmp_path / "curves.csv").write_text("x" * 200_000 + ",return\n1,2\n")
+    with pytest.raises(UserError, match="can't be read as a table"):
+        import_runs(tmp_path / "curves.csv", "csv", tmp_path / "study")
+
+
+def test_the_same_runs_are_refused_also_where_they_were_taken_for_another_stage(tmp_path):
+    long_table().to_csv(tmp_path / "one.csv", index=False)
+    pd.concat([long_table(), long_table(batch_size=128)]).to_csv(tmp_path / "two.csv", index=False)
+    import_runs(tmp_path / "one.csv", "csv", tmp_path / "study")
+    with pytest.raises(UserError, match=r"are in .* already, from another source"):
+        import_runs(tmp_path / "two.csv", "csv", tmp_path / "study")
 
 
 def one_file_a_run(folder):

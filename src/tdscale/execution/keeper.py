@@ -1,9 +1,11 @@
 """Keeps one process of a user's trainer, with all that it starts, from outliving the worker that wants it.
 
-Run as a script, without tdscale: FOLDER OUT ERR PROGRAM ARGUMENTS…. It obeys letters on standard input: p pauses, g goes on, t ends;
+Run as a script, without tdscale: LOCK FOLDER OUT ERR PROGRAM ARGUMENTS…. It holds LOCK, a file, as long as the process is there, so
+that no other one begins beside it. It obeys letters on standard input: p pauses, g goes on, t ends;
 so does the end of input, which comes when the worker dies, however it died. Last, it says on standard output how the program ended.
 """
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -41,7 +43,12 @@ def _obey(group: int) -> None:
 
 
 def _main() -> None:
-    folder, out, err, *command = sys.argv[1:]
+    lock, folder, out, err, *command = sys.argv[1:]
+    held = os.open(lock, os.O_CREAT | os.O_RDWR)  # until this process ends; not its child's
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        pass  # its worker has waited for it, or the file system knows no locks
     with open(out, "ab") as output, open(err, "ab") as errors:
         try:
             # a group of its own: what it starts is ended with it, and a Ctrl-C is not its affair

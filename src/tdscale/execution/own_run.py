@@ -4,8 +4,11 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
 
 from tdscale.errors import UserError
 from tdscale.execution.curve_file import CurveFile
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 _KEEPER = Path(__file__).with_name("keeper.py")
 _ENDED = "ended.json"
+_LOCK = ".keeper.lock"
+_PATIENCE = 10.0  # seconds, in which the keeper of a killed worker ends its trainer
 _REASON = 200  # characters of a program's last words
 
 
@@ -108,8 +113,11 @@ class OwnRun:
             if ended:
                 self._file.close()
         except UserError as error:
-            self.end()
-            self._fail(str(error))
+            if ended:
+                self._ended(str(error))
+            else:
+                self.end()
+                self._fail(str(error))
             return
         if self._file.diverged_at is not None:
             self.end()
@@ -170,17 +178,19 @@ class OwnRun:
         """A run that ended within an interrupted call is not run again."""
         try:
             ended = json.loads((self._work / _ENDED).read_text(encoding="utf-8"))
-            if ended == {"env_steps": self.limit}:
+            if ended["env_steps"] == self.limit:
+                self.seconds = float(ended.get("seconds", 0.0))
                 self._file.read()
                 self._file.close()
                 self.over = True
                 if self._file.diverged_at is not None:
                     self._diverge()
-        except (OSError, ValueError, UserError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError):
             self._file = CurveFile(self._work)
 
     def _begin(self) -> None:
         self._tries += 1
+        self._await_earlier()
         for name in (_ENDED, "report.json"):
             (self._work / name).unlink(missing_ok=True)
         if self.trainer.goes_on:
@@ -202,12 +212,17 @@ class OwnRun:
         logs = self._logs()
         self._said = logs[1].stat().st_size if logs[1].exists() else 0
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_KEEPER), self.trainer.folder, *map(str, logs), *command],
+            [sys.executable, "-I", "-S", str(_KEEPER), str(self._work / _LOCK), self.trainer.folder, *map(str, logs), *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,  # what can't be written must not come back when it is closed
             start_new_session=True,
         )
+
+    def _await_earlier(self) -> None:
+        """A worker that was killed leaves a trainer that still saves its state: two must not write into one folder."""
+        with suppress(Timeout, OSError), FileLock(self._work / _LOCK, timeout=_PATIENCE):
+            pass
 
     def _keep(self) -> None:
         try:
@@ -217,12 +232,15 @@ class OwnRun:
             pass  # a line that was being written when it was interrupted
         self._file.keep()
 
-    def _ended(self) -> None:
+    def _ended(self, problem: str | None = None) -> None:
+        """By itself, with a curve that may have a problem: how it ended says more than the line that it was writing then."""
         assert self._process is not None
         assert self._process.stdout is not None
         how = self._process.stdout.read().decode(errors="replace").strip()
         self.end()
-        if how == "0":
+        if how == "0" and problem is not None:
+            self._fail(problem)
+        elif how == "0":
             self._ended_well()
         else:
             self._fail(self._last_words(how))
@@ -245,7 +263,7 @@ class OwnRun:
 
     def _leave(self) -> None:
         self.over = True
-        write_whole(self._work / _ENDED, json.dumps({"env_steps": self.limit}).encode())
+        write_whole(self._work / _ENDED, json.dumps({"env_steps": self.limit, "seconds": self.seconds}).encode())
 
     def _fail(self, why: str) -> None:
         if self._tries <= self.trainer.retries:

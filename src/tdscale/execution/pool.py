@@ -76,6 +76,7 @@ class _Queue:
     jobs: list[CellJob]
     runs_together: int
     deaths: dict[tuple[str, bool], int] = field(default_factory=dict)
+    alone: set[str] = field(default_factory=set)  # run_ids of jobs whose worker died over several: one of them may be why
 
     def take(self, shape: tuple[str, int] | None, others: set[tuple[str, int] | None]) -> list[CellJob]:
         if not self.jobs:
@@ -86,14 +87,19 @@ class _Queue:
         first = (same or free or self.jobs)[0]
         taken, runs = [first], len(first.specs)
         for job in self.jobs:
-            if job is not first and job.batch_id == first.batch_id and runs + len(job.specs) <= self.runs_together:
+            fits = job.batch_id == first.batch_id and runs + len(job.specs) <= self.runs_together
+            if fits and job is not first and not {job.specs[0].run_id, first.specs[0].run_id} & self.alone:
                 taken.append(job)
                 runs += len(job.specs)
         self.jobs = [job for job in self.jobs if job not in taken]
         return taken
 
-    def lost(self, job: CellJob, ending: Ending, worker: int, retries: int) -> Event:
-        """A worker died over its job: it comes back, but not for ever."""
+    def lost(self, job: CellJob, ending: Ending, worker: int, retries: int, *, company: bool = False) -> Event:
+        """A worker died over its job: it comes back, but not for ever; from company alone, and that is held against none of them."""
+        if company:
+            self.alone.add(job.specs[0].run_id)
+            self.jobs.insert(0, job)
+            return Event(kind="again", job=job, worker=worker, message=f"its worker {ending.how}")
         key = (job.specs[0].run_id, ending.told)
         self.deaths[key] = self.deaths.get(key, 0) + 1
         allowed = PREEMPTIONS if ending.told else retries
@@ -188,12 +194,14 @@ def run_with(
         if answer is None:
             lost, ending = list(seats.pop(index, _Seat()).jobs.values()), crew.ending(index)
             for job in lost:
-                tell(left.lost(job, ending, index, retries))
+                tell(left.lost(job, ending, index, retries, company=len(lost) > 1))
+        elif answer["event"] == "unfit":
+            raise StageFailure(str(answer["message"]))
+        elif (answer["event"] == "ready") == (index in seats):
+            continue  # offered twice, for its worker died idle; or a word of what is over
         elif answer["event"] == "ready":
             seats[index] = _Seat()
             give(index)
-        elif answer["event"] == "unfit":
-            raise StageFailure(str(answer["message"]))
         else:
             _heed(answer, index, seats[index], left, tell)
             if not seats[index].jobs:

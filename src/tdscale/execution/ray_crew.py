@@ -171,7 +171,7 @@ class RayCrew:
         """Of a seat's thread: hand over what it is given and what it answers."""
         try:
             seat.node, seat.address, problem = self._ray.get(seat.actor.greet.remote())
-            seat.ready = True
+            seat.ready, self._stillborn = True, 0
             self.answers.put((index, READY if problem is None else {"event": "unfit", "message": problem}))
             while (request := seat.requests.get()) is not None:
                 for reference in seat.actor.work.options(num_returns="streaming").remote(dict(request)):

@@ -310,7 +310,9 @@ class Gathered:
             raise UserError(f"--thresholds or --data-cost: {text}") from None
 
     def _refuse_known(self, store: RunStore, part: str) -> None:
-        ours = {self._final(one).run_id: one.survey.name for one in self._held}
+        # whatever stage they were taken for there
+        stages: tuple[Stage, ...] = ("sweep", "scaling")
+        ours = {replace(self._final(one), stage=stage).run_id: one.survey.name for one in self._held for stage in stages}
         known: set[str] = set()
         for name, folder in existing(store.runs / "packed").items():
             known |= set(packed.read_specs(folder)) if name != part else set()

@@ -77,6 +77,8 @@ def _csv_rows(path: Path, columns: Columns) -> tuple[list[tuple[float, float]], 
             header = next(reader)
             step, value = (header.index(key) for key in series_keys(columns, header, USUAL_STEPS, USUAL_RETURNS, str(path)))
             for cells in reader:
+                if torn:
+                    raise UserError(f"{path}, line {reader.line_num - 1}: is no whole row; only the last line of a run may be torn")
                 torn = len(cells) != len(header)
                 if not torn:
                     rows.append((_number(cells[step]), _number(cells[value])))

@@ -61,7 +61,8 @@ def read_sb3(source: Path, columns: Columns) -> Iterator[RawRun | Unreadable]:
         steps, returns, config = _episodes(sorted(runs[run], key=lambda path: natural(path.name)))
         mine = owners[run]
         evaluated = _evaluations(evaluations[mine]) if mine is not None else None
-        config = _config(folder, label) | config
+        # a monitor file for each environment, or one of all: then the log's own n_envs says how many
+        config = {"n_envs": len(runs[run])} | _config(folder, label) | config
         where = run_name(folder, source) if source.is_dir() else source.name
         name = f"{where}/{label}" if label else where
         if columns.returns != "evaluations":
@@ -88,7 +89,7 @@ def _episodes(paths: list[Path]) -> tuple[Floats, Floats, dict[str, Any]]:
         steps.append(np.cumsum(lengths) * len(paths))
         returns.append(values)
         config |= header
-    return np.concatenate(steps), np.concatenate(returns), {"n_envs": len(paths), **config}
+    return np.concatenate(steps), np.concatenate(returns), config
 
 
 def _monitor(path: Path) -> tuple[Floats, Floats, dict[str, Any]]:

@@ -58,7 +58,7 @@ def _tables(source: Path, columns: Columns, *suffixes: str) -> Iterator[RawRun |
             yield from _table(path, name, columns)
         except UnicodeDecodeError:
             raise UserError(f"{path}: can't be read as a table (it is no text in UTF-8)") from None
-        except (OSError, pa.ArrowException, EOFError) as error:
+        except (OSError, pa.ArrowException, EOFError, csv.Error) as error:
             raise UserError(f"{path}: can't be read as a table ({_plainly(error)})") from None
 
     return each(files_below(source, lambda name: name.endswith(suffixes)), read)
@@ -105,7 +105,7 @@ def _long(path: Path, name: str, wanted: list[str], delimiter: str | None) -> It
         for batch in _batches(path, wanted, {step, value}, delimiter, odd):
             logged = _valid(batch.column(value))
             steps, returns = (_floats(batch.column(key))[logged] for key in (step, value))
-            texts = [batch.column(key).filter(pa.array(logged)) for key in keys]
+            texts = [_plain(batch.column(key)).filter(pa.array(logged)) for key in keys]
             for key, rows in _groups(texts, len(steps)):
                 if key not in places and len(places) >= _MAX_RUNS:
                     raise UserError(f"{path}: tells over {_MAX_RUNS} runs apart by {', '.join(keys)}; one of them is no key of a run")
@@ -196,6 +196,11 @@ def _batches(path: Path, wanted: list[str], numbers: set[str], delimiter: str | 
     )
     with reader:
         yield from reader
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """A column of categories as their values."""
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
 def _valid(column: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:

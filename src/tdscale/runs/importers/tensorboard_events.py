@@ -44,7 +44,7 @@ def read_tensorboard(source: Path, columns: Columns) -> Iterator[RawRun]:
     for path in files_below(source, lambda name: "tfevents" in name):
         folders.setdefault(path.parent, []).append(path)
     without: list[tuple[str, list[str]]] = []
-    found = False
+    used: list[str] = []
     for folder, paths in folders.items():
         name = run_name(folder, source)
         tags, config, remarks = _series(loader, paths, columns)
@@ -56,10 +56,16 @@ def read_tensorboard(source: Path, columns: Columns) -> Iterator[RawRun]:
         if tag is None:
             without.append((name, sorted(tags)))
             continue
-        found = True
+        if used and tag not in used:
+            said = f"its return is read from {tag}, that of others from {used[0]}; --return TAG takes one of them"
+            remarks.append(("several-returns", said))
+        used.append(tag)
         rows = np.array(tags[tag], dtype=np.float64).reshape(-1, 2)
         yield RawRun(name=name, config=config, steps=rows[:, 0], returns=rows[:, 1], remarks=tuple(remarks))
-    if not found:
+    if used:
+        for name, _ in without:
+            yield RawRun(name=name, config={}, steps=np.empty(0), returns=np.empty(0))
+    else:
         name, names = max(without, key=lambda pair: len(pair[1]), default=(str(source), []))
         series_key("returns", columns.returns, names, USUAL_RETURNS, name)
 

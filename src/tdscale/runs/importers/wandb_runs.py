@@ -5,6 +5,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +36,41 @@ def read_wandb(source: Path | str, columns: Columns) -> Iterator[RawRun | Unread
         yield from project_runs(_api(), str(source), columns)
         return
     paths = files_below(Path(source), lambda name: name.endswith(".wandb"))
-    yield from each(paths, lambda path: [_offline_run(path, columns)])
+    runs: dict[str, list[RawRun]] = {}
+
+    def read(path: Path) -> Iterator[RawRun]:
+        key, run = _offline_run(path, columns)
+        runs.setdefault(key or str(path), []).append(run)
+        yield from ()
+
+    yield from each(sorted(paths, key=lambda path: path.parent.name), read)  # their names begin with the time
+    for pieces in runs.values():
+        yield _joined(pieces)
 
 
-def _offline_run(path: Path, columns: Columns) -> RawRun:
+def _joined(pieces: list[RawRun]) -> RawRun:
+    """A run that was resumed is recorded in several files."""
+    if len(pieces) == 1:
+        return pieces[0]
+    config = {key: value for piece in pieces for key, value in piece.config.items()}
+    remark = ("resumed-run", f"it is recorded in {len(pieces)} files, which are put together")
+    return replace(
+        pieces[0],
+        config=config,
+        steps=np.concatenate([piece.steps for piece in pieces]),
+        returns=np.concatenate([piece.returns for piece in pieces]),
+        remarks=(*(remark for piece in pieces for remark in piece.remarks), remark),
+    )
+
+
+def _offline_run(path: Path, columns: Columns) -> tuple[str, RawRun]:
+    """With the run's id, empty where it does not say it."""
     try:
         from wandb.proto.wandb_internal_pb2 import Record
     except ImportError:
         raise UserError(_INSTALL) from None
     config: dict[str, Any] = {}
-    rows = _Rows(columns)
+    rows, run_id = _Rows(columns), ""
     name, ended, damage = path.parent.name if path.parent.name.startswith(("offline-run", "run-")) else path.stem, False, None
     try:
         for data in _records(path):
@@ -53,6 +79,7 @@ def _offline_run(path: Path, columns: Columns) -> RawRun:
             match record.WhichOneof("record_type"):
                 case "run":
                     _update(config, record.run.config)
+                    run_id = record.run.run_id
                     name = f"{name}/{record.run.display_name}" if record.run.display_name else name
                 case "config":
                     _update(config, record.config)
@@ -72,7 +99,7 @@ def _offline_run(path: Path, columns: Columns) -> RawRun:
         remarks.append(("damaged-file", f"{path.name} {damage}; what stands before is taken"))
     elif not ended:
         remarks.append(("not-ended", f"{path.name} does not say that the run ended; what it holds is taken"))
-    return rows.run(name, {key: value for key, value in flat(config).items() if not key.startswith("_wandb")}, tuple(remarks))
+    return run_id, rows.run(name, {key: value for key, value in flat(config).items() if not key.startswith("_wandb")}, tuple(remarks))
 
 
 class _DamagedError(Exception):
