@@ -17,6 +17,7 @@ from tdscale.cli.checks import print_validation
 from tdscale.cli.console import for_people, print_json
 from tdscale.cli.forecast import print_forecast
 from tdscale.cli.progress import RunDisplay
+from tdscale.cli.words import counted
 from tdscale.confirmation import FILE_NAME as CONFIRMATIONS
 from tdscale.confirmation import confirm_plan, confirmations
 from tdscale.errors import UserError
@@ -121,7 +122,7 @@ def _run_and_report(files: workflow.StudyFiles, engine: Engine, as_json: bool, *
         display.note(_SMOKE)
     if failures:
         repaired = ", with --accept-changes once the trainer is mended" if files.trainer is not None else ""
-        display.note(f"{len(failures)} cell{'s' * (len(failures) > 1)} failed; the same command tries again{repaired}")
+        display.note(f"{counted(len(failures), 'cell')} failed; the same command tries again{repaired}")
         raise SystemExit(1)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from tdscale.cli.words import PROGRESS_FILE, duration
+from tdscale.cli.words import PROGRESS_FILE, counted, duration
 from tdscale.execution import CellJob, Event
 from tdscale.whole_file import write_whole
 
@@ -80,7 +80,7 @@ class RunDisplay:
             return
         there = f", {cells_done} of them done already" if cells_done else ""
         runs = sum(len(job.specs) for job in jobs)
-        self.note(f"{self._stage}: {self._total} cell{'s' * (self._total > 1)} ({runs} run{'s' * (runs > 1)} to go{there})")
+        self.note(f"{self._stage}: {counted(self._total, 'cell')} ({counted(runs, 'run')} to go{there})")
         if self._live:
             for row in self._progress.task_ids:
                 self._progress.remove_task(row)

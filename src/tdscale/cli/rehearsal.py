@@ -11,6 +11,7 @@ from rich.table import Table
 from tdscale import workflow
 from tdscale.analysis.estimate import short
 from tdscale.analysis.laws_file import FILE_NAME
+from tdscale.cli.words import counted
 from tdscale.errors import UserError
 from tdscale.rehearsal import BEYOND, Precision, Rehearsal, rehearse, rehearsed_sweep
 from tdscale.simulate import SweepDesign, Truth, write_simulation
@@ -98,7 +99,7 @@ def print_rehearsal(console: Console, result: Rehearsal, plan: RehearsalPlan, no
         console.print(text, highlight=False, markup=False)
 
     n_tasks = len(plan.truth.tasks)
-    size = f"{n_tasks} task{'s' * (n_tasks > 1)} and {len(plan.design.utd)} σ"
+    size = f"{counted(n_tasks, 'task')} and {len(plan.design.utd)} σ"
     say(f"\n{plan.study.name}: stage 2 with {size}, simulated {result.repeats} times for each number of seeds, noise {noise!r}")
     inside, small, large = (short(utd) for utd in result.utd)
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1))

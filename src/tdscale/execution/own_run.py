@@ -179,9 +179,9 @@ class OwnRun:
         try:
             ended = json.loads((self._work / _ENDED).read_text(encoding="utf-8"))
             if ended["env_steps"] == self.limit:
-                self.seconds = float(ended.get("seconds", 0.0))
                 self._file.read()
                 self._file.close()
+                self.seconds = float(ended.get("seconds", 0.0))
                 self.over = True
                 if self._file.diverged_at is not None:
                     self._diverge()

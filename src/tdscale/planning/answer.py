@@ -183,11 +183,8 @@ def _keep_limit(question: Question, start: Plan, utd: float) -> tuple[float, int
     if start.problem == "compute" and over(low, batch_size) < 0 < over(utd, batch_size):
         less = float(brentq(over, low, utd, args=(batch_size,)))
         if question.batch_size(less) == batch_size and question.law.refusal(less, question.task) is None:
-            return (
-                less,
-                batch_size,
-                [f"with B = {short(wanted)} a higher σ would keep the limit, but B comes in multiples of {question.multiple}"],
-            )
+            note = f"with B = {short(wanted)} a higher σ would keep the limit, but B comes in multiples of {question.multiple}"
+            return less, batch_size, [note]
     return utd, batch_size, []
 
 

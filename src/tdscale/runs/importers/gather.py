@@ -140,7 +140,9 @@ class Gathered:
                 continue
             if one is not None:
                 held.append(one)
-        if bad and (not held or not skip_bad):
+        if bad and not held:
+            raise UserError(bad[0])
+        if bad and not skip_bad:
             raise UserError(_refusal(bad, found))
         for why in bad[:_SOME]:
             self._say("left-out", f"left out: {why}")
@@ -336,10 +338,8 @@ class Gathered:
 
 def _refusal(bad: list[str], found: int) -> str:
     """What stands in an import's way: the first of it, and how much more there is."""
-    if len(bad) == 1 or len(bad) == found:
-        hint = "; --skip-bad imports the others" if found > 1 and len(bad) < found else ""
-        return bad[0] + hint
-    return f"{bad[0]}; nor can {len(bad) - 1} more of {found} be imported, the next: {bad[1]}; --skip-bad imports the others"
+    more = f"; nor can {len(bad) - 1} more of {found} be imported, the next: {bad[1]}" if len(bad) > 1 else ""
+    return f"{bad[0]}{more}; --skip-bad imports the others"
 
 
 # keys that differ between seeds as a matter of course

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tdscale.errors import UserError
-from tdscale.runs.importers.raw import Columns, RawRun, Unreadable, each, flat, number, series_keys
+from tdscale.runs.importers.raw import Columns, RawRun, Unreadable, flat, number, series_keys
 from tdscale.runs.importers.walk import files_below
 
 USUAL_STEPS = ("global_step", "env_step", "env_steps", "timesteps", "step", "_step")
@@ -37,13 +37,13 @@ def read_wandb(source: Path | str, columns: Columns) -> Iterator[RawRun | Unread
         return
     paths = files_below(Path(source), lambda name: name.endswith(".wandb"))
     runs: dict[str, list[RawRun]] = {}
-
-    def read(path: Path) -> Iterator[RawRun]:
-        key, run = _offline_run(path, columns)
-        runs.setdefault(key or str(path), []).append(run)
-        yield from ()
-
-    yield from each(sorted(paths, key=lambda path: path.parent.name), read)  # their names begin with the time
+    for path in sorted(paths, key=lambda path: path.parent.name):  # it begins with the time
+        try:
+            run_id, run = _offline_run(path, columns)
+        except UserError as error:
+            yield Unreadable(str(error))
+        else:
+            runs.setdefault(run_id or str(path), []).append(run)
     for pieces in runs.values():
         yield _joined(pieces)
 
