@@ -18,6 +18,7 @@ from tdscale.tasks.franka_push import FrankaPush
 from tdscale.tasks.franka_push.control import DAMPING, STIFFNESS, hand_quaternion, jacobian, kinematics, mass_matrix, torques
 from tdscale.tasks.franka_push.episode import goal_distances, observe, rewards, starts
 from tdscale.tasks.franka_push.model import BIN_HALF_WIDTH, CUBE_HALF_WIDTH, HOME, LINKS, mjcf
+from tdscale.tasks.franka_push.physics import Advanced
 from tdscale.tasks.franka_push.scripted import push
 
 LOW, HIGH = np.array([link.range for link in LINKS] + [(0, 0.04), (0, 0.04)]).T
@@ -310,6 +311,15 @@ def test_a_simulation_that_diverges_is_an_error_and_not_a_silent_new_start():
     state["velocities"][1, 3] = np.nan
     task.set_state(state)
     with pytest.raises(FloatingPointError, match="environment 1 diverged"):
+        task.step(np.zeros((3, 7), np.float32))
+
+
+def test_an_engine_that_says_nothing_of_it_is_found_out_too(monkeypatch: pytest.MonkeyPatch):
+    task = FrankaPush(3)
+    seen = task.reset(*_all(3))
+    seen[2, 5] = np.inf
+    monkeypatch.setattr(task._physics, "advance", lambda moving, actions, over: Advanced(moving, seen, np.zeros(3)))
+    with pytest.raises(FloatingPointError, match="environment 2 diverged"):
         task.step(np.zeros((3, 7), np.float32))
 
 

@@ -259,6 +259,50 @@ def test_a_run_that_ends_badly_leaves_its_batch_mates_alone(task: str, state: st
     assert np.isfinite(returns(found[1])[~np.isnan(returns(found[1]))]).all()
 
 
+def test_a_run_that_fails_before_anything_was_measured_leaves_its_batch_mates_alone() -> None:
+    specs = [walk_spec(seed, "WalkRaisesAtOnce-v0", diagnostics_interval=50) for seed in range(4)]
+    results = together(*specs)
+    assert [results[spec.run_id].status.state for spec in specs] == ["failed", "finished", "finished", "finished"]
+    assert np.isfinite(results[specs[1].run_id].columns["td_error_validation"]).sum() == 4
+
+
+@pytest.mark.parametrize(("task", "state"), [("WalkRaises-v0", "failed"), ("WalkInfinite-v0", "diverged")])
+def test_a_batch_formed_anew_keeps_a_run_that_ended_badly_for_its_cell(task: str, state: str) -> None:
+    unlucky = tuple(walk_spec(seed, task) for seed in range(2))
+    early = tuple(walk_spec(seed, task, learning_rate=1e-3) for seed in range(2))
+    goals = [
+        CellGoal(specs=unlucky, env_steps=200, target=None),
+        CellGoal(specs=early, env_steps=1000, target=StopTarget(return_threshold=-1000.0, margin=0.5)),
+    ]
+    toys.Walk.instances = 0
+    found = dict(train_cells(goals, together=True))
+    assert [(one.status.state, one.status.last_step) for one in found[goals[1]]] == [("finished", 100)] * 2
+    bad, good = found[goals[0]]
+    assert (bad.status.state, good.status.state, good.status.last_step) == (state, "finished", 200)
+
+
+@pytest.mark.parametrize(
+    ("env_steps", "settings"),
+    [(200, {"diagnostics_interval": 1000}), (200, {"evaluation_interval": 48}), (48, {}), (49, {}), (50, {})],
+    ids=["validated", "evaluated", "its-last-step", "one-more", "two-more"],
+)
+def test_a_divergence_is_never_taken_for_a_failure_nor_overlooked(env_steps: int, settings: dict[str, int]) -> None:
+    specs = [walk_spec(seed, learning_rate=1e20, **({"warm_up": 47} | settings)) for seed in range(2)]
+    alone = train(*specs, env_steps=env_steps)
+    found = together(*specs, env_steps=env_steps)
+    for spec, one in zip(specs, alone, strict=True):
+        assert one.status.state == found[spec.run_id].status.state == ("diverged" if env_steps > 48 else one.status.state)
+
+
+def test_what_is_diagnosed_does_not_depend_on_how_far_a_run_is_to_go() -> None:
+    # of 12 environments a sixteenth is none: one that steps every time but in whole steps of theirs
+    settings = PQLSettings(hidden_sizes=(8,), environments=12, warm_up=36, evaluation_interval=0, diagnostics_interval=120)
+    spec = replace(walk_spec(utd=0.1), algorithm="pql", settings=settings.model_dump(mode="json"))
+    (short,), (long,) = train(spec, env_steps=1200), train(spec, env_steps=2400)
+    assert np.isfinite(short.columns["td_error_validation"]).sum() > 5
+    assert_same_beginning(short, long)
+
+
 def test_specs_of_other_shapes_do_not_advance_together() -> None:
     with pytest.raises(ValueError, match="learning rate, seed and stage"):
         together(walk_spec(0), walk_spec(0, utd=2.0))

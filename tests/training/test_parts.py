@@ -68,6 +68,14 @@ def test_what_is_logged_at_one_env_step_is_one_row() -> None:
     np.testing.assert_array_equal(columns["td_error_uniform"], [np.nan] * 3)
 
 
+def test_what_a_task_measures_is_no_diagnosis() -> None:
+    recorder = CurveRecorder()
+    recorder.log(1000, temperature=0.5, critic_parameter_norm_layer_0=2.0)
+    recorder.log(1024, **{"return": 1.0, "goal_distance": 0.1, "success_4cm": 0.0})
+    recorder.log(1100, temperature=np.nan)
+    assert recorder.last_finite_diagnostics() == {"env_step": 1000, "temperature": 0.5, "critic_parameter_norm_layer_0": 2.0}
+
+
 def test_a_workers_environment_keeps_flags_that_were_there(monkeypatch: object) -> None:
     import os
 

@@ -115,6 +115,18 @@ def test_runs_that_advance_together_resume_together(tmp_path: Path) -> None:
     assert_same(train(tmp_path, *cell, env_steps=120, together=True, stops=[30, 55]), wanted)
 
 
+@pytest.mark.parametrize("stop", [19, 22, 25])
+def test_batches_that_take_turns_stop_at_one_step_and_go_on_as_they_were(tmp_path: Path, stop: int) -> None:
+    cell = [spec_of(seed) for seed in range(10)]
+    goals = [CellGoal(specs=tuple(cell), env_steps=60, target=None)]
+    with pytest.raises(Stopped):
+        list(train_cells(goals, together=True, saving=saving(tmp_path, stop=_After(stop))))
+    left = saving(tmp_path).find(cell)
+    assert len(left) == len(cell)
+    assert len({checkpoint.values["steps"] for checkpoint in left.values()}) == 1
+    assert_same(train(tmp_path, *cell, env_steps=60, together=True), train(None, *cell, env_steps=60, together=True))
+
+
 def test_a_diverged_run_stays_diverged_and_a_failed_one_is_tried_again(tmp_path: Path) -> None:
     (diverged,) = train(None, spec_of(learning_rate=1e20))
     (resumed,) = train(tmp_path, spec_of(learning_rate=1e20), stops=[20])

@@ -11,14 +11,17 @@ EPISODE = 20
 
 
 class Walk(gymnasium.Env[Any, Any]):
-    """Reward −|x| per step; `fault` happens in the first instance made since `instances` was set to 0, at its 75th step."""
+    """Reward −|x| per step; `fault` happens in the first instance made since `instances` was set to 0, at its step `at`.
+
+    An action that is NaN is refused, as dm_control refuses it.
+    """
 
     instances = 0
 
-    def __init__(self, fault: str = "none") -> None:
+    def __init__(self, fault: str = "none", at: int = 75) -> None:
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float64)
         self.action_space = gymnasium.spaces.Box(-2.0, 2.0, (1,), np.float32)
-        self._fault = fault if Walk.instances == 0 else "none"
+        self._fault, self._at = fault if Walk.instances == 0 else "none", at
         Walk.instances += 1
         self._total = 0
 
@@ -30,18 +33,25 @@ class Walk(gymnasium.Env[Any, Any]):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self._step += 1
         self._total += 1
-        if self._total == 75 and self._fault == "raise":
+        if not np.isfinite(action).all():
+            raise ValueError("the action is not finite")
+        if self._total == self._at and self._fault == "raise":
             raise RuntimeError("the motor\nis on fire")
         self._position = float(np.clip(self._position + 0.1 * action[0], -2, 2))
         reward = -abs(self._position)
-        if self._total == 75 and self._fault == "infinite":
+        if self._total == self._at and self._fault == "infinite":
             reward = float("inf")
         return np.array([self._position, self._step / EPISODE]), reward, False, self._step == EPISODE, {}
 
 
-for name, fault in (("Walk-v0", "none"), ("WalkRaises-v0", "raise"), ("WalkInfinite-v0", "infinite")):
+for name, kwargs in {
+    "Walk-v0": {},
+    "WalkRaises-v0": {"fault": "raise"},
+    "WalkRaisesAtOnce-v0": {"fault": "raise", "at": 5},
+    "WalkInfinite-v0": {"fault": "infinite"},
+}.items():
     if name not in gymnasium.registry:
-        gymnasium.register(name, entry_point=Walk, kwargs={"fault": fault}, disable_env_checker=True)
+        gymnasium.register(name, entry_point=Walk, kwargs=kwargs, disable_env_checker=True)
 
 
 def walk_spec(seed: int = 0, task: str = "Walk-v0", utd: float = 1.0, learning_rate: float = 3e-3, **settings: Any) -> RunSpec:

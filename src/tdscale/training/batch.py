@@ -112,7 +112,7 @@ class RunBatch:
         if self._learner.slots > 1:
             with self._updating():
                 actions = np.asarray(self._waiting)  # which wait for the updates before them
-            self._check_finite()
+                self._check_finite()
         else:
             actions = np.asarray(self._waiting)
         rows: list[NDArray[np.float32] | None] = [None] * len(self.runs)
@@ -173,20 +173,31 @@ class RunBatch:
 
     def _measure(self) -> None:
         settings = self._settings
-        if settings.diagnostics_interval and self.going:
-            if self._steps % self.runs[0].held_out.every == 0:
-                self._validate()
-            if self._falls_due(settings.diagnostics_interval) and self.env_step > settings.warm_up:
-                self._diagnose()
-        if self._falls_due(settings.evaluation_interval) and self.going:
+        validates = settings.diagnostics_interval > 0 and self._steps % self.runs[0].held_out.every == 0
+        diagnoses = self._falls_due(settings.diagnostics_interval) and self.env_step > settings.warm_up
+        evaluates = self._falls_due(settings.evaluation_interval)
+        if validates or diagnoses or evaluates:
+            self.settle()
+        if validates:
+            self._validate()
+        if diagnoses:
+            self._diagnose()
+        if evaluates and self.going:
             for run, value in self._evaluation.returns(self.runs, self._learner).items():
                 run.curve.log(run.env_step, evaluation_return=value)
+
+    def settle(self) -> None:
+        """Wait for the updates that were asked for: a run whose loss is NaN has diverged, before NaN as its action makes it a failure."""
+        with self._updating():
+            self._check_finite()
 
     def _falls_due(self, interval: int) -> bool:
         return interval > 0 and self.env_step // interval > (self.env_step - self._settings.environments) // interval
 
     def _validate(self) -> None:
         """Step the validation environments with the policy of training."""
+        if not self.going:
+            return
         shown = [run.held_out for run in self.runs]
         self._each(lambda slot: shown[slot].begin())
         if self.env_step <= self._settings.warm_up:
@@ -197,11 +208,15 @@ class RunBatch:
         self._each(lambda slot: shown[slot].step(actions[slot]))
 
     def _diagnose(self) -> None:
-        shown = [run.held_out for run in self.runs]
-        if any(self._learner.remembered(slot) < NEWEST or not len(shown[slot].rows) for slot in self._slots()):
+        slots = self._slots()
+        if not slots or any(self._learner.remembered(slot) < NEWEST or not len(self.runs[slot].held_out.rows) for slot in slots):
             return
-        found = self._learner.diagnose(UNIFORM, NEWEST, [one.sample(VALIDATION) for one in shown], [run.diagnosing for run in self.runs])
-        for slot in self._slots():
+        # a run that has ended may not have a row to sample
+        validation = [np.zeros((VALIDATION, self._config.row_size), np.float32)] * len(self.runs)
+        for slot in slots:
+            validation[slot] = self.runs[slot].held_out.sample(VALIDATION)
+        found = self._learner.diagnose(UNIFORM, NEWEST, validation, [run.diagnosing for run in self.runs])
+        for slot in slots:
             self.runs[slot].log_diagnosis(found[slot])
 
     def _check_finite(self) -> None:
@@ -237,14 +252,17 @@ class RunBatch:
             run.update_seconds += share
 
     def leave(self, run_id: str) -> None:
-        """A run that is done: the others go on, and once half of the slots are empty the batch is formed anew without them."""
+        """A run that is done: the others go on, and once half of the slots are empty the batch is formed anew without them.
+
+        A run that diverged or failed stays until its cell is done, which asks for its result.
+        """
         for run in self.runs:
             run.left |= run.spec.run_id == run_id
-        kept = self._slots()
+        kept = [slot for slot, run in enumerate(self.runs) if not run.left]
         if kept and len(kept) <= len(self.runs) // 2:
             self._learner.keep(kept)
             for run in self.runs:
-                if not run.going:
+                if run.left:
                     run.close()
             self.runs = [self.runs[slot] for slot in kept]
 
@@ -299,11 +317,16 @@ def advance_in_turns(batches: Sequence[RunBatch], env_step: int, pause: Callable
             _timed(batch, batch.begin_step)
             going.append(batch)
     while going:
+        pausing: bool | None = None  # asked once for all of them: runs that stop at one step can share a batch when they go on
         for batch in tuple(going):
             _timed(batch, batch.finish_step)
-            if batch.going and batch.env_step < env_step and not pause():
+            goes_on = batch.going and batch.env_step < env_step
+            if goes_on and pausing is None:
+                pausing = pause()
+            if goes_on and not pausing:
                 _timed(batch, batch.begin_step)
             else:
+                _timed(batch, batch.settle)
                 going.remove(batch)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tdscale.runs.types import DIAGNOSTICS, RETURN, in_order, is_column
+from tdscale.runs.types import DIAGNOSTICS, RETURN, in_order, is_column, is_diagnostic
 
 EVALUATION = "evaluation_return"
 
@@ -28,7 +28,7 @@ class CurveRecorder:
     def last_finite_diagnostics(self) -> dict[str, float]:
         """The newest row of diagnostics that are all finite, with its env step; empty where there is none."""
         for step, row in reversed(self._rows.items()):
-            values = {name: value for name, value in row.items() if name not in (RETURN, EVALUATION)}
+            values = {name: value for name, value in row.items() if is_diagnostic(name)}
             if values and np.isfinite(list(values.values())).all():
                 return {"env_step": step} | values
         return {}

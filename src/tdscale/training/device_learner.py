@@ -19,7 +19,7 @@ from tdscale.training.pytrees import from_arrays
 from tdscale.training.replay import Replay
 from tdscale.training.schedule import UpdateFlags
 
-_SHARE = 0.7  # of the device's memory that replays may take
+_SHARE = 0.6  # of the device's memory that replays may take: half as much again while a batch is formed anew
 
 
 class DeviceLearner:

@@ -1,6 +1,7 @@
 """`HeldOut`: a second environment driven by the policy of training. Nothing learns from its transitions: they are diagnosed."""
 
 from collections.abc import Iterable
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ class HeldOut:
         self.every = max(SHARE * count // settings.environments, 1)  # steps of training's environments for one of these
         self._experience = Experience(spec, count, episodes, n_step=settings.n_step, discount=getattr(settings, "discount", 1.0))
         self._acting = acting
-        self.rows = Replay(min(_ROWS, max(env_steps // SHARE, 1) + count * settings.n_step), self._experience.row_size)
+        most = ceil(env_steps * count / (settings.environments * self.every)) + count * settings.n_step
+        self.rows = Replay(min(_ROWS, most), self._experience.row_size)
 
     @property
     def observations(self) -> NDArray[np.float32]:

@@ -73,8 +73,10 @@ class FrankaPush:
         over = self._steps >= EPISODE_LENGTH
         self._moving, observations, rewards = self._physics.advance(self._moving, np.clip(actions, -1.0, 1.0).astype(np.float64), over)
         self._steps += ~over
-        ended = np.zeros(self.environments, bool)
-        return Steps(np.array(observations, np.float32), np.array(rewards, np.float64), ended, self._steps >= EPISODE_LENGTH)
+        seen, ended = np.array(observations, np.float32), np.zeros(self.environments, bool)
+        if not np.isfinite(seen).all():
+            raise FloatingPointError(f"franka-push: the simulation of environment {int(np.isfinite(seen).all(axis=1).argmin())} diverged")
+        return Steps(seen, np.array(rewards, np.float64), ended, self._steps >= EPISODE_LENGTH)
 
     def measures(self) -> dict[str, NDArray[np.float64]]:
         """Distance from the goal to its cube's centre in m, and 1 where it is below 4 cm, below 2 cm."""
