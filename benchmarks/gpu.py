@@ -17,8 +17,9 @@ import time
 from collections import Counter
 from datetime import UTC, datetime
 from importlib.metadata import version
+from math import nan
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -45,14 +46,24 @@ def matrix_product_peak(size: int, repeats: int) -> float:
     return 2.0 * size**3 / statistics.median(seconds)
 
 
-def update_rate(name: str, runs: int, seconds: float, on_host: bool) -> tuple[float, float, float]:
-    """Updates per second over all runs, FLOPs of one, seconds to compile; each update of critic and actor on its own minibatch."""
+class Rate(NamedTuple):
+    """Updates per second over all runs, FLOPs of one, seconds to compile, and of a diagnosis of all runs (NaN on the host)."""
+
+    updates: float
+    flops: float
+    compiling: float
+    diagnosis: float
+
+
+def update_rate(name: str, runs: int, seconds: float, on_host: bool) -> Rate:
+    """Measure; each update of critic and actor on its own minibatch."""
     import jax
 
     from tdscale.study import SETTINGS
     from tdscale.training.algorithms import ALGORITHMS
     from tdscale.training.device_learner import DeviceLearner
     from tdscale.training.learner import HostLearner
+    from tdscale.training.record import NEWEST, UNIFORM, VALIDATION
     from tdscale.training.schedule import UpdateFlags
 
     algorithm, settings = ALGORITHMS[name], SETTINGS[name]()
@@ -72,7 +83,7 @@ def update_rate(name: str, runs: int, seconds: float, on_host: bool) -> tuple[fl
     learner.finite()
     compiling = time.perf_counter() - started
     rng = np.random.default_rng(0)
-    rows = rng.normal(size=(1000, config.row_size)).astype(np.float32)
+    rows = rng.normal(size=(max(1000, NEWEST, VALIDATION), config.row_size)).astype(np.float32)
     learner.remember([rows] * runs)
     generators = [np.random.default_rng(seed) for seed in range(runs)]
     flags = [UpdateFlags(critic=True, actor=True)] * CHUNK
@@ -89,7 +100,13 @@ def update_rate(name: str, runs: int, seconds: float, on_host: bool) -> tuple[fl
     elapsed = time.perf_counter() - started
     costs = learner.costs()
     flops = BATCH_SIZE[name] * (costs.critic_update_flops + costs.actor_update_flops)
-    return calls * CHUNK * runs / elapsed, float(flops), compiling
+    diagnosing = []
+    for _ in range(0 if on_host else 4):
+        begun = time.perf_counter()
+        learner.diagnose(UNIFORM, NEWEST, [rows[:VALIDATION]] * runs, generators)
+        diagnosing.append(time.perf_counter() - begun)
+    # the first one compiles
+    return Rate(calls * CHUNK * runs / elapsed, float(flops), compiling, nan if on_host else statistics.median(diagnosing[1:]))
 
 
 def loop_rate(task: str, utd: float, runs: int, env_steps: int) -> tuple[float, float]:
@@ -170,7 +187,7 @@ def main() -> None:
     if options.host_rate:
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-        print(update_rate(options.host_rate, 1, options.seconds, on_host=True)[0])
+        print(update_rate(options.host_rate, 1, options.seconds, on_host=True).updates)
         return
 
     import jax
@@ -180,15 +197,19 @@ def main() -> None:
     print(f"{datetime.now(UTC):%Y-%m-%d}, {device.device_kind}, {os.cpu_count()} CPU cores, Python {platform.python_version()}, {named}\n")
     peak = matrix_product_peak(512 if options.tiny else 8192, 10)
     print(f"Matrix product at its best: {peak / 1e12:.1f} TFLOP/s (float32 at JAX's default precision)\n")
-    print("| algorithm | runs together | updates per second | share of the product's rate | against one CPU core | compile, s |")
-    print("|---|---|---|---|---|---|")
+    print(
+        "| algorithm | runs together | updates per second | share of the product's rate | against one CPU core | compile, s "
+        "| diagnosis of all, s | of the time of 1000 updates each |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     for name, sizes in SIZES.items():
         core = cpu_core(name, min(options.seconds, 5.0))
         for runs in (1, 2) if options.tiny else sizes:
-            rate, flops, compiling = update_rate(name, runs, options.seconds, on_host=False)
-            share = rate * flops / peak
-            print(f"| {name} | {runs} | {rate:,.0f} | {share:.0%} | {rate / core:.1f} cores | {compiling:.0f} |", flush=True)
-        print(f"| {name}, one CPU core | 1 | {core:,.1f} | | | |", flush=True)
+            rate, flops, compiling, diagnosis = update_rate(name, runs, options.seconds, on_host=False)
+            share, cost = rate * flops / peak, diagnosis * rate / (1000 * runs)
+            shown = f"{rate:,.0f} | {share:.0%} | {rate / core:.1f} cores | {compiling:.0f} | {diagnosis:.2f} | {cost:.1%}"
+            print(f"| {name} | {runs} | {shown} |", flush=True)
+        print(f"| {name}, one CPU core | 1 | {core:,.1f} | | | | | |", flush=True)
     print("\n| whole loop: SAC on HalfCheetah-v5 | runs together | env steps per second | share of the time that waits for updates |")
     print("|---|---|---|---|")
     for utd in (1.0,) if options.tiny else (1.0, 4.0):
