@@ -24,12 +24,24 @@ os.environ["XDG_CACHE_HOME"] = str(_CACHE / "home")
 os.environ["MPLCONFIGDIR"] = str(_CACHE / "matplotlib")
 
 # Files whose tests take most of a minute each. First, so that what is left at the end is small and keeps every process busy.
-LONG = ("test_examples", "test_ray", "test_resume", "test_confirmation", "test_execution", "test_interrupted_workers", "test_wheel")
+LONG = (
+    ("test_examples", "test_wheel"),
+    ("test_ray", "test_confirmation"),
+    ("test_execution", "test_resume", "test_interrupted_workers"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first, otherwise as they are."""
-    items.sort(key=lambda item: item.path.stem not in LONG)
+    """Long files first. Workers begin with equal parts of the list, one after the other: each gets long ones to begin with."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    place = {stem: number % workers for number, stems in enumerate(LONG) for stem in stems}
+    rest = [item for item in items if item.path.stem not in place]
+    dealt: list[pytest.Item] = []
+    for worker in range(workers):
+        dealt += [item for item in items if place.get(item.path.stem) == worker]
+        room = max(len(items) * (worker + 1) // workers - len(dealt), 0)
+        dealt, rest = dealt + rest[:room], rest[room:]
+    items[:] = dealt + rest
 
 
 @pytest.fixture(scope="session")
