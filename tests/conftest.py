@@ -26,7 +26,7 @@ os.environ["MPLCONFIGDIR"] = str(_CACHE / "matplotlib")
 # Files whose tests take most of a minute each. First, so that what is left at the end is small and keeps every process busy.
 LONG = (
     ("test_examples", "test_wheel"),
-    ("test_ray", "test_confirmation"),
+    ("test_confirmation", "test_ray"),
     ("test_execution", "test_resume", "test_interrupted_workers"),
 )
 

@@ -329,7 +329,7 @@ def test_the_tasks_are_found_by_name_and_a_wrong_one_gets_a_sentence(monkeypatch
     assert (six.environments, six.observation_size, six.action_size) == (2, 72, 7)
     assert "mujoco" in six.versions()
     for name, backend, wanted in (
-        ("franka-push-2", "mujoco", "'franka-push' or 'franka-push-6'"),
+        ("franka-push-2", "mujoco", "'franka-push' or 'franka-push-shaped' or 'franka-push-6'"),
         ("franka-push", "isaac", "'mujoco' or 'mjx'"),
     ):
         with pytest.raises(UserError, match=wanted):
@@ -337,6 +337,26 @@ def test_the_tasks_are_found_by_name_and_a_wrong_one_gets_a_sentence(monkeypatch
     monkeypatch.setitem(sys.modules, "mujoco.mjx", None)
     with pytest.raises(UserError, match="not installed; pip install"):
         make_parallel_task("tdscale", "franka-push", 2, "mjx")
+
+
+def test_shaping_pays_a_hand_that_is_where_a_push_begins_and_changes_nothing_else():
+    plain, shaped = (
+        make_parallel_task("tdscale", "franka-push", 3, "mujoco"),
+        make_parallel_task("tdscale", "franka-push-shaped", 3, "mujoco"),
+    )
+    np.testing.assert_array_equal(plain.reset(*_all(3)), shaped.reset(*_all(3)))
+    for actions in np.random.default_rng(0).uniform(-1, 1, (256, 3, 7)).astype(np.float32):
+        ours, theirs = plain.step(actions), shaped.step(actions)
+        for one, other in zip(ours[:4], theirs[:4], strict=True):
+            np.testing.assert_array_equal(one, other)
+        for seen, paid in zip(theirs.observations.astype(float), theirs.shaping, strict=True):
+            tip, goal, cube = seen[:3], seen[7:10], seen[16:19]
+            way = np.arctan2(cube[1] - goal[1], cube[0] - goal[0])
+            begin = cube + 0.05 * np.array([np.cos(way), np.sin(way), 0.0])
+            assert paid == pytest.approx(0.2 * (1 - np.tanh(5 * np.linalg.norm(tip - begin))), rel=1e-4)
+        assert ours.shaping == 0
+    # an episode that is over
+    np.testing.assert_array_equal(shaped.step(actions).shaping, 0)
 
 
 @pytest.mark.slow

@@ -3,9 +3,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdscale.agents.costs import Costs
+from tdscale.study import RunSpec
 from tdscale.training import counted_flops, single_thread_environment
 from tdscale.training.curve import CurveRecorder
 from tdscale.training.devices import gpu_environment
+from tdscale.training.experience import Experience
 from tdscale.training.replay import Replay
 
 
@@ -52,6 +54,25 @@ def test_samples_do_not_depend_on_the_memory_that_was_set_aside() -> None:
         replay.take(replay.draw((3, 5), np.random.default_rng(7)), out)
         drawn.append(out)
     np.testing.assert_array_equal(*drawn)
+
+
+def test_an_agent_learns_from_shaped_rewards_and_returns_are_without_them() -> None:
+    shape = {"algorithm": "pql", "utd": 0.5, "batch_size": 4, "learning_rate": 1e-3, "seed": 0, "stage": "sweep"}
+    spec = RunSpec(suite="tdscale", task="franka-push-shaped", reward_scale=2.0, **shape)
+    experience = Experience(spec, 2, np.random.default_rng(0))
+    taken: list = []
+    step = experience.task.step
+    experience.task.step = lambda actions: taken.append(step(actions)) or taken[-1]  # type: ignore[method-assign]
+    experience.begin_episodes()
+    found = experience.step(np.zeros((2, 7), np.float32))
+    learnt = [found.rows[:, -24]]
+    while not len(found.returns):
+        found = experience.step(np.zeros((2, 7), np.float32))
+        learnt.append(found.rows[:, -24])
+    rewards, shaping = np.array([after.rewards for after in taken]), np.array([after.shaping for after in taken])
+    assert (shaping.sum(axis=0) > 0.1).all()
+    np.testing.assert_allclose(np.array(learnt), 2 * (rewards + shaping), rtol=1e-6)
+    np.testing.assert_allclose(found.returns, rewards.sum(axis=0))
 
 
 def test_what_is_logged_at_one_env_step_is_one_row() -> None:

@@ -111,7 +111,7 @@ class ClassicTask:
     def __init__(self, name: str) -> None:
         """Raises UserError if there is no such classic."""
         if name not in CLASSICS:
-            known = ", ".join(map(repr, ("franka-push", "franka-push-6", *CLASSICS)))
+            known = ", ".join(map(repr, ("franka-push", "franka-push-6", "franka-push-shaped", "franka-push-6-shaped", *CLASSICS)))
             raise UserError(f"task {name!r}: suite 'tdscale' has no such task; it has {known}")
         self._classic = CLASSICS[name]
         self.observation_size, self.action_size = self._classic.observation_size, self._classic.action_size

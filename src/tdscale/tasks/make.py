@@ -40,7 +40,7 @@ def make_parallel_task(suite: str, name: str, environments: int, backend: str | 
     """Open `environments` environments that are stepped together: of `make_task`'s tasks, or Franka-Push ("tdscale", "franka-push").
 
     Args:
-        suite, name: as of `make_task`; franka-push has one cube, franka-push-6 six.
+        suite, name: as of `make_task`; franka-push has one cube, franka-push-6 six; with -shaped an agent's rewards are shaped.
         environments: how many.
         backend: of Franka-Push: "mujoco" (C MuJoCo, threads) or "mjx" (MJX, on JAX's device); None takes MJX where JAX has a GPU and
             MJX is installed. The others have theirs.

@@ -32,12 +32,16 @@ class Task(Protocol):
 
 
 class Steps(NamedTuple):
-    """What one step of n environments brought: observations (n, observation_size) float32, rewards (n,) float64, flags (n,)."""
+    """What one step of n environments brought: observations (n, observation_size) float32, rewards (n,) float64, flags (n,).
+
+    `shaping`, (n,) or 0, is added to the rewards that an agent learns from; returns are without it.
+    """
 
     observations: Observation
     rewards: NDArray[np.float64]
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
+    shaping: NDArray[np.float64] | float = 0.0
 
 
 class ParallelTask(Protocol):

@@ -78,7 +78,7 @@ class Experience:
 
     def _rows(self, actions: NDArray[np.float32], after: Steps) -> NDArray[np.float32]:
         """Time-limit ends bootstrap: only a true termination sets the factor of the bootstrap to 0."""
-        rewards = after.rewards * self._reward_scale
+        rewards = (after.rewards + after.shaping) * self._reward_scale
         if self._window is not None:
             return self._window.push(self.observations, actions, rewards, after.terminated, self._over, after.observations)
         size = self.task.observation_size

@@ -15,6 +15,7 @@ from tdscale.tasks.franka_push.control import JOINTS, Arm, Array, hand_quaternio
 from tdscale.tasks.franka_push.model import BIN_HALF_WIDTH, CUBE_HALF_WIDTH, FINGER_REACH, HOME, LINKS
 
 EPISODE_LENGTH = 256
+PUSH_FROM = 0.05  # the cube's centre
 GOAL_HEIGHT = 0.05
 SPREAD = 0.12  # of goal and cubes, to each side
 YAW_NOISE = 0.785
@@ -99,3 +100,14 @@ def goal_distances(xp: ModuleType, positions: Array, goals: Array) -> Array:
 def rewards(xp: ModuleType, distances: Array) -> Array:
     """1 − tanh(30·distance)."""
     return 1 - xp.tanh(30 * distances)
+
+
+def shaping(observations: NDArray[np.float64]) -> NDArray[np.float64]:
+    """0.2·(1 − tanh(5·distance)), (n,), of observations (n, o): from the point between the fingertips to where a push begins.
+
+    That is 5 cm from the first cube's centre, at its height, on the side that is away from the goal.
+    """
+    tips, goals, begins = observations[:, :3], observations[:, 7:10], observations[:, 16:19].copy()
+    away = (begins - goals)[:, :2]
+    begins[:, :2] += PUSH_FROM * away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-3)
+    return np.asarray(0.2 * (1 - np.tanh(5 * np.linalg.norm(tips - begins, axis=1))))

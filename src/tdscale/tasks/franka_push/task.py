@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.errors import UserError
-from tdscale.tasks.franka_push.episode import EPISODE_LENGTH, goal_distances, starts
+from tdscale.tasks.franka_push.episode import EPISODE_LENGTH, goal_distances, shaping, starts
 from tdscale.tasks.franka_push.physics import Moving, MuJoCoPhysics, Physics, look
 from tdscale.tasks.gymnasium_suite import installed_versions
 from tdscale.tasks.task import Observation, Steps
@@ -32,6 +32,8 @@ class FrankaPush:
         cubes: 1 or more; the goal is the first one's.
         threads: of C MuJoCo; as many as there are cores, for enough environments, by default. Results do not depend on it.
         backend: "mujoco", C MuJoCo in threads with float64, or "mjx", MJX on JAX's device with float32.
+        shaped: whether an agent learns from the reward plus `episode.shaping`, at most 0.2, which draws the hand to the cube's far side;
+            returns are without it.
 
     Raises:
         UserError: if mujoco-mjx is needed and not installed.
@@ -39,8 +41,10 @@ class FrankaPush:
 
     action_size = 7
 
-    def __init__(self, environments: int, cubes: int = 1, threads: int | None = None, backend: Backend = "mujoco") -> None:
-        self.environments, self._cubes = environments, cubes
+    def __init__(
+        self, environments: int, cubes: int = 1, threads: int | None = None, backend: Backend = "mujoco", shaped: bool = False
+    ) -> None:
+        self.environments, self._cubes, self._shaped = environments, cubes, shaped
         self.observation_size = 12 + 10 * cubes
         self._physics: Physics
         if backend == "mujoco":
@@ -76,7 +80,8 @@ class FrankaPush:
         seen, ended = np.array(observations, np.float32), np.zeros(self.environments, bool)
         if not np.isfinite(seen).all():
             raise FloatingPointError(f"franka-push: the simulation of environment {int(np.isfinite(seen).all(axis=1).argmin())} diverged")
-        return Steps(seen, np.array(rewards, np.float64), ended, self._steps >= EPISODE_LENGTH)
+        extra = np.where(over, 0.0, shaping(np.asarray(observations, np.float64))) if self._shaped else 0.0
+        return Steps(seen, np.array(rewards, np.float64), ended, self._steps >= EPISODE_LENGTH, extra)
 
     def measures(self) -> dict[str, NDArray[np.float64]]:
         """Distance from the goal to its cube's centre in m, and 1 where it is below 4 cm, below 2 cm."""
@@ -105,11 +110,11 @@ class FrankaPush:
         return installed_versions("mujoco", "mujoco-mjx")
 
 
-TASKS = {"franka-push": 1, "franka-push-6": 6}
+TASKS = {name + ending: (cubes, bool(ending)) for name, cubes in (("franka-push", 1), ("franka-push-6", 6)) for ending in ("", "-shaped")}
 
 
 def franka_push(name: str, environments: int, backend: str | None = None) -> FrankaPush:
-    """Open "franka-push", with one cube, or "franka-push-6", with six; without a backend by what suits JAX's device.
+    """Open "franka-push", with one cube, or "franka-push-6", with six, or "…-shaped"; without a backend by what suits JAX's device.
 
     Raises:
         UserError: if there is no such task or backend.
@@ -119,7 +124,8 @@ def franka_push(name: str, environments: int, backend: str | None = None) -> Fra
     backend = backend or ("mjx" if _mjx_suits() else "mujoco")
     if backend not in ("mujoco", "mjx"):
         raise UserError(f"task {name!r}: there is no backend {backend!r}; it must be 'mujoco' or 'mjx'")
-    return FrankaPush(environments, TASKS[name], backend="mjx" if backend == "mjx" else "mujoco")
+    cubes, shaped = TASKS[name]
+    return FrankaPush(environments, cubes, backend="mjx" if backend == "mjx" else "mujoco", shaped=shaped)
 
 
 def _mjx_suits() -> bool:
