@@ -94,13 +94,26 @@ def local(tmp_path_factory):
 @pytest.fixture
 def cluster():
     """A head without cores, and one node with one."""
-    from ray.cluster_utils import Cluster
-
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, "object_store_memory": 80_000_000})
-    made.add_node(num_cpus=1, object_store_memory=80_000_000)
+    made = _started()
     yield made
     ray.shutdown()
     made.shutdown()
+
+
+def _started(tries=3):
+    """Ray gives its processes half a minute, which a machine busy with other tests may not have for them."""
+    from ray.cluster_utils import Cluster
+
+    made = Cluster()
+    try:
+        made.add_node(num_cpus=0, include_dashboard=False, object_store_memory=80_000_000)
+        made.add_node(num_cpus=1, object_store_memory=80_000_000)
+    except Exception:
+        made.shutdown()
+        if tries == 1:
+            raise
+        return _started(tries - 1)
+    return made
 
 
 def add_node(cluster):
