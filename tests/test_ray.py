@@ -92,8 +92,10 @@ def local(tmp_path_factory):
 
 
 @pytest.fixture
-def cluster():
+def cluster(monkeypatch):
     """A head without cores, and one node with one."""
+    # Ray's workers are nice to all others (15): beside busy tests they take minutes for what takes seconds
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     made = _started()
     yield made
     ray.shutdown()
