@@ -1,6 +1,8 @@
 # `make demo` and `make test` set everything up by themselves, in .venv; the second call sets up nothing again.
 .DEFAULT_GOAL := help
 .PHONY: help demo test checks test-slow test-faults test-peers lint types unit docs benchmarks setup lock clean
+# hundreds of processes are started here: each would compile Python's sources anew where the user keeps it from writing what it compiled
+export PYTHONDONTWRITEBYTECODE =
 
 help:           ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
