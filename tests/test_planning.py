@@ -151,6 +151,17 @@ def test_beyond_the_highest_threshold_the_budget_is_spent_and_the_return_is_not_
     assert any("not predicted" in note for note in plan.notes)
 
 
+def test_beyond_the_highest_threshold_no_compute_is_counted_for_a_tasks_warm_up(laws):
+    idle = {name: replace(model, warm_up=warm_up) for (name, model), warm_up in zip(laws.compute.items(), (1e3, 1e9), strict=True)}
+    plan = plan_budget(replace(laws, compute=idle), 1e14)
+    half = idle["one"].flops(plan.utd, plan.batch_size, plan.data.value) / 2
+    assert plan.compute.value == pytest.approx(float(half))
+    assert plan.compute.value + PRICE * plan.data.value == pytest.approx(1e14)
+    plan = plan_budget(replace(laws, compute={name: replace(model, warm_up=1e9) for name, model in idle.items()}), 1e14)
+    assert plan.compute.to_dict()["value"] == pytest.approx(0, abs=1)
+    assert plan.data.value == pytest.approx(1e14 / PRICE)
+
+
 def test_batch_sizes_are_multiples_of_what_is_asked(laws):
     for multiple in (1, 8, 16, 128):
         plan = plan_data(laws, 1e4, batch_multiple=multiple)

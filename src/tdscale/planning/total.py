@@ -166,12 +166,15 @@ def _beyond(question: Question, start: Plan, utd: Floats, highest: float) -> Pla
     start = settings(question, start, utd, question.batch_size(float(utd[0])))
     models = [laws.compute[name] for name in question.names]
 
+    by_warm_up = sorted(models, key=lambda model: model.warm_up)
+
     def share(at: float) -> float:
-        """D that spends the whole budget at this σ and the B that goes with it: C is linear in D past the warm-up."""
+        """D that spends the whole budget at this σ and the B that goes with it: C is linear in D past each task's warm-up."""
         batch_size = question.batch_size(at) or 1
-        rates = np.array([float(model.rate(at, batch_size)) for model in models])
-        idle = float(np.mean(rates * [model.warm_up for model in models]))
-        return (budget + idle) / (cost + float(rates.mean()))
+        rates = np.array([0.0, *(float(model.rate(at, batch_size)) / len(models) for model in by_warm_up)])
+        idle = rates * [0.0, *(model.warm_up for model in by_warm_up)]
+        # F(D) is the largest of these lines, one for each number of tasks that are past theirs
+        return float(np.min((budget + idle.cumsum()) / (cost + rates.cumsum())))
 
     data = share(float(utd[0]))
     # the budget is spent whatever σ is; how it is best shared is as uncertain as σ*

@@ -32,7 +32,8 @@ class TaskGroup:
         """See `ParallelTask.step`."""
         found = [self._step(index, action) for index, action in enumerate(actions)]
         observations, rewards, terminated, truncated = zip(*found, strict=True)
-        return Steps(np.stack(observations), np.array(rewards, np.float64), np.array(terminated, bool), np.array(truncated, bool))
+        flags = np.array(terminated, bool), np.array(truncated, bool)
+        return Steps(np.stack(observations), np.array(rewards, np.float64), *flags, np.zeros(self.environments))
 
     def _step(self, index: int, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool]:
         last = self._last[index]

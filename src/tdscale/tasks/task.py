@@ -34,14 +34,14 @@ class Task(Protocol):
 class Steps(NamedTuple):
     """What one step of n environments brought: observations (n, observation_size) float32, rewards (n,) float64, flags (n,).
 
-    `shaping`, (n,) or 0, is added to the rewards that an agent learns from; returns are without it.
+    `shaping` (n,) is added to the rewards that an agent learns from; returns are without it.
     """
 
     observations: Observation
     rewards: NDArray[np.float64]
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
-    shaping: NDArray[np.float64] | float = 0.0
+    shaping: NDArray[np.float64]
 
 
 class ParallelTask(Protocol):

@@ -80,7 +80,9 @@ class FrankaPush:
         seen, ended = np.array(observations, np.float32), np.zeros(self.environments, bool)
         if not np.isfinite(seen).all():
             raise FloatingPointError(f"franka-push: the simulation of environment {int(np.isfinite(seen).all(axis=1).argmin())} diverged")
-        extra = np.where(over, 0.0, shaping(np.asarray(observations, np.float64))) if self._shaped else 0.0
+        extra = np.zeros(self.environments)
+        if self._shaped:
+            extra[~over] = shaping(np.asarray(observations, np.float64))[~over]
         return Steps(seen, np.array(rewards, np.float64), ended, self._steps >= EPISODE_LENGTH, extra)
 
     def measures(self) -> dict[str, NDArray[np.float64]]:
