@@ -77,6 +77,7 @@ GYM = Domain(
         "entropy -A, actor per env step": {"target_entropy_per_dimension": -1.0, "actor_updates": "per-env-step"},
         "entropy -A/2, actor per critic update": {"target_entropy_per_dimension": -0.5, "actor_updates": "per-critic-update"},
         "entropy -A, actor per critic update": {"target_entropy_per_dimension": -1.0, "actor_updates": "per-critic-update"},
+        "the default, bfloat16": {"matmul_precision": "bfloat16"},
     },
     compared=(0.5, 1),
     archive="gym_ours.zip",
@@ -126,13 +127,13 @@ def wanted(domain: Domain) -> Iterator[tuple[str, Cell, list[RunSpec]]]:
         yield name, cell, specs
 
 
-def run(domain: Domain, directory: Path, workers: int, utd: list[float]) -> None:
+def run(domain: Domain, directory: Path, workers: int, utd: list[float], variants: list[str]) -> None:
     """Train what is not there yet, cell by cell."""
     store = RunStore(directory)
     jobs: list[CellJob] = []
     target = {domain.task: Target(return_threshold=domain.threshold / 1000 * domain.high, margin=MARGIN)}
-    for _, cell, specs in wanted(domain):
-        if not utd or cell.utd in utd:
+    for name, cell, specs in wanted(domain):
+        if (not utd or cell.utd in utd) and (not variants or name in variants):
             limit = {domain.task: int(3 * cell.published)}
             jobs += pending_jobs(specs, store.statuses(problems=[]), limit, target)
     started = time.time()
@@ -222,9 +223,10 @@ def main() -> None:
     parser.add_argument("--dir", type=Path, default=Path("fidelity"), help="folder of the runs")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--utd", type=float, nargs="*", default=[], help="only these σ")
+    parser.add_argument("--variants", nargs="*", default=[], help="only these settings, by the names that the table shows")
     options = parser.parse_args()
     if options.action == "run":
-        run(DOMAINS[options.domain], options.dir / options.domain, options.workers, options.utd)
+        run(DOMAINS[options.domain], options.dir / options.domain, options.workers, options.utd, options.variants)
     else:
         table(DOMAINS[options.domain], options.dir / options.domain)
 

@@ -31,13 +31,13 @@ PACKAGES = ("tdscale", "jax", "numpy", "gymnasium", "mujoco", "stable-baselines3
 Found = dict[str, float]
 
 
-def loop(env_steps: int, *, utd: float = 1.0, batch_size: int = 256, width: int = 256, actor_updates: str = "per-env-step") -> Found:
+def loop(env_steps: int, *, utd: float = 1.0, batch_size: int = 256, width: int = 256, **changed: str) -> Found:
     """Env steps per CPU second of `train_cell` past warm-up, without evaluations and diagnostics: the peers have none either."""
     from tdscale.study import RunSpec, SACSettings
     from tdscale.training import Progress, train_cell
 
-    given = {"warm_up": WARM_UP, "evaluation_interval": 0, "diagnostics_interval": 0, "actor_updates": actor_updates}
-    settings = SACSettings.model_validate({**given, "hidden_sizes": (width, width)}).model_dump(mode="json")
+    given = {"warm_up": WARM_UP, "evaluation_interval": 0, "diagnostics_interval": 0, "hidden_sizes": (width, width)}
+    settings = SACSettings.model_validate(given | changed).model_dump(mode="json")
     spec = RunSpec(
         algorithm="sac",
         suite="gymnasium",
@@ -187,6 +187,11 @@ def update_bro(name: str, batch_size: int, rounds: int) -> Found:
     return rates({"update": updater(name, batch_size)}, rounds)
 
 
+def update_precisions(name: str, batch_size: int, rounds: int) -> Found:
+    """Updates of critics and actors per CPU second, by the precision of their matrix products."""
+    return rates({precision: updater(name, batch_size, matmul_precision=precision) for precision in ("float32", "bfloat16")}, rounds)
+
+
 def memory(env_steps: int) -> Found:
     """Peak resident MiB of a process that holds an environment, an agent that has been updated, and a full replay."""
     import resource
@@ -219,6 +224,7 @@ def start_up() -> Found:
     return {"import": imported - started, "compile": time.process_time() - imported}
 
 
+PRECISE = ("SAC 256", "BRO minimal 256", "BRO 128", "PQL 8192")
 WORKERS: dict[str, Callable[[int], Found]] = {
     "loop": loop,
     "loop sb3": lambda steps: peer("stable_baselines3", steps),
@@ -234,6 +240,11 @@ WORKERS: dict[str, Callable[[int], Found]] = {
     "bro 256": lambda steps: update_bro("bro", 256, 2),
     "bro-minimal 128": lambda steps: update_bro("bro-minimal", 128, 3),
     "bro-minimal 256": lambda steps: update_bro("bro-minimal", 256, 2),
+    "loop, bfloat16": lambda steps: loop(steps, matmul_precision="bfloat16"),
+    "precisions, SAC 256": lambda steps: update_precisions("sac", 256, steps // 16),
+    "precisions, BRO minimal 256": lambda steps: update_precisions("bro-minimal", 256, 2),
+    "precisions, BRO 128": lambda steps: update_precisions("bro", 128, 3),
+    "precisions, PQL 8192": lambda steps: update_precisions("pql", 8192, 1),
     "memory 1000000": lambda steps: memory(1_000_000),
     "memory 50000": lambda steps: memory(50_000),
     "start-up": lambda steps: start_up(),
@@ -243,6 +254,15 @@ PARTS = {
     "actor": ("sigma 8, per env step", "sigma 8, per critic update", "sigma 8 update"),
     "bro": ("bro-minimal 128", "bro-minimal 256", "bro 128", "bro 256"),
     "small": ("small", "small sb3", "small update"),
+    "bfloat16": (
+        "loop, bfloat16",
+        "loop sb3",
+        "loop sbx",
+        "precisions, SAC 256",
+        "precisions, BRO minimal 256",
+        "precisions, BRO 128",
+        "precisions, PQL 8192",
+    ),
     "memory": ("memory 1000000", "memory 50000"),
     "start-up": ("start-up",),
     "franka": (),  # franka_push.py, which prints tables of its own
@@ -253,6 +273,8 @@ UNITS = {
     "products": "updates/s of plain products",
     "per env step": "critic updates/s, actor per env step",
     "per critic update": "critic updates/s, actor per critic update",
+    "float32": "updates/s, products in float32",
+    "bfloat16": "updates/s, products of bfloat16",
     "MiB": "MiB, peak",
     "import": "s to import",
     "compile": "s to compile",
@@ -263,6 +285,9 @@ COMPARED = (  # what stands over what
     ("update over its plain products", "update", "update", "update", "products"),
     ("2×64, B = 64: whole training over Stable-Baselines3", "small", "env steps", "small sb3", "env steps"),
     ("2×64, B = 64: update over its plain products", "small update", "update", "small update", "products"),
+    ("whole training, bfloat16, over Stable-Baselines3 (float32)", "loop, bfloat16", "env steps", "loop sb3", "env steps"),
+    ("whole training, bfloat16, over SBX (float32)", "loop, bfloat16", "env steps", "loop sbx", "env steps"),
+    *((f"{name}: bfloat16 over float32", f"precisions, {name}", "bfloat16", f"precisions, {name}", "float32") for name in PRECISE),
     ("σ = 8, actor per env step over per critic update: update", "sigma 8 update", "per env step", "sigma 8 update", "per critic update"),
     (
         "σ = 8, actor per env step over per critic update: whole training",

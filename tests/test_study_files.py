@@ -289,13 +289,16 @@ def test_the_example_studies_are_read():
 @pytest.mark.parametrize("algorithm", ["sac", "bro", "bro-minimal"])
 def test_a_spec_of_one_environment_is_what_it_was_before_there_could_be_several(algorithm: str):
     plain, several = SETTINGS[algorithm](), SETTINGS[algorithm](environments=4, n_step=2)
-    unsaid = {"environments", "n_step", "critic_updates_per_actor_update"}
+    unsaid = {"environments", "n_step", "critic_updates_per_actor_update", "matmul_precision"}
     assert not unsaid & plain.model_dump().keys()
     assert several.model_dump() == plain.model_dump() | {"environments": 4, "n_step": 2}
 
 
 @pytest.mark.parametrize("algorithm", SETTINGS)
-@pytest.mark.parametrize("chosen", [{}, {"environments": 1, "n_step": 1, "critic_updates_per_actor_update": 1}, {"environments": 7}])
+@pytest.mark.parametrize(
+    "chosen",
+    [{}, {"environments": 1, "n_step": 1, "critic_updates_per_actor_update": 1}, {"environments": 7}, {"matmul_precision": "bfloat16"}],
+)
 def test_settings_written_into_a_spec_are_read_back_as_they_were(algorithm: str, chosen: dict[str, int]):
     made = SETTINGS[algorithm](**chosen)
     assert SETTINGS[algorithm](**made.model_dump(mode="json")) == made
@@ -307,6 +310,7 @@ def test_settings_written_into_a_spec_are_read_back_as_they_were(algorithm: str,
         ("pql", {"exploration_std_min": 0.9}, "exploration_std_min = 0.9 must not be above exploration_std_max = 0.8"),
         ("pql-d", {"value_max": -20}, "value_min = -10 must be below value_max = -20"),
         ("pql", {"atoms": 51}, "Extra inputs"),
+        ("sac", {"matmul_precision": "float16"}, "'float32' or 'bfloat16'"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(algorithm: str, chosen: dict[str, float], sentence: str):

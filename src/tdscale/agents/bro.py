@@ -19,6 +19,7 @@ from tdscale.agents.diagnosis import Diagnosis, mean_by_source
 from tdscale.agents.feature_health import dormant_share, feature_rank
 from tdscale.agents.gradient_noise import in_small_batches, squared_norms
 from tdscale.agents.networks import count_parameters, init_pair, parameter_norm
+from tdscale.agents.products import Precision, multiply
 from tdscale.agents.rows import Batch, RowSizes, unpack
 from tdscale.agents.squashed import sample_squashed
 from tdscale.agents.types import Array, Key
@@ -43,6 +44,7 @@ class BROConfig(RowSizes):
     target_entropy_per_dimension: float = -0.5
     log_std_min: float = -10.0
     log_std_max: float = 2.0
+    matmul_precision: Precision = "float32"
     optimistic: bool = True
     initial_optimism: float = 1.0
     initial_regulariser: float = 0.25
@@ -129,12 +131,12 @@ def act(config: BROConfig, state: BROState, observations: Array, noise: Array | 
     What collects data is tanh(mean + std · noise) of the actor or, with an explorer, tanh(mean + shift + 0.75 · std · noise);
     what is evaluated (None) the actor's mean.
     """
-    mean, log_std = _policy(config, state.actor, observations)
+    mean, log_std = _policy(config, state.actor, observations, "float32")
     if noise is None:
         return jnp.tanh(mean)
     if state.optimism is None:
         return jnp.tanh(mean + jnp.exp(log_std) * noise)
-    shift = _shift(state.optimism.explorer, observations)
+    shift = _shift(state.optimism.explorer, observations, "float32")
     return jnp.tanh(mean + shift + config.explorer_std_factor * jnp.exp(log_std) * noise)
 
 
@@ -169,10 +171,10 @@ def diagnose(config: BROConfig, state: BROState, uniform: Array, newest: Array, 
     what the head is given."""
     batch = unpack(jnp.concatenate([uniform, newest, validation]), config.observation_size, config.action_size)
     target = _target(config, state, batch, jax.random.key(seed))
-    squared = jnp.mean((_values(state.critics, batch.observation, batch.action) - jnp.mean(target, axis=-1)) ** 2, axis=0)
+    squared = jnp.mean((_values(config, state.critics, batch.observation, batch.action) - jnp.mean(target, axis=-1)) ** 2, axis=0)
     td_errors = mean_by_source(squared, uniform, newest)
     drawn, drawn_target = jax.tree.map(lambda leaf: leaf[: len(uniform)], (batch, target))
-    small, large = squared_norms(lambda part: _critic_gradient(state.critics, *part)[1], in_small_batches((drawn, drawn_target)))
+    small, large = squared_norms(lambda part: _critic_gradient(config, state.critics, *part)[1], in_small_batches((drawn, drawn_target)))
     inputs = jnp.concatenate([drawn.observation, drawn.action], axis=-1)
     active, features = jax.vmap(body_layers, (0, None))(state.critics.body, inputs)
     norm = parameter_norm(state.critics)
@@ -204,9 +206,9 @@ def costs(state: BROState) -> Costs:
     )
 
 
-def _critic_gradient(critics: BroNet, batch: Batch, target: Array) -> tuple[Array, BroNet]:
+def _critic_gradient(config: BROConfig, critics: BroNet, batch: Batch, target: Array) -> tuple[Array, BroNet]:
     """Both critics' quantile Huber loss and its gradient."""
-    predicted, pull_back = jax.vjp(lambda parameters: _quantiles(parameters, batch.observation, batch.action), critics)
+    predicted, pull_back = jax.vjp(lambda parameters: _quantiles(config, parameters, batch.observation, batch.action), critics)
     loss, slope = _quantile_huber(predicted, target)
     return loss, pull_back(slope)[0]
 
@@ -216,7 +218,7 @@ def _update_critics(config: BROConfig, state: BROState, batch: Batch, learning_r
     key, noise_key = jax.random.split(state.key)
     target = _target(config, state, batch, noise_key)
 
-    loss, gradient = _critic_gradient(state.critics, batch, target)
+    loss, gradient = _critic_gradient(config, state.critics, batch, target)
     critics, optimiser = _descend(config, state.critics, gradient, state.critic_optimiser, learning_rate)
     return state._replace(
         critics=critics,
@@ -234,7 +236,7 @@ def _update_actors(config: BROConfig, state: BROState, batch: Batch, learning_ra
 
     def loss(actor: BroNet) -> tuple[Array, Array]:
         action, log_probability = _sample(config, actor, batch.observation, noise_key)
-        value = jnp.mean(_values(state.critics, batch.observation, action), axis=0)
+        value = jnp.mean(_values(config, state.critics, batch.observation, action), axis=0)
         return jnp.mean(temperature * log_probability - value), jnp.mean(log_probability)
 
     (value, mean_log_probability), gradient = jax.value_and_grad(loss, has_aux=True)(state.actor)
@@ -269,14 +271,14 @@ def _update_explorer(
     KL(explorer ‖ actor) = Σ shift² / (2 std²) over the action's dimensions, before the tanh. What the fixed factor on std adds
     is left out: nothing learns it, and at 0.75 it is 0.069 a dimension, above the target, which no multiplier could then reach.
     """
-    mean, log_std = _policy(config, state.actor, observation)
+    mean, log_std = _policy(config, state.actor, observation, config.matmul_precision)
     std = jnp.exp(log_std)
     noise = config.explorer_std_factor * std * jax.random.normal(key, mean.shape)
     optimism, regulariser = jnp.exp(held.log_optimism), jnp.exp(held.log_regulariser)
 
     def loss(explorer: Explorer) -> tuple[Array, Array]:
-        shift = _shift(explorer, observation)
-        first, second = _values(state.critics, observation, jnp.tanh(mean + shift + noise))
+        shift = _shift(explorer, observation, config.matmul_precision)
+        first, second = _values(config, state.critics, observation, jnp.tanh(mean + shift + noise))
         divergence = jnp.mean(jnp.sum((shift / std) ** 2, axis=-1) / 2)
         upper = (first + second) / 2 + optimism * jnp.abs(first - second) / 2
         return regulariser * divergence - jnp.mean(upper), divergence
@@ -297,7 +299,7 @@ def _update_explorer(
 def _target(config: BROConfig, state: BROState, batch: Batch, key: Key) -> Array:
     """r + γ · continues · (mean of the two target critics' quantiles − temperature · log π), shape (batch, quantiles)."""
     next_action, log_probability = _sample(config, state.actor, batch.next_observation, key)
-    next_quantiles = jnp.mean(_quantiles(state.target_critics, batch.next_observation, next_action), axis=0)
+    next_quantiles = jnp.mean(_quantiles(config, state.target_critics, batch.next_observation, next_action), axis=0)
     soft_quantiles = next_quantiles - (jnp.exp(state.log_temperature) * log_probability)[:, None]
     return batch.reward[:, None] + config.discount * batch.continues[:, None] * soft_quantiles
 
@@ -327,29 +329,30 @@ def _quantile_huber(predicted: Array, target: Array) -> tuple[Array, Array]:
     return jnp.sum(loss) / (len(target) * samples), slope / (len(target) * samples)
 
 
-def _quantiles(critics: BroNet, observation: Array, action: Array) -> Array:
+def _quantiles(config: BROConfig, critics: BroNet, observation: Array, action: Array) -> Array:
     """Both critics' quantiles, shape (2, batch, quantiles)."""
-    return jax.vmap(apply_bronet, (0, None))(critics, jnp.concatenate([observation, action], axis=-1))
+    inputs = jnp.concatenate([observation, action], axis=-1)
+    return jax.vmap(lambda one: apply_bronet(one, inputs, config.matmul_precision))(critics)
 
 
-def _values(critics: BroNet, observation: Array, action: Array) -> Array:
+def _values(config: BROConfig, critics: BroNet, observation: Array, action: Array) -> Array:
     """Both critics' values, the means of their quantiles, shape (2, batch)."""
-    return jnp.mean(_quantiles(critics, observation, action), axis=-1)
+    return jnp.mean(_quantiles(config, critics, observation, action), axis=-1)
 
 
-def _policy(config: BROConfig, actor: BroNet, observation: Array) -> tuple[Array, Array]:
+def _policy(config: BROConfig, actor: BroNet, observation: Array, precision: Precision) -> tuple[Array, Array]:
     """Mean and log std, the latter squashed into its bounds."""
-    mean, unbounded = jnp.split(apply_bronet(actor, observation), 2, axis=-1)
+    mean, unbounded = jnp.split(apply_bronet(actor, observation, precision), 2, axis=-1)
     return mean, config.log_std_min + (config.log_std_max - config.log_std_min) * 0.5 * (1 + jnp.tanh(unbounded))
 
 
-def _shift(explorer: Explorer, observation: Array) -> Array:
-    return apply_body(explorer.body, observation) @ explorer.head
+def _shift(explorer: Explorer, observation: Array, precision: Precision) -> Array:
+    return multiply(apply_body(explorer.body, observation, precision), explorer.head, precision)
 
 
 def _sample(config: BROConfig, actor: BroNet, observation: Array, key: Key) -> tuple[Array, Array]:
     """A reparameterised action and its log density, of shapes (batch, action_size) and (batch,)."""
-    return sample_squashed(*_policy(config, actor, observation), key)
+    return sample_squashed(*_policy(config, actor, observation, config.matmul_precision), key)
 
 
 def _descend(config: BROConfig, parameters: Any, gradient: Any, optimiser: Any, learning_rate: Array) -> tuple[Any, Any]:

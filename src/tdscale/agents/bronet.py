@@ -5,7 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from tdscale.agents.networks import Layer, init_network, rectify
+from tdscale.agents.networks import Layer, apply_layer, init_network, rectify
+from tdscale.agents.products import Precision, multiply
 from tdscale.agents.types import Array, Key
 
 NORM_EPSILON = 1e-6
@@ -49,20 +50,20 @@ def init_bronet(key: Key, inputs: int, width: int, blocks: int, outputs: int) ->
     return BroNet(init_body(body_key, inputs, width, blocks), init_network(head_key, (width, outputs))[0])
 
 
-def body_layers(body: Body, inputs: Array) -> tuple[tuple[Array, ...], Array]:
+def body_layers(body: Body, inputs: Array, precision: Precision = "float32") -> tuple[tuple[Array, ...], Array]:
     """What leaves each ReLU, the stem's first, and what leaves the body; each of shape (..., width)."""
-    hidden = rectify(_apply_normed(body.stem, inputs))
+    hidden = rectify(_apply_normed(body.stem, inputs, precision))
     active = [hidden]
     for first, second in body.blocks:
-        active.append(rectify(_apply_normed(first, hidden)))
+        active.append(rectify(_apply_normed(first, hidden, precision)))
         # no activation after the sum
-        hidden = hidden + _apply_normed(second, active[-1])
+        hidden = hidden + _apply_normed(second, active[-1], precision)
     return tuple(active), hidden
 
 
-def apply_body(body: Body, inputs: Array) -> Array:
+def apply_body(body: Body, inputs: Array, precision: Precision = "float32") -> Array:
     """Shape (..., inputs) gives (..., width)."""
-    return body_layers(body, inputs)[1]
+    return body_layers(body, inputs, precision)[1]
 
 
 def bronet_layers(network: BroNet) -> tuple[NormedLayer | Layer, ...]:
@@ -70,9 +71,9 @@ def bronet_layers(network: BroNet) -> tuple[NormedLayer | Layer, ...]:
     return (network.body.stem, *(layer for block in network.body.blocks for layer in block), network.head)
 
 
-def apply_bronet(network: BroNet, inputs: Array) -> Array:
+def apply_bronet(network: BroNet, inputs: Array, precision: Precision = "float32") -> Array:
     """Shape (..., inputs) gives (..., outputs)."""
-    return apply_body(network.body, inputs) @ network.head.weight + network.head.bias
+    return apply_layer(network.head, apply_body(network.body, inputs, precision), precision)
 
 
 def _init_normed(key: Key, inputs: int, outputs: int) -> NormedLayer:
@@ -80,8 +81,8 @@ def _init_normed(key: Key, inputs: int, outputs: int) -> NormedLayer:
     return NormedLayer(layer.weight, layer.bias, scale=jnp.ones(outputs), shift=jnp.zeros(outputs))
 
 
-def _apply_normed(layer: NormedLayer, inputs: Array) -> Array:
-    outputs = inputs @ layer.weight + layer.bias
+def _apply_normed(layer: NormedLayer, inputs: Array, precision: Precision) -> Array:
+    outputs = multiply(inputs, layer.weight, precision) + layer.bias
     centred = outputs - jnp.mean(outputs, axis=-1, keepdims=True)
     spread = jnp.mean(centred**2, axis=-1, keepdims=True) + NORM_EPSILON
     return centred * jax.lax.rsqrt(spread) * layer.scale + layer.shift

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 
+from tdscale.agents.products import Precision, multiply
 from tdscale.agents.types import Array, Key
 
 Initialiser = Callable[[Key, tuple[int, int]], Array]
@@ -63,23 +64,28 @@ def init_pair(key: Key, init: Callable[[Key], Tree]) -> Tree:
     return pair
 
 
-def hidden_layers(network: Network, inputs: Array, activation: Activation = rectify) -> tuple[Array, ...]:
+def hidden_layers(network: Network, inputs: Array, activation: Activation = rectify, precision: Precision = "float32") -> tuple[Array, ...]:
     """What leaves each activation, one array of shape (..., width) per hidden layer."""
     found = [inputs]
     for layer in network[:-1]:
-        found.append(activation(found[-1] @ layer.weight + layer.bias))
+        found.append(activation(apply_layer(layer, found[-1], precision)))
     return tuple(found[1:])
 
 
-def apply_network(network: Network, inputs: Array, activation: Activation = rectify) -> Array:
+def apply_layer(layer: Layer, inputs: Array, precision: Precision = "float32") -> Array:
+    """Shape (..., inputs) gives (..., outputs)."""
+    return multiply(inputs, layer.weight, precision) + layer.bias
+
+
+def apply_network(network: Network, inputs: Array, activation: Activation = rectify, precision: Precision = "float32") -> Array:
     """The activation between layers, none after the last; inputs of shape (..., sizes[0]) give (..., sizes[-1])."""
-    hidden = (inputs, *hidden_layers(network, inputs, activation))[-1]
-    return hidden @ network[-1].weight + network[-1].bias
+    hidden = (inputs, *hidden_layers(network, inputs, activation, precision))[-1]
+    return apply_layer(network[-1], hidden, precision)
 
 
-def apply_twins(twins: Network, inputs: Array, activation: Activation = rectify) -> Array:
+def apply_twins(twins: Network, inputs: Array, activation: Activation = rectify, precision: Precision = "float32") -> Array:
     """Both networks on the same inputs: shape (batch, sizes[0]) gives (2, batch, sizes[-1])."""
-    return jax.vmap(lambda one: apply_network(one, inputs, activation))(twins)
+    return jax.vmap(lambda one: apply_network(one, inputs, activation, precision))(twins)
 
 
 def count_parameters(network: Any) -> int:

@@ -30,6 +30,7 @@ from tdscale.agents.networks import (
     parameter_norm,
 )
 from tdscale.agents.normaliser import RunningStatistics, merge, no_statistics, normalise
+from tdscale.agents.products import Precision
 from tdscale.agents.rows import Batch, RowSizes, unpack
 from tdscale.agents.types import Array, Key
 
@@ -52,6 +53,7 @@ class PQLConfig(RowSizes):
     exploration_std_min: float = 0.05
     exploration_std_max: float = 0.8
     observation_limit: float = 5.0
+    matmul_precision: Precision = "float32"
 
 
 class PQLState(NamedTuple):
@@ -108,7 +110,7 @@ def act(config: PQLConfig, state: PQLState, observations: Array, noise: Array | 
     Mixed exploration: environment i adds noise (standard normal, of the actions' shape) times a std of its own, spaced evenly
     from `exploration_std_min` to `exploration_std_max`. Without noise, the policy itself.
     """
-    actions = _policy(state.actor, _normalised(config, state, observations))
+    actions = _policy(state.actor, _normalised(config, state, observations), "float32")
     if noise is None:
         return actions
     std = jnp.linspace(config.exploration_std_min, config.exploration_std_max, len(observations))
@@ -201,7 +203,8 @@ def _update_actor(config: PQLConfig, state: PQLState, batch: Batch, learning_rat
     """One AdamW step of the actor on −E[min Q] at its own actions."""
 
     def loss(actor: Network) -> Array:
-        return -jnp.mean(jnp.min(_values(config, state.critics, batch.observation, _policy(actor, batch.observation)), axis=0))
+        action = _policy(actor, batch.observation, config.matmul_precision)
+        return -jnp.mean(jnp.min(_values(config, state.critics, batch.observation, action), axis=0))
 
     value, gradient = jax.value_and_grad(loss)(state.actor)
     actor, optimiser = _descend(config, state.actor, gradient, state.actor_optimiser, learning_rate)
@@ -212,8 +215,8 @@ def _target(config: PQLConfig, state: PQLState, batch: Batch, key: Key) -> Array
     """r + γ · continues · (the smaller of the target critics) at the smoothed next action: shape (batch,), PQL-D's (batch, atoms)."""
     noise = config.smoothing_std * jax.random.normal(key, batch.action.shape)
     smoothing = jnp.clip(noise, -config.smoothing_limit, config.smoothing_limit)
-    next_action = jnp.clip(_policy(state.actor, batch.next_observation) + smoothing, -1.0, 1.0)
-    outputs = _outputs(state.target_critics, batch.next_observation, next_action)
+    next_action = jnp.clip(_policy(state.actor, batch.next_observation, config.matmul_precision) + smoothing, -1.0, 1.0)
+    outputs = _outputs(config, state.target_critics, batch.next_observation, next_action)
     factor = config.discount * batch.continues
     if config.distributional:
         return pessimistic_target(outputs, batch.reward, factor, _atoms(config))
@@ -222,19 +225,19 @@ def _target(config: PQLConfig, state: PQLState, batch: Batch, key: Key) -> Array
 
 def _critic_loss(config: PQLConfig, critics: Network, batch: Batch, target: Array) -> Array:
     """Mean squared TD error or, of PQL-D, mean cross-entropy; summed over both critics."""
-    outputs = _outputs(critics, batch.observation, batch.action)
+    outputs = _outputs(config, critics, batch.observation, batch.action)
     errors = cross_entropy(outputs, target) if config.distributional else (outputs[..., 0] - target) ** 2
     return jnp.sum(jnp.mean(errors, axis=1))
 
 
-def _outputs(critics: Network, observation: Array, action: Array) -> Array:
+def _outputs(config: PQLConfig, critics: Network, observation: Array, action: Array) -> Array:
     """Both critics' values or logits, shape (2, batch, 1 or atoms)."""
-    return apply_twins(critics, jnp.concatenate([observation, action], axis=-1), jax.nn.elu)
+    return apply_twins(critics, jnp.concatenate([observation, action], axis=-1), jax.nn.elu, config.matmul_precision)
 
 
 def _values(config: PQLConfig, critics: Network, observation: Array, action: Array) -> Array:
     """Both critics' values, shape (2, batch)."""
-    outputs = _outputs(critics, observation, action)
+    outputs = _outputs(config, critics, observation, action)
     return _mean(config, jax.nn.softmax(outputs) if config.distributional else outputs[..., 0])
 
 
@@ -247,8 +250,8 @@ def _atoms(config: PQLConfig) -> Array:
     return jnp.linspace(config.value_min, config.value_max, config.atoms)
 
 
-def _policy(actor: Network, observation: Array) -> Array:
-    return jnp.tanh(apply_network(actor, observation, jax.nn.elu))
+def _policy(actor: Network, observation: Array, precision: Precision) -> Array:
+    return jnp.tanh(apply_network(actor, observation, jax.nn.elu, precision))
 
 
 def _normalised(config: PQLConfig, state: PQLState, observations: Array) -> Array:

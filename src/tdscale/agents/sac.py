@@ -25,6 +25,7 @@ from tdscale.agents.networks import (
     init_twins,
     parameter_norm,
 )
+from tdscale.agents.products import Precision
 from tdscale.agents.rows import Batch, RowSizes, unpack
 from tdscale.agents.squashed import sample_squashed
 from tdscale.agents.types import Array, Key
@@ -41,6 +42,7 @@ class SACConfig(RowSizes):
     target_entropy_per_dimension: float = -0.5
     log_std_min: float = -10.0
     log_std_max: float = 2.0
+    matmul_precision: Precision = "float32"
 
 
 class SACState(NamedTuple):
@@ -80,7 +82,7 @@ def init(config: SACConfig, seed: Array) -> SACState:
 @partial(jax.jit, static_argnums=0)
 def act(config: SACConfig, state: SACState, observations: Array, noise: Array | None) -> Array:
     """tanh(mean + std · noise), in [-1, 1]; None: the mean policy. Shapes (..., observation_size), (..., action_size)."""
-    mean, log_std = _policy(config, state.actor, observations)
+    mean, log_std = _policy(config, state.actor, observations, "float32")
     return jnp.tanh(mean if noise is None else mean + jnp.exp(log_std) * noise)
 
 
@@ -123,10 +125,12 @@ def diagnose(config: SACConfig, state: SACState, uniform: Array, newest: Array, 
     """
     batch = unpack(jnp.concatenate([uniform, newest, validation]), config.observation_size, config.action_size)
     target = _target(config, state, batch, jax.random.key(seed))
-    squared = jnp.mean((_value(state.critics, batch.observation, batch.action) - target) ** 2, axis=0)
+    squared = jnp.mean((_value(config, state.critics, batch.observation, batch.action) - target) ** 2, axis=0)
     td_errors = mean_by_source(squared, uniform, newest)
     drawn, drawn_target = jax.tree.map(lambda leaf: leaf[: len(uniform)], (batch, target))
-    small, large = squared_norms(lambda part: jax.grad(_critic_loss)(state.critics, *part), in_small_batches((drawn, drawn_target)))
+    small, large = squared_norms(
+        lambda part: jax.grad(_critic_loss, argnums=1)(config, state.critics, *part), in_small_batches((drawn, drawn_target))
+    )
     inputs = jnp.concatenate([drawn.observation, drawn.action], axis=-1)
     hidden = jax.vmap(hidden_layers, (0, None))(state.critics, inputs)
     return Diagnosis(
@@ -153,9 +157,9 @@ def costs(state: SACState) -> Costs:
     return Costs(actor, critics, critic_update_flops=2 * actor + 8 * critics, actor_update_flops=6 * (actor + critics))
 
 
-def _critic_loss(critics: Network, batch: Batch, target: Array) -> Array:
+def _critic_loss(config: SACConfig, critics: Network, batch: Batch, target: Array) -> Array:
     """Mean squared TD error, summed over both critics."""
-    return jnp.sum(jnp.mean((_value(critics, batch.observation, batch.action) - target) ** 2, axis=1))
+    return jnp.sum(jnp.mean((_value(config, critics, batch.observation, batch.action) - target) ** 2, axis=1))
 
 
 def _update_critics(config: SACConfig, state: SACState, batch: Batch, learning_rate: Array) -> SACState:
@@ -163,7 +167,7 @@ def _update_critics(config: SACConfig, state: SACState, batch: Batch, learning_r
     key, noise_key = jax.random.split(state.key)
     target = _target(config, state, batch, noise_key)
 
-    value, gradient = jax.value_and_grad(_critic_loss)(state.critics, batch, target)
+    value, gradient = jax.value_and_grad(_critic_loss, argnums=1)(config, state.critics, batch, target)
     critics, optimiser = descend(state.critics, gradient, state.critic_optimiser, learning_rate)
     return state._replace(
         critics=critics,
@@ -181,7 +185,7 @@ def _update_actor(config: SACConfig, state: SACState, batch: Batch, learning_rat
 
     def loss(actor: Network) -> tuple[Array, Array]:
         action, log_probability = _sample(config, actor, batch.observation, noise_key)
-        value = jnp.min(_value(state.critics, batch.observation, action), axis=0)
+        value = jnp.min(_value(config, state.critics, batch.observation, action), axis=0)
         return jnp.mean(temperature * log_probability - value), jnp.mean(log_probability)
 
     (value, mean_log_probability), gradient = jax.value_and_grad(loss, has_aux=True)(state.actor)
@@ -205,24 +209,25 @@ def _update_actor(config: SACConfig, state: SACState, batch: Batch, learning_rat
 def _target(config: SACConfig, state: SACState, batch: Batch, key: Key) -> Array:
     """r + γ · continues · (min of the target critics − temperature · log π) at a fresh action in the next observation."""
     next_action, log_probability = _sample(config, state.actor, batch.next_observation, key)
-    next_value = jnp.min(_value(state.target_critics, batch.next_observation, next_action), axis=0)
+    next_value = jnp.min(_value(config, state.target_critics, batch.next_observation, next_action), axis=0)
     soft_value = next_value - jnp.exp(state.log_temperature) * log_probability
     return batch.reward + config.discount * batch.continues * soft_value
 
 
-def _value(critics: Network, observation: Array, action: Array) -> Array:
+def _value(config: SACConfig, critics: Network, observation: Array, action: Array) -> Array:
     """Both critics' values, shape (2, batch)."""
-    return apply_twins(critics, jnp.concatenate([observation, action], axis=-1))[..., 0]
+    inputs = jnp.concatenate([observation, action], axis=-1)
+    return apply_twins(critics, inputs, precision=config.matmul_precision)[..., 0]
 
 
-def _policy(config: SACConfig, actor: Network, observation: Array) -> tuple[Array, Array]:
-    mean, log_std = jnp.split(apply_network(actor, observation), 2, axis=-1)
+def _policy(config: SACConfig, actor: Network, observation: Array, precision: Precision) -> tuple[Array, Array]:
+    mean, log_std = jnp.split(apply_network(actor, observation, precision=precision), 2, axis=-1)
     return mean, jnp.clip(log_std, config.log_std_min, config.log_std_max)
 
 
 def _sample(config: SACConfig, actor: Network, observation: Array, key: Key) -> tuple[Array, Array]:
     """A reparameterised action and its log density, of shapes (batch, action_size) and (batch,)."""
-    mean, log_std = _policy(config, actor, observation)
+    mean, log_std = _policy(config, actor, observation, config.matmul_precision)
     return sample_squashed(mean, log_std, key)
 
 

@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 Width = Annotated[int, Field(ge=1, le=8192)]
-_ONE_BY_DEFAULT = ("environments", "n_step", "critic_updates_per_actor_update")
+Precision = Literal["float32", "bfloat16"]
+# settings that came later, and what holds without them
+_UNSAID = {"environments": 1, "n_step": 1, "critic_updates_per_actor_update": 1, "matmul_precision": "float32"}
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,11 @@ class TrainingSettings(BaseModel):
     )
 
     @model_serializer(mode="wrap")
-    def _without_ones(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves out of the last three what is 1 by default and by choice: specs from before they were there keep their run_id."""
+    def _without_unsaid(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out settings that came later where default and choice are what held before: specs from then keep their run_id."""
         values: dict[str, Any] = handler(self)
         defaults = type(self).model_fields
-        unsaid = {name for name in _ONE_BY_DEFAULT if values.get(name) == defaults[name].default == 1}
+        unsaid = {name for name, before in _UNSAID.items() if name in values and values[name] == defaults[name].default == before}
         return {name: value for name, value in values.items() if name not in unsaid}
 
     @property
@@ -61,7 +63,15 @@ class TrainingSettings(BaseModel):
         return Resets()
 
 
-class SACSettings(TrainingSettings):
+class NetworkSettings(TrainingSettings):
+    """What the networks of SAC, BRO and PQL have in common."""
+
+    matmul_precision: Precision = Field(
+        "float32", description="of the factors of an update's matrix products; bfloat16 is faster on GPUs and newer CPUs"
+    )
+
+
+class SACSettings(NetworkSettings):
     """Soft actor-critic with twin critics and a learnt temperature (Haarnoja et al. 2018)."""
 
     hidden_sizes: tuple[Width, ...] = Field((256, 256), min_length=1, description="widths of actor and critics")
@@ -84,7 +94,7 @@ ResetRule = Literal["bro", "bro-fast", "gradient-steps", "env-steps", "none"]
 RESET_ENV_STEPS = {"bro": (15_001, 50_001, 250_001, 500_001, 750_001, 1_000_001, 1_500_001, 2_000_001), "bro-fast": (15_001,)}
 
 
-class BROMinimalSettings(TrainingSettings):
+class BROMinimalSettings(NetworkSettings):
     """BRO (Nauman et al. 2024) without its optimistic explorer."""
 
     critic_width: Width = Field(512, description="width of the critics")
@@ -145,7 +155,7 @@ class BROSettings(BROMinimalSettings):
         return True
 
 
-class PQLSettings(TrainingSettings):
+class PQLSettings(NetworkSettings):
     """Parallel Q-learning (Li et al. 2023): a deterministic policy, twin critics, thousands of environments."""
 
     hidden_sizes: tuple[Width, ...] = Field((512, 256, 128), min_length=1, description="widths of actor and critics")
