@@ -63,7 +63,7 @@ def update_rate(name: str, runs: int, seconds: float, on_host: bool) -> Rate:
     from tdscale.training.algorithms import ALGORITHMS
     from tdscale.training.device_learner import DeviceLearner
     from tdscale.training.learner import HostLearner
-    from tdscale.training.record import NEWEST, UNIFORM, VALIDATION
+    from tdscale.training.record import NEWEST, UNIFORM, VALIDATION, newest_ages
     from tdscale.training.schedule import UpdateFlags
 
     algorithm, settings = ALGORITHMS[name], SETTINGS[name]()
@@ -103,7 +103,7 @@ def update_rate(name: str, runs: int, seconds: float, on_host: bool) -> Rate:
     diagnosing = []
     for _ in range(0 if on_host else 4):
         begun = time.perf_counter()
-        learner.diagnose(UNIFORM, NEWEST, [rows[:VALIDATION]] * runs, generators)
+        learner.diagnose(UNIFORM, newest_ages(1, 20_000), [rows[:VALIDATION]] * runs, generators)
         diagnosing.append(time.perf_counter() - begun)
     # the first one compiles
     return Rate(calls * CHUNK * runs / elapsed, float(flops), compiling, nan if on_host else statistics.median(diagnosing[1:]))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from command import start, tdscale
-from tdscale.execution import CellJob, Event, Target, pending_jobs, run_jobs
+from tdscale.execution import CellJob, Engine, Event, Target, pending_jobs, run_jobs
 from tdscale.execution.crew import Ending, LocalCrew
 from tdscale.execution.own_trainer import OwnTrainer
 from tdscale.execution.pool import SAME_FAILURES, StageFailure, _Queue, _raised, _SameFailure, run_with
@@ -279,6 +279,34 @@ def test_cells_too_many_for_the_devices_memory_come_back_in_smaller_company():
     assert [left.take(None, set()), left.take(None, set())] == [jobs[:2], jobs[2:]]
     _raised(jobs[:1], "XlaRuntimeError: RESOURCE_EXHAUSTED: out of memory", 0, left, events.append)
     assert [event.kind for event in events] == ["failed"], "one cell alone has no smaller company"
+
+
+def test_memory_that_suffices_for_no_two_runs_is_a_failure_and_no_endless_trying():
+    jobs = [CellJob(specs=tuple(_cell(1, learning_rate=rate)), env_steps=400, target=None) for rate in (1e-3, 2e-3, 3e-3)]
+    left = _Queue(list(jobs), runs_together=100)
+    events: list[Event] = []
+    _raised(left.take(None, set()), "XlaRuntimeError: RESOURCE_EXHAUSTED: out of memory", 0, left, events.append)
+    assert (left.runs_together, events) == (2, [])
+    _raised(left.take(None, set()), "XlaRuntimeError: RESOURCE_EXHAUSTED: out of memory", 0, left, events.append)
+    assert [event.kind for event in events] == ["failed", "failed"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks into processes as Linux shows them")
+def test_each_gpu_has_one_worker_on_all_cores(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-5")
+    engine = Engine(workers=32, gpu=True)
+    with closing(engine.crew(tmp_path, own=False, quick=False)) as crew:
+        crew.want(10)
+        assert sorted(crew.answers.get()[0] for _ in range(2)) == [0, 1]
+        assert crew.answers.empty()
+        pids = [crew._seats[seat].process.pid for seat in (0, 1)]
+        seen = [Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") for pid in pids]
+        assert [[line for line in lines if line.startswith(b"CUDA_VISIBLE_DEVICES")] for lines in seen] == [
+            [b"CUDA_VISIBLE_DEVICES=2"],
+            [b"CUDA_VISIBLE_DEVICES=GPU-5"],
+        ]
+        assert not crew._pinned
+        assert all(os.sched_getaffinity(pid) == os.sched_getaffinity(0) for pid in pids)
 
 
 # --- the parent that dies, and a second one

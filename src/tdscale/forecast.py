@@ -255,14 +255,14 @@ def _checkpoint_bytes(files: StudyFiles, jobs: Sequence[CellJob], engine: Engine
     """Of the replays of runs that are at work, and, where they are kept, of all."""
     if files.trainer is not None:
         return None
-    from tdscale.tasks import make_parallel_task
+    from tdscale.tasks import HOST, make_parallel_task
 
     checkpoints = files.study.checkpoints
     if not jobs or (checkpoints is not None and not checkpoints.minutes):
         return 0.0
     sizes = []
     for task, asked in files.study.tasks.items():
-        opened = make_parallel_task(asked.suite, task, 1)
+        opened = make_parallel_task(asked.suite, task, 1, HOST)
         row = 4 * (2 * opened.observation_size + opened.action_size + 2)
         opened.close()
         of_task = [job for job in jobs if job.specs[0].task == task]

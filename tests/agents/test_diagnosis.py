@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -111,6 +112,18 @@ def test_the_rank_of_two_critics_is_their_mean() -> None:
 def test_rounding_does_not_raise_a_low_rank_among_many_features() -> None:
     matrix = of_singular_values([10.0, 5.0, 5.0] + [0.0] * 253, 300)
     assert feature_rank(jnp.asarray(matrix)) == 3
+
+
+def test_the_hosts_singular_values_are_the_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    twins = np.random.default_rng(4).standard_normal((3, 2, 40, 12)).astype(np.float32)
+    twins[1, 0, 5, 5] = np.nan
+    twins[2] *= 0
+    on_device = jax.vmap(feature_rank)(jnp.asarray(twins))
+    with monkeypatch.context() as patch:
+        patch.setattr(jax, "default_backend", lambda: "gpu")
+        on_host = jax.jit(jax.vmap(feature_rank))(jnp.asarray(twins))
+    np.testing.assert_array_equal(on_host, on_device)
+    assert np.isnan(on_host[1])
 
 
 def test_the_error_on_no_rows_is_not_a_number() -> None:

@@ -323,6 +323,11 @@ def test_an_engine_that_says_nothing_of_it_is_found_out_too(monkeypatch: pytest.
         task.step(np.zeros((3, 7), np.float32))
 
 
+def test_a_check_takes_no_gpu(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tdscale.tasks.franka_push.task._mjx_suits", lambda: pytest.fail("asked JAX for its device"))
+    check_task("tdscale", "franka-push")
+
+
 def test_the_tasks_are_found_by_name_and_a_wrong_one_gets_a_sentence(monkeypatch: pytest.MonkeyPatch):
     check_task("tdscale", "franka-push")
     six = make_parallel_task("tdscale", "franka-push-6", 2)

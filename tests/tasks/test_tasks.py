@@ -61,6 +61,8 @@ def test_a_dm_control_episode_of_1000_steps_is_truncated_not_terminated() -> Non
         ("gymnasium", "no_such_module:Task-v0", "can't be opened"),
         ("dm_control", "cartpole_swingup", "did you mean 'cartpole-swingup'"),
         ("dm_control", "chess", "a name looks like"),
+        ("dm_control", "lqr-lqr_2_1", "bounded"),
+        ("dm_control", "quadruped-escape", "begins no episode"),  # which draws its terrain, without a display
         ("atari", "Pong", "'gymnasium', 'dm_control' or 'tdscale'"),
     ],
 )
@@ -71,6 +73,25 @@ def test_a_task_that_cannot_be_trained_gets_one_sentence(suite: str, name: str, 
     assert wanted in message
     assert name in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("suite", "name"),
+    [
+        *(("gymnasium", f"{robot}-v4") for robot in ("Ant", "HalfCheetah", "Humanoid", "Walker2d")),
+        *(("dm_control", f"{robot}-stand") for robot in ("dog", "humanoid")),
+        *(("dm_control", f"{robot}-walk") for robot in ("quadruped", "walker")),
+        *(("dm_control", name) for name in ("cartpole-swingup", "cheetah-run", "finger-spin")),
+    ],
+)
+def test_the_papers_tasks_begin_and_step(suite: str, name: str) -> None:
+    task = make_task(suite, name)
+    first = task.reset(0)
+    observation, reward, terminated, truncated = task.step(np.full(task.action_size, 0.1, np.float32))
+    task.close()
+    assert first.shape == observation.shape == (task.observation_size,)
+    assert np.isfinite([*first, *observation, reward]).all()
+    assert (terminated, truncated) == (False, False)
 
 
 def test_a_missing_simulator_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

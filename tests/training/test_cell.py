@@ -13,6 +13,7 @@ from tdscale.runs.types import RunResult
 from tdscale.study import RunSpec
 from tdscale.study.settings import PQLSettings
 from tdscale.training import CellGoal, Progress, StopTarget, single_thread_environment, train_cell, train_cells
+from tdscale.training.experience import guarded
 
 toys = pytest.importorskip("toys", reason='needs pip install "tdscale[train]"')
 walk_spec = toys.walk_spec
@@ -105,8 +106,17 @@ def test_evaluations_and_diagnostics_are_logged_at_their_intervals() -> None:
     columns = train(walk_spec(evaluation_interval=60, diagnostics_interval=50))[0].columns
     steps = columns["env_step"]
     assert steps[~np.isnan(columns["evaluation_return"])].tolist() == [60, 120, 180]
-    for name in ("td_error_uniform", "td_error_newest", "critic_parameter_norm", "temperature"):
+    for name in ("td_error_uniform", "td_error_newest", "critic_parameter_norm", "temperature", "critic_updates", "actor_updates", "flops"):
         assert steps[~np.isnan(columns[name])].tolist() == [50, 100, 150, 200]
+
+
+def test_what_was_done_so_far_is_logged_beside_diagnostics_and_ends_at_the_runs_totals() -> None:
+    (result,) = train(walk_spec(utd=0.5, diagnostics_interval=50))
+    counts = [result.columns[name][~np.isnan(result.columns[name])] for name in ("critic_updates", "actor_updates", "flops")]
+    assert counts[0].tolist() == [5, 30, 55, 80]  # half of the steps past the warm-up of 40
+    assert counts[1].tolist() == [10, 60, 110, 160]
+    ends = [float(values[-1]) for values in counts]
+    assert ends == [result.status.critic_updates, result.status.actor_updates, result.status.flops]
 
 
 def test_a_cell_stops_together_after_its_margin() -> None:
@@ -120,6 +130,14 @@ def test_a_cell_that_never_crosses_goes_on_to_the_limit() -> None:
     results = train(walk_spec(0), walk_spec(1), target=StopTarget(return_threshold=1.0, margin=0.5))
     assert {result.status.last_step for result in results} == {200}
     assert all(result.status.notes == {"stopped_at_return": None} for result in results)
+
+
+def test_a_devices_memory_that_runs_out_in_an_environment_is_no_failure_of_the_run() -> None:
+    def step() -> None:
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 1 bytes.")
+
+    with pytest.raises(RuntimeError, match="RESOURCE_EXHAUSTED"):
+        guarded(step)
 
 
 def test_an_environment_that_raises_fails_its_own_run_only() -> None:

@@ -102,7 +102,7 @@ def test_a_ring_read_back_is_the_ring_that_was_written(
     again = Replay(capacity, 3)
     again.restore(checkpoint.added("replay"), checkpoint.rows("replay"))
     assert (again.added, len(again)) == (replay.added, len(replay))
-    np.testing.assert_array_equal(again.last(len(again)), replay.last(len(replay)))
+    np.testing.assert_array_equal(again.back(np.arange(len(again), 0, -1)), replay.back(np.arange(len(replay), 0, -1)))
     # placed alike: the same index draws the same row
     np.testing.assert_array_equal(again.between(0, len(again)), replay.between(0, len(replay)))
     # and nothing is kept of rows that both of the last two checkpoints have overwritten
@@ -205,7 +205,7 @@ def test_after_a_torn_one_training_goes_on_from_the_one_before_and_its_files_are
     assert (checkpoint.values["step"], told) == (25, [])
     again = Replay(100, 3)
     again.restore(25, checkpoint.rows("replay"))
-    np.testing.assert_array_equal(again.last(25), rows_of(0, 25))
+    np.testing.assert_array_equal(again.back(np.arange(25, 0, -1)), rows_of(0, 25))
     assert "replay-000003.f32" not in files(tmp_path)
 
 

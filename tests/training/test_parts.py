@@ -1,14 +1,20 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tdscale.agents.costs import Costs
-from tdscale.study import RunSpec
+from tdscale.study import RunSpec, SACSettings
 from tdscale.training import counted_flops, single_thread_environment
 from tdscale.training.curve import CurveRecorder
 from tdscale.training.devices import gpu_environment
 from tdscale.training.experience import Experience
+from tdscale.training.held_out import HeldOut
+from tdscale.training.record import newest_ages
 from tdscale.training.replay import Replay
+
+toys = pytest.importorskip("toys", reason='needs pip install "tdscale[train]"')
+walk_spec = toys.walk_spec
 
 
 def test_compute_is_that_of_the_updates_made() -> None:
@@ -25,7 +31,7 @@ def test_a_full_replay_forgets_its_oldest() -> None:
     for value in range(6):
         replay.add(rows(value))
     assert len(replay) == 4
-    assert replay.last(3).ravel().tolist() == [3, 4, 5]
+    assert replay.back(np.arange(3, 0, -1)).ravel().tolist() == [3, 4, 5]
     drawn = np.empty((200, 1), np.float32)
     replay.take(replay.draw((200,), np.random.default_rng(0)), drawn)
     assert set(drawn.ravel()) == {2, 3, 4, 5}
@@ -42,7 +48,27 @@ def test_rows_added_many_at_once_are_as_if_added_singly(capacity: int, counts: l
             single.add(row[None])
         start += count
     assert many.added == single.added == start
-    np.testing.assert_array_equal(many.last(len(many)), single.last(len(single)))
+    np.testing.assert_array_equal(many.back(np.arange(len(many), 0, -1)), single.back(np.arange(len(single), 0, -1)))
+
+
+def test_the_newest_rows_of_many_environments_are_spread_over_all_of_them() -> None:
+    assert newest_ages(1, 1000).tolist() == list(range(16, 0, -1))
+    ages = newest_ages(4096, 1_000_000)
+    assert (ages[0], ages[-1], len(ages)) == (4096, 256, 16)
+    assert newest_ages(4096, 100)[0] == 100
+    replay = Replay(10_000, 1)
+    for step in range(2):
+        replay.add((4096 * step + np.arange(4096, dtype=np.float32))[:, None])
+    assert (replay.back(ages).ravel() - 4096).tolist() == (np.arange(16) * 256).tolist()
+
+
+@pytest.mark.parametrize(("environments", "share"), [(1, 16), (4, 64), (64, 64), (1024, 64), (4096, 64)])
+def test_validation_environments_make_a_fixed_share_of_trainings_steps(environments: int, share: int) -> None:
+    settings = SACSettings(environments=environments)
+    stream = np.random.default_rng(0)
+    held_out = HeldOut(walk_spec(environments=environments), settings, 4 * environments, stream, stream)
+    assert environments * held_out.every / len(held_out.observations) == share
+    held_out.close()
 
 
 def test_samples_do_not_depend_on_the_memory_that_was_set_aside() -> None:

@@ -1,5 +1,6 @@
 """A run that went on from checkpoints is, bit for bit, the run that never stopped."""
 
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -317,6 +318,40 @@ def test_a_fresh_environment_goes_on_where_another_one_stood_in_mid_episode(suit
     assert step(first, chosen) == step(second, chosen)
     first.close()
     second.close()
+
+
+def test_a_checkpoint_that_does_not_fit_costs_its_own_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell, told = [spec_of(seed) for seed in range(2)], []
+    goals = [CellGoal(specs=tuple(cell), env_steps=120, target=None)]
+    with pytest.raises(Stopped):
+        list(train_cells(goals, together=True, saving=saving(tmp_path, stop=_After(70))))
+    set_state, calls = TaskGroup.set_state, itertools.count(1)
+
+    def broken_once(group: TaskGroup, state: Any) -> None:
+        if next(calls) == 2:
+            raise UserError("the door is locked")
+        set_state(group, state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TaskGroup, "set_state", broken_once)
+        found = train(tmp_path, *cell, env_steps=120, together=True, told=told)
+    (sentence,) = told
+    assert sentence.startswith("1 run begins anew: ")
+    assert cell[1].run_id in sentence
+    for spec, one, other in zip(cell, found, train(None, *cell, env_steps=120, together=True), strict=True):
+        assert one.status.last_step == 120
+        # in a batch of another size sums differ in their last digits
+        np.testing.assert_allclose(one.columns["return"], other.columns["return"], rtol=2e-3, err_msg=spec.describe())
+
+
+def test_a_run_that_joins_those_that_were_stopped_before_their_first_step(tmp_path: Path) -> None:
+    first, joined = ([replace(spec_of(seed), learning_rate=rate) for seed in range(4)] for rate in (1e-3, 2e-3))
+    goals = [CellGoal(specs=tuple(first), env_steps=60, target=None)]
+    with pytest.raises(Stopped):
+        list(train_cells(goals, together=True, saving=saving(tmp_path, stop=_After(0))))
+    goals.append(CellGoal(specs=tuple(joined), env_steps=60, target=None))
+    found = dict(train_cells(goals, together=True, saving=saving(tmp_path)))
+    assert [result.status.last_step for results in found.values() for result in results] == [60] * 8
 
 
 def test_a_task_that_raises_as_it_is_brought_back_is_a_refused_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,13 @@
 """How much of a critic is in use: dormant units (Sokar et al. 2023) and the rank of its features (Kumar et al. 2021)."""
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from tdscale.agents.types import Array
 
@@ -40,7 +45,32 @@ def feature_rank(features: Array, tolerance: float = RANK_TOLERANCE) -> Array:
     Returns:
         The mean over the networks; 0 for features that are all 0, NaN if one is not finite.
     """
-    reached = jnp.cumsum(jnp.linalg.svd(features, compute_uv=False), axis=-1)
+    reached = jnp.cumsum(_singular_values(features), axis=-1)
     total = reached[..., -1:]
     rank = jnp.sum(reached < (1 - tolerance) * total, axis=-1) + (total[..., 0] > 0)
     return jnp.mean(jnp.where(jnp.isfinite(total[..., 0]), rank, jnp.nan))
+
+
+def _singular_values(features: Array) -> Array:
+    """Falling, shape (..., min(n, width)); NaN where features are not finite."""
+    if jax.default_backend() == "cpu":
+        return jnp.linalg.svd(features, full_matrices=False, compute_uv=False)
+    # a GPU takes matrices of this size one after the other, far slower than the host's cores together
+    shape = jax.ShapeDtypeStruct((*features.shape[:-2], min(features.shape[-2:])), features.dtype)  # type: ignore[no-untyped-call]
+    found: Array = jax.pure_callback(_singular_values_on_host, shape, features, vmap_method="expand_dims")
+    return found
+
+
+def _singular_values_on_host(features: Any) -> Any:
+    """The same in NumPy, with a thread for each core."""
+    stacked = np.asarray(features)
+    values = np.full((*stacked.shape[:-2], min(stacked.shape[-2:])), np.nan, stacked.dtype)
+
+    def one(index: tuple[int, ...]) -> None:
+        if np.isfinite(stacked[index]).all():
+            values[index] = np.linalg.svd(stacked[index], compute_uv=False)
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for _ in threads.map(one, np.ndindex(stacked.shape[:-2])):
+            pass
+    return values

@@ -24,7 +24,14 @@ app = typer.Typer(
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else.")]
 Workers = Annotated[
-    int | None, typer.Option("--workers", "-w", min=1, help="Worker processes. [default: one per core]", show_default=False)
+    int | None,
+    typer.Option(
+        "--workers",
+        "-w",
+        min=1,
+        help="Worker processes. [default: one per core, or per GPU, the most there]",
+        show_default=False,
+    ),
 ]
 
 

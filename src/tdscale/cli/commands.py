@@ -69,7 +69,7 @@ _ROWS = 8  # of the live display, where nobody knows how many workers there will
 def _engine(
     workers: int | None, device: str, *, ray: str | None = None, cores: int = 1, retries: int = RETRIES, own: bool = False
 ) -> Engine:
-    from tdscale.training.devices import gpu_problem
+    from tdscale.training.devices import gpu_problem, visible_gpus
 
     if own:
         if device == "gpu":
@@ -82,7 +82,8 @@ def _engine(
         raise UserError(f"--device gpu: {problem}")
     if device == "cpu" or problem is not None:
         return Engine(workers=workers or default_workers(), retries=retries)
-    return Engine(workers=workers or 1, gpu=True, retries=retries)
+    count = len(visible_gpus())
+    return Engine(workers=min(workers or count, count), gpu=True, retries=retries)
 
 
 def _run_and_report(files: workflow.StudyFiles, engine: Engine, as_json: bool, *, with_plans: bool) -> None:

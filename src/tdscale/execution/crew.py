@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -71,7 +71,16 @@ class LocalCrew:
 
     place = ""
 
-    def __init__(self, directory: Path, *, workers: int, environment: Mapping[str, str], pinned: bool = True, name: str = "worker") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        workers: int,
+        environment: Mapping[str, str],
+        pinned: bool = True,
+        devices: Sequence[str] = (),
+        name: str = "worker",
+    ) -> None:
         """No process is started yet.
 
         Args:
@@ -79,10 +88,12 @@ class LocalCrew:
             workers: the most processes.
             environment: variables that each starts with, on top of this process's own.
             pinned: whether a worker stays on one core.
+            devices: GPUs, as CUDA_VISIBLE_DEVICES names them; each worker sees one alone.
             name: with which the names of its logs begin.
         """
         self.answers: Answers = queue.Queue()
         self._workers, self._environment, self._pinned, self._name = workers, dict(environment), pinned, name
+        self._devices = tuple(devices)
         self._logs = directory / "logs"
         self._seats: dict[int, _Worker] = {}
         self._offered: set[int] = set()
@@ -166,12 +177,15 @@ class LocalCrew:
                 stderr=errors,
                 text=True,
                 encoding="utf-8",
-                env={**os.environ, **self._environment},
+                env={**os.environ, **self._environment, **self._device(seat)},
             )
         assert process.stdout is not None
         listener = threading.Thread(target=_listen, args=(seat, process.stdout, self.answers), daemon=True)
         listener.start()
         return _Worker(process=process, log=log, listener=listener)
+
+    def _device(self, seat: int) -> dict[str, str]:
+        return {"CUDA_VISIBLE_DEVICES": self._devices[seat % len(self._devices)]} if self._devices else {}
 
 
 def _how(code: int) -> str:

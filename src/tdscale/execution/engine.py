@@ -1,5 +1,6 @@
 """`Engine`: what trains a study's runs."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,7 @@ class Engine:
 
     Attributes:
         workers: the most processes; None, with Ray alone: as many as there is room for.
-        gpu: each worker has a GPU, where runs that share shapes advance together; else it has a core.
+        gpu: each worker has a GPU of its own and all cores, where runs that share shapes advance together; else it has a core.
         runs_together: the most runs that do.
         ray: address of a Ray cluster, "auto" for the one at hand; None for this machine, without Ray.
         cores: with Ray, those that a worker holds.
@@ -42,7 +43,13 @@ class Engine:
         """
         environment: Callable[[], dict[str, str]] = dict if own else partial(worker_environment, gpu=self.gpu, quick=quick)
         if self.ray is None:
-            return LocalCrew(directory, workers=self.workers or 1, environment=environment(), pinned=not own)
+            from tdscale.training.devices import visible_gpus
+
+            devices = visible_gpus() if self.gpu else []
+            seats = min(self.workers or 1, len(devices) or sys.maxsize)
+            # a GPU's worker steps its environments in threads, on every core
+            pinned = not (own or self.gpu)
+            return LocalCrew(directory, workers=seats, environment=environment(), pinned=pinned, devices=devices)
         from tdscale.execution.ray_crew import RayCrew
 
         return RayCrew(directory, address=self.ray, environment=environment, workers=self.workers, gpu=self.gpu, cores=self.cores)

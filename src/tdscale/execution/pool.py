@@ -15,6 +15,7 @@ from tdscale.study import Checkpoints
 RETRIES = 1
 PREEMPTIONS = 20  # of one job; a worker that was told to end left checkpoints, so its job gets on all the same
 SAME_FAILURES = 6
+_OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"  # JAX's word for a device's
 
 
 class StageFailure(Exception):
@@ -225,8 +226,9 @@ def _heed(answer: Mapping[str, Any], index: int, seat: _Seat, left: _Queue, tell
 
 def _raised(jobs: Sequence[CellJob], message: str, index: int, left: _Queue, on_event: Callable[[Event], None]) -> None:
     """A worker's jobs ended in an error. Where they were too many for the device's memory, they come back in smaller company."""
-    if len(jobs) > 1 and "RESOURCE_EXHAUSTED" in message:
-        left.runs_together = sum(len(job.specs) for job in jobs) // 2
+    runs = sum(len(job.specs) for job in jobs)
+    if len(jobs) > 1 and runs > 2 and _OUT_OF_MEMORY in message:
+        left.runs_together = max(runs // 2, 2)  # with 1 they would leave the device
         left.jobs[:0] = jobs
         return
     for job in jobs:

@@ -29,9 +29,10 @@ DIAGNOSTICS = (
 )
 # a diagnostic, too; the layer's number follows, 0 the one next to the input: how many there are is the algorithm's
 LAYER_NORM = "critic_parameter_norm_layer_"
+COUNTS = ("critic_updates", "actor_updates", "flops")  # made and counted so far
 MEASURES = ("success_4cm", "success_2cm", "goal_distance")  # of a task, at its episodes' ends
 IMPORTED = ("critic_loss", "validation_critic_loss")
-COLUMNS = (ENV_STEP, RETURN, EVALUATION_RETURN, *DIAGNOSTICS, *IMPORTED, *MEASURES)
+COLUMNS = (ENV_STEP, RETURN, EVALUATION_RETURN, *DIAGNOSTICS, *IMPORTED, *MEASURES, *COUNTS)
 KNOWN_COLUMNS = f"{', '.join(COLUMNS)}, {LAYER_NORM}0, {LAYER_NORM}1, …"
 
 

@@ -10,6 +10,8 @@ from tdscale.tasks.gymnasium_suite import installed_versions
 from tdscale.tasks.simulator import quiet_mujoco
 from tdscale.tasks.task import Observation
 
+_WIDEST = 1e6  # dm_control writes ±1e10 for actions without bounds (lqr)
+
 
 class DMControlTask:
     """Observations flattened to float32; the end of an episode by time (discount 1) is a truncation."""
@@ -29,6 +31,8 @@ class DMControlTask:
         actions = self._environment.action_spec()
         self._low = np.asarray(actions.minimum, np.float64)
         self._half_range = (np.asarray(actions.maximum, np.float64) - self._low) / 2
+        if self._half_range.max() > _WIDEST:
+            raise UserError(f"task {name!r} has actions without bounds; they must be bounded, as in 'cartpole-swingup'")
         shapes = [spec.shape for spec in self._environment.observation_spec().values()]
         self.observation_size = int(sum(np.prod(shape) for shape in shapes))
         self.action_size = int(np.prod(actions.shape))

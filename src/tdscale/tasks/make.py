@@ -1,8 +1,12 @@
 """Tasks by suite and name. A suite's simulator is imported when one of its tasks is opened."""
 
+import numpy as np
+
 from tdscale.errors import UserError
 from tdscale.tasks.group import TaskGroup
 from tdscale.tasks.task import ParallelTask, Task
+
+HOST = "mujoco"  # the backend that leaves a GPU to others
 
 
 def make_task(suite: str, name: str) -> Task:
@@ -32,8 +36,15 @@ def make_task(suite: str, name: str) -> Task:
 
 
 def check_task(suite: str, name: str) -> None:
-    """Raise what `make_parallel_task` would raise, and hold nothing open."""
-    make_parallel_task(suite, name, 1).close()
+    """Raise UserError where the task can't be opened, or begins no episode. Takes no GPU, and holds nothing open."""
+    task = make_parallel_task(suite, name, 1, HOST)
+    try:
+        task.reset(np.zeros(1, np.intp), np.zeros(1, np.uint32))
+    except Exception as error:
+        first = (str(error).splitlines() or [""])[0][:200]
+        raise UserError(f"task {name!r} opens, but begins no episode: {type(error).__name__}: {first}") from error
+    finally:
+        task.close()
 
 
 def make_parallel_task(suite: str, name: str, environments: int, backend: str | None = None) -> ParallelTask:

@@ -21,7 +21,7 @@ from tdscale.training.experience import EnvironmentFailure
 from tdscale.training.learner import HostLearner, Learner
 from tdscale.training.own import own_version
 from tdscale.training.pytrees import to_arrays
-from tdscale.training.record import NEWEST, UNIFORM, VALIDATION
+from tdscale.training.record import UNIFORM, VALIDATION, newest_ages
 from tdscale.training.replay import replay_rows
 from tdscale.training.resuming import fitting, named, origin, part_of
 from tdscale.training.run import Run
@@ -66,7 +66,8 @@ class RunBatch:
             one_step = max(ceil(specs[0].utd * settings.environments), 1 if together else _LEAST_CHUNK)
             self._chunk = min(_CHUNK, one_step) if settings.update_block == 1 else _CHUNK
             whole_steps = ceil(env_steps / settings.environments) * settings.environments
-            self._learner = self._make_learner(replay_rows(settings.replay_capacity, whole_steps), together)
+            self._capacity = replay_rows(settings.replay_capacity, whole_steps)
+            self._learner = self._make_learner(self._capacity, together)
         except BaseException:
             self.close()
             raise
@@ -208,15 +209,17 @@ class RunBatch:
         self._each(lambda slot: shown[slot].step(actions[slot]))
 
     def _diagnose(self) -> None:
-        slots = self._slots()
-        if not slots or any(self._learner.remembered(slot) < NEWEST or not len(self.runs[slot].held_out.rows) for slot in slots):
+        slots, newest = self._slots(), newest_ages(self._settings.environments, self._capacity)
+        if not slots or any(self._learner.remembered(slot) < newest[0] or not len(self.runs[slot].held_out.rows) for slot in slots):
             return
         # a run that has ended may not have a row to sample
         validation = [np.zeros((VALIDATION, self._config.row_size), np.float32)] * len(self.runs)
+        costs = self._learner.costs()
         for slot in slots:
             validation[slot] = self.runs[slot].held_out.sample(VALIDATION)
-        found = self._learner.diagnose(UNIFORM, NEWEST, validation, [run.diagnosing for run in self.runs])
+        found = self._learner.diagnose(UNIFORM, newest, validation, [run.diagnosing for run in self.runs])
         for slot in slots:
+            self.runs[slot].log_counts(costs)
             self.runs[slot].log_diagnosis(found[slot])
 
     def _check_finite(self) -> None:
@@ -263,6 +266,7 @@ class RunBatch:
             self._learner.keep(kept)
             for run in self.runs:
                 if run.left:
+                    self._evaluation.forget(run)
                     run.close()
             self.runs = [self.runs[slot] for slot in kept]
 
@@ -278,7 +282,7 @@ class RunBatch:
         """See `Resumable.restore`."""
         for slot, run in enumerate(self.runs):
             checkpoint = checkpoints[run.spec.run_id]
-            with fitting(checkpoint, origin(self._learner.agent(slot), self._versions(run))):
+            with fitting(run.spec.run_id, checkpoint, origin(self._learner.agent(slot), self._versions(run))):
                 arrays = checkpoint.arrays()
                 run.restore(checkpoint, arrays)
                 self._learner.restore(slot, part_of(arrays, "agent"), checkpoint.added("replay"), checkpoint.rows("replay"))

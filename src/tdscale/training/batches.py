@@ -25,17 +25,27 @@ def open_batches(goals: Sequence["CellGoal"], *, together: bool, folder: Path | 
     Raises:
         UserError: if a task or algorithm can't be had.
     """
+    limit = max(goal.env_steps for goal in goals)
+
+    def make(specs: Sequence[RunSpec]) -> Batch:
+        if stays_on_device(specs[0], folder):
+            return ClassicBatch(specs, limit, folder)
+        return RunBatch(specs, limit, together=together, folder=folder)
+
     found = {} if saving is None else _found(goals, saving)
+    fresh: list[RunSpec] = []
     by_steps: dict[int, list[RunSpec]] = {}
     for spec in (spec for goal in goals for spec in goal.specs):
-        by_steps.setdefault(found[spec.run_id].values["steps"] if spec.run_id in found else 0, []).append(spec)
-    limit = max(goal.env_steps for goal in goals)
-    for specs in by_steps.values():
-        for part in _parts(specs, together):
-            if stays_on_device(part[0], folder):
-                yield _opened(partial(ClassicBatch, part, limit, folder), found, saving)
-            else:
-                yield _opened(partial(RunBatch, part, limit, together=together, folder=folder), found, saving)
+        steps = found[spec.run_id].values["steps"] if spec.run_id in found else 0
+        (by_steps.setdefault(steps, []) if steps else fresh).append(spec)
+    for part in (part for specs in by_steps.values() for part in _parts(specs, together)):
+        assert saving is not None  # which found their checkpoints
+        batch, anew = _gone_on(part, make, found, saving)
+        fresh += anew
+        if batch is not None:
+            yield batch
+    for part in _parts(fresh, together) if fresh else ():
+        yield make(part)
 
 
 def _found(goals: Sequence["CellGoal"], saving: Saving) -> dict[str, Checkpoint]:
@@ -49,21 +59,27 @@ def _found(goals: Sequence["CellGoal"], saving: Saving) -> dict[str, Checkpoint]
     return found
 
 
-def _opened(make: Callable[[], Batch], found: Mapping[str, Checkpoint], saving: Saving | None) -> Batch:
-    batch = make()
-    specs = [run.spec for run in batch.runs]
-    if saving is None or specs[0].run_id not in found:
-        return batch
-    try:
-        batch.restore(found)
-    except CheckpointRefused as refused:
-        batch.close()
-        saving.refuse(specs, refused)
-        return make()
-    except BaseException:
-        batch.close()
-        raise
-    return batch
+def _gone_on(
+    specs: Sequence[RunSpec], make: Callable[[Sequence[RunSpec]], Batch], found: Mapping[str, Checkpoint], saving: Saving
+) -> tuple[Batch | None, list[RunSpec]]:
+    """The batch of those that go on from their checkpoints, and those that can't and begin anew."""
+    left = list(specs)
+    anew: list[RunSpec] = []
+    while left:
+        batch = make(left)
+        try:
+            batch.restore(found)
+            return batch, anew
+        except CheckpointRefused as refused:
+            batch.close()
+            bad = [spec for spec in left if refused.run_id in (None, spec.run_id)]
+            saving.refuse(bad, refused)
+            anew += bad
+            left = [spec for spec in left if spec not in bad]
+        except BaseException:
+            batch.close()
+            raise
+    return None, anew
 
 
 def _parts(specs: Sequence[RunSpec], together: bool) -> list[Sequence[RunSpec]]:

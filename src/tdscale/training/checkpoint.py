@@ -34,7 +34,9 @@ _LOCK_SECONDS = 20.0  # a worker whose parent died takes some seconds to leave i
 
 
 class CheckpointRefused(Exception):
-    """A checkpoint can't be gone on from: one sentence."""
+    """A checkpoint can't be gone on from: one sentence. `run_id` names the run, where it is known."""
+
+    run_id: str | None = None
 
 
 class Ring(Protocol):

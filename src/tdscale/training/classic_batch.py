@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from tdscale.agents.costs import Costs
 from tdscale.agents.diagnosis import diagnosis_columns
 from tdscale.runs.types import RunResult
 from tdscale.study import RunSpec, is_own
@@ -168,15 +169,19 @@ class ClassicBatch:
 
     def _diagnose(self) -> None:
         found = diagnosis_columns(_diagnose(self._setting, self._loops, _seeds(self._measuring)))
+        costs = self._costs()
         for index, run in enumerate(self.runs):
             if run.going:
+                run.log_counts(costs)
                 run.log_diagnosis({name: float(column[index]) for name, column in found.items()})
 
     def result(self, run_id: str, notes: dict[str, Any]) -> RunResult:
         """A run as it stands."""
         run = next(run for run in self.runs if run.spec.run_id == run_id)
-        costs = self._setting.algorithm.costs(jax.tree.map(lambda leaf: leaf[0], self._loops.agent))
-        return run.result(costs, self._versions, notes)
+        return run.result(self._costs(), self._versions, notes)
+
+    def _costs(self) -> Costs:
+        return self._setting.algorithm.costs(jax.tree.map(lambda leaf: leaf[0], self._loops.agent))
 
     def leave(self, run_id: str) -> None:
         """A run that is done: its place is computed on and not looked at."""
@@ -197,7 +202,7 @@ class ClassicBatch:
         loops = []
         for slot, run in enumerate(self.runs):
             checkpoint, loop = checkpoints[run.spec.run_id], _loop(self._loops, slot)
-            with fitting(checkpoint, origin(loop.agent, self._all_versions())):
+            with fitting(run.spec.run_id, checkpoint, origin(loop.agent, self._all_versions())):
                 arrays, values = checkpoint.arrays(), checkpoint.values
                 run.set_recorded(values, arrays)
                 for generators, state in zip((self._training, self._measuring), values["streams"], strict=True):

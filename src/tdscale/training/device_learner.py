@@ -14,7 +14,7 @@ from tdscale.agents.costs import Costs
 from tdscale.agents.diagnosis import diagnosis_columns
 from tdscale.training.algorithms import Algorithm
 from tdscale.training.checkpoint import Ring
-from tdscale.training.learner import Floats, Generators, seed
+from tdscale.training.learner import Ages, Floats, Generators, seed
 from tdscale.training.pytrees import from_arrays
 from tdscale.training.replay import Replay
 from tdscale.training.schedule import UpdateFlags
@@ -112,10 +112,10 @@ class DeviceLearner:
                 replay.take(drawn.astype(np.int64), out)
         return batches
 
-    def diagnose(self, uniform: int, newest: int, validation: Sequence[Floats], generators: Generators) -> list[dict[str, float]]:
+    def diagnose(self, uniform: int, newest: Ages, validation: Sequence[Floats], generators: Generators) -> list[dict[str, float]]:
         """See `Learner.diagnose`."""
         drawn = np.stack([generator.integers(0, self.remembered(slot), uniform) for slot, generator in enumerate(generators)])
-        last = np.stack([np.arange(added - newest, added) % self._capacity for added in self._added])
+        last = np.stack([(added - newest) % self._capacity for added in self._added])
         seeds = np.array([seed(generator) for generator in generators])
         found = _diagnose(
             self._algorithm,

@@ -55,6 +55,18 @@ def gpu_environment(cache_directory: str | Path) -> dict[str, str]:
     }
 
 
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, each as CUDA_VISIBLE_DEVICES names it."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [name.strip() for name in chosen.split(",") if name.strip()]
+    if not shutil.which("nvidia-smi"):
+        return ["0"]
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout
+    count = sum(line.startswith("GPU ") for line in listed.splitlines())
+    return [str(index) for index in range(max(count, 1))]
+
+
 def gpu_problem() -> str | None:
     """Why no GPU can be used, in one sentence; None where JAX has one. Asks JAX, in a process of its own, only where a GPU is seen."""
     if not (shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists()):

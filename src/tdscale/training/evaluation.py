@@ -67,6 +67,12 @@ class Evaluation:
             self._tasks[run.spec.run_id] = make_parallel_task(run.spec.suite, run.spec.task, self._episodes)
         return self._tasks[run.spec.run_id]
 
+    def forget(self, run: Run) -> None:
+        """Close the environments of a run that is over."""
+        task = self._tasks.pop(run.spec.run_id, None)
+        if task is not None:
+            task.close()
+
     def close(self) -> None:
         """Close the environments."""
         for task in self._tasks.values():

@@ -10,16 +10,23 @@ from tdscale.study import RunSpec
 from tdscale.tasks import ParallelTask, Steps, make_parallel_task
 from tdscale.training.n_step import NStepWindow
 
+OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"  # JAX's word for a device's
+
 
 class EnvironmentFailure(Exception):
     """An environment raised: its run is lost, the others go on."""
 
 
 def guarded(call: Any, *arguments: Any) -> Any:
-    """The call's result. Raises EnvironmentFailure for whatever a simulator or a user's own environment raises."""
+    """The call's result. Raises EnvironmentFailure for whatever a simulator or a user's own environment raises.
+
+    But for a device's memory that ran out, where environments are on it: all that is trained there is to come back in smaller batches.
+    """
     try:
         return call(*arguments)
     except Exception as error:
+        if OUT_OF_MEMORY in str(error):
+            raise
         raise EnvironmentFailure(f"the environment raised {type(error).__name__}: {_first_line(error)}") from error
 
 

@@ -11,7 +11,9 @@ from tdscale.study import RunSpec, TrainingSettings
 from tdscale.training.experience import Experience
 from tdscale.training.replay import Replay
 
-SHARE = 16  # transitions of training for one of these: a sample of a few thousand is enough, and costs next to nothing
+# transitions of training for one of these: a sample of a few thousand is enough, and costs next to nothing
+SHARE = 16
+SHARE_OF_MANY = 64  # of several environments, where little else is done for a transition
 _ROWS = 65_536  # what is kept at most: the newest million of training, thinned out so
 
 
@@ -23,7 +25,8 @@ class HeldOut:
     ) -> None:
         """Open them: one for SHARE of training's. Raises UserError if the task can't be opened."""
         count = max(settings.environments // SHARE, 1)
-        self.every = max(SHARE * count // settings.environments, 1)  # steps of training's environments for one of these
+        share = SHARE if settings.environments == 1 else SHARE_OF_MANY
+        self.every = share * count // settings.environments or 1  # steps of training's environments for one of these
         self._experience = Experience(spec, count, episodes, n_step=settings.n_step, discount=getattr(settings, "discount", 1.0))
         self._acting = acting
         most = ceil(env_steps * count / (settings.environments * self.every)) + count * settings.n_step

@@ -16,6 +16,7 @@ from tdscale.training.replay import Replay
 from tdscale.training.schedule import UpdateFlags
 
 Floats = NDArray[np.float32]
+Ages = NDArray[np.int64]  # 1 for a replay's newest row
 Generators = Sequence[np.random.Generator]
 
 
@@ -43,8 +44,8 @@ class Learner(Protocol):
         """One minibatch for each of `flags` (at most a chunk), drawn with each slot's generator."""
         ...
 
-    def diagnose(self, uniform: int, newest: int, validation: Sequence[Floats], generators: Generators) -> list[dict[str, float]]:
-        """Each slot's diagnostics, on so many uniformly drawn and newest rows and on rows of its validation environment."""
+    def diagnose(self, uniform: int, newest: Ages, validation: Sequence[Floats], generators: Generators) -> list[dict[str, float]]:
+        """Each slot's diagnostics: on so many uniformly drawn rows, on those so far back, and on rows of its validation environment."""
         ...
 
     def remembered(self, slot: int) -> int:
@@ -127,11 +128,11 @@ class HostLearner:
         self.replay.take(self.replay.draw(batches.shape[:-1], generators[0]), batches)
         self._call(count)
 
-    def diagnose(self, uniform: int, newest: int, validation: Sequence[Floats], generators: Generators) -> list[dict[str, float]]:
+    def diagnose(self, uniform: int, newest: Ages, validation: Sequence[Floats], generators: Generators) -> list[dict[str, float]]:
         """See `Learner.diagnose`."""
         rows = np.empty((uniform, self._config.row_size), np.float32)
         self.replay.take(self.replay.draw((uniform,), generators[0]), rows)
-        found = self._algorithm.diagnose(self._config, self.state, rows, self.replay.last(newest), validation[0], seed(generators[0]))
+        found = self._algorithm.diagnose(self._config, self.state, rows, self.replay.back(newest), validation[0], seed(generators[0]))
         return [{name: float(value) for name, value in diagnosis_columns(found).items()}]
 
     def remembered(self, slot: int) -> int:

@@ -22,6 +22,15 @@ _RECORDED = ("env_step", "state", "reason", "critic_updates", "actor_updates", "
 UNIFORM, NEWEST, VALIDATION = (1024, 16, 256)
 
 
+def newest_ages(environments: int, capacity: int) -> NDArray[np.int64]:
+    """Which rows of a replay are diagnosed as the newest: 1 for the last one, shape (NEWEST,), the oldest first.
+
+    Of many environments they are spread over one step of all: the last ones alone would be those that explore most (`agents.pql`).
+    """
+    span = max(min(environments, capacity), NEWEST)
+    return np.arange(NEWEST, 0, -1) * span // NEWEST
+
+
 class Record:
     """Of one spec. Seconds are wall time, shared out over the runs that advance together."""
 
@@ -54,6 +63,11 @@ class Record:
         self.curve.log(self.env_step, **{name: value for name, value in values.items() if name != "finite"})
         if not values["finite"]:
             self.diverge("a parameter is no longer finite")
+
+    def log_counts(self, costs: Costs) -> None:
+        """Updates made so far, and their FLOPs."""
+        flops = counted_flops(costs, self.critic_updates, self.actor_updates, self.spec.batch_size)
+        self.curve.log(self.env_step, critic_updates=self.critic_updates, actor_updates=self.actor_updates, flops=flops)
 
     def _end(self, state: RunState, why: str) -> None:
         if self.state == "finished":

@@ -46,9 +46,9 @@ class Replay:
         # mode "clip" writes straight into `out`; the indices are in range anyway
         np.take(self._rows, indices, axis=0, out=out, mode="clip")
 
-    def last(self, count: int) -> NDArray[np.float32]:
-        """A copy of the `count` newest rows, oldest first, shape (count, row_size)."""
-        return self._rows[np.arange(self.added - count, self.added) % len(self._rows)]
+    def back(self, ages: NDArray[np.int64]) -> NDArray[np.float32]:
+        """A copy of the rows so far back, 1 for the newest, shape (len(ages), row_size)."""
+        return self._rows[(self.added - ages) % len(self._rows)]
 
     def between(self, first: int, end: int) -> NDArray[np.float32]:
         """A copy of rows first … end − 1, numbered from 0 in the order in which they were added."""

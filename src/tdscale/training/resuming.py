@@ -48,8 +48,21 @@ def origin(agent: Any, versions: Mapping[str, str]) -> dict[str, Any]:
 
 
 @contextmanager
-def fitting(checkpoint: Checkpoint, here: Mapping[str, Any]) -> Iterator[None]:
-    """Refuse a checkpoint of another origin than `here`, and one that can't be restored within."""
+def fitting(run_id: str, checkpoint: Checkpoint, here: Mapping[str, Any]) -> Iterator[None]:
+    """Refuse a run's checkpoint of another origin than `here`, and one that can't be restored within."""
+    try:
+        _check_origin(checkpoint, here)
+        yield
+    except CheckpointRefused as refused:
+        refused.run_id = run_id
+        raise
+    except Exception as error:  # its bytes are what was written, so another version of this code wrote them
+        unfit = CheckpointRefused(f"{checkpoint.path}: does not fit this run ({type(error).__name__}: {error})")
+        unfit.run_id = run_id
+        raise unfit from error
+
+
+def _check_origin(checkpoint: Checkpoint, here: Mapping[str, Any]) -> None:
     there = {name: checkpoint.values.get(name) for name in here}
     for name in ("versions", "device"):
         if there[name] != here[name]:
@@ -57,12 +70,6 @@ def fitting(checkpoint: Checkpoint, here: Mapping[str, Any]) -> Iterator[None]:
             raise CheckpointRefused(f"{checkpoint.path}: {why}; the run would not be the same bit for bit")
     if there != here:
         raise CheckpointRefused(f"{checkpoint.path}: holds networks of other shapes than the algorithm has here")
-    try:
-        yield
-    except CheckpointRefused:
-        raise
-    except Exception as error:  # its bytes are what was written, so another version of this code wrote them
-        raise CheckpointRefused(f"{checkpoint.path}: does not fit this run ({type(error).__name__}: {error})") from error
 
 
 def part_of(arrays: Mapping[str, NDArray[Any]], part: str) -> dict[str, NDArray[Any]]:

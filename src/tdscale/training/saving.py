@@ -107,7 +107,9 @@ class Saving:
     def _save(self, batch: "Resumable", only: Sequence["Record"] | None = None) -> None:
         for slot, run in enumerate(batch.runs):
             where = (run.env_step, run.state)
-            if run.left or run.state == "failed" or self._saved.get(run.spec.run_id) == where or (only is not None and run not in only):
+            over = run.left or run.state == "failed" or (only is not None and run not in only)
+            # at env step 0 there is nothing to go on from
+            if over or run.env_step == 0 or self._saved.get(run.spec.run_id) == where:
                 continue
             try:
                 self._folder(run.spec).write(batch.snapshot(slot))

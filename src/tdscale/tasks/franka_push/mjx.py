@@ -1,6 +1,6 @@
 """MJX, MuJoCo in JAX, as another way to advance Franka-Push: same scene, control, observation and reward, in float32 on JAX's device."""
 
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -31,10 +31,7 @@ class MJXPhysics:
         except ModuleNotFoundError as error:
             missing = f"franka-push on MJX needs {error.name}, which is not installed"
             raise UserError(f'{missing}; pip install "tdscale[gpu]" brings it') from None
-        import mujoco
-
-        model = mujoco.MjModel.from_xml_string(mjcf(cubes))
-        self._advance = jax.jit(partial(_advance, mjx, mjx.put_model(model), mjx.make_data(model)))
+        self._advance = _compiled(mjx, cubes)
 
     def put(self, moving: Moving) -> Moving:
         """See `Physics.put`."""
@@ -47,6 +44,22 @@ class MJXPhysics:
 
     def close(self) -> None:
         """Nothing is held beside arrays."""
+
+
+@cache
+def _compiled(mjx: Any, cubes: int) -> Any:
+    """One for all environments of a process: it takes long to compile."""
+    import mujoco
+
+    model = mujoco.MjModel.from_xml_string(mjcf(cubes))
+    advance = jax.jit(partial(_advance, mjx, mjx.put_model(model), mjx.make_data(model)))
+
+    def exactly(*arguments: Any) -> Any:
+        # a GPU would round the solver's products to 11 bits
+        with jax.default_matmul_precision("highest"):
+            return advance(*arguments)
+
+    return exactly
 
 
 def _advance(mjx: Any, model: Any, data: Any, moving: Moving, actions: Any, over: Any) -> Advanced:
