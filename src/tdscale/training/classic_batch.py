@@ -108,7 +108,7 @@ class ClassicBatch:
     def _advance(self, end: int) -> None:
         settings, start = self._settings, self.env_step
         if start + 1 in settings.resets.env_steps:
-            self._reset()
+            self._reset(start + 1)
         due, critics, actors = self._due(start, end)
         started = time.perf_counter()
         self._loops, seen = _advance(self._setting, self._loops, due, np.int32(end - start), self._learning_rates)
@@ -132,7 +132,7 @@ class ClassicBatch:
                 run.diverge("the loss is no longer finite")
         every = settings.resets.critic_updates
         if every is not None and self._critic_updates // every > before // every:
-            self._reset()
+            self._reset(end)
         self._measure()
 
     def _due(self, start: int, end: int) -> tuple[Due, Any, Any]:
@@ -150,11 +150,11 @@ class ClassicBatch:
             actor[offset, : len(flags)] = [flag.actor for flag in flags]
         return Due(count, critic, actor), critic.sum(axis=1), actor.sum(axis=1)  # type: ignore[arg-type]
 
-    def _reset(self) -> None:
+    def _reset(self, env_step: int) -> None:
         self._loops = self._loops._replace(agent=self._fresh_agents())
         for run in self.runs:
             if run.going:
-                run.resets.append(self.env_step + 1)
+                run.resets.append(env_step)
 
     def _measure(self) -> None:
         settings = self._settings
