@@ -353,7 +353,7 @@ def measure(options: argparse.Namespace) -> None:
         show(series, versions, options)
     if "franka" in parts:
         print("", flush=True)
-        subprocess.run([sys.executable, str(Path(__file__).with_name("franka_push.py")), "--threads", "1"], check=True)
+        subprocess.run([sys.executable, str(Path(__file__).with_name("franka_push.py"))], check=True)
 
 
 def show(series: dict[tuple[str, str], list[float]], versions: dict[str, str], options: argparse.Namespace) -> None:

@@ -97,7 +97,7 @@ def test_resets_by_critic_updates_do_not_depend_on_how_far_a_run_goes() -> None:
     settings = BROMinimalSettings(**chosen, warm_up=100, evaluation_interval=0, diagnostics_interval=0)  # type: ignore[arg-type]
     spec = replace(spec_of(utd=0.5), algorithm="bro-minimal", settings=settings.model_dump(mode="json"))
     resets = [train_cell([spec], env_steps=steps, target=None)[0].status.notes["resets"] for steps in (300, 500)]
-    assert resets == [[100 + 140 + 1], [100 + 140 + 1, 100 + 280 + 1]]
+    assert resets == [[100 + 140], [100 + 140, 100 + 280]]
 
 
 def test_runs_under_vmap_see_the_same_episodes_and_minibatches() -> None:
