@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from command import start, tdscale
-from tdscale.execution import CellJob, Engine, Event, Target, pending_jobs, run_jobs
+from tdscale.cli.commands import _engine
+from tdscale.execution import CellJob, Event, Target, pending_jobs, run_jobs
 from tdscale.execution.crew import Ending, LocalCrew
 from tdscale.execution.own_trainer import OwnTrainer
 from tdscale.execution.pool import SAME_FAILURES, StageFailure, _Queue, _raised, _SameFailure, run_with
@@ -294,7 +295,10 @@ def test_memory_that_suffices_for_no_two_runs_is_a_failure_and_no_endless_trying
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks into processes as Linux shows them")
 def test_each_gpu_has_one_worker_on_all_cores(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-5")
-    engine = Engine(workers=32, gpu=True)
+    monkeypatch.setattr("tdscale.training.devices.gpu_problem", lambda: None)
+    engine = _engine(32, "auto")
+    assert engine.gpu
+    assert engine.workers == _engine(None, "gpu").workers == 2
     with closing(engine.crew(tmp_path, own=False, quick=False)) as crew:
         crew.want(10)
         assert sorted(crew.answers.get()[0] for _ in range(2)) == [0, 1]

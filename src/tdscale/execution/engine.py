@@ -1,6 +1,5 @@
 """`Engine`: what trains a study's runs."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -45,11 +44,14 @@ class Engine:
         if self.ray is None:
             from tdscale.training.devices import visible_gpus
 
-            devices = visible_gpus() if self.gpu else []
-            seats = min(self.workers or 1, len(devices) or sys.maxsize)
-            # a GPU's worker steps its environments in threads, on every core
-            pinned = not (own or self.gpu)
-            return LocalCrew(directory, workers=seats, environment=environment(), pinned=pinned, devices=devices)
+            return LocalCrew(
+                directory,
+                workers=self.workers or 1,
+                environment=environment(),
+                # a GPU's worker steps its environments in threads, on every core
+                pinned=not (own or self.gpu),
+                devices=visible_gpus() if self.gpu else (),
+            )
         from tdscale.execution.ray_crew import RayCrew
 
         return RayCrew(directory, address=self.ray, environment=environment, workers=self.workers, gpu=self.gpu, cores=self.cores)
