@@ -30,6 +30,7 @@ from tdscale.study.toml import parse_study
 from tdscale.training import single_thread_environment
 
 MARGIN = 0.1  # of further env steps after a cell has crossed
+MARGIN_APART = 0.3  # after a seed that is trained by itself has: the others may need longer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +95,8 @@ DMC = Domain(
         Cell(utd=0.5, batch_size=256, learning_rate=3e-4, published=53e3),
         Cell(utd=2, batch_size=256, learning_rate=3e-4, published=22e3),
     ),
-    variants={"default": {}},
-    compared=(),
+    variants={"default": {}, "default, bfloat16": {"matmul_precision": "bfloat16"}},
+    compared=(0.5,),
     archive=None,
 )
 DOMAINS = {"gym": GYM, "dmc": DMC}
@@ -127,15 +128,16 @@ def wanted(domain: Domain) -> Iterator[tuple[str, Cell, list[RunSpec]]]:
         yield name, cell, specs
 
 
-def run(domain: Domain, directory: Path, workers: int, utd: list[float], variants: list[str]) -> None:
-    """Train what is not there yet, cell by cell."""
+def run(domain: Domain, directory: Path, workers: int, utd: list[float], variants: list[str], apart: bool) -> None:
+    """Train what is not there yet, cell by cell or, `apart`, seed by seed."""
     store = RunStore(directory)
     jobs: list[CellJob] = []
-    target = {domain.task: Target(return_threshold=domain.threshold / 1000 * domain.high, margin=MARGIN)}
+    target = {domain.task: Target(return_threshold=domain.threshold / 1000 * domain.high, margin=MARGIN_APART if apart else MARGIN)}
     for name, cell, specs in wanted(domain):
         if (not utd or cell.utd in utd) and (not variants or name in variants):
             limit = {domain.task: int(3 * cell.published)}
-            jobs += pending_jobs(specs, store.statuses(problems=[]), limit, target)
+            for part in [[spec] for spec in specs] if apart else [specs]:
+                jobs += pending_jobs(part, store.statuses(problems=[]), limit, target)
     started = time.time()
 
     def tell(event: Event) -> None:
@@ -224,9 +226,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--utd", type=float, nargs="*", default=[], help="only these σ")
     parser.add_argument("--variants", nargs="*", default=[], help="only these settings, by the names that the table shows")
+    parser.add_argument("--apart", action="store_true", help="a worker for each seed, which goes on a good while beyond its own crossing")
     options = parser.parse_args()
     if options.action == "run":
-        run(DOMAINS[options.domain], options.dir / options.domain, options.workers, options.utd, options.variants)
+        run(DOMAINS[options.domain], options.dir / options.domain, options.workers, options.utd, options.variants, options.apart)
     else:
         table(DOMAINS[options.domain], options.dir / options.domain)
 

@@ -34,7 +34,8 @@ else
     echo "this Python has no working venv module; on Debian: apt-get install python3-venv" >&2
     exit 1
   fi
-  .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r "requirements/$set_name.txt"
+  # Python compiles what is imported, once; all that lies there would take most of a minute
+  .venv/bin/pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r "requirements/$set_name.txt"
   .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 fi
 cat pyproject.toml "requirements/$set_name.txt" | sha256sum >"$stamp"

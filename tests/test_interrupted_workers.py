@@ -106,7 +106,11 @@ def test_a_worker_whose_input_ends_in_mid_cell_leaves_checkpoints(tmp_path):
         assert worker.stdout is not None
         worker.stdin.write(json.dumps(request) + "\n")
         worker.stdin.flush()
-        assert json.loads(worker.stdout.readline())["event"] == "progress"
+        while True:  # until both seeds, which take turns of 1000 env steps, have begun
+            message = json.loads(worker.stdout.readline())
+            assert message["event"] == "progress"
+            if message["done"][0] > 1000:
+                break
         worker.stdin.close()
         worker.stdout.read()
         assert worker.wait(60) == 0

@@ -57,7 +57,7 @@ def installed(wheel, tmp_path_factory):
         install = ["uv", "pip", "install", "--quiet", "--python", folder]
     else:
         _checked(sys.executable, "-m", "venv", folder)
-        install = [folder / "bin" / "python", "-m", "pip", "install", "--quiet"]
+        install = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-compile"]
     command = [str(part) for part in [*install, "--constraint", constraints, wheel]]
     # what pip or uv have fetched for this user before
     environment = {name: value for name, value in os.environ.items() if name != "XDG_CACHE_HOME"}

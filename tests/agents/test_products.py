@@ -1,7 +1,9 @@
 """Products of operands rounded to bfloat16, against float64 products of rounded operands; agents that learn with them."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -69,18 +71,39 @@ def test_mapped_twice_it_is_what_each_gives_alone(kind: str) -> None:
         jax.tree.map(lambda one, all_, run=run: np.testing.assert_allclose(all_[run], one, rtol=1e-4, atol=1e-5), alone, slopes)
 
 
-@pytest.mark.parametrize("name", ["sac", "bro", "pql-d"])
-def test_an_update_with_rounded_operands_is_nearly_that_in_float32(name: str) -> None:
-    small = {"critic_width": 32, "actor_width": 32} if name.startswith("bro") else {"hidden_sizes": (32, 32)}
+class Sizes:
+    observation_size, action_size = 5, 2
 
-    class Sizes:
-        observation_size, action_size = 5, 2
 
-    algorithm = ALGORITHMS[name]
-    found = {}
+def configured(name: str, precision: str) -> Any:
+    """The algorithm's config, with small networks."""
+    small = {"critic_width": 32, "actor_width": 16} if name.startswith("bro") else {"hidden_sizes": (32, 32)}
+    settings = SETTINGS[name].model_validate(small | {"matmul_precision": precision})
+    return ALGORITHMS[name].configure(settings, Sizes())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", sorted(ALGORITHMS))
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_every_product_of_an_update_has_factors_of_the_chosen_precision(name: str, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "_multiplies_bfloat16", lambda: True)  # it is looked at, and not run
+    algorithm, config = ALGORITHMS[name], configured(name, precision)
+    state = jax.eval_shape(partial(algorithm.init, config), np.uint32(0))
+    flags = np.ones(2, bool)
+    lowered = algorithm.update.lower(  # type: ignore[attr-defined]
+        config, state, np.zeros((2, 8, config.row_size), np.float32), flags, flags, np.int32(2), np.float32(1e-3)
+    )
+    factors = re.findall(r"stablehlo.dot_general .*: \((tensor<[^>]*>), (tensor<[^>]*>)\)", lowered.as_text())
+    # a mean over PQL-D's atoms is none of layers
+    of_layers = [pair for pair in factors if "tensor<51xf32>" not in pair]
+    assert len(of_layers) > 20
+    assert {re.sub(r".*x", "", one) for pair in of_layers for one in pair} == {"bf16>" if precision == "bfloat16" else "f32>"}
+    jax.clear_caches()
+
+
+def test_an_update_with_rounded_operands_is_nearly_that_in_float32() -> None:
+    algorithm, found = ALGORITHMS["sac"], {}
     for precision in ("float32", "bfloat16"):
-        config = algorithm.configure(SETTINGS[name].model_validate(small | {"matmul_precision": precision}), Sizes())  # type: ignore[arg-type]
-        assert config.matmul_precision == precision
+        config = configured("sac", precision)
         rows, flags = normal(6, 1, 128, config.row_size), np.ones(1, bool)
         state = algorithm.update(config, algorithm.init(config, np.uint32(1)), rows, flags, flags, np.int32(1), np.float32(1e-3))
         # the first moments after one step: a tenth of the gradients
@@ -93,11 +116,7 @@ def test_an_update_with_rounded_operands_is_nearly_that_in_float32(name: str) ->
 
 @pytest.mark.parametrize("name", ["sac", "bro", "pql"])
 def test_what_acts_is_not_rounded(name: str) -> None:
-    class Sizes:
-        observation_size, action_size = 5, 2
-
-    algorithm = ALGORITHMS[name]
-    config = algorithm.configure(SETTINGS[name].model_validate({"matmul_precision": "bfloat16"}), Sizes())  # type: ignore[arg-type]
+    algorithm, config = ALGORITHMS[name], configured(name, "bfloat16")
     state, observations, noise = algorithm.init(config, np.uint32(1)), normal(7, 4, 5), normal(8, 4, 2)
     exact = replace(config, matmul_precision="float32")
     np.testing.assert_array_equal(algorithm.act(config, state, observations, noise), algorithm.act(exact, state, observations, noise))
