@@ -55,7 +55,7 @@ def test_gradients_are_products_of_rounded_operands_too(kind: str) -> None:
     np.testing.assert_allclose(by_weight, rounded(inputs).T @ rounded(slope), rtol=1e-5, atol=1e-5)
 
 
-def test_mapped_twice_it_is_what_each_gives_alone(kind: str) -> None:
+def test_mapped_twice_it_is_what_each_gives_alone() -> None:
     twins = jax.vmap(lambda key: init_twins(key, (3, 40, 2)))(jax.random.split(jax.random.key(0), 3))
     inputs = jnp.array(normal(5, 3, 8, 3))
 
