@@ -225,6 +225,8 @@ class Table:
 
     def _measure(self, what: str, runs: int, measure: Callable[[], Found]) -> Found | None:
         """None where the time left is less than the longest measurement took; or where one does not fit into the device's memory."""
+        from tdscale.errors import OUT_OF_MEMORY
+
         started = time.monotonic()
         if started + self._longest > self._end:
             self._show(what, runs, "no time left")
@@ -232,7 +234,7 @@ class Table:
         try:
             return measure()
         except Exception as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
+            if OUT_OF_MEMORY not in str(error):
                 raise
             self._show(what, runs, "does not fit into memory")
             return None

@@ -1,4 +1,6 @@
-"""What ends in one sentence on the command line."""
+"""What ends in one sentence on the command line, and what others' errors say in one."""
+
+OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"  # JAX's word for a device's
 
 
 class UserError(Exception):
@@ -7,3 +9,8 @@ class UserError(Exception):
 
 class RunFailure(Exception):
     """Something that stopped a study, not through a mistake of the user's: one sentence, exit code 1."""
+
+
+def first_line(error: BaseException) -> str:
+    """Of what an error says, 200 characters at most."""
+    return (str(error).splitlines() or [""])[0][:200]

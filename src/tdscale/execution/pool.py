@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tdscale.errors import OUT_OF_MEMORY
 from tdscale.execution.crew import Crew, Ending, LocalCrew
 from tdscale.execution.jobs import CellJob
 from tdscale.execution.own_trainer import OwnTrainer
@@ -15,7 +16,6 @@ from tdscale.study import Checkpoints
 RETRIES = 1
 PREEMPTIONS = 20  # of one job; a worker that was told to end left checkpoints, so its job gets on all the same
 SAME_FAILURES = 6
-_OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"  # JAX's word for a device's
 
 
 class StageFailure(Exception):
@@ -227,7 +227,7 @@ def _heed(answer: Mapping[str, Any], index: int, seat: _Seat, left: _Queue, tell
 def _raised(jobs: Sequence[CellJob], message: str, index: int, left: _Queue, on_event: Callable[[Event], None]) -> None:
     """A worker's jobs ended in an error. Where they were too many for the device's memory, they come back in smaller company."""
     runs = sum(len(job.specs) for job in jobs)
-    if len(jobs) > 1 and runs > 2 and _OUT_OF_MEMORY in message:
+    if len(jobs) > 1 and runs > 2 and OUT_OF_MEMORY in message:
         left.runs_together = max(runs // 2, 2)  # with 1 they would leave the device
         left.jobs[:0] = jobs
         return

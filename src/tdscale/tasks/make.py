@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tdscale.errors import UserError
+from tdscale.errors import UserError, first_line
 from tdscale.tasks.group import TaskGroup
 from tdscale.tasks.task import ParallelTask, Task
 
@@ -41,8 +41,7 @@ def check_task(suite: str, name: str) -> None:
     try:
         task.reset(np.zeros(1, np.intp), np.zeros(1, np.uint32))
     except Exception as error:
-        first = (str(error).splitlines() or [""])[0][:200]
-        raise UserError(f"task {name!r} opens, but begins no episode: {type(error).__name__}: {first}") from error
+        raise UserError(f"task {name!r} opens, but begins no episode: {type(error).__name__}: {first_line(error)}") from error
     finally:
         task.close()
 

@@ -6,11 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tdscale.errors import OUT_OF_MEMORY, first_line
 from tdscale.study import RunSpec
 from tdscale.tasks import ParallelTask, Steps, make_parallel_task
 from tdscale.training.n_step import NStepWindow
-
-OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"  # JAX's word for a device's
 
 
 class EnvironmentFailure(Exception):
@@ -27,7 +26,7 @@ def guarded(call: Any, *arguments: Any) -> Any:
     except Exception as error:
         if OUT_OF_MEMORY in str(error):
             raise
-        raise EnvironmentFailure(f"the environment raised {type(error).__name__}: {_first_line(error)}") from error
+        raise EnvironmentFailure(f"the environment raised {type(error).__name__}: {first_line(error)}") from error
 
 
 class Collected(NamedTuple):
@@ -124,7 +123,3 @@ class Experience:
 
 def _part(state: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
     return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0][:200]
