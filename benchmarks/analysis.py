@@ -65,12 +65,13 @@ def measure(part: str, folder: Path) -> dict[str, float]:
 
     if part == "sweep":
         from tdscale.analysis.fit import fit_hyperparameters
+        from tdscale.analysis.fit import measure as crossings_of
         from tdscale.runs.cells import load_cells
 
         files = open_study(folder / SOURCES[part][0])
         cells, _ = load_cells(files.store, files.study)
         started = time.process_time(), time.perf_counter()
-        fit_hyperparameters(cells, fit_options(files.study, "default", n_draws=DRAWS[part]))
+        fit_hyperparameters(crossings_of(cells, fit_options(files.study, "default", n_draws=DRAWS[part])))
     else:
         from tdscale.workflow import fit_study
 

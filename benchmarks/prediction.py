@@ -30,6 +30,7 @@ from tdscale.analysis.laws import DataLaw
 from tdscale.analysis.options import FitOptions
 from tdscale.runs.cells import load_cells
 from tdscale.runs.importers import import_runs
+from tdscale.runs.selection import Selection
 from tdscale.runs.types import Cell
 from tdscale.workflow import open_study
 
@@ -43,7 +44,8 @@ def groups(directory: Path, archive: Path) -> Iterator[DataPoints]:
     """What is predicted by itself: all of a Gym file, a (B, η) of the sweep, a model size of the ablations."""
     import_runs(archive, "qscaled", directory)
     files = open_study(directory)
-    cells, _ = load_cells(files.store, files.study)
+    # every size at once: they are put into groups here
+    cells, _ = load_cells(files.store, files.study, selection=Selection(specs=files.store.specs()))
     members: dict[Any, list[Cell]] = defaultdict(list)
     for cell in cells:
         spec = cell.spec

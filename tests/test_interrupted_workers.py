@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,9 @@ def test_workers_that_end_in_mid_cell_are_followed_by_one_that_goes_on_to_the_sa
     assert not list(tmp_path.rglob("checkpoint"))
 
 
-def test_a_worker_whose_input_ends_in_mid_cell_leaves_checkpoints(tmp_path):
+@pytest.mark.parametrize("deaf", [False, True])
+def test_a_worker_whose_parent_died_in_mid_cell_leaves_checkpoints(tmp_path, deaf):
+    """Its input ends; or nobody hears its answers any more, which it notices first."""
     request = {
         "jobs": [CellJob(specs=CELL, env_steps=10**8, target=None).to_message()],
         "directory": str(tmp_path),
@@ -111,8 +114,14 @@ def test_a_worker_whose_input_ends_in_mid_cell_leaves_checkpoints(tmp_path):
             assert message["event"] == "progress"
             if message["done"][0] > 1000:
                 break
+        if deaf:
+            worker.stdout.close()
+            deadline = time.monotonic() + 60
+            while len(list(tmp_path.rglob("manifest-000001.json"))) < 2 and time.monotonic() < deadline:
+                time.sleep(0.05)
         worker.stdin.close()
-        worker.stdout.read()
+        if not deaf:
+            worker.stdout.read()
         assert worker.wait(60) == 0
     assert len(list(tmp_path.rglob("manifest-000001.json"))) == 2
     assert RunStore(tmp_path).problems() == []

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from command import called
 from known_truth import synthetic_study
-from tdscale.analysis.fit import fit_laws, measure_data
+from tdscale.analysis.fit import fit_measured, measure
 from tdscale.analysis.options import FitOptions
 from tdscale.validation import PREDICTORS, validate
 from tdscale.validation.held_out import ends
@@ -30,9 +30,8 @@ OPTIONS = FitOptions(
 @pytest.fixture(scope="module")
 def study():
     cells = synthetic_study(tasks=TASKS, utds=(0.25, 0.5, 1, 2, 4, 8, 16), noise=0.05)
-    laws = fit_laws(cells, OPTIONS)
-    measured, points, _ = measure_data(cells, OPTIONS, laws.batch_size, laws.learning_rate)
-    return laws, points, measured
+    measured = measure(cells, OPTIONS)
+    return fit_measured(measured), measured.points, measured.measuring
 
 
 @pytest.fixture(scope="module")

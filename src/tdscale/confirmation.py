@@ -6,11 +6,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from tdscale.analysis.laws import ScalingLaws
 from tdscale.errors import UserError
 from tdscale.execution.engine import Engine
 from tdscale.execution.jobs import Target, pending_jobs
 from tdscale.folder import StudyFiles, sole_runner
-from tdscale.planning import Confirmation, Plan, round_batch, score
+from tdscale.planning import Confirmation, Plan, laws_for, round_batch, score
 from tdscale.runs.cells import load_cells
 from tdscale.stages import RunFailure
 from tdscale.study import RunSpec, Stage
@@ -38,10 +39,12 @@ def confirm_plan(
         batch_multiple: B is rounded to a multiple of it, as in the plan.
 
     Raises:
-        UserError: if there is nothing to train: no answer, or curves that were imported.
+        UserError: before anything is trained, if there is nothing to train (no answer, or curves that were imported), or the
+            outcome could not be compared with the plan.
         RunFailure: if a cell failed.
     """
-    specs = _specs(files, plan, seeds, batch_multiple)
+    laws = laws_for(plan, current_laws(files, times=True))
+    specs = _specs(files, plan, laws, seeds, batch_multiple)
     assert plan.data is not None
     assert plan.threshold is not None
     study = files.study
@@ -57,7 +60,7 @@ def confirm_plan(
     mine = {spec.cell_id for spec in specs}
     stages: tuple[Stage, ...] = ("confirm",)
     cells = [cell for cell in load_cells(files.store, study, stages=stages)[0] if cell.spec.cell_id in mine]
-    confirmation = score(plan, current_laws(files, times=True), cells)
+    confirmation = score(plan, laws, cells)
     _keep(files.directory, confirmation)
     return confirmation
 
@@ -74,7 +77,7 @@ def confirmations(directory: Path) -> list[Confirmation]:
         raise UserError(f"{path}: is damaged; remove it, and `tdscale confirm` writes it again without training anew") from None
 
 
-def _specs(files: StudyFiles, plan: Plan, seeds: int | None, batch_multiple: int) -> list[RunSpec]:
+def _specs(files: StudyFiles, plan: Plan, laws: ScalingLaws, seeds: int | None, batch_multiple: int) -> list[RunSpec]:
     study = files.study
     if study.sweep is None:
         raise UserError(f"{files.directory}: its curves were imported, so there is nothing that could train more")
@@ -86,7 +89,6 @@ def _specs(files: StudyFiles, plan: Plan, seeds: int | None, batch_multiple: int
         raise UserError("the laws give no B and η to run at: the sweep did not settle them")
     assert plan.utd is not None
     points = {}
-    laws = current_laws(files)
     for task in [plan.task] if plan.task is not None else laws.tasks:
         batch, rate = plan.batch_size, plan.learning_rate
         if plan.task is None and len(laws.tasks) > 1:  # the plan's are the domain's

@@ -191,7 +191,7 @@ class _Rates:
         speeds = self.of_task(spec.task)
         critic, actor = due_updates(spec, env_steps)
         updates = self._work(spec, critic, actor) * self._seconds_per_work(speeds, spec.batch_size)
-        interval = spec.settings.get("evaluation_interval") or 0
+        interval = spec.recording.get("evaluation_interval") or 0
         evaluations = env_steps // interval * float(np.mean([s.evaluation_seconds for s in speeds])) if interval else 0.0
         return float(updates + env_steps * np.mean([s.step_seconds for s in speeds]) + evaluations)
 
@@ -246,8 +246,8 @@ def _flops(jobs: Sequence[CellJob], rates: _Rates, trainer: OwnTrainer | None) -
 
 
 def _run_bytes(job: CellJob) -> float:
-    settings = job.specs[0].settings
-    intervals = [settings.get(name) or job.env_steps for name in ("evaluation_interval", "diagnostics_interval")]
+    recording = job.specs[0].recording
+    intervals = [recording.get(name) or job.env_steps for name in ("evaluation_interval", "diagnostics_interval")]
     return _FILES_BYTES + _ROW_BYTES * sum(job.env_steps / interval for interval in (_EPISODE, *intervals) if interval)
 
 

@@ -3,15 +3,14 @@
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from tdscale.analysis.data import DataPoints
-from tdscale.analysis.fit import fit_laws_and_points, measure_data
+from tdscale.analysis.fit import Fitted as Fitted
+from tdscale.analysis.fit import Measured, fit_measured, measure, with_times
 from tdscale.analysis.laws import ScalingLaws
 from tdscale.analysis.laws_file import FILE_NAME, read_laws, write_laws
 from tdscale.analysis.options import FitOptions
@@ -29,16 +28,17 @@ from tdscale.ledger import Ledger
 from tdscale.planning import Confirmation, Plan, plan_budget, plan_compute, plan_data
 from tdscale.runs.cells import load_cells
 from tdscale.runs.diagnostics import load_diagnostics
-from tdscale.runs.types import RETURN, Cell
+from tdscale.runs.selection import select_runs
+from tdscale.runs.types import RETURN, RunWarning
+from tdscale.runs.where import Where, parse_where
 from tdscale.stages import (
     FITTED,
     Method,
     RunFailure,
     cells_to_go,
-    chosen_hyperparameters,
-    constant_hyperparameters,
+    choose,
     fit_options,
-    scaling_hyperparameters,
+    later_specs,
 )
 from tdscale.study import RunSpec, expected_stages, is_smoke, with_scale
 from tdscale.study.spec import Stage
@@ -58,22 +58,17 @@ class Display(Protocol):
         """A line to be read."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fitted:
-    """What a fit had and found. `baseline_cells` are those that `baseline` was measured on."""
-
-    laws: ScalingLaws
-    options: FitOptions
-    cells: tuple[Cell, ...]
-    points: DataPoints
-    baseline: DataPoints | None
-    baseline_cells: tuple[Cell, ...] = ()
-
-
-def run_study(files: StudyFiles, *, engine: Engine, display: Display) -> list[str]:
+def run_study(files: StudyFiles, *, engine: Engine, display: Display, rechoose: bool = False) -> list[str]:
     """Do everything of a study that is not done yet: stage 1, the fit of B*(σ), η*(σ), stage 2 at them, the baseline where it is asked for.
 
-    A smoke run's study is replaced after stage 1 by one whose thresholds can be reached.
+    A smoke run's study is replaced after stage 1 by one whose thresholds can be reached. The B and η of stage 2 are chosen once,
+    when stage 2 begins, and stored in choice.json.
+
+    Args:
+        files: an open study that can be trained.
+        engine: what trains.
+        display: shows how far it is.
+        rechoose: choose the B and η of stage 2 again, by today's sweep.
 
     Returns:
         A sentence for each cell that failed.
@@ -91,10 +86,12 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display) -> list[st
         if is_smoke(files.study):
             files = _with_scale(files)
         if files.study.scaling is not None:
-            choose = chosen_hyperparameters(files)
-            constant = files.study.baseline_specs(constant_hyperparameters(files.study, choose))
-            scaling = files.study.scaling_specs(scaling_hyperparameters(files.study, choose))
-            failures += stage("scaling", scaling, constant)
+            chosen = choose(files, again=rechoose, store=True)
+            for note in chosen.notes:
+                display.note(note)
+            wanted = later_specs(files.study, chosen.choices)
+            constant = wanted.get("baseline", [])
+            failures += stage("scaling", wanted["scaling"], constant)
             if constant:
                 failures += stage("baseline", constant, [])
     return failures
@@ -179,56 +176,99 @@ def run_stage(
     return failures
 
 
-def fit_study(files: StudyFiles, method: Method = "default", *, n_draws: int = 200, write: bool = True) -> Fitted:
-    """Fit the laws to all runs there and write laws.json. Raises UserError where there is nothing to fit."""
-    cells, warnings = load_cells(files.store, files.study, stages=FITTED)
-    if not cells:
-        what = "; ".join(w.message for w in warnings[:3]) or "there are no runs"
-        raise UserError(f"{files.directory}: nothing to fit: {what}")
-    options = fit_options(files.study, method, n_draws=n_draws)
-    laws, points = fit_laws_and_points(cells, options, inputs=files.store.fingerprint(), versions=library_versions(), found=warnings)
-    apart = [cell for cell in cells if cell.spec.stage == "baseline"]
-    has_scaling = any(cell.spec.stage == "scaling" for cell in cells)
-    baseline_cells, baseline, _ = measure_data(apart, options) if apart and has_scaling else ([], None, [])
-    if write:
-        write_laws(laws, files.directory / FILE_NAME)
-    return Fitted(
-        laws=laws,
-        options=options,
-        cells=tuple(cells),
-        points=points,
-        baseline=baseline,
-        baseline_cells=tuple(baseline_cells),
-    )
+def fit_study(
+    files: StudyFiles, method: Method = "default", *, n_draws: int = 200, seed: int = 0, where: Where | None = None, write: bool = True
+) -> Fitted:
+    """Fit the laws to the runs that answer the study's question, and write laws.json.
+
+    Args:
+        files: the study.
+        method: "default", or "paper" for the authors' procedure.
+        n_draws, seed: of the bootstrap.
+        where: conditions on settings that the runs must meet.
+        write: whether laws.json is written.
+
+    Raises:
+        UserError: where there is nothing to fit, or the runs differ in settings and `where` does not say which are meant.
+    """
+    return _Asked(files, fit_options(files.study, method, n_draws=n_draws, seed=seed, where=where)).fit(write=write)
+
+
+def fitted_study(files: StudyFiles) -> Fitted:
+    """The laws on disk with what they were fitted to, where runs and question are the same; else fitted again in the same way.
+
+    The way: method, draws, seed and `where` of the last fit; of a first fit the defaults. laws.json is written only where the
+    laws were fitted.
+
+    Raises:
+        UserError: as `fit_study`, or where laws.json is damaged.
+    """
+    asked = _asked_before(files)
+    laws = asked.current()
+    return asked.fit() if laws is None else Fitted(laws=laws, measured=asked.measured()[0])
 
 
 def current_laws(files: StudyFiles, *, times: bool = False) -> ScalingLaws:
-    """The laws on disk if they are of these runs, else newly fitted ones by the same method.
+    """As `fitted_study`, the laws alone: curves are read only for their fingerprint where nothing has changed.
 
     Args:
         files: the study.
         times: whether measured seconds are needed; laws.json holds them only where the study asks for them.
     """
+    asked = _asked_before(files)
+    laws = asked.current()
+    if laws is None:
+        return asked.fit().laws
+    return with_times(laws, asked.measured()[0]) if times and not laws.asks_for_times else laws
+
+
+class _Asked:
+    """A fit that is asked for: the options, and the runs that answer."""
+
+    def __init__(self, files: StudyFiles, options: FitOptions) -> None:
+        self._files, self._options = files, options
+        self._problems: list[RunWarning] = []
+        self._selection = select_runs(files.store, files.study, where=parse_where(options.where), problems=self._problems)
+        self._inputs = files.store.fingerprint(self._selection.fitted())
+
+    def current(self) -> ScalingLaws | None:
+        """The laws on disk, if they are of these runs and this question."""
+        path = self._files.directory / FILE_NAME
+        if not path.exists():
+            return None
+        laws = read_laws(path)
+        return laws if laws.inputs == self._inputs and laws.asked == self._options.asked else None
+
+    def measured(self) -> tuple[Measured, list[RunWarning]]:
+        """The cells and their crossings, and what a person should know about the runs."""
+        cells, warnings = load_cells(self._files.store, self._files.study, stages=FITTED, selection=self._selection)
+        if not cells:
+            what = "; ".join(w.message for w in [*self._problems, *warnings][:3]) or "there are no runs"
+            raise UserError(f"{self._files.directory}: nothing to fit: {what}")
+        return measure(cells, self._options), list(dict.fromkeys([*self._problems, *warnings]))
+
+    def fit(self, *, write: bool = True) -> Fitted:
+        """Fit, and write laws.json."""
+        measured, warnings = self.measured()
+        laws = fit_measured(measured, inputs=self._inputs, versions=library_versions(), found=warnings)
+        if write:
+            write_laws(laws, self._files.directory / FILE_NAME)
+        return Fitted(laws=laws, measured=measured)
+
+
+def _asked_before(files: StudyFiles) -> _Asked:
     path = files.directory / FILE_NAME
     if not path.exists():
-        return fit_study(files).laws
-    laws = read_laws(path)
-    if laws.inputs != files.store.fingerprint() or laws.asked != fit_options(files.study, laws.method).asked:
-        return fit_study(files, laws.method).laws
-    if times and not laws.asks_for_times:
-        return fit_study(files, laws.method, write=False).laws
-    return laws
-
-
-def last_method(files: StudyFiles) -> Method:
-    """The method of the last fit; "default" before the first. Raises UserError where laws.json is damaged."""
-    path = files.directory / FILE_NAME
-    return read_laws(path).method if path.exists() else "default"
+        return _Asked(files, fit_options(files.study, "default"))
+    last = read_laws(path)
+    where = parse_where(last.where)
+    return _Asked(files, fit_options(files.study, last.method, n_draws=last.n_draws, seed=last.seed, where=where))
 
 
 def validate_study(fitted: Fitted) -> Validation:
     """Predictions against runs the fit did not see."""
-    return validate(fitted.points, fitted.options, fitted.laws, fitted.baseline, baseline_cells=fitted.baseline_cells)
+    measured = fitted.measured
+    return validate(measured.points, measured.options, fitted.laws, measured.baseline, baseline_cells=measured.baseline_cells)
 
 
 def example_plans(laws: ScalingLaws) -> list[Plan]:
@@ -258,21 +298,24 @@ def report_study(files: StudyFiles, fitted: Fitted, confirmations: Sequence[Conf
     summary = {
         "algorithm": study.algorithm,
         "tasks": ", ".join(study.tasks),
-        "cells": str(len(fitted.cells)),
-        "runs": str(sum(len(cell.seeds) for cell in fitted.cells)),
-        "env steps": f"{sum(len(cell.seeds) * cell.last_step for cell in fitted.cells):,}",
+        "cells": str(len(fitted.measured.cells)),
+        "runs": str(sum(len(cell.seeds) for cell in fitted.measured.cells)),
+        "env steps": f"{sum(len(cell.seeds) * cell.last_step for cell in fitted.measured.cells):,}",
     }
+    if fitted.laws.where:
+        summary["runs with"] = ", ".join(fitted.laws.where)
+    selection = select_runs(files.store, study, where=parse_where(fitted.laws.where), problems=[])
     if study.origin:
         summary["origin"] = study.origin
     try:
         return write_report(
             files.directory,
             fitted.laws,
-            fitted.cells,
+            fitted.measured,
             plans=example_plans(fitted.laws),
             validation=validate_study(fitted),
             study_summary=summary,
-            diagnostics=load_diagnostics(files.store, study, problems=[]),
+            diagnostics=load_diagnostics(files.store, study, selection=selection, problems=[]),
             confirmations=confirmations,
         )
     except OSError as error:

@@ -25,7 +25,7 @@ def dmc(fitted):
 @pytest.fixture(scope="module")
 def at_800(dmc):
     """The crossings of the sweep at J = 800 as a grid: (task, σ, B, η) → D, and the four axes."""
-    cells = dmc.cells
+    cells = dmc.measured.cells
     crossings = find_crossings(cells, [800.0], n_draws=0, seed=0, paper=True)
     specs = [(c.spec.task, c.spec.utd, c.spec.batch_size, c.spec.learning_rate) for c in cells]
     axes = [sorted(set(values)) for values in zip(*specs, strict=True)]
@@ -37,8 +37,8 @@ def at_800(dmc):
 
 def test_every_crossing_of_the_sweep_is_that_of_the_authors_code(dmc, golden, certify):
     table = golden["rerun_grid_dmc_sweep"]["crossings_table"]
-    crossings = find_crossings(dmc.cells, table["thresholds"], n_draws=0, seed=0, paper=True)
-    row_of = {(c.spec.task, c.spec.utd, c.spec.batch_size, c.spec.learning_rate): i for i, c in enumerate(dmc.cells)}
+    crossings = find_crossings(dmc.measured.cells, table["thresholds"], n_draws=0, seed=0, paper=True)
+    row_of = {(c.spec.task, c.spec.utd, c.spec.batch_size, c.spec.learning_rate): i for i, c in enumerate(dmc.measured.cells)}
     order = [row_of[row["env"], row["utd"], row["bs"], row["lr"]] for row in table["rows"]]
     data = np.where(np.isfinite(crossings.data), crossings.data, np.nan)[order]
     expected = np.array([row["D"] for row in table["rows"]], dtype=np.float64)
@@ -101,7 +101,7 @@ def test_a_law_of_its_own_for_each_task(dmc, golden, certify, quantity):
 
 def test_the_constant_baseline_is_the_committed_one(dmc, golden):
     """49 of 49 rows, and which of their cells are new."""
-    frame = baseline_hyperparameters(dmc.cells, 800.0, utd=2.0, paper=True)
+    frame = baseline_hyperparameters(dmc.measured.cells, 800.0, utd=2.0, paper=True)
     assert frame.to_dict("records") == golden["committed"]["proposed_hparams"]["dmc_sweep"]["baseline_utd2.0"]
     print(f"{'dmc_sweep: constant baseline, rows equal':<66} {len(frame):>7}   all 49")
     assert len(frame) == 49

@@ -11,7 +11,7 @@ FILES = ["gym_ours", "gym_baseline_utd2"]
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_crossing_is_that_of_the_authors_code(name, fitted, golden, certify):
-    points, reference = fitted(name).points, golden["rerun_fitted"][name]
+    points, reference = fitted(name).measured.points, golden["rerun_fitted"][name]
     data = np.where(np.isfinite(points.data[0]), points.data[0], np.nan)
     expected = np.array([reference["D_env_utd_thr"][task] for task in points.tasks], dtype=np.float64)
     certify(f"{name}: crossings D_J", data, expected, at_least=15)

@@ -4,15 +4,15 @@ from dataclasses import dataclass
 import pytest
 import synthetic
 
+from tdscale.analysis.fit import Measured
 from tdscale.analysis.laws import ScalingLaws
 from tdscale.planning import Plan
-from tdscale.runs.types import Cell
 from tdscale.validation import Validation
 
 
 @dataclass(frozen=True)
 class Studied:
-    cells: Sequence[Cell]
+    measured: Measured
     laws: ScalingLaws
     plans: Sequence[Plan]
     validation: Validation
@@ -22,5 +22,5 @@ class Studied:
 def studied() -> Studied:
     """A synthetic study with sweep, stage 2 and every kind of plan."""
     cells = synthetic.sweep_cells() + synthetic.scaling_cells()
-    laws, validation = synthetic.results(cells, synthetic.make_options(cells))
-    return Studied(cells, laws, synthetic.make_plans(laws), validation)
+    laws, measured, validation = synthetic.results(cells, synthetic.make_options(cells))
+    return Studied(measured, laws, synthetic.make_plans(laws), validation)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tdscale.analysis.fit import fit_laws, measure_data
+from tdscale.analysis.fit import Measured, fit_measured, measure
 from tdscale.analysis.laws import ScalingLaws
 from tdscale.analysis.options import FitOptions
 from tdscale.planning import Plan, plan_budget, plan_compute, plan_data
@@ -77,10 +77,10 @@ def make_options(cells: Sequence[Cell], **changes: object) -> FitOptions:
     return replace(FitOptions(study="synthetic", tasks=tasks, thresholds=THRESHOLDS, data_cost=5e7, n_draws=40), **changes)  # type: ignore[arg-type]
 
 
-def results(cells: Sequence[Cell], options: FitOptions) -> tuple[ScalingLaws, Validation]:
-    laws = fit_laws(cells, options, inputs="0123abcd", versions={"numpy": "2"})
-    _, points, _ = measure_data(cells, options, laws.batch_size, laws.learning_rate)
-    return laws, validate(points, options, laws)
+def results(cells: Sequence[Cell], options: FitOptions) -> tuple[ScalingLaws, Measured, Validation]:
+    measured = measure(cells, options)
+    laws = fit_measured(measured, inputs="0123abcd", versions={"numpy": "2"})
+    return laws, measured, validate(measured.points, options, laws)
 
 
 def make_plans(laws: ScalingLaws) -> list[Plan]:

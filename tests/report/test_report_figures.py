@@ -11,24 +11,24 @@ import synthetic
 from matplotlib.figure import Figure
 
 from tdscale.analysis.crossings import first_crossing
+from tdscale.analysis.fit import measure
 from tdscale.report import evidence, figures, style
-from tdscale.report.measured import measured_cells
 from tdscale.validation import Validation
 
 
 def make(name: str, studied) -> Figure | None:
     if name == "curves_figure":
-        kept, _ = measured_cells(studied.laws, studied.cells)
+        kept = evidence.measuring_cells(studied.measured)
         return figures.curves_figure(kept, studied.laws.thresholds)
     if name == "validation_figure":
         return figures.validation_figure(replace(studied.validation, baseline=((0.5, 1.2), (1.0, 1.0), (2.0, 1.1))))
     if name == "budget_figure":
         return figures.budget_figure(studied.laws, studied.validation.budget)
     if name == "selection_figure":
-        chosen = evidence.selection(studied.laws, studied.cells)
+        chosen = evidence.selection(studied.measured)
         return figures.selection_figure(studied.laws, chosen)
     if name == "isotonic_figure":
-        kept, _ = measured_cells(studied.laws, studied.cells)
+        kept = evidence.measuring_cells(studied.measured)
         return figures.isotonic_figure(evidence.typical_cell(studied.laws, kept), studied.laws.thresholds)
     if name == "extrapolation_figure":
         return figures.extrapolation_figure(studied.laws, *extrapolated(studied))
@@ -42,9 +42,9 @@ def constant_cells():
 
 
 def extrapolated(studied):
-    _, points = measured_cells(studied.laws, studied.cells)
-    comparison = evidence.hyperparameter_comparison(studied.laws, [*studied.cells, *constant_cells()])
-    return evidence.extrapolations(studied.laws, points), comparison
+    measured = measure([*studied.measured.cells, *constant_cells()], studied.measured.options)
+    comparison = evidence.hyperparameter_comparison(studied.laws, measured)
+    return evidence.extrapolations(studied.laws, studied.measured), comparison
 
 
 NAMES = (
@@ -145,7 +145,7 @@ def test_an_extrapolation_leaves_out_the_most_expensive_sigmas_of_either_kind(st
 
 def test_without_runs_at_constant_hyperparameters_their_panel_is_absent(studied):
     found, _ = extrapolated(studied)
-    assert evidence.hyperparameter_comparison(studied.laws, studied.cells) is None
+    assert evidence.hyperparameter_comparison(studied.laws, studied.measured) is None
     assert len(figures.extrapolation_figure(studied.laws, found).axes) == 2
     assert figures.extrapolation_figure(studied.laws, []) is None
 
@@ -176,16 +176,16 @@ def test_exponents_in_titles_are_raised_and_those_of_rounding_are_none(studied):
 
 
 def test_the_selection_shows_the_grid_of_one_task_and_sigma(studied):
-    chosen = evidence.selection(studied.laws, studied.cells)
+    chosen = evidence.selection(studied.measured)
     assert chosen.utd == 2.0
     assert chosen.batch_sizes.tolist() == [64, 160, 400]
     assert chosen.data.shape[1:] == (3, 3)
     assert np.isfinite(chosen.data[0]).any()
-    assert evidence.selection(studied.laws, synthetic.scaling_cells()) is None
+    assert evidence.selection(measure(synthetic.scaling_cells(), studied.measured.options)) is None
 
 
 def test_an_isotonic_curve_drops_to_the_axis_where_it_reaches_each_threshold(studied):
-    kept, _ = measured_cells(studied.laws, studied.cells)
+    kept = evidence.measuring_cells(studied.measured)
     cell = evidence.typical_cell(studied.laws, kept)
     figure = figures.isotonic_figure(cell, (500.0,))
     (at,) = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() == "o"]

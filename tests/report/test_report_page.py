@@ -44,7 +44,7 @@ class Links(HTMLParser):
 def written(studied, tmp_path_factory):
     directory = tmp_path_factory.mktemp("study")
     return write_report(
-        directory, studied.laws, studied.cells, plans=studied.plans, validation=studied.validation, study_summary={"algorithm": "sac"}
+        directory, studied.laws, studied.measured, plans=studied.plans, validation=studied.validation, study_summary={"algorithm": "sac"}
     )
 
 
@@ -86,7 +86,7 @@ def test_figures_and_tables_lie_beside_the_page_and_nothing_half_written(written
 
 def test_the_same_input_gives_the_same_page_byte_for_byte(written, studied, tmp_path):
     again = write_report(
-        tmp_path, studied.laws, studied.cells, plans=studied.plans, validation=studied.validation, study_summary={"algorithm": "sac"}
+        tmp_path, studied.laws, studied.measured, plans=studied.plans, validation=studied.validation, study_summary={"algorithm": "sac"}
     )
     assert again.read_bytes() == written.read_bytes()
     for path in sorted((written.parent / "figures").iterdir()) + sorted((written.parent / "tables").iterdir()):
@@ -135,14 +135,14 @@ HOSTILE = "<script>alert('x')</script> $\\frac"
 
 def hostile_study():
     cells = [replace(c, spec=replace(c.spec, task=HOSTILE)) for c in synthetic.scaling_cells(["Runner"])]
-    laws, validation = synthetic.results(cells, synthetic.make_options(cells, study="<b>study</b>"))
-    return cells, replace(laws, warnings=(*laws.warnings, RunWarning("<i>code</i>", "<img src=x>", "x"))), validation
+    laws, measured, validation = synthetic.results(cells, synthetic.make_options(cells, study="<b>study</b>"))
+    return measured, replace(laws, warnings=(*laws.warnings, RunWarning("<i>code</i>", "<img src=x>", "x"))), validation
 
 
 def test_names_and_messages_with_html_in_them_are_escaped(tmp_path, fast):
-    cells, laws, validation = hostile_study()
+    measured, laws, validation = hostile_study()
     path = write_report(
-        tmp_path, laws, cells, plans=synthetic.make_plans(laws), validation=validation, study_summary={"<u>key</u>": "<em>value</em>"}
+        tmp_path, laws, measured, plans=synthetic.make_plans(laws), validation=validation, study_summary={"<u>key</u>": "<em>value</em>"}
     )
     page = path.read_text(encoding="utf-8")
     assert "&lt;script&gt;" in page
@@ -153,7 +153,7 @@ def test_names_and_messages_with_html_in_them_are_escaped(tmp_path, fast):
 def test_many_warnings_of_one_kind_become_one_group(tmp_path, studied, fast):
     warnings = tuple(RunWarning("duplicate-seeds", f"seed {i} of a cell is a copy", str(i)) for i in range(40))
     laws = replace(studied.laws, warnings=warnings, data=(), budget=None, batch_size=None, learning_rate=None)
-    path = write_report(tmp_path, laws, [], plans=[], validation=NOTHING, study_summary={})
+    path = write_report(tmp_path, laws, None, plans=[], validation=NOTHING, study_summary={})
     page = path.read_text(encoding="utf-8")
     assert page.count("Duplicate seeds") == 1
     assert "37 more" in page
@@ -182,9 +182,9 @@ def poor_inputs():
 @pytest.mark.parametrize("kind", list(poor_inputs()))
 def test_poor_inputs_give_a_report_without_empty_panels(kind, tmp_path, fast):
     cells, changes = poor_inputs()[kind]
-    laws, validation = synthetic.results(cells, synthetic.make_options(cells, **changes))
+    laws, measured, validation = synthetic.results(cells, synthetic.make_options(cells, **changes))
     plans = synthetic.make_plans(laws) if laws.data and laws.compute else []
-    path = write_report(tmp_path, laws, cells, plans=plans, validation=validation, study_summary={})
+    path = write_report(tmp_path, laws, measured, plans=plans, validation=validation, study_summary={})
     page = parse(path.read_text(encoding="utf-8"))
     assert {"summary", "validation", "method", "curves"} <= set(page.ids)
     assert ("data" in page.ids) == bool(laws.data)
@@ -196,7 +196,7 @@ def test_poor_inputs_give_a_report_without_empty_panels(kind, tmp_path, fast):
 
 def test_a_study_without_cells_or_laws_still_gets_its_page(studied, tmp_path):
     bare = replace(studied.laws, data=(), budget=None, batch_size=None, learning_rate=None, compute={}, warnings=())
-    path = write_report(tmp_path, bare, [], plans=[], validation=NOTHING, study_summary={})
+    path = write_report(tmp_path, bare, None, plans=[], validation=NOTHING, study_summary={})
     page = path.read_text(encoding="utf-8")
     assert "No data law could be fitted" in page
     assert "has not been checked" in page
@@ -205,10 +205,10 @@ def test_a_study_without_cells_or_laws_still_gets_its_page(studied, tmp_path):
 
 def test_a_later_report_removes_what_it_no_longer_has_and_leaves_other_files(studied, tmp_path, fast):
     laws = replace(studied.laws, data=(), budget=None)
-    write_report(tmp_path, laws, [], plans=[], validation=NOTHING, study_summary={})
+    write_report(tmp_path, laws, None, plans=[], validation=NOTHING, study_summary={})
     assert (tmp_path / "figures" / "hyperparameters.svg").exists()
     (tmp_path / "figures" / "mine.svg").write_text("x", encoding="utf-8")
-    write_report(tmp_path, replace(laws, batch_size=None, learning_rate=None), [], plans=[], validation=NOTHING, study_summary={})
+    write_report(tmp_path, replace(laws, batch_size=None, learning_rate=None), None, plans=[], validation=NOTHING, study_summary={})
     assert not (tmp_path / "figures" / "hyperparameters.svg").exists()
     assert (tmp_path / "figures" / "mine.svg").exists()
 
@@ -231,5 +231,5 @@ def held(error: float, rival: float, covered: int) -> Validation:
 )
 def test_trust_follows_from_what_was_checked(validation, said, studied, tmp_path):
     bare = replace(studied.laws, data=(), budget=None, batch_size=None, learning_rate=None)
-    page = write_report(tmp_path, bare, [], plans=[], validation=validation, study_summary={}).read_text(encoding="utf-8")
+    page = write_report(tmp_path, bare, None, plans=[], validation=validation, study_summary={}).read_text(encoding="utf-8")
     assert said in page

@@ -12,7 +12,7 @@ from tdscale.runs.types import RunDiagnostics
 def make_runs(studied, names):
     rng = np.random.default_rng(0)
     runs = []
-    for cell in studied.cells:
+    for cell in studied.measured.cells:
         spec = cell.spec
         columns = {
             "td_error_uniform": np.ones(20),

@@ -8,8 +8,10 @@ from tdscale.runs.where import as_text, decides, parse_where
 
 @pytest.mark.parametrize(
     "key",
-    ["size", "width", "critic_width", "hidden_sizes", "policy.net_arch", "model_size", "algo", "reward_scale", "n_step", "nstep"]
-    + ["agent.target_entropy", "gamma", "tau", "optimizer", "hiddenSize", "num-layers", "weight_decay", "layernorm", "action_repeat"],
+    [
+        *("size", "width", "critic_width", "hidden_sizes", "policy.net_arch", "model_size", "algo", "reward_scale", "n_step", "nstep"),
+        *("agent.target_entropy", "gamma", "tau", "optimizer", "hiddenSize", "num-layers", "weight_decay", "layernorm", "action_repeat"),
+    ],
 )
 def test_settings_that_decide_a_curve_are_known_by_name(key):
     assert decides(key)
@@ -17,8 +19,10 @@ def test_settings_that_decide_a_curve_are_known_by_name(key):
 
 @pytest.mark.parametrize(
     "key",
-    ["batch_size", "buffer_size", "replay_size", "seed", "train_freq", "gradient_steps", "env_steps", "total_steps", "eval_steps"]
-    + ["num_envs", "exp_name", "experiment_id", "log_dir", "device", "learning_starts", "start_steps", "notes"],
+    [
+        *("batch_size", "buffer_size", "replay_size", "seed", "train_freq", "gradient_steps", "env_steps", "total_steps", "eval_steps"),
+        *("num_envs", "exp_name", "experiment_id", "log_dir", "device", "learning_starts", "start_steps", "notes"),
+    ],
 )
 def test_other_keys_are_not(key):
     assert not decides(key)

@@ -1,7 +1,7 @@
 """The whole chain, cells to laws: crossings, B*(σ) and η*(σ), D_J(σ), C_J(σ), σ*(F) (METHOD.md section 4)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,87 @@ from tdscale.errors import UserError
 from tdscale.runs.types import Cell, RunWarning
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What laws are fitted to: a study's cells and their crossings. Found once by `measure` and handed on.
+
+    Attributes:
+        options: what was asked for.
+        cells: of every stage, sorted by task, σ, B, η.
+        sweep, sweep_crossings: the cells that choose B and η, in the order of their crossings; () and None without a sweep.
+        measuring: the cells that measure D_J(σ), one for each (task, σ).
+        points: their D_J.
+        baseline_cells, baseline: the same at constant B and η, where there are such runs beside those of stage 2; else () and None.
+        warnings: what the reader should know about `measuring`.
+    """
+
+    options: FitOptions
+    cells: tuple[Cell, ...]
+    sweep: tuple[Cell, ...]
+    sweep_crossings: Crossings | None
+    measuring: tuple[Cell, ...]
+    points: DataPoints
+    baseline_cells: tuple[Cell, ...] = ()
+    baseline: DataPoints | None = None
+    warnings: tuple[RunWarning, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """Laws, and what they were fitted to."""
+
+    laws: ScalingLaws
+    measured: Measured
+
+
+def measure(cells: Sequence[Cell], options: FitOptions) -> Measured:
+    """Crossings of the sweep, of the cells that measure D_J(σ), and of the baseline.
+
+    D_J is measured by the stage "scaling" where there is one: fresh seeds at the fitted B and η. Else by the baseline's runs,
+    else by the sweep's best cells, whose D is flattered by the choice.
+
+    Args:
+        cells: of the stages "sweep", "scaling" and "baseline"; at most one cell of the latter two at each (task, σ).
+        options: what is asked for.
+
+    Raises:
+        ValueError: if there is no cell at all, or two of stage 2 stand at one (task, σ).
+    """
+    if not cells:
+        raise ValueError("there is no cell to fit")
+    # equal D are told apart by their order, so that it must not be the caller's
+    ordered = sorted(cells, key=lambda c: (c.spec.task, c.spec.utd, c.spec.batch_size, c.spec.learning_rate, c.spec.cell_id))
+    by_stage = {stage: tuple(cell for cell in ordered if cell.spec.stage == stage) for stage in ("sweep", "scaling", "baseline")}
+    sweep, scaling, constant = by_stage.values()
+    sweep_crossings = _crossings(sweep, options) if sweep else None
+    baseline, warnings = None, []
+    measuring = scaling or constant
+    if measuring:
+        crossings = _crossings(measuring, options)
+    else:
+        assert sweep_crossings is not None
+        best = _best_cells(sweep, sweep_crossings)
+        measuring, crossings = tuple(sweep[i] for i in best), _of_cells(sweep_crossings, best)
+        message = (
+            "D_J is taken from the sweep's own best cells: the seeds that chose them flatter it (by"
+            " 0.1 to 0.2 in log D with 3 to 5 seeds); fresh seeds would not"
+        )
+        warnings.append(RunWarning("no-fresh-seeds", message, "scaling"))
+    if scaling and constant:
+        baseline = collect_points(constant, _crossings(constant, options), options.tasks)
+    return Measured(
+        options=options,
+        cells=tuple(ordered),
+        sweep=sweep,
+        sweep_crossings=sweep_crossings,
+        measuring=measuring,
+        points=collect_points(measuring, crossings, options.tasks),
+        baseline_cells=constant if scaling else (),
+        baseline=baseline,
+        warnings=tuple(warnings),
+    )
+
+
 def fit_laws(
     cells: Sequence[Cell],
     options: FitOptions,
@@ -29,47 +110,37 @@ def fit_laws(
     """Fit every law that the cells support; what they don't support is None or absent, and a warning says why.
 
     Args:
-        cells: of the stages "sweep" (chooses B and η) and "scaling" (measures D_J at them); either may be absent.
+        cells: as `measure` takes them.
         options: what is asked for.
         inputs: fingerprint of the curves, kept in the result.
         versions: of the libraries, kept in the result.
         found: warnings of earlier steps, put before this one's.
 
     Raises:
-        ValueError: if there is no cell at all.
+        ValueError: as `measure`.
     """
-    return fit_laws_and_points(cells, options, inputs=inputs, versions=versions, found=found)[0]
+    return fit_measured(measure(cells, options), inputs=inputs, versions=versions, found=found)
 
 
-def fit_laws_and_points(
-    cells: Sequence[Cell],
-    options: FitOptions,
-    *,
-    inputs: str = "",
-    versions: Mapping[str, str] | None = None,
-    found: Sequence[RunWarning] = (),
-) -> tuple[ScalingLaws, DataPoints]:
-    """As `fit_laws`, and the D_J that the data laws were fitted to."""
-    if not cells:
-        raise ValueError("there is no cell to fit")
-    # equal D are told apart by their order, so that it must not be the caller's
-    cells = sorted(cells, key=lambda c: (c.spec.task, c.spec.utd, c.spec.batch_size, c.spec.learning_rate, c.spec.cell_id))
-    warnings = list(found)
-    sweep = [cell for cell in cells if cell.spec.stage == "sweep"]
-    sweep_crossings = _crossings(sweep, options) if sweep else None
-    batch_size, learning_rate, remarks = fit_hyperparameters(cells, options, sweep_crossings)
+def fit_measured(
+    measured: Measured, *, inputs: str = "", versions: Mapping[str, str] | None = None, found: Sequence[RunWarning] = ()
+) -> ScalingLaws:
+    """`fit_laws`, of what was measured."""
+    options = measured.options
+    batch_size, learning_rate, remarks = fit_hyperparameters(measured)
+    warnings = [*found, *remarks, *measured.warnings]
+    batch_size = _with_used_values(batch_size, measured.measuring, "batch_size", options)
+    learning_rate = _with_used_values(learning_rate, measured.measuring, "learning_rate", options)
+    data, remarks = fit_data_laws(measured.points, options)
     warnings += remarks
-    measured, points, remarks = measure_data(cells, options, batch_size, learning_rate, sweep_crossings)
-    warnings += remarks
-    batch_size = _with_used_values(batch_size, measured, "batch_size", options)
-    learning_rate = _with_used_values(learning_rate, measured, "learning_rate", options)
-    data, remarks = fit_data_laws(points, options)
-    warnings += remarks
-    models, remarks = compute_models(cells, measured, options)
+    models, remarks = compute_models(measured.cells, measured.measuring, options)
     warnings += remarks
     laws = ScalingLaws(
         study=options.study,
         method=options.method,
+        n_draws=options.n_draws,
+        seed=options.seed,
+        where=options.where,
         tasks=options.tasks,
         thresholds=options.thresholds,
         batch_size=batch_size,
@@ -81,60 +152,32 @@ def fit_laws_and_points(
         data_cost_source="measured" if options.data_cost == "measured" else "given",
         unit=options.compute_unit,
         other_units=models,
-        used_batch_size=_used_batch_sizes(measured, options.tasks),
+        used_batch_size=_used_batch_sizes(measured.measuring, options.tasks),
         asked=options.asked,
         inputs=inputs,
         warnings=tuple(warnings),
         versions=dict(versions or {}),
     )
-    return _with_budget(laws), points
+    return _with_budget(laws)
 
 
-def fit_hyperparameters(
-    cells: Sequence[Cell], options: FitOptions, crossings: Crossings | None = None
-) -> tuple[PowerLaw | None, PowerLaw | None, list[RunWarning]]:
-    """B*(σ) and η*(σ) from the cells of the stage "sweep", and their crossings if known; both None where there are none."""
-    sweep = [cell for cell in cells if cell.spec.stage == "sweep"]
+def with_times(laws: ScalingLaws, measured: Measured) -> ScalingLaws:
+    """Laws that were read from laws.json, with what the runs measured in seconds, which that file leaves out."""
+    models, _ = compute_models(measured.cells, measured.measuring, measured.options)
+    return replace(laws, compute=models.get(laws.unit, {}), other_units=models)
+
+
+def fit_hyperparameters(measured: Measured) -> tuple[PowerLaw | None, PowerLaw | None, list[RunWarning]]:
+    """B*(σ) and η*(σ) from the sweep; both None where there is none."""
+    options, sweep = measured.options, measured.sweep
     # runs at constant B and η, a baseline alone, do not follow the published laws
-    if not sweep and options.paper and options.published is not None and any(cell.spec.stage == "scaling" for cell in cells):
+    if not sweep and options.paper and options.published is not None and any(cell.spec.stage == "scaling" for cell in measured.cells):
         message = "there is no sweep over B and η: B*(σ), η*(σ) are the published laws that the study names, known without intervals"
         return *options.published, [RunWarning("published-laws", message, "sweep")]
-    if not sweep:
+    if measured.sweep_crossings is None:
         message = "there is no sweep over B and η: the laws B*(σ), η*(σ) shown are those the runs used, not the best ones"
         return None, None, [RunWarning("no-sweep", message, "sweep")]
-    return fit_sweep_laws(sweep, crossings or _crossings(sweep, options), options)
-
-
-def measure_data(
-    cells: Sequence[Cell],
-    options: FitOptions,
-    batch_size: PowerLaw | None = None,
-    learning_rate: PowerLaw | None = None,
-    sweep_crossings: Crossings | None = None,
-) -> tuple[list[Cell], DataPoints, list[RunWarning]]:
-    """The cells that measure D_J(σ), one for each (task, σ), and their crossings.
-
-    Stage "scaling" where there is one: fresh seeds at the fitted B and η. Else the baseline's runs, else the sweep's best
-    cells, whose D is flattered by the choice.
-    """
-    for stage in ("scaling", "baseline"):
-        chosen = [cell for cell in cells if cell.spec.stage == stage]
-        if chosen:
-            kept, remarks = _one_per_place(chosen, batch_size, learning_rate)
-            return kept, collect_points(kept, _crossings(kept, options), options.tasks), remarks
-    sweep = [cell for cell in cells if cell.spec.stage == "sweep"]
-    crossings = sweep_crossings or _crossings(sweep, options)
-    best = _best_cells(sweep, crossings)
-    message = (
-        "D_J is taken from the sweep's own best cells: the seeds that chose them flatter it (by"
-        " 0.1 to 0.2 in log D with 3 to 5 seeds); fresh seeds would not"
-    )
-    warning = RunWarning("no-fresh-seeds", message, "scaling")
-    kept = [sweep[i] for i in best]
-    reduced = replace(
-        crossings, **{name: getattr(crossings, name)[best] for name in ("data", "lower", "upper", "bound")}, draws=crossings.draws[:, best]
-    )
-    return kept, collect_points(kept, reduced, options.tasks), [warning]
+    return fit_sweep_laws(sweep, measured.sweep_crossings, options)
 
 
 def _with_used_values(law: PowerLaw | None, cells: Sequence[Cell], quantity: Quantity, options: FitOptions) -> PowerLaw | None:
@@ -151,6 +194,12 @@ def _crossings(cells: Sequence[Cell], options: FitOptions) -> Crossings:
     return find_crossings(cells, options.thresholds, n_draws=options.n_draws, seed=options.seed, paper=options.paper)
 
 
+def _of_cells(crossings: Crossings, chosen: Sequence[int]) -> Crossings:
+    """The crossings of some of the cells."""
+    kept = {name: getattr(crossings, name)[chosen] for name in ("data", "lower", "upper", "bound")}
+    return replace(crossings, **kept, draws=crossings.draws[:, chosen])
+
+
 def _best_cells(cells: Sequence[Cell], crossings: Crossings) -> list[int]:
     """Index of the cell with the least D at the highest threshold reached, for each (task, σ)."""
     places: dict[tuple[str, float], list[int]] = {}
@@ -163,31 +212,6 @@ def _best_cells(cells: Sequence[Cell], crossings: Crossings) -> list[int]:
         column = int(np.flatnonzero(reached)[-1]) if reached.any() else 0
         best.append(members[int(np.argmin(data[:, column]))])
     return sorted(best)
-
-
-def _one_per_place(
-    cells: Sequence[Cell], batch_size: PowerLaw | None, learning_rate: PowerLaw | None
-) -> tuple[list[Cell], list[RunWarning]]:
-    """Where several cells stand at one (task, σ), as after a refitted sweep, the one nearest the present laws."""
-    places: dict[tuple[str, float], list[Cell]] = {}
-    for cell in cells:
-        places.setdefault((cell.spec.task, cell.spec.utd), []).append(cell)
-
-    def distance(cell: Cell) -> float:
-        total = 0.0
-        for law, value in ((batch_size, cell.spec.batch_size), (learning_rate, cell.spec.learning_rate)):
-            if law is not None:
-                total += abs(float(np.log(value / law.predict([cell.spec.utd], cell.spec.task)[0])))
-        return total
-
-    kept, spare = [], 0
-    for members in places.values():
-        spare += len(members) - 1
-        kept.append(min(members, key=distance) if len(members) > 1 else members[0])
-    if not spare:
-        return kept, []
-    message = f"{spare} cells of stage 2 stand at a (task, σ) that has another one nearer the fitted B and η; they are left out"
-    return kept, [RunWarning("spare-cells", message, "scaling")]
 
 
 def _used_batch_sizes(cells: Sequence[Cell], tasks: Sequence[str]) -> dict[str, tuple[tuple[float, float], ...]]:

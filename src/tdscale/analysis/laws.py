@@ -278,6 +278,8 @@ class ScalingLaws:
     Attributes:
         study: its name.
         method: "default", or "paper" for the authors' procedure.
+        n_draws, seed: of the bootstrap.
+        where: conditions on settings by which the runs were chosen, as `FitOptions.where`.
         tasks: names.
         thresholds: J, normalised return.
         batch_size, learning_rate: None where no σ has a known best value.
@@ -308,6 +310,9 @@ class ScalingLaws:
     unit: ComputeUnit = "flops"
     other_units: Mapping[ComputeUnit, Mapping[str, ComputeModel]] = field(default_factory=dict)
     used_batch_size: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    n_draws: int = 200
+    seed: int = 0
+    where: tuple[str, ...] = ()
     asked: str = ""
     inputs: str = ""
     warnings: tuple[RunWarning, ...] = ()

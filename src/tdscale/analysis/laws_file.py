@@ -19,10 +19,13 @@ _ADAPTER: TypeAdapter[ScalingLaws] = TypeAdapter(ScalingLaws)
 
 
 def laws_to_dict(laws: ScalingLaws) -> dict[str, Any]:
-    """The documented keys: method, study, inputs, versions, batch_size, learning_rate, data, budget, warnings. No draws."""
+    """The documented keys: how it was fitted and to what (method … versions), every law, and the warnings. No draws."""
     return {
         "schema": SCHEMA,
         "method": laws.method,
+        "n_draws": laws.n_draws,
+        "seed": laws.seed,
+        "where": list(laws.where),
         "study": laws.study,
         "inputs": laws.inputs,
         "versions": dict(laws.versions),

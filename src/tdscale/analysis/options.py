@@ -24,6 +24,7 @@ class FitOptions:
             budget have the B of their own laws, not the rounded one that their runs used.
         n_draws: bootstrap replicates.
         seed: of the random draws.
+        where: conditions on settings by which the runs were chosen, for example ("size=m",).
     """
 
     study: str
@@ -37,6 +38,7 @@ class FitOptions:
     published: tuple[PowerLaw, PowerLaw] | None = None
     n_draws: int = 200
     seed: int = 0
+    where: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.n_draws < 1:

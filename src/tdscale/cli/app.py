@@ -110,6 +110,14 @@ Threshold = Annotated[
     float | None,
     typer.Option(metavar="J", help="Return to reach, normalised, for --data and --compute. [default: the highest]", show_default=False),
 ]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE",
+        help="Only runs with this setting; KEY=A,B for one of several, KEY!=VALUE for all others. Can be repeated.",
+        show_default=False,
+    ),
+]
 OneTask = Annotated[str | None, typer.Option(metavar="T", help="One task instead of the mean over all tasks.", show_default=False)]
 BatchMultiple = Annotated[int, typer.Option(min=1, help="Round B to a multiple of this.")]
 
@@ -155,6 +163,9 @@ def run(
     accept_changes: Annotated[
         bool, typer.Option("--accept-changes", help="Go on with a changed file of your own; the runs that are done stay as they are.")
     ] = False,
+    rechoose: Annotated[
+        bool, typer.Option("--rechoose", help="Choose the B and η of stage 2 again, by today's sweep; stage 2 is then run at the new ones.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Start a study, or go on with it: both stages, then the laws and the report.
@@ -169,6 +180,7 @@ def run(
         smoke=smoke,
         dry_run=dry_run,
         accept_changes=accept_changes,
+        rechoose=rechoose,
         as_json=as_json,
     )
 
@@ -232,15 +244,20 @@ def import_(
     _run("import_", source=source, kind=kind.value, columns=columns, scale=scale, **where, **how)
 
 
-@app.command(epilog="Example:  tdscale fit my-study")
+@app.command(epilog="Example:  tdscale fit my-study    |    tdscale fit imported --where size=m")
 def fit(
     directory: Directory,
     method: Annotated[FitMethod, typer.Option(help="paper is the authors' own procedure.")] = FitMethod.default,
     draws: Annotated[int, typer.Option(min=20, max=100_000, help="Bootstrap draws.")] = 200,
+    where: Where = None,
     as_json: Json = False,
 ) -> None:
-    """Fit the laws B*(σ), η*(σ), D_J(σ), σ*(F); writes laws.json and prints a summary with intervals."""
-    _run("fit", directory=directory, method=method.value, draws=draws, as_json=as_json)
+    """Fit the laws B*(σ), η*(σ), D_J(σ), σ*(F); writes laws.json and prints a summary with intervals.
+
+    plan, validate and report use what was fitted here. Where the runs or the study have changed, they fit again with the same method,
+    draws and conditions.
+    """
+    _run("fit", directory=directory, method=method.value, draws=draws, where=where or [], as_json=as_json)
 
 
 @app.command(epilog="Example:  tdscale plan my-study --data 2e5    |    tdscale plan published:gym --data 3e5 --task HalfCheetah-v4")

@@ -26,6 +26,7 @@ from tdscale.folder import prepare_study, sole_runner
 from tdscale.forecast import forecast
 from tdscale.planning import Plan, plan_budget, plan_compute, plan_data
 from tdscale.published import NO_INTERVAL, PREFIX, STANDARD_UTD, laws_of_task, predict, scaling_laws
+from tdscale.runs.where import parse_where
 from tdscale.study import is_smoke
 
 _SMOKE = "smoke run: every stage, cut down to seconds; its numbers mean nothing"
@@ -45,6 +46,7 @@ def run(
     smoke: bool,
     dry_run: bool,
     accept_changes: bool,
+    rechoose: bool,
     as_json: bool,
 ) -> None:
     """A user's study, or its smoke size, run, fitted, reported; or only what it would take."""
@@ -60,7 +62,7 @@ def run(
         found = forecast(files, engine, source=study.resolve().parent)
         print_json(found.to_dict()) if as_json else print_forecast(for_people(), found)
         return
-    _run_and_report(files, engine, as_json, with_plans=smoke)
+    _run_and_report(files, engine, as_json, with_plans=smoke, rechoose=rechoose)
 
 
 _ROWS = 8  # of the live display, where nobody knows how many workers there will be
@@ -86,16 +88,16 @@ def _engine(
     return Engine(workers=min(workers or count, count), gpu=True, retries=retries)
 
 
-def _run_and_report(files: workflow.StudyFiles, engine: Engine, as_json: bool, *, with_plans: bool) -> None:
+def _run_and_report(files: workflow.StudyFiles, engine: Engine, as_json: bool, *, with_plans: bool, rechoose: bool = False) -> None:
     # with --json, standard output holds the document alone
     console = for_people(stderr=as_json)
     smoke = is_smoke(files.study)
     with RunDisplay(files.directory, console, engine.workers or _ROWS) as display:
         if smoke:
             display.note(_SMOKE)
-        failures = workflow.run_study(files, engine=engine, display=display)
+        failures = workflow.run_study(files, engine=engine, display=display, rechoose=rechoose)
     files = workflow.open_study(files.directory)  # a smoke run has put it on another scale
-    fitted = workflow.fit_study(files)
+    fitted = workflow.fitted_study(files)
     page = workflow.report_study(files, fitted, confirmations(files.directory))
     plans = workflow.example_plans(fitted.laws)
     validation = workflow.validate_study(fitted)
@@ -154,10 +156,10 @@ def import_(
     imports.bring(source, kind, directory, mapping, columns, scale, layout, skip_bad, dry_run, as_json)
 
 
-def fit(directory: Path, method: str, draws: int, as_json: bool) -> None:
+def fit(directory: Path, method: str, draws: int, where: Sequence[str], as_json: bool) -> None:
     """laws.json and a summary."""
     files = workflow.open_study(directory)
-    fitted = workflow.fit_study(files, "paper" if method == "paper" else "default", n_draws=draws)
+    fitted = workflow.fit_study(files, "paper" if method == "paper" else "default", n_draws=draws, where=parse_where(where))
     if as_json:
         print_json(laws_to_dict(fitted.laws))
         return
@@ -292,7 +294,7 @@ def _utd(text: str) -> float:
 def validate(directory: Path, as_json: bool) -> None:
     """Held-out errors."""
     files = workflow.open_study(directory)
-    validation = workflow.validate_study(workflow.fit_study(files, workflow.last_method(files), write=not (directory / FILE_NAME).exists()))
+    validation = workflow.validate_study(workflow.fitted_study(files))
     if as_json:
         print_json(validation.to_dict())
     else:
@@ -320,7 +322,7 @@ def simulate(source: Path, seeds: Sequence[str], noise: str, repeats: int, direc
 def report(directory: Path, as_json: bool) -> None:
     """The page, figures and tables."""
     files = workflow.open_study(directory)
-    page = workflow.report_study(files, workflow.fit_study(files, workflow.last_method(files)), confirmations(directory))
+    page = workflow.report_study(files, workflow.fitted_study(files), confirmations(directory))
     if as_json:
         print_json({"report": str(page), "figures": _names(directory / "figures"), "tables": _names(directory / "tables")})
     else:

@@ -15,8 +15,10 @@ from rich.text import Text
 
 from tdscale.cli.console import for_people, print_json
 from tdscale.cli.words import PROGRESS_FILE, duration
+from tdscale.errors import UserError
 from tdscale.folder import StudyFiles, open_study
 from tdscale.ledger import cell_failures, wanted_runs
+from tdscale.runs.selection import select_runs
 from tdscale.runs.types import RunStatus
 from tdscale.study import STAGES, RunSpec, expected_stages
 
@@ -48,7 +50,8 @@ def study_status(files: StudyFiles) -> dict[str, Any]:
     """Counts of runs by stage and task, the cells running now with the time left, and failures with reasons.
 
     Keys: study, running (bool), stages: [{stage, runs, finished, diverged, failed, running, left, tasks: [{task, and the same counts}]}],
-    now (progress of the running process, or null), failures: [{run_id, runs, stage, task, what, reason}], env_steps, problems.
+    now (progress of the running process, or null), failures: [{run_id, runs, stage, task, what, reason}], env_steps, left_out (sentences
+    about runs on disk that do not answer the study's question), problems.
     """
     problems: list[Any] = []
     statuses = files.store.statuses(problems=problems)
@@ -61,14 +64,17 @@ def study_status(files: StudyFiles) -> dict[str, Any]:
     lost = {run_id for failure in cells.values() for run_id in failure["run_ids"]}
     now = _now(files)
     running = Counter((row["stage"], row["task"]) for row in (now or {}).get("running", []) for _ in range(row["seeds"]))
-    stages = [_stage(stage, of_tasks, statuses, lost, running) for stage, of_tasks in _wanted(files, problems).items()]
+    wanted = _wanted(files, problems)
+    stages = [_stage(stage, of_tasks, statuses, lost, running) for stage, of_tasks in wanted.items()]
+    answering, left_out = _answering(files, wanted, statuses, problems)
     return {
         "study": files.study.name,
         "running": _is_running(files),
         "stages": sorted(stages, key=lambda row: STAGES.index(row["stage"])),
         "now": now,
-        "failures": _failures(files, statuses, cells, problems),
-        "env_steps": sum(status.last_step for status in statuses.values()),
+        "failures": _failures(files, {run_id: statuses[run_id] for run_id in answering}, cells, problems),
+        "env_steps": sum(statuses[run_id].last_step for run_id in answering),
+        "left_out": left_out,
         "problems": list(dict.fromkeys(problem.message for problem in problems)),
     }
 
@@ -81,6 +87,20 @@ def _wanted(files: StudyFiles, problems: list[Any]) -> dict[str, dict[str, list[
     planned = [] if "sweep" in known else files.study.sweep_specs()
     planned += [spec for stage, specs in expected_stages(files.study).items() if stage not in known for spec in specs]
     return _by_task(planned) | known
+
+
+def _answering(
+    files: StudyFiles, wanted: Mapping[str, dict[str, list[str]]], statuses: Mapping[str, RunStatus], problems: list[Any]
+) -> tuple[set[str], list[str]]:
+    """The run_ids that count, and sentences about those that do not. Specs are read only where there are runs that nobody asked for."""
+    asked_for = {run_id for of_tasks in wanted.values() for run_ids in of_tasks.values() for run_id in run_ids}
+    if files.study.sweep is not None and statuses.keys() <= asked_for:
+        return set(statuses), []
+    try:
+        selection = select_runs(files.store, files.study, problems=problems)
+    except UserError as error:  # which fit asks; the counts are of all runs
+        return set(statuses), [str(error)]
+    return statuses.keys() & selection.specs.keys(), [warning.message for warning in selection.left_out]
 
 
 def _by_task(specs: Iterable[RunSpec]) -> dict[str, dict[str, list[str]]]:
@@ -141,6 +161,7 @@ def _page(content: dict[str, Any]) -> RenderableType:
         rows = [f"  {row['cell']}, {row['seeds']} seeds, {row['share_of_limit']:.0%} of its limit" for row in now["running"]]
         parts += map(Text, _shortened(rows))
     parts += map(Text, _shortened([f"failed: {row['what']}: {row['reason']}" for row in content["failures"]], 20))
+    parts += map(Text, content["left_out"])
     parts += map(Text, _shortened([f"unreadable: {problem}" for problem in content["problems"]], 20))
     return Group(*parts)
 

@@ -139,7 +139,7 @@ class _Shape:
         trained = last.wall_seconds or 0.0
         if trained < _ENOUGH / 2:
             self._learning = self._whole(self._learning * min(max(_ENOUGH / max(trained, 1e-6), 2.0), 100.0))
-        elif self._asked.settings.get("evaluation_interval"):
+        elif self._asked.recording.get("evaluation_interval"):
             self._evaluates = True
         else:
             return False
@@ -155,8 +155,8 @@ class _Shape:
         plain = self._statuses[-2] if self._evaluates else status
         steps = max(plain.last_step, 1)
         step_seconds = max((plain.wall_seconds or 0.0) - (plain.update_seconds or 0.0), 0.0) / steps
-        settings = self._asked.settings
-        evaluation = step_seconds * _EPISODE * settings.get("evaluation_episodes", 1) if settings.get("evaluation_interval") else 0.0
+        recording = self._asked.recording
+        evaluation = step_seconds * _EPISODE * recording.get("evaluation_episodes", 1) if recording.get("evaluation_interval") else 0.0
         if self._evaluates:
             evaluation = max((status.wall_seconds or 0.0) - (plain.wall_seconds or 0.0), 0.0)
         return Speed(
@@ -171,12 +171,11 @@ class _Shape:
 
     def _spec(self) -> RunSpec:
         end = self._warm_up + self._learning
-        settings = {**self._asked.settings, "warm_up": self._warm_up, "evaluation_interval": end if self._evaluates else 0}
-        if settings.get("diagnostics_interval"):
-            settings["diagnostics_interval"] = (
-                1 << 30
-            )  # their environment is stepped; to compile a diagnosis would take longer than all else
-        return replace(self._asked, seed=self._try, settings=settings)
+        recording = {**self._asked.recording, "evaluation_interval": end if self._evaluates else 0}
+        if recording.get("diagnostics_interval"):
+            # their environment is stepped; to compile a diagnosis would take longer than all else
+            recording["diagnostics_interval"] = 1 << 30
+        return replace(self._asked, seed=self._try, settings={**self._asked.settings, "warm_up": self._warm_up}, recording=recording)
 
     def _whole(self, env_steps: float) -> int:
         return ceil(max(env_steps, 8) / self._unit) * self._unit

@@ -115,14 +115,13 @@ def _trained(
         yield jobs[goals.index(goal)], results, partial(saving.stored, goal.specs)
 
 
-def _tell_own(say: Callable[..., None], done: int) -> None:
-    say("progress", done=[done])
-
-
 def _serve(request: dict[str, Any], answers: TextIO, stop: threading.Event) -> None:
     def say(event: str, **values: Any) -> None:
-        answers.write(json.dumps({"event": event, **values}) + "\n")
-        answers.flush()
+        try:
+            answers.write(json.dumps({"event": event, **values}) + "\n")
+            answers.flush()
+        except OSError:  # the parent died: nobody listens any more, and what was trained is to be saved
+            stop.set()
 
     from tdscale.runs.store import RunStore
     from tdscale.training import Stopped

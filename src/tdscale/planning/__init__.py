@@ -1,7 +1,7 @@
 """Problems P1 to P3, their answers, the batch size as it is run."""
 
 from tdscale.planning.answer import round_batch
-from tdscale.planning.confirmation import Compared, Confirmation, score
+from tdscale.planning.confirmation import Compared, Confirmation, laws_for, score
 from tdscale.planning.plan import Alternative, Plan, Problem, Relaxed
 from tdscale.planning.problems import plan_compute, plan_data
 from tdscale.planning.total import plan_budget
@@ -17,6 +17,7 @@ __all__ = [
     "Problem",
     "Relaxed",
     "Tradeoff",
+    "laws_for",
     "plan_budget",
     "plan_compute",
     "plan_data",

@@ -92,6 +92,15 @@ class Confirmation:
         return cls(**values | {"runs": runs, "compared": compared})
 
 
+def laws_for(plan: Plan, laws: ScalingLaws) -> ScalingLaws:
+    """The laws in the plan's unit of compute, by which what was seen is compared with it.
+
+    Raises:
+        UserError: if the plan says what compute it takes and that is not known in its unit.
+    """
+    return laws if plan.compute is None else in_unit(laws, plan.unit)
+
+
 def score(plan: Plan, laws: ScalingLaws, cells: Sequence[Cell]) -> Confirmation:
     """Put what was seen beside what a plan foretold.
 
@@ -99,9 +108,14 @@ def score(plan: Plan, laws: ScalingLaws, cells: Sequence[Cell]) -> Confirmation:
 
     Args:
         plan: feasible, with a threshold.
-        laws: that it was made with.
+        laws: that it was made with, in its unit of compute (`laws_for`).
         cells: the plan's runs, one cell for each of its tasks.
+
+    Raises:
+        ValueError: if the laws are in another unit.
     """
+    if plan.compute is not None and laws.unit != plan.unit:
+        raise ValueError(f"the plan's compute is in {plan.unit}, the laws' in {laws.unit}")
     assert plan.utd is not None
     assert plan.threshold is not None
     assert plan.data is not None
@@ -117,12 +131,16 @@ def score(plan: Plan, laws: ScalingLaws, cells: Sequence[Cell]) -> Confirmation:
         return lambda data: np.mean([of.compute[name].flops(np.full_like(data, utd), batch, data) for name in names], axis=0)
 
     if plan.compute is not None:
-        compared.append(_compared("compute", plan.compute_name, plan.compute, compute(laws)(draws), reached))
+        spent = compute(laws)(draws)
+        if laws.unit == "seconds":
+            measured = np.mean([_update_seconds(cell, draws) for cell in cells], axis=0)
+            spent = spent if np.isnan(measured[0]) else measured
+        compared.append(_compared("compute", plan.compute_name, plan.compute, spent, reached))
     timed = _in_seconds(laws)
     if timed is not None:
-        price, spent = measured_data_cost(timed, plan.task) or 0.0, compute(timed)
+        price, update_seconds = measured_data_cost(timed, plan.task) or 0.0, compute(timed)
         ends = np.array([plan.data.value, plan.data.low, plan.data.high])
-        predicted = Estimate(*(float(value) for value in spent(ends) + price * ends))
+        predicted = Estimate(*(float(value) for value in update_seconds(ends) + price * ends))
         seen = np.mean([_seconds(cell, draws) for cell in cells], axis=0)
         if not np.isnan(seen[0]):
             compared.append(_compared("seconds", "seconds of one run", predicted, seen, reached))
@@ -160,8 +178,10 @@ def _in_seconds(laws: ScalingLaws) -> ScalingLaws | None:
 
 def _seconds(cell: Cell, data: Floats) -> Floats:
     """What a run of a cell took until env steps D; NaN where no times were recorded."""
-    costs = cell.costs
-    if "step_seconds" not in costs or "update_seconds_per_critic_update" not in costs:
-        return np.full_like(data, np.nan)
-    updates = cell.spec.utd * np.maximum(data - costs.get("warm_up", 0.0), 0.0)
-    return costs["step_seconds"] * data + costs["update_seconds_per_critic_update"] * updates
+    return cell.costs.get("step_seconds", np.nan) * data + _update_seconds(cell, data)
+
+
+def _update_seconds(cell: Cell, data: Floats) -> Floats:
+    """Of these what its updates took."""
+    updates = cell.spec.utd * np.maximum(data - cell.costs.get("warm_up", 0.0), 0.0)
+    return cell.costs.get("update_seconds_per_critic_update", np.nan) * updates

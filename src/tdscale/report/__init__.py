@@ -5,16 +5,15 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from tdscale.analysis.data import DataPoints
+from tdscale.analysis.fit import Measured
 from tdscale.analysis.laws import ScalingLaws
 from tdscale.planning import Confirmation, Plan
 from tdscale.report import evidence, figures, style
 from tdscale.report.files import clear_stale
-from tdscale.report.measured import measured_cells
 from tdscale.report.page import Drawing, render_page
 from tdscale.report.proposed import proposed_tables
 from tdscale.report.tables import all_tables, to_csv
-from tdscale.runs.types import Cell, RunDiagnostics
+from tdscale.runs.types import RunDiagnostics
 from tdscale.validation import Validation
 from tdscale.whole_file import write_whole
 
@@ -24,7 +23,7 @@ __all__ = ["write_report"]
 def write_report(
     directory: Path,
     laws: ScalingLaws,
-    cells: Sequence[Cell],
+    measured: Measured | None,
     *,
     plans: Sequence[Plan],
     validation: Validation,
@@ -39,7 +38,7 @@ def write_report(
     Args:
         directory: the study's; made where it is missing.
         laws: what is reported.
-        cells: the study's curves, of any stage; those that measured D_J are drawn.
+        measured: what they were fitted to; None draws the laws alone.
         plans: answers shown in the section "Plan", in this order.
         validation: what was checked on held-out runs.
         study_summary: facts on the study for the summary, label to text.
@@ -49,9 +48,9 @@ def write_report(
     Returns:
         The path of report.html.
     """
-    kept, points = measured_cells(laws, cells)
-    drawn = _figures(laws, cells, kept, points, validation, diagnostics)
-    tables = [*all_tables(laws, points, plans, validation, confirmations), *proposed_tables(laws, cells)]
+    points, sweep = (None, ()) if measured is None else (measured.points, measured.sweep)
+    drawn = _figures(laws, measured, validation, diagnostics)
+    tables = [*all_tables(laws, points, plans, validation, confirmations), *proposed_tables(laws, sweep)]
     figure_folder, table_folder = directory / "figures", directory / "tables"
     figure_folder.mkdir(parents=True, exist_ok=True)
     table_folder.mkdir(parents=True, exist_ok=True)
@@ -175,14 +174,13 @@ TABLE_NAMES = frozenset(
 
 def _figures(
     laws: ScalingLaws,
-    cells: Sequence[Cell],
-    kept: Sequence[Cell],
-    points: DataPoints | None,
+    measured: Measured | None,
     validation: Validation,
     diagnostics: Sequence[RunDiagnostics],
 ) -> list[tuple[Drawing, Figure]]:
     keep_duplicates = laws.method == "paper"
-    chosen = evidence.selection(laws, cells)
+    kept = evidence.measuring_cells(measured)
+    chosen = evidence.selection(measured)
     typical = evidence.typical_cell(laws, kept)
     made: dict[str, Callable[[], Figure | None]] = {
         "data": lambda: figures.data_figure(laws),
@@ -203,7 +201,7 @@ def _figures(
         "critical-batch": lambda: figures.critical_batch_figure(diagnostics),
         "critical-against-best": lambda: figures.critical_against_best_figure(laws, diagnostics),
         "extrapolation": lambda: figures.extrapolation_figure(
-            laws, evidence.extrapolations(laws, points), evidence.hyperparameter_comparison(laws, cells)
+            laws, evidence.extrapolations(laws, measured), evidence.hyperparameter_comparison(laws, measured)
         ),
         "validation": lambda: figures.validation_figure(validation),
     }

@@ -1,16 +1,14 @@
 """What figures show beside the laws: laws fitted to fewer σ, to constant hyperparameters, and one step of choosing B and η."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from tdscale.analysis.arrays import Floats
-from tdscale.analysis.crossings import find_crossings
-from tdscale.analysis.data import DataPoints, fit_data_laws
-from tdscale.analysis.fit import measure_data
+from tdscale.analysis.data import fit_data_laws
+from tdscale.analysis.fit import Measured
 from tdscale.analysis.laws import DataLaw, ScalingLaws
-from tdscale.analysis.options import FitOptions
 from tdscale.runs.types import Cell
 from tdscale.validation.held_out import ends
 
@@ -54,69 +52,74 @@ class Selection:
     data: Floats
 
 
-def options_of(laws: ScalingLaws, **changes: object) -> FitOptions:
-    """The options that laws were fitted with, as far as crossings and data laws need them."""
-    return replace(FitOptions(study=laws.study, tasks=laws.tasks, thresholds=laws.thresholds, method=laws.method), **changes)  # type: ignore[arg-type]
-
-
-def extrapolations(laws: ScalingLaws, points: DataPoints | None) -> list[Extrapolation]:
-    """Laws without the σ that need most data, then without those that need most compute, at the J nearest to 700; none from too few σ."""
-    measured = _nearest(laws.data)
-    if points is None or measured is None:
+def measuring_cells(measured: Measured | None) -> list[Cell]:
+    """The cells that measured D_J(σ), by task and σ."""
+    if measured is None:
         return []
+    tasks = measured.options.tasks
+    return sorted(measured.measuring, key=lambda cell: (tasks.index(cell.spec.task), cell.spec.utd))
+
+
+def extrapolations(laws: ScalingLaws, measured: Measured | None) -> list[Extrapolation]:
+    """Laws without the σ that need most data, then without those that need most compute, at the J nearest to 700; none from too few σ."""
+    all_there = _nearest(laws.data)
+    if measured is None or all_there is None:
+        return []
+    points = measured.points
     found = []
     first = {side: out for side, out in reversed(ends(list(points.utd))) if side != "both"}  # two σ where there are enough
     for side in ("smallest", "largest"):
         if side not in first:
             continue
         out = first[side]
-        law = _nearest(fit_data_laws(points.subset(~out), options_of(laws))[0])
-        if law is not None and law.threshold == measured.threshold:
-            found.append(Extrapolation(law=law, measured=measured, left_out=points.utd[out]))
+        law = _nearest(fit_data_laws(points.subset(~out), measured.options)[0])
+        if law is not None and law.threshold == all_there.threshold:
+            found.append(Extrapolation(law=law, measured=all_there, left_out=points.utd[out]))
     return found
 
 
-def hyperparameter_comparison(laws: ScalingLaws, cells: Sequence[Cell]) -> HyperparameterComparison | None:
+def hyperparameter_comparison(laws: ScalingLaws, measured: Measured | None) -> HyperparameterComparison | None:
     """The data laws of fitted and of constant B, η at the J nearest to 700; None where either's runs are missing."""
-    constant = [cell for cell in cells if cell.spec.stage == "baseline" and cell.spec.task in laws.tasks]
     fitted = _nearest(laws.data)
-    if not constant or fitted is None or not any(cell.spec.stage == "scaling" for cell in cells):
+    if measured is None or measured.baseline is None or fitted is None:
         return None
-    options = options_of(laws)
-    law = _nearest(fit_data_laws(measure_data(constant, options)[1], options)[0])
+    law = _nearest(fit_data_laws(measured.baseline, measured.options)[0])
     if law is None or law.threshold != fitted.threshold:
         return None
     return HyperparameterComparison(fitted=fitted, constant=law)
 
 
-def selection(laws: ScalingLaws, cells: Sequence[Cell], n_draws: int = 100) -> Selection | None:
-    """The sweep at the middle σ of the task whose grid reaches the top threshold most often; None without a sweep over B or η."""
-    by_place: dict[tuple[str, float], list[Cell]] = {}
-    for cell in cells:
-        if cell.spec.stage == "sweep" and cell.spec.task in laws.tasks:
-            by_place.setdefault((cell.spec.task, cell.spec.utd), []).append(cell)
-    if not by_place:
+def selection(measured: Measured | None, n_draws: int = 100) -> Selection | None:
+    """The sweep at the middle σ of the task whose grid reaches the top threshold most often; None without a sweep over B or η.
+
+    At most `n_draws` of the draws are kept.
+    """
+    if measured is None or measured.sweep_crossings is None:
         return None
-    utds = sorted({utd for _, utd in by_place})
+    tasks, crossings = measured.options.tasks, measured.sweep_crossings
+    utds = sorted({cell.spec.utd for cell in measured.sweep})
     middle = utds[(len(utds) - 1) // 2]
-    places = [place for place in by_place if place[1] == middle]
-    top = laws.thresholds[-1]
-    reaching = {place: sum(float(cell.returns.mean(axis=0).max()) >= top for cell in by_place[place]) for place in places}
-    task, utd = max(places, key=lambda place: (reaching[place], -laws.tasks.index(place[0])))
+    by_place: dict[tuple[str, float], list[int]] = {}
+    for index, cell in enumerate(measured.sweep):
+        if cell.spec.utd == middle:
+            by_place.setdefault((cell.spec.task, middle), []).append(index)
+    reaching = {place: int(np.isfinite(crossings.data[members, -1]).sum()) for place, members in by_place.items()}
+    task, utd = max(by_place, key=lambda place: (reaching[place], -tasks.index(place[0])))
     chosen = by_place[task, utd]
-    batch_sizes = np.array(sorted({float(cell.spec.batch_size) for cell in chosen}))
-    learning_rates = np.array(sorted({cell.spec.learning_rate for cell in chosen}))
+    batch_sizes = np.array(sorted({float(measured.sweep[index].spec.batch_size) for index in chosen}))
+    learning_rates = np.array(sorted({measured.sweep[index].spec.learning_rate for index in chosen}))
     if len(batch_sizes) < 2 and len(learning_rates) < 2:
         return None
-    crossings = find_crossings(chosen, laws.thresholds, n_draws=n_draws, seed=0, paper=laws.method == "paper")
-    reached = np.flatnonzero(np.isfinite(crossings.data).any(axis=0))
+    reached = np.flatnonzero(np.isfinite(crossings.data[chosen]).any(axis=0))
     if not reached.size:
         return None
     column = int(reached[-1])
-    data = np.full((1 + n_draws, len(batch_sizes), len(learning_rates)), np.nan)
-    for index, cell in enumerate(chosen):
-        i, j = np.searchsorted(batch_sizes, cell.spec.batch_size), np.searchsorted(learning_rates, cell.spec.learning_rate)
-        data[0, i, j], data[1:, i, j] = crossings.data[index, column], crossings.draws[:, index, column]
+    draws = crossings.draws[:n_draws]
+    data = np.full((1 + len(draws), len(batch_sizes), len(learning_rates)), np.nan)
+    for index in chosen:
+        spec = measured.sweep[index].spec
+        i, j = np.searchsorted(batch_sizes, spec.batch_size), np.searchsorted(learning_rates, spec.learning_rate)
+        data[0, i, j], data[1:, i, j] = crossings.data[index, column], draws[:, index, column]
     threshold = float(crossings.thresholds[column])
     return Selection(task=task, utd=utd, threshold=threshold, batch_sizes=batch_sizes, learning_rates=learning_rates, data=data)
 

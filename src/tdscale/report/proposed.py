@@ -75,9 +75,8 @@ def baseline_hyperparameters(
     )
 
 
-def proposed_tables(laws: ScalingLaws, cells: Sequence[Cell]) -> list[Table]:
+def proposed_tables(laws: ScalingLaws, sweep: Sequence[Cell]) -> list[Table]:
     """Both tables, where there is a sweep: by the laws, and constant, with the best of the swept σ nearest to 2."""
-    sweep = [cell for cell in cells if cell.spec.stage == "sweep"]
     if not sweep:
         return []
     found = []

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.runs.duplicates import copies
+from tdscale.runs.selection import Selection, select_runs
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import COLUMNS, ENV_STEP, RETURN, Cell, RunStatus, RunWarning
 from tdscale.study import RunSpec, Stage, Study
@@ -30,9 +31,14 @@ class _Seed:
 
 
 def load_cells(
-    store: RunStore, study: Study, *, stages: Collection[Stage] | None = None, column: str = RETURN
+    store: RunStore,
+    study: Study,
+    *,
+    stages: Collection[Stage] | None = None,
+    column: str = RETURN,
+    selection: Selection | None = None,
 ) -> tuple[list[Cell], list[RunWarning]]:
-    """Every cell of a study, sorted by task, σ, B, η and cell_id, and what a person should know about them.
+    """Every cell that answers a study's question, sorted by task, σ, B, η and cell_id, and what a person should know about them.
 
     Returns are normalised as 1000·(return − low)/(high − low) with the study's low and high. Seeds that share one axis
     of env steps keep it; others are brought to the coarsest seed's steps within the range that all of them cover, by
@@ -43,35 +49,35 @@ def load_cells(
         study: names the tasks and their scale.
         stages: keep the runs of these stages, None = all.
         column: which return: "return" (training episodes) or "evaluation_return".
+        selection: the runs that answer the study's question; None = found by `select_runs`.
 
     Returns:
-        The cells, and warnings with these codes: unreadable-run, unreadable-part, foreign-task, failed-run,
+        The cells, and warnings with these codes: those of `Selection`, unreadable-run, unreadable-part, failed-run,
         non-finite-return, no-returns, unequal-lengths, interpolated, duplicate-seeds, fewer-seeds, one-seed.
 
     Raises:
+        UserError: as `select_runs`.
         ValueError: if there is no such column.
     """
     if column not in COLUMNS[1:]:
         raise ValueError(f"{column!r} is no column of a curve; known are {', '.join(COLUMNS[1:])}")
     warnings: list[RunWarning] = []
-    specs, statuses = store.specs(problems=warnings), store.statuses(problems=warnings)
+    if selection is None:
+        selection = select_runs(store, study, problems=warnings)
+    warnings += [*selection.left_out, *selection.listed]
+    statuses = store.statuses(problems=warnings)
     groups: dict[tuple[object, ...], list[tuple[str, RunSpec]]] = {}
-    foreign: Counter[str] = Counter()
-    for run_id, spec in specs.items():
+    for run_id, stored in selection.specs.items():
+        spec = selection.as_cell(stored)
         if run_id not in statuses or (stages is not None and spec.stage not in stages):
             continue
-        if spec.task not in study.tasks:
-            foreign[spec.task] += 1
-        elif statuses[run_id].state == "failed":
+        if statuses[run_id].state == "failed":
             reason = statuses[run_id].reason or "no reason was recorded"
             message = f"{spec.describe()} seed {spec.seed} failed and is left out ({reason})"
             warnings.append(RunWarning(code="failed-run", message=message, where=run_id))
         else:
             groups.setdefault(_cell_key(spec), []).append((run_id, spec))
-    for task, count in sorted(foreign.items()):
-        message = f"{count} runs of {task} are left out: the study does not name this task"
-        warnings.append(RunWarning(code="foreign-task", message=message, where=task))
-    wanted = None if stages is None else [run_id for members in groups.values() for run_id, _ in members]
+    wanted = [run_id for members in groups.values() for run_id, _ in members]
     curves = store.curves(wanted, (column,), problems=warnings)
     cells = []
     for members in groups.values():

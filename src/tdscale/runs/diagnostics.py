@@ -4,15 +4,21 @@ from collections.abc import Collection
 
 import numpy as np
 
+from tdscale.runs.selection import Selection, select_runs
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import ENV_STEP, RunDiagnostics, RunWarning, is_diagnostic
 from tdscale.study import Stage, Study
 
 
 def load_diagnostics(
-    store: RunStore, study: Study, *, stages: Collection[Stage] | None = None, problems: list[RunWarning] | None = None
+    store: RunStore,
+    study: Study,
+    *,
+    stages: Collection[Stage] | None = None,
+    selection: Selection | None = None,
+    problems: list[RunWarning] | None = None,
 ) -> list[RunDiagnostics]:
-    """The diagnostics of a study's runs that logged any, in run_id order; failed runs are left out.
+    """The diagnostics of the runs that answer a study's question and logged any, in run_id order; failed runs are left out.
 
     Each run keeps the rows in which something was logged; a column that is nowhere logged is left out.
 
@@ -20,14 +26,15 @@ def load_diagnostics(
         store: the runs.
         study: names the tasks.
         stages: keep the runs of these stages, None = all.
+        selection: those runs; None = found by `select_runs`.
         problems: as in `RunStore`.
     """
-    specs, statuses = store.specs(problems=problems), store.statuses(problems=problems)
+    selection = selection or select_runs(store, study, problems=problems)
+    statuses = store.statuses(problems=problems)
     wanted = {
         run_id: spec
-        for run_id, spec in specs.items()
-        if spec.task in study.tasks
-        and (stages is None or spec.stage in stages)
+        for run_id, spec in selection.specs.items()
+        if (stages is None or spec.stage in stages)
         and spec.suite != "imported"  # whose curves hold returns alone
         and run_id in statuses
         and statuses[run_id].state != "failed"

@@ -183,15 +183,14 @@ class RunStore:
         self.curves(columns=None, problems=found)
         return list(dict.fromkeys(found))
 
-    def fingerprint(self) -> str:
-        """SHA-256 over run_id, env_step, return, state and last_step of every run that laws are fitted to, in run_id order.
+    def fingerprint(self, run_ids: Collection[str] | None = None) -> str:
+        """SHA-256 over run_id, env_step, return, state and last_step of these runs (None: all), in run_id order.
 
-        Times of day, durations and versions don't enter, nor whether a run is packed, nor runs that check a plan.
+        Times of day, durations and versions don't enter, nor whether a run is packed.
         """
         digest = hashlib.sha256()
         statuses = self.statuses()
-        fitted = [run_id for run_id, spec in self.specs().items() if spec.stage != "confirm"]
-        for run_id, curve in self.curves(fitted).items():
+        for run_id, curve in self.curves(run_ids).items():
             status = statuses[run_id]
             returns = np.where(np.isnan(curve[RETURN]), np.nan, curve[RETURN])  # one NaN among the many there are
             digest.update(f"{run_id} {status.state} {status.last_step} {len(returns)}\n".encode())

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 Stage = Literal["sweep", "scaling", "baseline", "confirm"]
 STAGES: tuple[Stage, ...] = ("sweep", "scaling", "baseline", "confirm")
+# settings of tdscale's agents that say what is recorded of a run; its curve of returns does not depend on them
+RECORDING = ("evaluation_interval", "evaluation_episodes", "diagnostics_interval")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,9 @@ class RunSpec:
         stage: the workflow's step that asked for it ("sweep" chooses B and η, "scaling" measures D_J(σ) at the fitted
             ones, "baseline" keeps them constant, "confirm" checks a plan).
         reward_scale: factor on the rewards the learner sees; recorded returns are without it.
-        settings: every other setting of the algorithm, by name.
+        settings: every other setting of the algorithm that decides the curve, by name.
+        recording: settings of what is recorded beside the returns (`RECORDING`). Not part of the run's identity: specs that
+            differ in it alone are equal and have one run_id.
     """
 
     algorithm: str
@@ -43,20 +47,23 @@ class RunSpec:
     stage: Stage
     reward_scale: float = 1.0
     settings: Mapping[str, Any] = field(default_factory=dict)
+    recording: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "utd", float(self.utd))
         object.__setattr__(self, "learning_rate", float(self.learning_rate))
         object.__setattr__(self, "reward_scale", float(self.reward_scale))
         object.__setattr__(self, "settings", MappingProxyType(dict(self.settings)))
+        object.__setattr__(self, "recording", MappingProxyType(dict(self.recording)))
 
     def __hash__(self) -> int:
         # settings, a mapping, has none
         return hash((self.algorithm, self.suite, self.task, self.utd, self.batch_size, self.learning_rate, self.seed, self.stage))
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON types, in the order of the fields."""
-        plain: dict[str, Any] = json.loads(json.dumps(self._values()))
+        """As plain JSON types, in the order of the fields; an empty `recording` is left out."""
+        values = self._values() | ({"recording": dict(self.recording)} if self.recording else {})
+        plain: dict[str, Any] = json.loads(json.dumps(values))
         return plain
 
     def _values(self) -> dict[str, Any]:
@@ -87,7 +94,7 @@ class RunSpec:
         return f"{self.task} σ={self.utd:g} B={self.batch_size} η={self.learning_rate:.3g}"
 
 
-_NAMES = tuple(one.name for one in fields(RunSpec))
+_NAMES = tuple(one.name for one in fields(RunSpec) if one.name != "recording")
 
 
 def _digest(values: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 from tdscale.errors import UserError
 from tdscale.study.own import is_own
 from tdscale.study.settings import SETTINGS
-from tdscale.study.spec import RunSpec, Stage
+from tdscale.study.spec import RECORDING, RunSpec, Stage
 from tdscale.study.trainer import TrainerOptions, check_command
 
 
@@ -218,6 +218,18 @@ class Study(_Part):
             raise UserError(f"the settings of {self.algorithm!r} are not known yet; `tdscale run` asks its module for them")
         return dict(self._own_settings)
 
+    @property
+    def spec_settings(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The full settings in two parts: those that decide a curve, and those of what is recorded beside it (`RunSpec`).
+
+        Raises:
+            UserError: as `full_settings`.
+        """
+        settings = self.full_settings
+        recorded = () if self.has_own_trainer else RECORDING
+        recording = {name: settings.pop(name) for name in recorded if name in settings}
+        return settings, recording
+
     def with_full_settings(self, settings: Mapping[str, Any]) -> Self:
         """This study of an algorithm of the user's own, with all of its settings, defaults filled in, as JSON types.
 
@@ -272,7 +284,7 @@ class Study(_Part):
         return self._specs([(task, *point) for task, point in points.items()], "confirm", range(50_000, 50_000 + seeds))
 
     def _specs(self, points: Iterable[tuple[str, float, int, float]], stage: Stage, seeds: range) -> list[RunSpec]:
-        settings = self.full_settings
+        settings, recording = self.spec_settings
         return [
             RunSpec(
                 algorithm=self.algorithm,
@@ -285,6 +297,7 @@ class Study(_Part):
                 stage=stage,
                 reward_scale=self.tasks[task].reward_scale,
                 settings=settings,
+                recording=recording,
             )
             for task, utd, batch_size, learning_rate in points
             for seed in seeds

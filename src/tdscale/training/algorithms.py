@@ -126,4 +126,4 @@ def named_algorithm(name: str, folder: Path | None = None) -> Algorithm:
 def find_algorithm(spec: RunSpec, folder: Path | None = None) -> tuple[Algorithm, TrainingSettings]:
     """The algorithm that a spec names, and its settings. Raises UserError as `named_algorithm`."""
     algorithm = named_algorithm(spec.algorithm, folder)
-    return algorithm, algorithm.settings(**spec.settings)
+    return algorithm, algorithm.settings(**spec.settings, **spec.recording)
