@@ -8,6 +8,8 @@ from scipy.special import log_ndtr
 
 from tdscale.analysis.arrays import Floats
 
+Bools = NDArray[np.bool_]
+
 _ROUNDS = 8
 _LEAST_VARIANCE = 1e-4
 
@@ -20,20 +22,18 @@ def expected_above(predicted: Floats, log_bound: Floats, scale: Floats | float) 
 
 
 def fill_censored(
-    log_data: Floats,
-    censored: NDArray[np.bool_],
-    used: NDArray[np.bool_],
-    bound: Floats | None,
-    fit: Callable[[NDArray[np.intp], Floats], Floats],
+    log_data: Floats, censored: Bools, used: Bools, bound: Floats | None, fit: Callable[[NDArray[np.intp], Floats, Bools], Floats]
 ) -> Floats:
     """log D with censored points at their expectation under a law that is fitted to them (the EM algorithm for censored normal regression).
+
+    The first fit is to the points that are not censored. (One to the bounds themselves may end far away, if a bound says next to nothing.)
 
     Args:
         log_data: shape (n_draws, n_tasks, n_utds).
         censored, used: which points are, and which points are fitted at all; same shape.
         bound: last env step seen, shape (n_tasks, n_utds); None where nothing is censored.
-        fit: called with the draws' indices, shape (n,), and their filled log D, shape (n, n_tasks, n_utds); fits the law to these and
-            returns its residuals, of the same shape. First with the bounds themselves, then round by round.
+        fit: called with the draws' indices, shape (n,), their log D and which points to use, each of shape (n, n_tasks, n_utds); fits the
+            law to these and returns what it predicts of all points, of the same shape.
 
     Raises:
         ValueError: where a point is censored and `bound` is None.
@@ -46,11 +46,13 @@ def fill_censored(
         raise ValueError("data is censored, so the last env step seen (bound) is needed")
     log_bound = np.broadcast_to(np.log(bound), log_data.shape)[some]
     hidden, seen = (censored & used)[some], (used & ~censored)[some]
-    values = np.where(hidden, log_bound, log_data[some])
-    for _ in range(_ROUNDS):
-        residual = fit(some, values)
-        squares = np.where(seen, residual**2, 0.0).sum(axis=(1, 2))
+    values = log_data[some]
+    predicted = fit(some, values, seen)
+    for remaining in reversed(range(_ROUNDS)):
+        squares = np.where(seen, (values - predicted) ** 2, 0.0).sum(axis=(1, 2))
         scale = np.sqrt(squares / np.maximum(seen.sum(axis=(1, 2)) - 3, 1) + _LEAST_VARIANCE)
-        values = np.where(hidden, expected_above(values - residual, log_bound, scale[:, None, None]), values)
+        values = np.where(hidden, expected_above(predicted, log_bound, scale[:, None, None]), values)
+        if remaining:
+            predicted = fit(some, values, used[some])
     filled[some] = values
     return filled

@@ -6,7 +6,6 @@ and a fit a search in two dimensions, done for all draws at once: every point of
 Levenberg–Marquardt steps after.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -118,17 +117,18 @@ def fit_offset_law(utd: Floats, data: Floats, bound: Floats | None = None, prior
     theta = np.empty((len(data), 2))
     known = np.zeros(len(data), dtype=bool)
 
-    def fit(draws: NDArray[np.intp], filled: Floats) -> Floats:
-        problem = _Problem(x - centre, filled, used[draws], prior.only(draws) if prior else None)
+    def fit(draws: NDArray[np.intp], values: Floats, used: Bools) -> Floats:
+        problem = _Problem(x - centre, values, used, prior.only(draws) if prior else None)
         theta[draws] = problem.refine(theta[draws]) if known[draws].all() else problem.solve()
         known[draws] = True
-        return _result(x, centre, filled, used[draws], theta[draws]).residual
+        result = _result(x, centre, values, used, theta[draws])
+        return result.log_d_min[..., None] + log_shape(utd, result.alpha, result.log_ratio)[:, None]
 
     filled = fill_censored(log_data, censored, used, bound, fit)
     # draws without a censored point are not fitted yet, the others once more to their last expectations
     for draws in (np.flatnonzero(~known), np.flatnonzero(known)):
         if draws.size:
-            fit(draws, filled[draws])
+            fit(draws, filled[draws], used[draws])
     return _result(x, centre, filled, used, theta)
 
 
@@ -179,25 +179,24 @@ def fit_power_law(utd: Floats, data: Floats, bound: Floats | None = None, gamma:
     Returns:
         log c of shape (n_draws, n_tasks), NaN for a task that reaches J nowhere, and γ of shape (n_draws,), 0 where nothing tells it.
     """
-    censored = np.isposinf(data)
-    used = (np.isfinite(data) | censored) & np.isfinite(data).any(axis=-1, keepdims=True)
+    reached, censored = np.isfinite(data), np.isposinf(data)
+    used = (reached | censored) & reached.any(axis=-1, keepdims=True)
     x = np.log(utd)
-    centred, mean_x = _centred(np.broadcast_to(x, data.shape), used)
-    squares = (centred**2).sum(axis=(-2, -1))
 
-    def line(draws: NDArray[np.intp] | slice, log_data: Floats) -> tuple[Floats, Floats, Floats]:
-        residual, mean_y = _centred(log_data, used[draws])
-        if gamma is None:
-            slope = (centred[draws] * residual).sum(axis=(-2, -1)) / np.maximum(squares[draws], 1e-12)
-        else:
-            slope = np.full(len(residual), -gamma)
-        residual = residual - slope[:, None, None] * centred[draws]
-        return residual, mean_y - slope[:, None] * mean_x[draws], -slope
+    def line(values: Floats, used: Bools) -> tuple[Floats, Floats]:
+        centred, mean_x = _centred(np.broadcast_to(x, values.shape), used)
+        residual, mean = _centred(values, used)
+        squares = np.maximum((centred**2).sum(axis=(-2, -1)), 1e-12)
+        falls = np.full(len(values), gamma) if gamma is not None else -(centred * residual).sum(axis=(-2, -1)) / squares
+        return mean + falls[:, None] * mean_x, falls
 
-    log_data = np.log(np.where(np.isfinite(data), data, 1.0))
-    filled = fill_censored(log_data, censored, used, bound, lambda draws, values: line(draws, values)[0])
-    _, log_c, exponent = line(slice(None), filled)
-    return np.where(used.any(axis=-1), log_c, np.nan), exponent
+    def fit(_: NDArray[np.intp], values: Floats, used: Bools) -> Floats:
+        log_c, falls = line(values, used)
+        return log_c[..., None] - falls[:, None, None] * x
+
+    filled = fill_censored(np.log(np.where(reached, data, 1.0)), censored, used, bound, fit)
+    log_c, falls = line(filled, used)
+    return np.where(used.any(axis=-1), log_c, np.nan), falls
 
 
 def _result(x: Floats, centre: float, filled: Floats, used: Bools, theta: Floats) -> ShapeFit:

@@ -31,8 +31,9 @@ class FormWeights:
 def weigh_forms(utd: Floats, data: Floats, bound: Floats, noise: Floats) -> FormWeights:
     """Weights by belief over mean squared error at the smallest and the largest σ, each left out in turn, all thresholds together.
 
-    Errors are those of the mean over tasks of log D. A cell that was left out and is censored stands for the expectation of log D under
-    the form, given that it is above the bound: a form that predicts less than the bound errs, one that predicts far more does not. With fewer than four σ nothing is left out, and belief decides.
+    Errors are those of the mean over tasks of log D. A censored cell that was left out stands for the expectation of log D under the form,
+    given that it is above the bound: a form that predicts less than the bound errs, one that predicts far more does not. With fewer than
+    four σ nothing is left out, and belief decides.
 
     Args:
         utd: shape (n_utds,).
