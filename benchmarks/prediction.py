@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 
 from tdscale.analysis.crossings import find_crossings
 from tdscale.analysis.data import DataPoints, collect_points, fit_data_laws
-from tdscale.analysis.data_law import fit_power_law
 from tdscale.analysis.laws import DataLaw
 from tdscale.analysis.options import FitOptions
 from tdscale.runs.cells import load_cells
 from tdscale.runs.importers import import_runs
 from tdscale.runs.selection import Selection
 from tdscale.runs.types import Cell
+from tdscale.validation.predictors import simple_predictions
 from tdscale.workflow import open_study
 
 Floats = NDArray[np.float64]
@@ -83,17 +83,14 @@ def predict(points: DataPoints, at: Floats) -> dict[str, Floats]:
         for name, method in (("default", "default"), ("authors", "paper")):
             for law in fit_data_laws(points, replace(options, method=method))[0]:
                 _fill(found[name], law, points, at)
-    x = np.log(points.utd)
     for index in range(shape[2]):
-        data = points.data[:1, ..., index]
-        log_c, gamma = fit_power_law(points.utd, data)
-        found["power law"][..., index] = log_c[0][:, None] - gamma[0] * np.log(at)
-        for row, values in enumerate(data[0]):
-            seen = np.isfinite(values)
-            if seen.any():
-                logs = np.log(values[seen])
-                found["constant"][row, :, index] = logs.mean()
-                found["nearest σ"][row, :, index] = [logs[np.argmin(np.abs(x[seen] - np.log(utd)))] for utd in at]
+        data = points.data[0, ..., index]
+        seen = np.isfinite(data).any(axis=1)
+        if not seen.any():
+            continue
+        for column, utd in enumerate(at):
+            for name, values in simple_predictions(data[seen], points.bound[seen], points.utd, float(utd)).items():
+                found[name][seen, column, index] = values
     return found
 
 

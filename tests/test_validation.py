@@ -13,7 +13,7 @@ from tdscale.analysis.fit import fit_measured, measure
 from tdscale.analysis.options import FitOptions
 from tdscale.validation import PREDICTORS, validate
 from tdscale.validation.held_out import ends
-from tdscale.validation.predictors import measured_estimate, power_slope, simple_predictions
+from tdscale.validation.predictors import measured_estimate, simple_predictions
 
 TASKS = (("one", 4000.0), ("two", 9000.0), ("three", 6000.0))
 OPTIONS = FitOptions(
@@ -144,21 +144,32 @@ def test_simple_predictors_are_what_their_names_say(slope, at, seed):
     data = scale * utd**slope
     data[0, 1] = np.inf
     data[2, 3] = np.nan
-    found = simple_predictions(data, utd, at)
+    bound = np.full(data.shape, 1e-9)  # says nothing
+    found = simple_predictions(data, bound, utd, at)
     np.testing.assert_allclose(found["power law"], np.log(scale[:, 0] * at**slope), atol=1e-8)
-    assert power_slope(data, utd) == pytest.approx(slope, abs=1e-9)
     for row, nearest, constant in zip(data, found["nearest σ"], found["constant"], strict=True):
         known = np.isfinite(row)
         assert np.log(row[known]).min() - 1e-9 <= nearest <= np.log(row[known]).max() + 1e-9
         assert constant == pytest.approx(np.log(row[known]).mean())
-    doubled = simple_predictions(2 * data, utd, at)
+    doubled = simple_predictions(2 * data, 2 * bound, utd, at)
     for name, values in found.items():
         np.testing.assert_allclose(doubled[name], values + np.log(2), atol=1e-9)
 
 
 def test_the_nearest_of_two_as_near_is_their_geometric_mean():
-    found = simple_predictions(np.array([[100.0, 400.0]]), np.array([1.0, 4.0]), 2.0)
+    found = simple_predictions(np.array([[100.0, 400.0]]), np.ones((1, 2)), np.array([1.0, 4.0]), 2.0)
     assert np.exp(found["nearest σ"][0]) == pytest.approx(200)
+
+
+def test_a_censored_cell_lifts_what_the_simple_predictors_say_to_its_bound():
+    utd, data = np.array([0.5, 1.0, 2.0, 4.0]), np.array([[np.inf, 110.0, 90.0, 100.0]])
+    found, dropped = (simple_predictions(d, np.full((1, 4), 1000.0), utd, 0.25) for d in (data, np.where(np.isinf(data), np.nan, data)))
+    assert np.exp(found["nearest σ"][0]) == pytest.approx(1000)
+    assert np.exp(dropped["nearest σ"][0]) == pytest.approx(110)
+    assert np.exp(found["constant"][0]) > np.exp(np.log([1000.0, 110.0, 90.0, 100.0]).mean())
+    assert np.exp(found["power law"][0]) > 1000 > np.exp(dropped["power law"][0])
+    far = simple_predictions(data, np.full((1, 4), 1000.0), utd, 8.0)
+    assert np.exp(far["nearest σ"][0]) == pytest.approx(100)
 
 
 def test_both_published_gym_files_in_one_folder_are_checked_from_end_to_end(published_data, tmp_path):

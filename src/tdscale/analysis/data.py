@@ -112,8 +112,8 @@ class _Default:
             alpha_draws=spread[1],
             log_ratio_draws=spread[2],
         )
-        c, gamma = fit_power_law(points.utd, data[:1])
-        c_draws, gamma_draws = fit_power_law(points.utd, shared)
+        c, gamma = fit_power_law(points.utd, data[:1], points.bound)
+        c_draws, gamma_draws = fit_power_law(points.utd, shared, points.bound)
         power = Form(
             form="power",
             weight=float(self.weights.shares[1]),

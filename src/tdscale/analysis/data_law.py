@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_ndtr
+
+from tdscale.analysis.censoring import fill_censored
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -23,7 +24,6 @@ _UPPER = np.array([np.log(ALPHA_BOUNDS[1]), TAU_BOUNDS[1]])
 _GRID = np.stack([g.ravel() for g in np.meshgrid(np.linspace(_LOWER[0], _UPPER[0], 36), np.linspace(-7.0, 10.0, 52), indexing="ij")])
 _STEPS = 30
 _RESTS = 3  # steps without a gain, each with six times the damping, before the search ends
-_CENSORING_ROUNDS = 8
 _TASK_STEPS = 3
 
 
@@ -114,35 +114,22 @@ def fit_offset_law(utd: Floats, data: Floats, bound: Floats | None = None, prior
     log_data = np.log(np.where(np.isfinite(data), data, 1.0))
     x = np.log(utd)
     centre = float(x.mean())
-    if not (censored & alive).any():
-        return _result(x, centre, log_data, used, _Problem(x - centre, log_data, used, prior).solve())
-    if bound is None:
-        raise ValueError("data is censored, so the last env step seen (bound) is needed")
-    log_bound = np.broadcast_to(np.log(bound), data.shape)
-    filled = np.where(censored, log_bound, log_data)
-    theta = _Problem(x - centre, filled, used, prior).solve()
-    some = np.flatnonzero((censored & alive).any(axis=(1, 2)))
-    filled[some], theta[some] = _expect(
-        x, centre, filled[some], log_bound[some], used[some], censored[some], prior.only(some) if prior else None, theta[some]
-    )
+    theta = np.empty((len(data), 2))
+    known = np.zeros(len(data), dtype=bool)
+
+    def fit(draws: NDArray[np.intp], values: Floats, used: Bools) -> Floats:
+        problem = _Problem(x - centre, values, used, prior.only(draws) if prior else None)
+        theta[draws] = problem.refine(theta[draws]) if known[draws].all() else problem.solve()
+        known[draws] = True
+        result = _result(x, centre, values, used, theta[draws])
+        return result.log_d_min[..., None] + log_shape(utd, result.alpha, result.log_ratio)[:, None]
+
+    filled = fill_censored(log_data, censored, used, bound, fit)
+    # draws without a censored point are not fitted yet, the others once more to their last expectations
+    for draws in (np.flatnonzero(~known), np.flatnonzero(known)):
+        if draws.size:
+            fit(draws, filled[draws], used[draws])
     return _result(x, centre, filled, used, theta)
-
-
-def _expect(
-    x: Floats, centre: float, filled: Floats, log_bound: Floats, used: Bools, censored: Bools, prior: Prior | None, theta: Floats
-) -> tuple[Floats, Floats]:
-    """log D with censored points at their expectation, and the θ fitted to them."""
-    seen = used & ~censored
-    for _ in range(_CENSORING_ROUNDS):
-        fit = _result(x, centre, filled, used, theta)
-        predicted = filled - fit.residual
-        squares = np.where(seen, fit.residual**2, 0.0).sum(axis=(-2, -1))
-        scale = np.sqrt(squares / np.maximum(seen.sum(axis=(-2, -1)) - 3, 1) + 1e-4)[:, None, None]
-        distance = (log_bound - predicted) / scale
-        expected = predicted + scale * np.exp(-0.5 * distance**2 - 0.5 * np.log(2 * np.pi) - log_ndtr(-distance))
-        filled = np.where(censored & used, np.maximum(expected, log_bound), filled)
-        theta = _Problem(x - centre, filled, used, prior).refine(theta)
-    return filled, theta
 
 
 def squares_of_shapes(utd: Floats, fit: ShapeFit, shapes: Floats) -> Floats:
@@ -180,18 +167,36 @@ def task_shapes(utd: Floats, fit: ShapeFit, log_data: Floats, noise: float, spre
     return change, 1 / np.maximum(information, 1e-9), np.where(fit.used.any(axis=-1), log_d_min, np.nan)
 
 
-def fit_power_law(utd: Floats, data: Floats) -> tuple[Floats, Floats]:
-    """The simpler law D = c[task]·σ^(−γ): (log c of shape (n_draws, n_tasks), γ of shape (n_draws,)); censored points are left out."""
-    used = np.isfinite(data)
-    log_data = np.where(used, np.log(np.where(used, data, 1.0)), 0.0)
+def fit_power_law(utd: Floats, data: Floats, bound: Floats | None = None, gamma: float | None = None) -> tuple[Floats, Floats]:
+    """Fit the simpler law D = c[task]·σ^(−γ), a line in log–log space; censored points enter as in `fit_offset_law`.
+
+    Args:
+        utd: σ, shape (n_utds,).
+        data: D in env steps, shape (n_draws, n_tasks, n_utds); infinity where censored, NaN where missing.
+        bound: last env step seen, shape (n_tasks, n_utds); needed where data is censored.
+        gamma: γ where it is known already, 0 for a constant; None to fit it.
+
+    Returns:
+        log c of shape (n_draws, n_tasks), NaN for a task that reaches J nowhere, and γ of shape (n_draws,), 0 where nothing tells it.
+    """
+    reached, censored = np.isfinite(data), np.isposinf(data)
+    used = (reached | censored) & reached.any(axis=-1, keepdims=True)
     x = np.log(utd)
-    count = np.maximum(used.sum(axis=-1), 1)
-    mean_x = (used * x).sum(axis=-1) / count
-    mean_y = log_data.sum(axis=-1) / count
-    centred = np.where(used, x - mean_x[..., None], 0.0)
-    gamma = -(centred * log_data).sum(axis=(-2, -1)) / np.maximum((centred**2).sum(axis=(-2, -1)), 1e-12)
-    log_c = np.where(used.any(axis=-1), mean_y + gamma[:, None] * mean_x, np.nan)
-    return log_c, gamma
+
+    def line(values: Floats, used: Bools) -> tuple[Floats, Floats]:
+        centred, mean_x = _centred(np.broadcast_to(x, values.shape), used)
+        residual, mean = _centred(values, used)
+        squares = np.maximum((centred**2).sum(axis=(-2, -1)), 1e-12)
+        falls = np.full(len(values), gamma) if gamma is not None else -(centred * residual).sum(axis=(-2, -1)) / squares
+        return mean + falls[:, None] * mean_x, falls
+
+    def fit(_: NDArray[np.intp], values: Floats, used: Bools) -> Floats:
+        log_c, falls = line(values, used)
+        return log_c[..., None] - falls[:, None, None] * x
+
+    filled = fill_censored(np.log(np.where(reached, data, 1.0)), censored, used, bound, fit)
+    log_c, falls = line(filled, used)
+    return np.where(used.any(axis=-1), log_c, np.nan), falls
 
 
 def _result(x: Floats, centre: float, filled: Floats, used: Bools, theta: Floats) -> ShapeFit:

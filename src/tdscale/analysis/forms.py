@@ -1,5 +1,6 @@
 """Forms of the data law: what a prediction of D combines."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,3 +48,24 @@ class Form:
         if self.form == "power":
             return np.asarray(scale[:, None] - fall)
         return np.asarray(scale[:, None] + np.logaddexp(0.0, log_ratio[:, None] - fall))
+
+
+def held_range(utd: Floats, data: Floats, bound: Floats, law: Callable[[float], Floats]) -> tuple[float, float]:
+    """The least and the largest σ between which the held form follows the offset law; beyond them it is constant.
+
+    These are the σ at which a task reached the threshold. A smaller σ at which none did counts, too, if a bound there lies above the
+    constant: then the runs themselves say that D went on rising.
+
+    Args:
+        utd: σ, shape (n_utds,).
+        data: D, shape (n_tasks, n_utds); infinity where censored, NaN where missing.
+        bound: last env step seen, same shape.
+        law: log D of each task at one log σ, shape (n_tasks,).
+    """
+    reached = utd[np.isfinite(data).any(axis=0)]
+    low, high = float(reached.min()), float(reached.max())
+    for place in np.flatnonzero(utd < low)[np.argsort(-utd[utd < low])]:
+        censored = np.isposinf(data[:, place])
+        if (np.log(bound[censored, place]) > law(float(np.log(low)))[censored]).any():
+            low = float(utd[place])
+    return low, high

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.compute import UNIT_NAMES, ComputeModel, ComputeUnit
 from tdscale.analysis.estimate import Estimate, short
-from tdscale.analysis.forms import Form
+from tdscale.analysis.forms import Form, held_range
 from tdscale.analysis.power_law import Quantity
 from tdscale.runs.types import RunWarning
 
@@ -155,7 +155,7 @@ class DataLaw:
     def predict(self, utd: ArrayLike, task: str | None = None) -> Floats:
         """D in env steps at σ of shape (n,): shape (n,)."""
         log_utd, place = np.log(np.asarray(utd, dtype=np.float64)), self.place(task)
-        total = self.held * self.offset.log_data(self._within(log_utd), place)
+        total = self.held * self.offset.log_data(self._held(log_utd), place)
         for form in self.forms:
             total = total + form.weight * form.log_data(log_utd, place)
         return np.asarray(np.exp(total))
@@ -163,20 +163,24 @@ class DataLaw:
     def predict_draws(self, utd: ArrayLike, task: str | None = None) -> Floats:
         """The same for every draw: shape (n_draws, n)."""
         log_utd, place = np.log(np.asarray(utd, dtype=np.float64)), self.place(task)
-        within = self._within(log_utd)
         edges = np.cumsum([form.weight for form in self.forms])
         # the golden ratio's multiples spread the forms evenly over the draws, the same way every time
         position = (np.arange(len(self.drift_draws)) * 0.6180339887498949) % 1.0
         chosen = np.searchsorted(edges - 1e-12, position, side="right")
-        result = self.offset.log_data_draws(within, place)
+        result = self.offset.log_data_draws(self._held(log_utd), place)
         for index, form in enumerate(self.forms):
             result = np.where((chosen == index)[:, None], form.log_data_draws(log_utd, place), result)
-        below, above = np.maximum(within - log_utd, 0.0), np.maximum(log_utd - within, 0.0)
+        low, high = np.log(self.range)
+        below, above = np.maximum(low - log_utd, 0.0), np.maximum(log_utd - high, 0.0)
         return np.asarray(np.exp(result + self.drift_draws @ np.stack([below, above])))
 
-    def _within(self, log_utd: Floats) -> Floats:
-        low, high = np.log(self.range)
-        return np.clip(log_utd, low, high)
+    def _held(self, log_utd: Floats) -> Floats:
+        """The log σ at which the offset law says what the held form does at log σ."""
+
+        def law(at: float) -> Floats:
+            return np.array([self.offset.log_data(np.array([at]), place)[0] for place in range(len(self.tasks))])
+
+        return np.asarray(np.clip(log_utd, *np.log(held_range(self.utd, self.data, self.bound, law))))
 
     def estimate(self, utd: float, task: str | None = None) -> Estimate:
         """D at one σ with its interval."""

@@ -100,7 +100,7 @@ def leave_out(points: DataPoints, options: FitOptions, side: Side, out: NDArray[
                 continue
             at = float(points.utd[column])
             seen = np.log(points.data[0, tasks, column, index])
-            predictions = simple_predictions(rest.data[0, tasks, :, index], rest.utd, at)
+            predictions = simple_predictions(rest.data[0, tasks, :, index], rest.bound[tasks], rest.utd, at)
             predictions["law"] = np.log([law.predict([at], points.tasks[task])[0] for task in tasks])
             for name, values in predictions.items():
                 errors[name].append(float(abs(np.mean(values - seen))))

@@ -4,48 +4,36 @@ import numpy as np
 
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.data import DataPoints
+from tdscale.analysis.data_law import fit_power_law
 from tdscale.analysis.estimate import Estimate
 from tdscale.analysis.laws import DataLaw
 
 PREDICTORS = ("law", "power law", "nearest σ", "constant")
 
 
-def simple_predictions(data: Floats, utd: Floats, at: float, *, slope: float | None = None) -> dict[str, Floats]:
+def simple_predictions(data: Floats, bound: Floats, utd: Floats, at: float, *, gamma: float | None = None) -> dict[str, Floats]:
     """Each task's log D at one σ, by the predictors that are not the law.
 
     Args:
-        data: D that was not left out, shape (n_tasks, n_utds), at least one finite in each row; censored and missing ones not finite.
+        data: D that was not left out, shape (n_tasks, n_utds), at least one finite in each row; infinity where censored, NaN where missing.
+        bound: last env step seen, same shape.
         utd: shape (n_utds,).
         at: σ.
-        slope: of the power law; None = the least-squares one, shared by the tasks.
+        gamma: of the power law; None = the one fitted to these D, shared by the tasks.
 
     Returns:
-        "power law" (a line in log–log space through each task's mean), "nearest σ" (D there; the mean of log D of two that are as
-        near), "constant" (the mean of log D): each of shape (n_tasks,).
+        "power law" c·σ^(−γ), "nearest σ" (D there; the mean of log D of two that are as near; no less than the bound of a nearer one that
+        is censored), "constant" (the power law with γ = 0), the fits with censored points as bounds: each of shape (n_tasks,).
     """
+    (power,), (slope,) = fit_power_law(utd, data[None], bound, gamma)
+    (constant,), _ = fit_power_law(utd, data[None], bound, 0.0)
     known = np.isfinite(data)
-    x, log_data = np.log(utd), np.log(np.where(known, data, 1.0))
-    count = known.sum(axis=1)
-    middle, mean = (known * x).sum(axis=1) / count, log_data.sum(axis=1) / count
-    if slope is None:
-        slope = power_slope(data, utd)
-    distance = np.where(known, np.abs(x - np.log(at)), np.inf)
-    nearest = distance <= distance.min(axis=1, keepdims=True) + 1e-9
-    return {
-        "power law": mean + slope * (np.log(at) - middle),
-        "nearest σ": (nearest * log_data).sum(axis=1) / nearest.sum(axis=1),
-        "constant": mean,
-    }
-
-
-def power_slope(data: Floats, utd: Floats) -> float:
-    """Slope of log D over log σ, least squares with an intercept for each task; D of shape (n_tasks, n_utds), 0 where nothing tells it."""
-    known = np.isfinite(data)
-    x = np.log(utd)
-    count = np.maximum(known.sum(axis=1, keepdims=True), 1)
-    centred = np.where(known, x - (known * x).sum(axis=1, keepdims=True) / count, 0.0)
-    squares = float((centred**2).sum())
-    return float((centred * np.log(np.where(known, data, 1.0))).sum() / squares) if squares > 0 else 0.0
+    distance = np.broadcast_to(np.abs(np.log(utd) - np.log(at)), data.shape)
+    least = np.where(known, distance, np.inf).min(axis=1, keepdims=True)
+    nearest = known & (distance <= least + 1e-9)
+    log_nearest = np.where(nearest, np.log(np.where(known, data, 1.0)), 0.0).sum(axis=1) / nearest.sum(axis=1)
+    nearer = np.where(np.isposinf(data) & (distance < least - 1e-9), np.log(bound), -np.inf).max(axis=1)
+    return {"power law": power - slope * np.log(at), "nearest σ": np.maximum(log_nearest, nearer), "constant": constant}
 
 
 def measured_estimate(law: DataLaw, points: DataPoints, task: int, utd: int, threshold: int) -> Estimate:

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tdscale.analysis.data import DataPoints, fit_data_laws
+from tdscale.analysis.data_law import fit_power_law
 from tdscale.analysis.options import FitOptions
 from tdscale.validation.held_out import as_percent, best_of
-from tdscale.validation.predictors import measured_estimate, power_slope, simple_predictions
+from tdscale.validation.predictors import measured_estimate, simple_predictions
 
 # the constant is the nearest σ here: there is but one
 TASK_PREDICTORS = ("law", "power law", "nearest σ")
@@ -74,12 +75,12 @@ def leave_task_out(points: DataPoints, options: FitOptions, task: int, full_widt
         own = points.data[0, task, :, index]
         if not np.isfinite(own[given]):
             continue
-        slope = power_slope(points.data[0, others, :, index], points.utd)
+        _, gamma = fit_power_law(points.utd, points.data[:1, others, :, index], points.bound[others])
         for column in np.flatnonzero(np.isfinite(own)):
             if column == given:
                 continue
             at, seen = float(points.utd[column]), float(np.log(own[column]))
-            simple = simple_predictions(known[0, [task], :, index], points.utd, at, slope=slope)
+            simple = simple_predictions(known[0, [task], :, index], points.bound[[task]], points.utd, at, gamma=float(gamma[0]))
             estimate = law.estimate(at, name)
             errors["law"].append(abs(float(np.log(estimate.value)) - seen))
             for predictor in TASK_PREDICTORS[1:]:
