@@ -19,11 +19,11 @@ from tdscale.agents.diagnosis import mean_by_source
 from tdscale.agents.feature_health import dormant_share, feature_rank
 from tdscale.agents.gradient_noise import SMALL_BATCH, squared_norms
 from tdscale.agents.networks import (
-    FAN_IN,
     Network,
     apply_network,
     apply_twins,
     count_parameters,
+    fan_in_layer,
     hidden_layers,
     init_network,
     init_twins,
@@ -86,11 +86,11 @@ class PQLDiagnosis(NamedTuple):
 
 @partial(jax.jit, static_argnums=0)
 def init(config: PQLConfig, seed: Array) -> PQLState:
-    """A fresh agent from a 32-bit seed. Weights are uniform within ±1/√inputs: actions and values begin near 0."""
+    """A fresh agent from a 32-bit seed. Weights and biases are uniform within ±1/√inputs: actions and values begin near 0."""
     actor_key, critic_key, key = jax.random.split(jax.random.key(seed), 3)
-    actor = init_network(actor_key, (config.observation_size, *config.hidden_sizes, config.action_size), FAN_IN)
+    actor = init_network(actor_key, (config.observation_size, *config.hidden_sizes, config.action_size), fan_in_layer)
     outputs = config.atoms if config.distributional else 1
-    critics = init_twins(critic_key, (config.observation_size + config.action_size, *config.hidden_sizes, outputs), FAN_IN)
+    critics = init_twins(critic_key, (config.observation_size + config.action_size, *config.hidden_sizes, outputs), fan_in_layer)
     return PQLState(
         actor=actor,
         critics=critics,
