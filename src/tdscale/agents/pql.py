@@ -7,13 +7,13 @@ distributions over atoms (`agents.categorical`). Rows are packed as in `agents.r
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from tdscale.agents.adam import descend, init_adam
-from tdscale.agents.categorical import cross_entropy, expectation, pessimistic_target
+from tdscale.agents.categorical import binary_cross_entropy, cross_entropy, expectation, pessimistic_target
 from tdscale.agents.costs import Costs
 from tdscale.agents.diagnosis import mean_by_source
 from tdscale.agents.feature_health import dormant_share, feature_rank
@@ -34,6 +34,8 @@ from tdscale.agents.products import Precision
 from tdscale.agents.rows import Batch, RowSizes, unpack
 from tdscale.agents.types import Array, Key
 
+_CLIP_EPSILON = 1e-6  # added to a gradient's norm before it is clipped
+
 
 @dataclass(frozen=True, kw_only=True)
 class PQLConfig(RowSizes):
@@ -44,6 +46,7 @@ class PQLConfig(RowSizes):
     atoms: int = 51
     value_min: float = -10.0
     value_max: float = 10.0
+    critic_loss: Literal["binary-cross-entropy", "cross-entropy"] = "binary-cross-entropy"
     discount: float = 0.99
     target_rate: float = 0.05
     weight_decay: float = 1e-2
@@ -224,9 +227,12 @@ def _target(config: PQLConfig, state: PQLState, batch: Batch, key: Key) -> Array
 
 
 def _critic_loss(config: PQLConfig, critics: Network, batch: Batch, target: Array) -> Array:
-    """Mean squared TD error or, of PQL-D, mean cross-entropy; summed over both critics."""
+    """Mean squared TD error or, of PQL-D, mean `critic_loss`; summed over both critics."""
     outputs = _outputs(config, critics, batch.observation, batch.action)
-    errors = cross_entropy(outputs, target) if config.distributional else (outputs[..., 0] - target) ** 2
+    if config.distributional:
+        errors = (cross_entropy if config.critic_loss == "cross-entropy" else binary_cross_entropy)(outputs, target)
+    else:
+        errors = (outputs[..., 0] - target) ** 2
     return jnp.sum(jnp.mean(errors, axis=1))
 
 
@@ -267,8 +273,8 @@ def _unpacked(config: PQLConfig, state: PQLState, rows: Array) -> Batch:
 
 
 def _descend(config: PQLConfig, parameters: Any, gradient: Any, optimiser: Any, learning_rate: Array) -> tuple[Any, Any]:
-    """AdamW (weight decay, times η, on every parameter) on the gradient, its norm over all parameters clipped."""
-    scale = jnp.minimum(1.0, config.gradient_norm_limit / parameter_norm(gradient))
+    """AdamW (weight decay, times η, on every parameter) on the gradient, its norm over all parameters clipped as PyTorch does it."""
+    scale = jnp.minimum(1.0, config.gradient_norm_limit / (parameter_norm(gradient) + _CLIP_EPSILON))
     clipped = jax.tree.map(lambda slope: scale * slope, gradient)
     return descend(parameters, clipped, optimiser, learning_rate, weight_decay=config.weight_decay)
 

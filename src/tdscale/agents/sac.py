@@ -5,6 +5,7 @@ Transitions are packed in rows (`agents.rows`) of `SACConfig.row_size` values.
 
 from dataclasses import dataclass
 from functools import partial
+from math import log
 from typing import Any, NamedTuple
 
 import jax
@@ -68,7 +69,7 @@ def init(config: SACConfig, seed: Array) -> SACState:
     hidden = init_network(hidden_key, (config.observation_size, *config.hidden_sizes))
     actor = (*hidden, init_policy_head(head_key, config.hidden_sizes[-1], config.action_size, mean_gain=1.0, log_std_gain=1.0))
     critics = init_twins(critic_key, (config.observation_size + config.action_size, *config.hidden_sizes, 1))
-    log_temperature = jnp.log(jnp.float32(config.initial_temperature))
+    log_temperature = jnp.array(log(config.initial_temperature), float)
     return SACState(
         actor=actor,
         critics=critics,
