@@ -22,6 +22,7 @@ from tdscale.agents.networks import Layer
 from tdscale.agents.normaliser import RunningStatistics, normalise
 from tdscale.agents.rows import Batch
 
+FLOAT = jnp.zeros(()).dtype  # float64 where JAX was told so
 FILES = ("sac", "bro_minimal", "bro", "bro_alt", "pql", "pql_d")
 OBSERVATION_FLOOR = 1e-4  # in the root of PQL's normalisation
 Golden = dict[str, np.ndarray]
@@ -90,22 +91,24 @@ def parts(golden: Golden, said: dict[str, Any], place: str) -> dict[str, Any]:
     mlp, residual = agent_of(said) is not bro, agent_of(said) is bro
 
     def getter(name: str) -> Get:
-        return lambda key: jnp.asarray(golden[f"{place}/{name}/{key}"], float)
+        return lambda key: np.asarray(golden[f"{place}/{name}/{key}"], FLOAT)
 
     def body(get: Get, blocks: int) -> Body:
-        layers = [NormedLayer(*map(get, (f"dense{i}/kernel", f"dense{i}/bias", f"norm{i}/scale", f"norm{i}/bias"))) for i in range(2 * blocks + 1)]
+        layers = [
+            NormedLayer(*map(get, (f"dense{i}/kernel", f"dense{i}/bias", f"norm{i}/scale", f"norm{i}/bias"))) for i in range(2 * blocks + 1)
+        ]
         return Body(layers[0], tuple(zip(layers[1::2], layers[2::2], strict=True)))
 
     def network(name: str, blocks: int, *heads: str) -> Any:
         get = getter(name)
-        last = [jnp.concatenate([get(f"{head}/{array}") for head in heads], axis=-1) for array in ("kernel", "bias")]
+        last = [np.concatenate([get(f"{head}/{array}") for head in heads], axis=-1) for array in ("kernel", "bias")]
         if residual:
             return BroNet(body(get, blocks), Layer(*last))
         return (*(Layer(get(f"dense{i}/kernel"), get(f"dense{i}/bias")) for i in range(len(said["hidden"]))), Layer(*last))
 
     def pair(name: str) -> Any:
         twins = [network(f"{name}{i}", 0 if mlp else said["critic_blocks"], "out") for i in (1, 2)]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *twins)
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *twins)
 
     heads = ("out",) if agent_of(said) is pql else ("mean", "log_std")
     found = {"actor": network("actor", 0 if mlp else said["actor_blocks"], *heads), "critics": pair("critic")}
@@ -138,28 +141,27 @@ def start(config: Any, said: dict[str, Any], given: dict[str, Any]) -> Any:
     if agent_of(said) is pql:
         # rows are handed over normalised: the reference takes a root in float32, and `normalised` below looks at ours
         size = config.observation_size
-        state = state._replace(statistics=RunningStatistics(jnp.ones(()), jnp.zeros(size), jnp.full(size, 1.0 - OBSERVATION_FLOOR)))
-    return jax.tree.map(lambda leaf: leaf.astype(float) if leaf.dtype == np.float32 else leaf, state)
+        state = state._replace(statistics=RunningStatistics(np.float64(1), np.zeros(size), np.full(size, 1.0 - OBSERVATION_FLOOR)))
+    return jax.tree.map(lambda leaf: np.asarray(leaf, FLOAT) if leaf.dtype in (np.float32, np.float64) else leaf, state)
 
 
 def batch_of(golden: Golden, said: dict[str, Any], step: int) -> Batch:
     """The minibatch of an update. PQL's bootstrap factor γ³ is made of γ and the rows' γ²."""
     suffix, factor = ("_normalised", said["gamma"] ** (said["nstep"] - 1)) if agent_of(said) is pql else ("", 1.0)
-    given = {name: np.asarray(golden[f"step{step}/batch/{name}"], float) for name in ("action", "reward", "mask")}
-    observations = (golden[f"step{step}/batch/{name}{suffix}"] for name in ("observation", "next_observation"))
-    observation, next_observation = (jnp.asarray(one, float) for one in observations)
-    return Batch(observation, jnp.asarray(given["action"]), jnp.asarray(given["reward"]), jnp.asarray(factor * given["mask"]), next_observation)
+    names = (f"observation{suffix}", "action", "reward", "mask", f"next_observation{suffix}")
+    observation, action, reward, mask, next_observation = (np.asarray(golden[f"step{step}/batch/{name}"], FLOAT) for name in names)
+    return Batch(observation, action, reward, np.asarray(factor * mask, FLOAT), next_observation)
 
 
 @contextmanager
-def noise(*draws: np.ndarray) -> Iterator[None]:
+def noise(*draws: Any) -> Iterator[None]:
     """`jax.random.normal` gives these, in this order, each once."""
     left, normal = list(draws), jax.random.normal
 
     def given(key: Any, shape: tuple[int, ...]) -> Any:
         draw = left.pop(0)
         assert draw.shape == shape
-        return jnp.asarray(draw, float)
+        return draw
 
     jax.random.normal = given
     try:
@@ -169,19 +171,31 @@ def noise(*draws: np.ndarray) -> Iterator[None]:
     assert not left
 
 
-def updated(config: Any, said: dict[str, Any], state: Any, golden: Golden, step: int) -> Any:
+def draws_of(golden: Golden, step: int) -> dict[str, np.ndarray]:
+    """An update's noise, in the order in which it is drawn."""
+    found = {name: golden.get(f"step{step}/noise/{name}") for name in ("next_action", "actor", "explorer")}
+    return {name: np.asarray(draw, FLOAT) for name, draw in found.items() if draw is not None}
+
+
+def update_program(agent: Any, config: Any) -> Callable[..., Any]:
+    """(state, noise, rows, whether critics are updated, whether actors are, η) to the state after one update, compiled."""
+
+    def program(state: Any, draws: Any, rows: Any, critic: Any, actor: Any, rate: Any) -> Any:
+        # both branches are traced, whatever the flags say
+        with noise(*draws):
+            return agent.update.__wrapped__(config, state, rows[None], critic[None], actor[None], np.int32(1), rate)
+
+    return jax.jit(program)
+
+
+def updated(program: Callable[..., Any], said: dict[str, Any], state: Any, golden: Golden, step: int) -> Any:
     """The state after an update of critics, then actors: in one call where they have one learning rate."""
-    agent, batch = agent_of(said), batch_of(golden, said, step)
-    rows = jnp.concatenate([batch.observation, batch.action, batch.reward[:, None], batch.continues[:, None], batch.next_observation], axis=1)
-    draws = {name: golden.get(f"step{step}/noise/{name}") for name in ("next_action", "actor", "explorer")}
+    rows = np.concatenate([np.reshape(part, (said["batch_size"], -1)) for part in batch_of(golden, said, step)], axis=1)
+    draws = tuple(draws_of(golden, step).values())
     rates = [said["learning_rate"][name] for name in ("critic", "actor")]
     calls = [(True, True, rates[0])] if rates[0] == rates[1] else [(True, False, rates[0]), (False, True, rates[1])]
     for critic, actor, rate in calls:
-        flags = jnp.array([critic]), jnp.array([actor])
-        # both branches are traced, whatever the flags say
-        with noise(*(draw for draw in draws.values() if draw is not None)):
-            program = jax.jit(partial(agent.update.__wrapped__, config))
-            state = program(state, rows[None], *flags, np.int32(1), jnp.asarray(rate, float))
+        state = program(state, draws, rows, np.array(critic), np.array(actor), np.asarray(rate, FLOAT))
     return state
 
 
@@ -196,47 +210,56 @@ def gradients(config: Any, state: Any, before: Any) -> dict[str, Any]:
             continue
         decay = 0.5 if isinstance(config, bro.BROConfig) and stem in ("temperature", "optimism", "regulariser") else 0.9
         old, new = (getattr(holder, f"{stem}_optimiser").mu for holder in holders)
-        found[name] = jax.tree.map(lambda last, first, decay=decay: (last - decay * first) / (1 - decay), new, old)
+        found[name] = jax.tree.map(lambda last, first, decay=decay: (np.float64(last) - decay * np.float64(first)) / (1 - decay), new, old)
     return found
 
 
-def intermediates(config: Any, said: dict[str, Any], state: Any, after: Any, golden: Golden, step: int) -> dict[str, tuple[Any, Any]]:
-    """What our functions compute on the way, beside the file's `info`, by its names there."""
-    agent, batch = agent_of(said), batch_of(golden, said, step)
-    info = {key.rpartition("/")[2]: value for key, value in golden.items() if key.startswith(f"step{step}/info/")}
-    draws = {name: golden.get(f"step{step}/noise/{name}") for name in ("next_action", "actor", "explorer")}
-    found: dict[str, Any] = {}
-    with noise(draws["next_action"]):
-        target = agent._target(config, state, batch, None)
-    if agent is pql:
+def intermediate_program(agent: Any, config: Any) -> Callable[..., dict[str, Any]]:
+    """(state, actor and critics after an update, batch, noise) to what our functions compute on the way, by the file's names."""
+
+    def of_pql(state: Any, actor: Any, critics: Any, batch: Batch, draws: Any) -> dict[str, Any]:
+        with noise(draws["next_action"]):
+            target = pql._target(config, state, batch, None)
         policy = partial(pql._policy, precision="float32")
-        found["next_action_without_noise"] = policy(state.actor, batch.next_observation)
-        found["actor_action"] = policy(state.actor, batch.observation)
-        values = pql._values(config, after.critics, batch.observation, found["actor_action"])
-        found |= {"actor_critic1_value": values[0], "actor_critic2_value": values[1]}
+        action = policy(state.actor, batch.observation)
         outputs = pql._outputs(config, state.critics, batch.observation, batch.action)
         outputs = jax.nn.softmax(outputs) if config.distributional else outputs[..., 0]
-        name = "probabilities" if config.distributional else "value"
-        found["target_probabilities_used" if config.distributional else "target"] = target
-        found["critic_loss"] = pql._critic_loss(config, state.critics, batch, target)
-    else:
-        for name, place in (("next_action", batch.next_observation), ("actor", batch.observation)):
-            with noise(draws[name]):
-                action, log_probability = agent._sample(config, state.actor, place, None)
-            found |= {"next_action": action, "next_log_prob": log_probability} if name == "next_action" else {}
-            found |= {"actor_action": action, "actor_log_prob": log_probability} if name == "actor" else {}
-        found["target_quantiles" if agent is bro else "target"] = target
-        name = "quantiles" if agent is bro else "value"
-        outputs = (bro._quantiles if agent is bro else sac._value)(config, state.critics, batch.observation, batch.action)
-        loss = bro._critic_gradient if agent is bro else sac._critic_loss
-        loss = loss(config, state.critics, batch, target)
-        found["critic_loss"] = loss[0] if agent is bro else loss
-    found |= {f"critic1_{name}": outputs[0], f"critic2_{name}": outputs[1]}
-    if said["agent"] == "bro":
-        # the explorer collects data: in its step the actor has moved already
-        acting = state._replace(actor=after.actor)
-        found["explorer_action"] = bro.act(config, acting, batch.observation, jnp.asarray(draws["explorer"], float))
-    return {name: (value, info[name]) for name, value in found.items()}
+        values = pql._values(config, critics, batch.observation, action)
+        target_name, name = ("target_probabilities_used", "probabilities") if config.distributional else ("target", "value")
+        return {
+            "next_action_without_noise": policy(state.actor, batch.next_observation),
+            "actor_action": action,
+            "critic_loss": pql._critic_loss(config, state.critics, batch, target),
+            target_name: target,
+            **{f"critic{i}_{name}": outputs[i - 1] for i in (1, 2)},
+            **{f"actor_critic{i}_value": values[i - 1] for i in (1, 2)},
+        }
+
+    def of_gaussian(state: Any, actor: Any, critics: Any, batch: Batch, draws: Any) -> dict[str, Any]:
+        with noise(draws["next_action"]):
+            target = agent._target(config, state, batch, None)
+        with noise(draws["next_action"], draws["actor"]):
+            next_action, next_log_probability = agent._sample(config, state.actor, batch.next_observation, None)
+            action, log_probability = agent._sample(config, state.actor, batch.observation, None)
+        found = {"next_action": next_action, "next_log_prob": next_log_probability}
+        found |= {"actor_action": action, "actor_log_prob": log_probability}
+        if agent is sac:
+            found |= {"target": target, "critic_loss": sac._critic_loss(config, state.critics, batch, target)}
+            outputs, name = sac._value(config, state.critics, batch.observation, batch.action), "value"
+        else:
+            found |= {"target_quantiles": target, "critic_loss": bro._critic_gradient(config, state.critics, batch, target)[0]}
+            outputs, name = bro._quantiles(config, state.critics, batch.observation, batch.action), "quantiles"
+        if "explorer" in draws:
+            # the explorer collects data: in its step the actor has moved already
+            found["explorer_action"] = bro.act(config, state._replace(actor=actor), batch.observation, draws["explorer"])
+        return found | {f"critic{i}_{name}": outputs[i - 1] for i in (1, 2)}
+
+    return jax.jit(of_pql if agent is pql else of_gaussian)
+
+
+def leaves(tree: Any) -> list[np.ndarray]:
+    """A pytree's arrays."""
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
 
 
 def difference(found: Any, expected: Any, *, relative: bool) -> float:
@@ -253,20 +276,22 @@ def difference(found: Any, expected: Any, *, relative: bool) -> float:
 def differences(folder: Path, name: str) -> dict[str, float]:
     """By quantity: parameters absolute, gradients and intermediate numbers relative to the largest entry of the array."""
     golden, said = read(folder, name)
-    config = config_of(said)
+    agent, config = agent_of(said), config_of(said)
+    update, compute = update_program(agent, config), intermediate_program(agent, config)
     state = start(config, said, parts(golden, said, "before"))
     found = {}
     for step in (1, 2):
-        before = jax.tree.map(jnp.copy, state)
-        state = updated(config, said, state, golden, step)
+        before = state
+        state = updated(update, said, before, golden, step)
         for part, value in fields(state).items():
             found[f"parameters/{step}/{part}"] = difference(value, parts(golden, said, f"after{step}")[part], relative=False)
-        place = f"step{step}/grad_clipped" if agent_of(said) is pql else f"step{step}/grad"
+        place = f"step{step}/grad_clipped" if agent is pql else f"step{step}/grad"
         for part, value in gradients(config, state, before).items():
             found[f"gradients/{step}/{part}"] = difference(value, parts(golden, said, place)[part], relative=True)
-        for part, (value, expected) in intermediates(config, said, before, state, golden, step).items():
-            found[f"intermediate/{step}/{part}"] = difference(value, expected, relative=True)
-    fresh = fields(agent_of(said).init(config, np.uint32(0)))
+        numbers = compute(before, state.actor, state.critics, batch_of(golden, said, step), draws_of(golden, step))
+        for part, value in numbers.items():
+            found[f"intermediate/{step}/{part}"] = difference(value, golden[f"step{step}/info/{part}"], relative=True)
+    fresh = fields(agent.init(config, np.uint32(0)))
     for part in ("log_temperature", "raw_optimism", "raw_regulariser"):
         if part in fresh:
             found[f"initial/{part}"] = difference(fresh[part], parts(golden, said, "init")[part], relative=False)
@@ -276,7 +301,7 @@ def differences(folder: Path, name: str) -> dict[str, float]:
 def normalised(folder: Path, name: str) -> float:
     """How far our normalised observations are from PQL's."""
     golden, said = read(folder, name)
-    statistics = RunningStatistics(jnp.ones(()), jnp.asarray(golden["observation_mean"]), jnp.asarray(golden["observation_var"]))
+    statistics = RunningStatistics(jnp.ones(()), golden["observation_mean"], golden["observation_var"])
     pairs = [(f"step{step}/batch/{which}observation") for step in (1, 2) for which in ("", "next_")]
     limit = config_of(said).observation_limit
     return max(difference(normalise(statistics, golden[key], limit), golden[f"{key}_normalised"], relative=True) for key in pairs)
