@@ -227,11 +227,14 @@ def main() -> None:
     parser.add_argument("--utd", type=float, nargs="*", default=[], help="only these σ")
     parser.add_argument("--variants", nargs="*", default=[], help="only these settings, by the names that the table shows")
     parser.add_argument("--apart", action="store_true", help="a worker for each seed, which goes on a good while beyond its own crossing")
+    parser.add_argument("--seeds", type=int, help="only so many seeds of each cell")
     options = parser.parse_args()
+    domain = DOMAINS[options.domain]
+    domain = replace(domain, seeds=options.seeds or domain.seeds)
     if options.action == "run":
-        run(DOMAINS[options.domain], options.dir / options.domain, options.workers, options.utd, options.variants, options.apart)
+        run(domain, options.dir / options.domain, options.workers, options.utd, options.variants, options.apart)
     else:
-        table(DOMAINS[options.domain], options.dir / options.domain)
+        table(domain, options.dir / options.domain)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """One update against the same losses computed independently: NumPy in float64, gradients by central differences."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -25,6 +26,7 @@ CONFIG = bro.BROConfig(
     log_std_max=0.5,
     initial_optimism=1.5,
     target_divergence_per_dimension=0.02,
+    pessimism=0.4,
 )
 BATCH_SIZE, LEARNING_RATE = 7, 3e-3
 Floats = np.ndarray
@@ -63,6 +65,11 @@ def sample(actor: Any, observation: Floats, noise: Floats) -> tuple[Floats, Floa
 def quantiles(critics: Any, observation: Floats, action: Floats) -> Floats:
     inputs = np.concatenate([observation, action], axis=1)
     return np.stack([bronet(jax.tree.map(lambda leaf, i=i: leaf[i], critics), inputs) for i in range(2)])
+
+
+def lower(pair: Floats) -> Floats:
+    """0.6 of the mean and 0.4 of the smaller, quantile by quantile."""
+    return 0.6 * pair.mean(axis=0) + 0.4 * pair.min(axis=0)
 
 
 def gradient(loss: Callable[[Any], float], parameters: Any) -> list[Floats]:
@@ -145,7 +152,7 @@ def test_a_critic_update_descends_the_quantile_huber_loss(rows: Floats) -> None:
     observation, action, reward, continues, next_observation = data[:, :3], data[:, 3:5], data[:, 5], data[:, 6], data[:, 7:]
     noise = normal(jax.random.split(before.key)[1])
     next_action, log_probability = sample(double(before.actor), next_observation, noise)
-    next_quantiles = quantiles(double(before.target_critics), next_observation, next_action).mean(axis=0)
+    next_quantiles = lower(quantiles(double(before.target_critics), next_observation, next_action))
     target = reward[:, None] + 0.99 * continues[:, None] * (next_quantiles - 0.3 * log_probability[:, None])
 
     def loss(critics: Any) -> float:
@@ -176,7 +183,7 @@ def test_an_actor_update_ascends_the_mean_soft_value_and_moves_the_temperature(r
 
     def loss(actor: Any) -> float:
         action, log_probability = sample(actor, observation, noise)
-        return float(np.mean(0.3 * log_probability - quantiles(critics, observation, action).mean(axis=(0, 2))))
+        return float(np.mean(0.3 * log_probability - lower(quantiles(critics, observation, action)).mean(axis=1)))
 
     assert_gradient(after.actor_optimiser, gradient(loss, double(before.actor)))
     assert_adamw_step(before.actor, after.actor, after.actor_optimiser)
@@ -195,26 +202,45 @@ def test_the_explorer_ascends_an_optimistic_value_and_its_dual_variables_hold_th
     assert new is not None
     observation, critics, noise = rows[:, :3].astype(np.float64), double(before.critics), normal(jax.random.split(before.key, 3)[2])
     mean, std = policy(double(after.actor), observation)  # the actor moves first
+    seen = np.concatenate([observation, mean], axis=1)
 
     def divergence(explorer: Any) -> float:
         # of two normal laws with one std: what the fixed factor adds is left out
-        shifted = mean + body(explorer.body, observation) @ explorer.head
+        shifted = mean + body(explorer.body, seen) @ explorer.head
         return float(np.mean(np.sum(((shifted - mean) / std) ** 2 / 2, axis=1)))
 
     def loss(explorer: Any) -> float:
-        shifted = mean + body(explorer.body, observation) @ explorer.head
-        first, second = quantiles(critics, observation, np.tanh(shifted + 0.75 * std * noise)).mean(axis=2)
-        return float(np.mean(-(first + second) / 2 - 1.5 * np.abs(first - second) / 2) + 0.25 * divergence(explorer))
+        shifted = mean + body(explorer.body, seen) @ explorer.head
+        pair = quantiles(critics, observation, np.tanh(shifted + 0.75 * std * noise))
+        # (1 + 1.5) / 2 of the larger and (1 - 1.5) / 2 of the smaller
+        return float(-np.mean(1.25 * pair.max(axis=0) - 0.25 * pair.min(axis=0)) + 0.25 * divergence(explorer))
 
     explorer = double(old.explorer)
     assert_gradient(new.explorer_optimiser, gradient(loss, explorer))
     assert_adamw_step(old.explorer, new.explorer, new.explorer_optimiser)
     excess = divergence(explorer) / 2 - 0.02
     assert excess > 0
-    assert_gradient(new.optimism_optimiser, [np.array(1.5 * excess)], decay=0.5)
-    assert_gradient(new.regulariser_optimiser, [np.array(-0.25 * excess)], decay=0.5)
-    np.testing.assert_allclose(new.log_optimism - np.log(1.5), -3e-5, rtol=1e-2)
-    np.testing.assert_allclose(new.log_regulariser - np.log(0.25), 3e-5, rtol=1e-2)
+    for optimiser, raw, value, sign in (
+        (new.optimism_optimiser, old.raw_optimism, 1.5, 1),
+        (new.regulariser_optimiser, old.raw_regulariser, 0.25, -1),
+    ):
+        around = factor(np.float64(raw) + np.array([0, 1e-6, -1e-6]))
+        np.testing.assert_allclose(around[0], value, rtol=1e-5)
+        assert_gradient(optimiser, [sign * excess * (around[1] - around[2]) / 2e-6], decay=0.5)
+    np.testing.assert_allclose(new.raw_optimism - old.raw_optimism, -3e-5, rtol=1e-2)
+    np.testing.assert_allclose(new.raw_regulariser - old.raw_regulariser, 3e-5, rtol=1e-2)
+
+
+def factor(raw: Floats) -> Floats:
+    """Its logarithm is halfway between -10 and 7.5 at 0, and nears them on both sides."""
+    weight = 1 / (1 + np.exp(-2 * raw))
+    return np.exp((1 - weight) * -10 + weight * 7.5)
+
+
+def test_without_pessimism_the_target_is_the_mean_and_with_1_the_smaller_critic() -> None:
+    pair = np.random.default_rng(0).standard_normal((2, 7, 3)).astype(np.float32)
+    for pessimism, expected in ((0.0, pair.mean(axis=0)), (1.0, pair.min(axis=0))):
+        np.testing.assert_allclose(bro._lower(replace(CONFIG, pessimism=pessimism), pair), expected, atol=1e-6)
 
 
 def test_td_errors_are_those_of_the_quantiles_means() -> None:
@@ -225,7 +251,7 @@ def test_td_errors_are_those_of_the_quantiles_means() -> None:
     data = np.concatenate(rows).astype(np.float64)
     noise = np.asarray(jax.random.normal(jax.random.key(9), (74, 2)), np.float64)
     next_action, log_probability = sample(double(state.actor), data[:, 7:], noise)
-    next_value = quantiles(double(state.target_critics), data[:, 7:], next_action).mean(axis=(0, 2))
+    next_value = lower(quantiles(double(state.target_critics), data[:, 7:], next_action)).mean(axis=1)
     target = data[:, 5] + 0.99 * data[:, 6] * (next_value - 0.3 * log_probability)
     squared = ((quantiles(double(state.critics), data[:, :3], data[:, 3:5]).mean(axis=2) - target) ** 2).mean(axis=0)
     expected = squared[:64].mean(), squared[64:68].mean(), squared[68:].mean()
@@ -255,7 +281,7 @@ def test_networks_have_the_stated_sizes_and_compute_counts_them(observations: in
     critics = 8 * 512**2 + (2 * inputs + 230) * 512 + 200
     body = observations * 256 + 3 * 256 + 2 * (256**2 + 3 * 256)
     actor = body + 256 * 2 * actions + 2 * actions
-    explorer = body + 256 * actions
+    explorer = body + actions * 256 + 256 * actions  # which sees the actor's mean, too
     for optimistic in (False, True):
         config = bro.BROConfig(observation_size=observations, action_size=actions, optimistic=optimistic)
         state = jax.eval_shape(lambda config=config: bro.init(config, np.uint32(0)))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdscale.agents.categorical import cross_entropy, expectation, pessimistic_target, project
+from tdscale.agents.categorical import binary_cross_entropy, cross_entropy, expectation, pessimistic_target, project
 
 ATOMS = np.linspace(-10, 10, 51, dtype=np.float32)
 FEW = np.array([0.0, 1.0, 2.0], np.float32)
@@ -89,3 +89,21 @@ def test_cross_entropy_is_least_at_the_normalised_target_with_its_mass_as_the_we
     np.testing.assert_allclose(slope, 0.4 * np.array([0.2, 0.5, 0.3]) - target, atol=1e-6)
     at_target = jax.grad(lambda logits: cross_entropy(logits, target))(np.log(target / 0.4))
     np.testing.assert_allclose(at_target, 0, atol=1e-7)
+
+
+def test_binary_cross_entropy_is_that_of_each_atom_averaged() -> None:
+    logits = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
+    target = np.random.default_rng(1).uniform(size=(4, 6)).astype(np.float32)
+    likely = np.exp(np.float64(logits)) / np.exp(np.float64(logits)).sum(axis=1, keepdims=True)
+    expected = np.mean(-target * np.log(likely) - (1 - target) * np.log(1 - likely), axis=1)
+    np.testing.assert_allclose(binary_cross_entropy(logits, target), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("gap", [20.0, 200.0])
+def test_binary_cross_entropy_keeps_its_digits_where_one_atom_has_all_but_a_trace_of_the_mass(gap: float) -> None:
+    """Then 1 − p of that atom is the others' mass, 2·exp(−gap), and rounds to 0 in float32."""
+    logits, target = np.array([gap, 0.0, 0.0], np.float32), np.array([0.25, 0.5, 0.0], np.float32)
+    loss, slope = jax.value_and_grad(binary_cross_entropy)(logits, target)
+    np.testing.assert_allclose(loss, (0.75 * (gap - np.log(2)) + 0.5 * gap) / 3, rtol=1e-5)
+    # the dominant atom's complement falls by one unit of logarithm for one of the gap
+    np.testing.assert_allclose(slope, np.array([0.75 + 0.5, -0.5 - 0.375, -0.375]) / 3, atol=1e-5)

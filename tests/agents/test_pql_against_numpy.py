@@ -26,6 +26,7 @@ VALUES = pql.PQLConfig(
     observation_limit=1.5,
 )
 DISTRIBUTIONS = replace(VALUES, distributional=True, gradient_norm_limit=0.2)
+ENTROPY = replace(DISTRIBUTIONS, critic_loss="cross-entropy")
 ATOMS = np.array([-2.0, -1.0, 0.0, 1.0, 2.0, 3.0])
 BATCH_SIZE, LEARNING_RATE, TARGET_RATE = 7, 3e-3, 0.05
 Floats = np.ndarray
@@ -79,7 +80,7 @@ class Rows:
     def __init__(self, rows: Floats, state: pql.PQLState) -> None:
         data = rows.astype(np.float64)
         self.action, self.reward, self.continues = data[:, 3:5], data[:, 5], data[:, 6]
-        mean, std = np.float64(state.statistics.mean), np.sqrt(np.float64(state.statistics.variance) + 1e-5)
+        mean, std = np.float64(state.statistics.mean), np.sqrt(np.float64(state.statistics.variance) + 1e-4)
         self.observation, self.next_observation = (np.clip((data[:, start : start + 3] - mean) / std, -1.5, 1.5) for start in (0, 7))
 
 
@@ -102,7 +103,10 @@ def target(config: pql.PQLConfig, actor: list[Floats], target_critics: list[Floa
 def critic_loss(config: pql.PQLConfig, critics: list[Floats], batch: Rows, wanted: Floats) -> float:
     found = outputs(critics, batch.observation, batch.action)
     if config.distributional:
-        return float(-(wanted * np.log(softmax(found))).sum(axis=-1).mean(axis=1).sum())
+        likely = softmax(found)
+        if config.critic_loss == "cross-entropy":
+            return float(-(wanted * np.log(likely)).sum(axis=-1).mean(axis=1).sum())
+        return float(-(wanted * np.log(likely) + (1 - wanted) * np.log(1 - likely)).mean(axis=(1, 2)).sum())
     return float(((found[..., 0] - wanted) ** 2).mean(axis=1).sum())
 
 
@@ -193,8 +197,8 @@ def updated(
 
 @pytest.mark.parametrize(
     ("config", "clipped"),
-    [(VALUES, [True, True, False]), (DISTRIBUTIONS, [True, True, True])],
-    ids=["values", "distributions"],
+    [(VALUES, [True, True, False]), (DISTRIBUTIONS, [True, True, True]), (ENTROPY, [True, True, True])],
+    ids=["values", "distributions", "cross-entropy"],
 )
 def test_updates_are_those_of_the_equations(config: pql.PQLConfig, clipped: list[bool]) -> None:
     minibatches = [random_rows(BATCH_SIZE), random_rows(BATCH_SIZE, 2)]
@@ -303,7 +307,7 @@ def test_actions_are_the_policys_at_normalised_observations_and_clipped() -> Non
     state = fresh_state(VALUES)
     observations = np.array([[0.3, -2.0, 1.0], [100.0, 0.0, 0.0]], np.float32)
     mean, variance = np.float64(state.statistics.mean), np.float64(state.statistics.variance)
-    normalised = np.clip((observations - mean) / np.sqrt(variance + 1e-5), -1.5, 1.5)
+    normalised = np.clip((observations - mean) / np.sqrt(variance + 1e-4), -1.5, 1.5)
     np.testing.assert_allclose(pql.act(VALUES, state, observations, None), policy(double(state.actor), normalised), atol=1e-6)
     extreme = np.array([[50, -50], [50, -50]], np.float32)
     np.testing.assert_array_equal(pql.act(VALUES, state, observations, extreme), [[1, -1], [1, -1]])

@@ -96,28 +96,40 @@ def test_resets_by_gradient_steps_come_after_exactly_so_many_critic_updates(monk
     assert resets == [40 + 26, 40 + 51]
 
 
-def test_a_reset_makes_everything_learnt_afresh_from_a_new_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("weights", ["initial", "fresh"])
+def test_a_reset_forgets_everything_learnt_and_gives_back_the_first_weights_or_fresh_ones(weights: str) -> None:
     import jax
 
     from tdscale.agents import bro
     from tdscale.training.batch import RunBatch
 
-    batch = RunBatch([spec_of("bro", reset_rule="none")], 100)
+    batch = RunBatch([spec_of("bro", reset_rule="none", reset_weights=weights)], 100)
     learner: Any = batch._learner
-    first = jax.tree.map(np.asarray, learner.state._replace(key=None))
+    first = state_of(learner)
     batch.advance(60)
+    assert not np.array_equal(first.actor.head.weight, state_of(learner).actor.head.weight)
     batch._reset()
-    second = jax.tree.map(np.asarray, learner.state._replace(key=None))
-    assert not np.array_equal(first.critics.body.stem.weight, second.critics.body.stem.weight)
-    assert not np.array_equal(first.actor.head.weight, second.actor.head.weight)
+    second = state_of(learner)
+    same = weights == "initial"
+    # the random key, too: the same noise follows
+    for part in ("actor", "critics", "key"):
+        pairs = zip(jax.tree.leaves(getattr(first, part)), jax.tree.leaves(getattr(second, part)), strict=True)
+        assert all(np.array_equal(one, other) for one, other in pairs if np.any(one)) is same
     for one, other in zip(jax.tree.leaves(second.critics), jax.tree.leaves(second.target_critics), strict=True):
         np.testing.assert_array_equal(one, other)
     learnt = (second.critic_optimiser, second.actor_optimiser, second.temperature_optimiser, second.optimism.explorer_optimiser)
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(learnt))
     initial = bro.init(batch._config, np.uint32(0))
     assert initial.optimism is not None
-    assert (second.log_temperature, second.optimism.log_optimism) == (initial.log_temperature, initial.optimism.log_optimism)
+    assert (second.log_temperature, second.optimism.raw_optimism) == (initial.log_temperature, initial.optimism.raw_optimism)
     batch.close()
+
+
+def state_of(learner: Any) -> Any:
+    """A copy of an agent, its random key as numbers."""
+    import jax
+
+    return jax.tree.map(np.array, learner.state._replace(key=jax.random.key_data(learner.state.key)))
 
 
 def test_the_named_reset_rules_are_the_published_ones() -> None:

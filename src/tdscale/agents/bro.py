@@ -1,12 +1,12 @@
 """BRO, "bigger, regularized, optimistic" (Nauman et al. 2024), as pure functions: init, act, update, diagnose.
 
-Soft actor-critic with large critics of residual blocks and layer norm that predict quantiles, AdamW, no pessimism in the
-target, and an explorer that is optimistic where the critics differ. Resets are the training loop's. Rows are packed as in
-`agents.rows`.
+Soft actor-critic with large critics of residual blocks and layer norm that predict quantiles, AdamW, no pessimism by default,
+and an explorer that is optimistic where the critics differ. Resets are the training loop's. Rows are packed as in `agents.rows`.
 """
 
 from dataclasses import dataclass
 from functools import partial
+from math import atanh, log
 from typing import Any, NamedTuple
 
 import jax
@@ -18,13 +18,15 @@ from tdscale.agents.costs import Costs
 from tdscale.agents.diagnosis import Diagnosis, mean_by_source
 from tdscale.agents.feature_health import dormant_share, feature_rank
 from tdscale.agents.gradient_noise import in_small_batches, squared_norms
-from tdscale.agents.networks import count_parameters, init_pair, parameter_norm
+from tdscale.agents.networks import count_parameters, init_pair, init_policy_head, orthogonal_layer, parameter_norm
 from tdscale.agents.products import Precision, multiply
+from tdscale.agents.quantiles import quantile_huber
 from tdscale.agents.rows import Batch, RowSizes, unpack
 from tdscale.agents.squashed import sample_squashed
 from tdscale.agents.types import Array, Key
 
 _SLOW_DECAY = 0.5  # of the first moment, for temperature and dual variables
+_DUAL_LOG_MIN, _DUAL_HALF_RANGE = -10.0, 8.75  # of the dual variables' logarithms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,7 @@ class BROConfig(RowSizes):
     initial_temperature: float = 1.0
     temperature_learning_rate: float = 3e-4
     target_entropy_per_dimension: float = -0.5
+    pessimism: float = 0.0
     log_std_min: float = -10.0
     log_std_max: float = 2.0
     matmul_precision: Precision = "float32"
@@ -55,18 +58,21 @@ class BROConfig(RowSizes):
 
 
 class Explorer(NamedTuple):
-    """What full BRO collects data with: the shift of the actor's mean. head: shape (actor_width, action_size)."""
+    """What full BRO collects data with: the shift of the actor's mean, from an observation and that mean before the tanh.
+
+    head: shape (actor_width, action_size).
+    """
 
     body: Body
     head: Array
 
 
 class Optimism(NamedTuple):
-    """The explorer with its two dual variables, and their optimisers."""
+    """The explorer with its two dual variables, as what `dual_value` is given, and their optimisers."""
 
     explorer: Explorer
-    log_optimism: Array
-    log_regulariser: Array
+    raw_optimism: Array
+    raw_regulariser: Array
     explorer_optimiser: Any
     optimism_optimiser: Any
     regulariser_optimiser: Any
@@ -89,12 +95,16 @@ class BROState(NamedTuple):
 
 @partial(jax.jit, static_argnums=0)
 def init(config: BROConfig, seed: Array) -> BROState:
-    """A fresh agent from a 32-bit seed."""
+    """A fresh agent from a 32-bit seed. Weights are orthogonal: gain √2, but 1 for the log std and the explorer's own for its head."""
     actor_key, critic_key, explorer_key, key = jax.random.split(jax.random.key(seed), 4)
-    actor = init_bronet(actor_key, config.observation_size, config.actor_width, config.actor_blocks, 2 * config.action_size)
+    body_key, head_key = jax.random.split(actor_key)
+    actor = BroNet(
+        init_body(body_key, config.observation_size, config.actor_width, config.actor_blocks),
+        init_policy_head(head_key, config.actor_width, config.action_size, mean_gain=2.0**0.5, log_std_gain=1.0),
+    )
     inputs = config.observation_size + config.action_size
     critics = init_pair(critic_key, lambda one: init_bronet(one, inputs, config.critic_width, config.critic_blocks, config.quantiles))
-    log_temperature = jnp.log(jnp.float32(config.initial_temperature))
+    log_temperature = jnp.array(log(config.initial_temperature), float)
     return BROState(
         actor=actor,
         critics=critics,
@@ -111,17 +121,28 @@ def init(config: BROConfig, seed: Array) -> BROState:
 
 def _init_optimism(config: BROConfig, key: Key) -> Optimism:
     body_key, head_key = jax.random.split(key)
-    head = jax.nn.initializers.orthogonal(config.explorer_initial_scale)(head_key, (config.actor_width, config.action_size))
-    explorer = Explorer(init_body(body_key, config.observation_size, config.actor_width, config.actor_blocks), head)
-    log_optimism, log_regulariser = jnp.log(jnp.float32(config.initial_optimism)), jnp.log(jnp.float32(config.initial_regulariser))
+    body = init_body(body_key, config.observation_size + config.action_size, config.actor_width, config.actor_blocks)
+    head = orthogonal_layer(head_key, config.actor_width, config.action_size, config.explorer_initial_scale)
+    explorer = Explorer(body, head.weight)
+    raw_optimism, raw_regulariser = map(_raw_dual, (config.initial_optimism, config.initial_regulariser))
     return Optimism(
         explorer=explorer,
-        log_optimism=log_optimism,
-        log_regulariser=log_regulariser,
+        raw_optimism=raw_optimism,
+        raw_regulariser=raw_regulariser,
         explorer_optimiser=init_adam(explorer),
-        optimism_optimiser=init_adam(log_optimism),
-        regulariser_optimiser=init_adam(log_regulariser),
+        optimism_optimiser=init_adam(raw_optimism),
+        regulariser_optimiser=init_adam(raw_regulariser),
     )
+
+
+def dual_value(raw: Array) -> Array:
+    """exp(−10 + 8.75·(1 + tanh raw)), between e⁻¹⁰ and e^7.5: optimism and regulariser, from what Adam moves."""
+    return jnp.exp(_DUAL_LOG_MIN + _DUAL_HALF_RANGE * (1 + jnp.tanh(raw)))
+
+
+def _raw_dual(value: float) -> Array:
+    """The inverse of `dual_value`."""
+    return jnp.array(atanh((log(value) - _DUAL_LOG_MIN) / _DUAL_HALF_RANGE - 1), float)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -136,7 +157,7 @@ def act(config: BROConfig, state: BROState, observations: Array, noise: Array | 
         return jnp.tanh(mean)
     if state.optimism is None:
         return jnp.tanh(mean + jnp.exp(log_std) * noise)
-    shift = _shift(state.optimism.explorer, observations, "float32")
+    shift = _shift(state.optimism.explorer, observations, mean, "float32")
     return jnp.tanh(mean + shift + config.explorer_std_factor * jnp.exp(log_std) * noise)
 
 
@@ -209,7 +230,7 @@ def costs(state: BROState) -> Costs:
 def _critic_gradient(config: BROConfig, critics: BroNet, batch: Batch, target: Array) -> tuple[Array, BroNet]:
     """Both critics' quantile Huber loss and its gradient."""
     predicted, pull_back = jax.vjp(lambda parameters: _quantiles(config, parameters, batch.observation, batch.action), critics)
-    loss, slope = _quantile_huber(predicted, target)
+    loss, slope = quantile_huber(predicted, target)
     return loss, pull_back(slope)[0]
 
 
@@ -230,13 +251,13 @@ def _update_critics(config: BROConfig, state: BROState, batch: Batch, learning_r
 
 
 def _update_actors(config: BROConfig, state: BROState, batch: Batch, learning_rate: Array) -> BROState:
-    """One AdamW step of the actor on E[temperature · log π − mean Q], one of the temperature; then the explorer's."""
+    """One AdamW step of the actor on E[temperature · log π − Q], one of the temperature; then the explorer's. Q: see `_lower`."""
     key, noise_key, explorer_key = jax.random.split(state.key, 3)
     temperature = jnp.exp(state.log_temperature)
 
     def loss(actor: BroNet) -> tuple[Array, Array]:
         action, log_probability = _sample(config, actor, batch.observation, noise_key)
-        value = jnp.mean(_values(config, state.critics, batch.observation, action), axis=0)
+        value = jnp.mean(_lower(config, _quantiles(config, state.critics, batch.observation, action)), axis=-1)
         return jnp.mean(temperature * log_probability - value), jnp.mean(log_probability)
 
     (value, mean_log_probability), gradient = jax.value_and_grad(loss, has_aux=True)(state.actor)
@@ -266,7 +287,8 @@ def _update_actors(config: BROConfig, state: BROState, batch: Batch, learning_ra
 def _update_explorer(
     config: BROConfig, state: BROState, held: Optimism, observation: Array, key: Key, learning_rate: Array
 ) -> tuple[Optimism, Array]:
-    """One AdamW step on E[regulariser · KL − mean Q − optimism · |Q1 − Q2| / 2]; the dual variables hold KL to its target.
+    """One AdamW step on E[regulariser · KL − mean Q − optimism · |Q1 − Q2| / 2], where |Q1 − Q2| is the mean of the distances from
+    quantile to quantile; then one Adam step of each dual variable, which hold KL to its target.
 
     KL(explorer ‖ actor) = Σ shift² / (2 std²) over the action's dimensions, before the tanh. What the fixed factor on std adds
     is left out: nothing learns it, and at 0.75 it is 0.069 a dimension, above the target, which no multiplier could then reach.
@@ -274,11 +296,12 @@ def _update_explorer(
     mean, log_std = _policy(config, state.actor, observation, config.matmul_precision)
     std = jnp.exp(log_std)
     noise = config.explorer_std_factor * std * jax.random.normal(key, mean.shape)
-    optimism, regulariser = jnp.exp(held.log_optimism), jnp.exp(held.log_regulariser)
+    optimism, optimism_slope = jax.value_and_grad(dual_value)(held.raw_optimism)
+    regulariser, regulariser_slope = jax.value_and_grad(dual_value)(held.raw_regulariser)
 
     def loss(explorer: Explorer) -> tuple[Array, Array]:
-        shift = _shift(explorer, observation, config.matmul_precision)
-        first, second = _values(config, state.critics, observation, jnp.tanh(mean + shift + noise))
+        shift = _shift(explorer, observation, mean, config.matmul_precision)
+        first, second = _quantiles(config, state.critics, observation, jnp.tanh(mean + shift + noise))
         divergence = jnp.mean(jnp.sum((shift / std) ** 2, axis=-1) / 2)
         upper = (first + second) / 2 + optimism * jnp.abs(first - second) / 2
         return regulariser * divergence - jnp.mean(upper), divergence
@@ -287,52 +310,33 @@ def _update_explorer(
     explorer, explorer_optimiser = _descend(config, held.explorer, gradient, held.explorer_optimiser, learning_rate)
     # above the target optimism falls and the regulariser rises
     excess = divergence / config.action_size - config.target_divergence_per_dimension
-    log_optimism, optimism_optimiser = _descend_scalar(
-        held.log_optimism, optimism * excess, held.optimism_optimiser, config.dual_learning_rate
+    raw_optimism, optimism_optimiser = _descend_scalar(
+        held.raw_optimism, optimism_slope * excess, held.optimism_optimiser, config.dual_learning_rate
     )
-    log_regulariser, regulariser_optimiser = _descend_scalar(
-        held.log_regulariser, -regulariser * excess, held.regulariser_optimiser, config.dual_learning_rate
+    raw_regulariser, regulariser_optimiser = _descend_scalar(
+        held.raw_regulariser, -regulariser_slope * excess, held.regulariser_optimiser, config.dual_learning_rate
     )
-    return Optimism(explorer, log_optimism, log_regulariser, explorer_optimiser, optimism_optimiser, regulariser_optimiser), value
+    return Optimism(explorer, raw_optimism, raw_regulariser, explorer_optimiser, optimism_optimiser, regulariser_optimiser), value
 
 
 def _target(config: BROConfig, state: BROState, batch: Batch, key: Key) -> Array:
-    """r + γ · continues · (mean of the two target critics' quantiles − temperature · log π), shape (batch, quantiles)."""
+    """r + γ · continues · (the target critics' quantiles as by `_lower` − temperature · log π), shape (batch, quantiles)."""
     next_action, log_probability = _sample(config, state.actor, batch.next_observation, key)
-    next_quantiles = jnp.mean(_quantiles(config, state.target_critics, batch.next_observation, next_action), axis=0)
+    next_quantiles = _lower(config, _quantiles(config, state.target_critics, batch.next_observation, next_action))
     soft_quantiles = next_quantiles - (jnp.exp(state.log_temperature) * log_probability)[:, None]
     return batch.reward[:, None] + config.discount * batch.continues[:, None] * soft_quantiles
-
-
-def _quantile_huber(predicted: Array, target: Array) -> tuple[Array, Array]:
-    """The quantile Huber loss with κ = 1: summed over critics and predicted quantiles, averaged over target quantiles and batch.
-
-    Args:
-        predicted: shape (2, batch, n); the i-th stands for the midpoint of the i-th of n equal bins of probability.
-        target: shape (batch, m).
-
-    Returns:
-        The loss and its derivative by `predicted`. A loop over target quantiles keeps the (2, batch, n, m) errors out of memory:
-        on a CPU it takes an eighth of the time of one array expression, and a thirtieth of automatic differentiation's.
-    """
-    count, samples = predicted.shape[-1], target.shape[-1]
-    midpoints = (jnp.arange(count, dtype=jnp.float32) + 0.5) / count
-
-    def add(index: Array, sums: tuple[Array, Array]) -> tuple[Array, Array]:
-        error = jax.lax.dynamic_slice_in_dim(target, index, 1, axis=1) - predicted
-        clipped = jnp.clip(error, -1, 1)  # Huber's derivative; the loss is clipped · (error − clipped / 2)
-        weighted = jnp.where(error < 0, 1 - midpoints, midpoints) * clipped
-        return sums[0] + weighted * (error - clipped / 2), sums[1] - weighted
-
-    unroll = 1 if jax.default_backend() == "cpu" else 10  # elsewhere a round is a few small kernels, and ten are no more
-    loss, slope = jax.lax.fori_loop(0, samples, add, (jnp.zeros_like(predicted), jnp.zeros_like(predicted)), unroll=unroll)
-    return jnp.sum(loss) / (len(target) * samples), slope / (len(target) * samples)
 
 
 def _quantiles(config: BROConfig, critics: BroNet, observation: Array, action: Array) -> Array:
     """Both critics' quantiles, shape (2, batch, quantiles)."""
     inputs = jnp.concatenate([observation, action], axis=-1)
     return jax.vmap(lambda one: apply_bronet(one, inputs, config.matmul_precision))(critics)
+
+
+def _lower(config: BROConfig, quantiles: Array) -> Array:
+    """(Q1 + Q2)/2 − pessimism · |Q1 − Q2|/2, quantile by quantile: shape (2, ...) gives (...)."""
+    mean = jnp.mean(quantiles, axis=0)
+    return mean if config.pessimism == 0 else mean - config.pessimism * jnp.abs(quantiles[0] - quantiles[1]) / 2
 
 
 def _values(config: BROConfig, critics: BroNet, observation: Array, action: Array) -> Array:
@@ -346,8 +350,9 @@ def _policy(config: BROConfig, actor: BroNet, observation: Array, precision: Pre
     return mean, config.log_std_min + (config.log_std_max - config.log_std_min) * 0.5 * (1 + jnp.tanh(unbounded))
 
 
-def _shift(explorer: Explorer, observation: Array, precision: Precision) -> Array:
-    return multiply(apply_body(explorer.body, observation, precision), explorer.head, precision)
+def _shift(explorer: Explorer, observation: Array, mean: Array, precision: Precision) -> Array:
+    inputs = jnp.concatenate([observation, mean], axis=-1)
+    return multiply(apply_body(explorer.body, inputs, precision), explorer.head, precision)
 
 
 def _sample(config: BROConfig, actor: BroNet, observation: Array, key: Key) -> tuple[Array, Array]:

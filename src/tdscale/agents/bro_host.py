@@ -27,7 +27,8 @@ class BROPolicy:
             half_range = np.float32((config.log_std_max - config.log_std_min) / 2)
             std = np.exp(np.float32(config.log_std_min) + half_range * (1 + np.tanh(output[..., config.action_size :])))
             if self._explorer is not None:
-                unbounded = unbounded + _body(self._explorer.body, observations) @ self._explorer.head
+                seen = np.concatenate([observations, unbounded], axis=-1)
+                unbounded = unbounded + _body(self._explorer.body, seen) @ self._explorer.head
                 std = np.float32(config.explorer_std_factor) * std
             unbounded = unbounded + std * noise
         action: NDArray[np.float32] = np.tanh(unbounded)

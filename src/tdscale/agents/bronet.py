@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from tdscale.agents.networks import Layer, apply_layer, init_network, rectify
+from tdscale.agents.networks import Layer, apply_layer, orthogonal_layer, rectify
 from tdscale.agents.products import Precision, multiply
 from tdscale.agents.types import Array, Key
 
@@ -47,7 +47,7 @@ def init_body(key: Key, inputs: int, width: int, blocks: int) -> Body:
 def init_bronet(key: Key, inputs: int, width: int, blocks: int, outputs: int) -> BroNet:
     """As `init_body`; the head's weights orthogonal with gain √2, too."""
     body_key, head_key = jax.random.split(key)
-    return BroNet(init_body(body_key, inputs, width, blocks), init_network(head_key, (width, outputs))[0])
+    return BroNet(init_body(body_key, inputs, width, blocks), orthogonal_layer(head_key, width, outputs))
 
 
 def body_layers(body: Body, inputs: Array, precision: Precision = "float32") -> tuple[tuple[Array, ...], Array]:
@@ -77,7 +77,7 @@ def apply_bronet(network: BroNet, inputs: Array, precision: Precision = "float32
 
 
 def _init_normed(key: Key, inputs: int, outputs: int) -> NormedLayer:
-    layer = init_network(key, (inputs, outputs))[0]
+    layer = orthogonal_layer(key, inputs, outputs)
     return NormedLayer(layer.weight, layer.bias, scale=jnp.ones(outputs), shift=jnp.zeros(outputs))
 
 

@@ -1,4 +1,4 @@
-"""Values as probabilities of fixed atoms (C51, Bellemare et al. 2017): projection, the twins' minimum, cross-entropy."""
+"""Values as probabilities of fixed atoms (C51, Bellemare et al. 2017): projection, the twins' minimum, losses."""
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +21,9 @@ def project(probabilities: Array, positions: Array, atoms: Array) -> Array:
         unrolled, so that the (..., m, n) shares are never held: a quarter of the time of one array expression on a CPU.
     """
     spacing = (atoms[-1] - atoms[0]) / (len(atoms) - 1)
-    steps = (jnp.clip(positions, atoms[0], atoms[-1]) - atoms[0]) / spacing
-    numbers = jnp.arange(len(atoms), dtype=steps.dtype)
+    # counted from the middle, where rounding errors are half as large as from an end
+    steps = (jnp.clip(positions, atoms[0], atoms[-1]) - (atoms[0] + atoms[-1]) / 2) / spacing
+    numbers = jnp.arange(len(atoms), dtype=steps.dtype) - (len(atoms) - 1) / 2
     shares = (
         probabilities[..., index, None] * jnp.maximum(0.0, 1.0 - jnp.abs(steps[..., index, None] - numbers))
         for index in range(positions.shape[-1])
@@ -33,8 +34,8 @@ def project(probabilities: Array, positions: Array, atoms: Array) -> Array:
 def pessimistic_target(logits: Array, reward: Array, factor: Array, atoms: Array) -> Array:
     """The element-wise minimum of two projected target distributions, shape (batch, atoms).
 
-    Not renormalised: its mass, 1 − the twins' distance in total variation, is the weight of the transition in `cross_entropy`,
-    whose minimiser it doesn't change.
+    Not renormalised: its mass is 1 − the twins' distance in total variation. In `cross_entropy` that is a weight of the
+    transition, which does not change the minimiser.
 
     Args:
         logits: of the two target critics at the next observation, shape (2, batch, atoms).
@@ -49,6 +50,18 @@ def pessimistic_target(logits: Array, reward: Array, factor: Array, atoms: Array
 def cross_entropy(logits: Array, target: Array) -> Array:
     """−Σ target · log softmax(logits), shape (...) for shapes (..., atoms)."""
     return -jnp.sum(target * jax.nn.log_softmax(logits), axis=-1)
+
+
+def binary_cross_entropy(logits: Array, target: Array) -> Array:
+    """−(Σ target · log p + (1 − target) · log(1 − p)) / n with p = softmax(logits), shape (...) for shapes (..., n)."""
+    log_sum = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
+    log_probability = logits - log_sum
+    probability = jnp.exp(log_probability)
+    # of at most one atom 1 − p would lose its digits: the mass of the others instead
+    dominant = probability > 0.5
+    log_others = jax.nn.logsumexp(jnp.where(dominant, -jnp.inf, logits), axis=-1, keepdims=True) - log_sum
+    log_complement = jnp.where(dominant, log_others, jnp.log(1.0 - jnp.where(dominant, 0.0, probability)))
+    return -jnp.mean(target * log_probability + (1.0 - target) * log_complement, axis=-1)
 
 
 def expectation(masses: Array, atoms: Array) -> Array:

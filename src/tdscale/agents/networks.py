@@ -9,13 +9,8 @@ import jax.numpy as jnp
 from tdscale.agents.products import Precision, multiply
 from tdscale.agents.types import Array, Key
 
-Initialiser = Callable[[Key, tuple[int, int]], Array]
 Activation = Callable[[Array], Array]
 Tree = TypeVar("Tree")
-
-ORTHOGONAL: Initialiser = jax.nn.initializers.orthogonal(2.0**0.5)
-# uniform within ±1/√inputs: outputs begin small
-FAN_IN: Initialiser = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 class Layer(NamedTuple):
@@ -26,6 +21,7 @@ class Layer(NamedTuple):
 
 
 Network = tuple[Layer, ...]
+InitLayer = Callable[[Key, int, int], Layer]
 
 
 @jax.custom_jvp
@@ -41,16 +37,36 @@ def _rectify_derivative(inputs: tuple[Array], changes: tuple[Array]) -> tuple[Ar
     return outputs, jnp.sign(outputs) * changes[0]
 
 
-def init_network(key: Key, sizes: Sequence[int], initialiser: Initialiser = ORTHOGONAL) -> Network:
-    """Layers of the given sizes, input first; weights orthogonal with gain √2 unless said otherwise, biases 0."""
+def orthogonal_layer(key: Key, inputs: int, outputs: int, gain: float = 2.0**0.5) -> Layer:
+    """An orthogonal weight, whose singular values are all `gain`; bias 0."""
+    return Layer(jax.nn.initializers.orthogonal(gain)(key, (inputs, outputs)), jnp.zeros(outputs))
+
+
+def fan_in_layer(key: Key, inputs: int, outputs: int) -> Layer:
+    """Weight and bias uniform within ±1/√inputs, PyTorch's default: outputs begin small."""
+    weight_key, bias_key = jax.random.split(key)
+    bound = inputs**-0.5
+    return Layer(
+        jax.random.uniform(weight_key, (inputs, outputs), minval=-bound, maxval=bound),
+        jax.random.uniform(bias_key, (outputs,), minval=-bound, maxval=bound),
+    )
+
+
+def init_policy_head(key: Key, inputs: int, action_size: int, mean_gain: float, log_std_gain: float) -> Layer:
+    """The last layer of a Gaussian policy: means, then log standard deviations, each orthogonal with a gain of its own."""
+    mean, log_std = map(orthogonal_layer, jax.random.split(key), (inputs,) * 2, (action_size,) * 2, (mean_gain, log_std_gain))
+    return Layer(*(jnp.concatenate(parts, axis=-1) for parts in zip(mean, log_std, strict=True)))
+
+
+def init_network(key: Key, sizes: Sequence[int], init_layer: InitLayer = orthogonal_layer) -> Network:
+    """Layers of the given sizes, input first; by default weights are orthogonal with gain √2 and biases 0."""
     keys = jax.random.split(key, len(sizes) - 1)
-    pairs = zip(keys, sizes[:-1], sizes[1:], strict=True)
-    return tuple(Layer(initialiser(layer_key, (inputs, outputs)), jnp.zeros(outputs)) for layer_key, inputs, outputs in pairs)
+    return tuple(map(init_layer, keys, sizes[:-1], sizes[1:]))
 
 
-def init_twins(key: Key, sizes: Sequence[int], initialiser: Initialiser = ORTHOGONAL) -> Network:
+def init_twins(key: Key, sizes: Sequence[int], init_layer: InitLayer = orthogonal_layer) -> Network:
     """Two independent networks whose layers are stacked along a first axis of length 2."""
-    return init_pair(key, lambda one: init_network(one, sizes, initialiser))
+    return init_pair(key, lambda one: init_network(one, sizes, init_layer))
 
 
 def init_pair(key: Key, init: Callable[[Key], Tree]) -> Tree:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from tdscale.agents.types import Array
 
-_FLOOR = 1e-5  # added to the variance: what never changed is not divided by zero
+_FLOOR = 1e-4  # added to the variance: what never changed is not divided by zero
 
 
 class RunningStatistics(NamedTuple):
@@ -35,5 +35,5 @@ def merge(statistics: RunningStatistics, observations: Array) -> RunningStatisti
 
 
 def normalise(statistics: RunningStatistics, observations: Array, limit: float) -> Array:
-    """(observation − mean) / std, clipped to ±limit; shape (..., size)."""
+    """(observation − mean) / √(variance + 1e-4), clipped to ±limit; shape (..., size)."""
     return jnp.clip((observations - statistics.mean) / jnp.sqrt(statistics.variance + _FLOOR), -limit, limit)

@@ -7,23 +7,23 @@ distributions over atoms (`agents.categorical`). Rows are packed as in `agents.r
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from tdscale.agents.adam import descend, init_adam
-from tdscale.agents.categorical import cross_entropy, expectation, pessimistic_target
+from tdscale.agents.categorical import binary_cross_entropy, cross_entropy, expectation, pessimistic_target
 from tdscale.agents.costs import Costs
 from tdscale.agents.diagnosis import mean_by_source
 from tdscale.agents.feature_health import dormant_share, feature_rank
 from tdscale.agents.gradient_noise import SMALL_BATCH, squared_norms
 from tdscale.agents.networks import (
-    FAN_IN,
     Network,
     apply_network,
     apply_twins,
     count_parameters,
+    fan_in_layer,
     hidden_layers,
     init_network,
     init_twins,
@@ -33,6 +33,8 @@ from tdscale.agents.normaliser import RunningStatistics, merge, no_statistics, n
 from tdscale.agents.products import Precision
 from tdscale.agents.rows import Batch, RowSizes, unpack
 from tdscale.agents.types import Array, Key
+
+_CLIP_EPSILON = 1e-6  # added to a gradient's norm before it is clipped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,7 @@ class PQLConfig(RowSizes):
     atoms: int = 51
     value_min: float = -10.0
     value_max: float = 10.0
+    critic_loss: Literal["binary-cross-entropy", "cross-entropy"] = "binary-cross-entropy"
     discount: float = 0.99
     target_rate: float = 0.05
     weight_decay: float = 1e-2
@@ -86,11 +89,11 @@ class PQLDiagnosis(NamedTuple):
 
 @partial(jax.jit, static_argnums=0)
 def init(config: PQLConfig, seed: Array) -> PQLState:
-    """A fresh agent from a 32-bit seed. Weights are uniform within ±1/√inputs: actions and values begin near 0."""
+    """A fresh agent from a 32-bit seed. Weights and biases are uniform within ±1/√inputs: actions and values begin near 0."""
     actor_key, critic_key, key = jax.random.split(jax.random.key(seed), 3)
-    actor = init_network(actor_key, (config.observation_size, *config.hidden_sizes, config.action_size), FAN_IN)
+    actor = init_network(actor_key, (config.observation_size, *config.hidden_sizes, config.action_size), fan_in_layer)
     outputs = config.atoms if config.distributional else 1
-    critics = init_twins(critic_key, (config.observation_size + config.action_size, *config.hidden_sizes, outputs), FAN_IN)
+    critics = init_twins(critic_key, (config.observation_size + config.action_size, *config.hidden_sizes, outputs), fan_in_layer)
     return PQLState(
         actor=actor,
         critics=critics,
@@ -224,9 +227,12 @@ def _target(config: PQLConfig, state: PQLState, batch: Batch, key: Key) -> Array
 
 
 def _critic_loss(config: PQLConfig, critics: Network, batch: Batch, target: Array) -> Array:
-    """Mean squared TD error or, of PQL-D, mean cross-entropy; summed over both critics."""
+    """Mean squared TD error or, of PQL-D, mean `critic_loss`; summed over both critics."""
     outputs = _outputs(config, critics, batch.observation, batch.action)
-    errors = cross_entropy(outputs, target) if config.distributional else (outputs[..., 0] - target) ** 2
+    if config.distributional:
+        errors = (cross_entropy if config.critic_loss == "cross-entropy" else binary_cross_entropy)(outputs, target)
+    else:
+        errors = (outputs[..., 0] - target) ** 2
     return jnp.sum(jnp.mean(errors, axis=1))
 
 
@@ -267,8 +273,8 @@ def _unpacked(config: PQLConfig, state: PQLState, rows: Array) -> Batch:
 
 
 def _descend(config: PQLConfig, parameters: Any, gradient: Any, optimiser: Any, learning_rate: Array) -> tuple[Any, Any]:
-    """AdamW (weight decay, times η, on every parameter) on the gradient, its norm over all parameters clipped."""
-    scale = jnp.minimum(1.0, config.gradient_norm_limit / parameter_norm(gradient))
+    """AdamW (weight decay, times η, on every parameter) on the gradient, its norm over all parameters clipped as PyTorch does it."""
+    scale = jnp.minimum(1.0, config.gradient_norm_limit / (parameter_norm(gradient) + _CLIP_EPSILON))
     clipped = jax.tree.map(lambda slope: scale * slope, gradient)
     return descend(parameters, clipped, optimiser, learning_rate, weight_decay=config.weight_decay)
 

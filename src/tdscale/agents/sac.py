@@ -5,6 +5,7 @@ Transitions are packed in rows (`agents.rows`) of `SACConfig.row_size` values.
 
 from dataclasses import dataclass
 from functools import partial
+from math import log
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +23,7 @@ from tdscale.agents.networks import (
     count_parameters,
     hidden_layers,
     init_network,
+    init_policy_head,
     init_twins,
     parameter_norm,
 )
@@ -61,11 +63,13 @@ class SACState(NamedTuple):
 
 @partial(jax.jit, static_argnums=0)
 def init(config: SACConfig, seed: Array) -> SACState:
-    """A fresh agent from a 32-bit seed."""
+    """A fresh agent from a 32-bit seed. Weights are orthogonal: gain √2, but 1 for the actor's mean and log std, as in jaxrl."""
     actor_key, critic_key, key = jax.random.split(jax.random.key(seed), 3)
-    actor = init_network(actor_key, (config.observation_size, *config.hidden_sizes, 2 * config.action_size))
+    hidden_key, head_key = jax.random.split(actor_key)
+    hidden = init_network(hidden_key, (config.observation_size, *config.hidden_sizes))
+    actor = (*hidden, init_policy_head(head_key, config.hidden_sizes[-1], config.action_size, mean_gain=1.0, log_std_gain=1.0))
     critics = init_twins(critic_key, (config.observation_size + config.action_size, *config.hidden_sizes, 1))
-    log_temperature = jnp.log(jnp.float32(config.initial_temperature))
+    log_temperature = jnp.array(log(config.initial_temperature), float)
     return SACState(
         actor=actor,
         critics=critics,

@@ -10,21 +10,24 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 
 Width = Annotated[int, Field(ge=1, le=8192)]
 Precision = Literal["float32", "bfloat16"]
+Factor = Annotated[float, Field(gt=4.54e-5, lt=1808)]  # what BRO's dual variables can be: e^-10 to e^7.5
 # settings that came later, and what holds without them
-_UNSAID = {"environments": 1, "n_step": 1, "critic_updates_per_actor_update": 1, "matmul_precision": "float32"}
+_UNSAID = {"environments": 1, "n_step": 1, "critic_updates_per_actor_update": 1, "matmul_precision": "float32", "pessimism": 0.0}
 
 
 @dataclass(frozen=True)
 class Resets:
-    """When training begins anew with fresh networks and optimisers, the replay kept.
+    """When training begins again with new networks and optimisers, the replay kept.
 
     Attributes:
         env_steps: before the updates of these env steps.
         critic_updates: after every so many critic updates; None for never.
+        same_weights: whether networks and random key begin as they first did, not from a new seed.
     """
 
     env_steps: tuple[int, ...] = ()
     critic_updates: int | None = None
+    same_weights: bool = False
 
 
 class TrainingSettings(BaseModel):
@@ -108,10 +111,16 @@ class BROMinimalSettings(NetworkSettings):
     initial_temperature: float = Field(1.0, gt=0, description="entropy temperature at the start")
     temperature_learning_rate: float = Field(3e-4, gt=0, lt=1, description="of the temperature's Adam, whatever η is")
     target_entropy_per_dimension: float = Field(-0.5, description="target entropy over dim(A)")
+    pessimism: float = Field(
+        0.0, ge=0, le=10, description="factor on |Q1 - Q2| / 2 taken off targets and the actor's value; 1 = the smaller critic"
+    )
     log_std_min: float = Field(-10.0, description="lower bound that the policy's log standard deviation is squashed into")
     log_std_max: float = Field(2.0, description="upper bound")
     reset_rule: ResetRule = Field("gradient-steps", description="when networks and optimisers begin anew")
     reset_critic_updates: int = Field(2_500_000, ge=1, description='critic updates between resets, for reset_rule = "gradient-steps"')
+    reset_weights: Literal["initial", "fresh"] = Field(
+        "initial", description="what a reset gives back: the run's first weights and random key (the authors' code), or fresh ones (paper)"
+    )
     reset_env_steps: tuple[Annotated[int, Field(ge=1)], ...] = Field((), description='for reset_rule = "env-steps"')
     warm_up: int = Field(2500, ge=1, description="env steps of uniformly random actions before the first update")
     actor_updates: Literal["per-env-step", "per-critic-update"] = Field(
@@ -126,9 +135,10 @@ class BROMinimalSettings(NetworkSettings):
     @property
     def resets(self) -> Resets:
         """What `reset_rule` names."""
+        same_weights = self.reset_weights == "initial"
         if self.reset_rule == "gradient-steps":
-            return Resets(critic_updates=self.reset_critic_updates)
-        return Resets(env_steps=self.reset_env_steps or RESET_ENV_STEPS.get(self.reset_rule, ()))
+            return Resets(critic_updates=self.reset_critic_updates, same_weights=same_weights)
+        return Resets(env_steps=self.reset_env_steps or RESET_ENV_STEPS.get(self.reset_rule, ()), same_weights=same_weights)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -142,9 +152,11 @@ class BROSettings(BROMinimalSettings):
     """BRO in full (Nauman et al. 2024): an optimistic explorer collects the data."""
 
     reset_rule: ResetRule = Field("bro", description="when networks and optimisers begin anew")
-    initial_optimism: float = Field(1.0, gt=0, description="factor on |Q1 - Q2| / 2 at the start")
-    initial_regulariser: float = Field(0.25, gt=0, description="factor on the divergence of explorer from actor at the start")
-    dual_learning_rate: float = Field(3e-5, gt=0, lt=1, description="of both factors' Adam, whatever η is")
+    initial_optimism: Factor = Field(1.0, description="factor on |Q1 - Q2| / 2 at the start")
+    initial_regulariser: Factor = Field(0.25, description="factor on the divergence of explorer from actor at the start")
+    dual_learning_rate: float = Field(
+        3e-5, gt=0, lt=1, description="of the Adam of both factors, on x of exp(-10 + 8.75 (1 + tanh x)), whatever η is"
+    )
     target_divergence_per_dimension: float = Field(0.05, gt=0, description="KL that both factors hold the explorer to, over dim(A)")
     explorer_std_factor: float = Field(0.75, gt=0, le=10, description="the explorer's standard deviation over the actor's")
     explorer_initial_scale: float = Field(0.01, ge=0, description="gain of the explorer's last layer at the start")
@@ -200,6 +212,9 @@ class PQLDSettings(PQLSettings):
     atoms: int = Field(51, ge=2, le=256, description="values that a return may take")
     value_min: float = Field(-10.0, description="the lowest of them; lower returns count as this")
     value_max: float = Field(10.0, description="the highest")
+    critic_loss: Literal["binary-cross-entropy", "cross-entropy"] = Field(
+        "binary-cross-entropy", description="the critics': binary, atom by atom (the authors' code), or of the whole distribution"
+    )
 
     @property
     def distributional(self) -> bool:

@@ -67,6 +67,7 @@ class RunBatch:
             self._chunk = min(_CHUNK, one_step) if settings.update_block == 1 else _CHUNK
             whole_steps = ceil(env_steps / settings.environments) * settings.environments
             self._capacity = replay_rows(settings.replay_capacity, whole_steps)
+            self._first_seeds = {run.spec.run_id: run.new_seed() for run in self.runs}
             self._learner = self._make_learner(self._capacity, together)
         except BaseException:
             self.close()
@@ -76,7 +77,7 @@ class RunBatch:
         self._steps = 0  # of the environments, each of which makes one env step
 
     def _make_learner(self, capacity: int, together: bool) -> Learner:
-        spec, seeds = self.runs[0].spec, [run.new_seed() for run in self.runs]
+        spec, seeds = self.runs[0].spec, list(self._first_seeds.values())
         shapes = {"capacity": capacity, "chunk": self._chunk, "batch_size": spec.batch_size}
         if not together:
             return HostLearner(self._algorithm, self._config, seed=seeds[0], learning_rate=spec.learning_rate, **shapes)
@@ -166,9 +167,10 @@ class RunBatch:
         return call
 
     def _reset(self) -> None:
-        """Fresh networks and optimisers; the replays are kept."""
+        """New networks and optimisers; the replays are kept."""
         self._check_finite()
-        self._learner.reset([run.new_seed() for run in self.runs])
+        same = self._resets.same_weights
+        self._learner.reset([self._first_seeds[run.spec.run_id] if same else run.new_seed() for run in self.runs])
         for run in self._going():
             run.resets.append(run.env_step)
 

@@ -70,11 +70,9 @@ class ClassicBatch:
         # streams of its own for every run, and others for measuring, which must not disturb training
         streams = [np.random.SeedSequence(int(one.run_id, 16)).spawn(2) for one in specs]
         self._training, self._measuring = ([np.random.default_rng(pair[part]) for pair in streams] for part in (0, 1))
-        self._loops: Loop = _begin(self._setting, self._fresh_agents(), _seeds(self._training))
+        self._first_seeds = _seeds(self._training)
+        self._loops: Loop = _begin(self._setting, _init(self._setting, self._first_seeds), _seeds(self._training))
         self.env_step = self._critic_updates = 0
-
-    def _fresh_agents(self) -> Any:
-        return _init(self._setting, _seeds(self._training))
 
     @property
     def going(self) -> bool:
@@ -151,7 +149,8 @@ class ClassicBatch:
         return Due(count, critic, actor), critic.sum(axis=1), actor.sum(axis=1)  # type: ignore[arg-type]
 
     def _reset(self, env_step: int) -> None:
-        self._loops = self._loops._replace(agent=self._fresh_agents())
+        seeds = self._first_seeds if self._settings.resets.same_weights else _seeds(self._training)
+        self._loops = self._loops._replace(agent=_init(self._setting, seeds))
         for run in self.runs:
             if run.going:
                 run.resets.append(env_step)

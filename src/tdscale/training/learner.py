@@ -57,7 +57,7 @@ class Learner(Protocol):
         ...
 
     def reset(self, seeds: Sequence[np.uint32]) -> None:
-        """Fresh networks and optimisers; the replays are kept."""
+        """Networks and optimisers as they begin from these seeds; the replays are kept."""
         ...
 
     def costs(self) -> Costs:
