@@ -67,12 +67,13 @@ def bring(
         if label and report.preview is not None:
             _print_preview(console, source, report.preview, label)
         print_warnings(console, report.messages)
-        _line(console, f"\n{report.runs} runs in {report.cells} {'cell' if report.cells == 1 else 'cells'} are in {directory / label}; next: tdscale fit {directory / label}")
+        cells = f"{report.cells} {'cell' if report.cells == 1 else 'cells'}"
+        _line(console, f"\n{report.runs} runs in {cells} are in {directory / label}; next: tdscale fit {directory / label}")
 
 
 def _by_label(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Of one study as it is; of several by their folders' names."""
-    return found[""] if "" in found else {"studies": found}
+    return found.get("", {"studies": found})
 
 
 def _published(
@@ -122,7 +123,9 @@ def _print_preview(console: Console, source: str, preview: Preview, label: str =
         _line(console, f"  σ       {_listed(task.utds)}")
         _line(console, f"  B       {_listed(task.batch_sizes)}")
         _line(console, f"  η       {_listed(task.learning_rates)}")
-        _line(console, f"  runs    {task.runs} in {task.cells} {'cell' if task.cells == 1 else 'cells'}, seeds of a cell: {_span(task.seeds)}")
+        _line(
+            console, f"  runs    {task.runs} in {task.cells} {'cell' if task.cells == 1 else 'cells'}, seeds of a cell: {_span(task.seeds)}"
+        )
         grids = "one grid of env steps" if task.grids == 1 else f"{task.grids} different grids of env steps"
         _line(console, f"  curves  {_span(task.points)} rows up to env step {_span(task.last_steps)}; {grids}")
         if task.duplicates:

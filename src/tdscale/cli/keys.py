@@ -50,7 +50,8 @@ Names = Annotated[str | None, _option(metavar="PATTERN", what="What folders, fil
 UtdScale = Annotated[float | None, _option(metavar="X", what="Multiplies σ.")]
 EnvStepScale = Annotated[float | None, _option(metavar="X", what="Multiplies env steps, e.g. by a frame skip.")]
 Repeated = Annotated[
-    str | None, _option(metavar="mean|last|seeds", what="What rows of one run and env step are: parallel episodes, a resumed run, several runs.")
+    str | None,
+    _option(metavar="mean|last|seeds", what="What rows of one run and env step are: parallel episodes, a resumed run, several runs."),
 ]
 Where = Annotated[list[str] | None, _option(metavar="KEY=V[,V]", what="Take only runs with this value; != for those without it.")]
 SplitBy = Annotated[list[str] | None, _option(metavar="KEY", what="A study for each value of this key, in DIR/VALUE.")]

@@ -152,8 +152,8 @@ def _refuse_repeats(name: str, steps: Floats, returns: Floats, *, series: bool) 
     if series and not (np.diff(steps) < 0).any():
         return
     answers = (
-        "give --repeated mean if they are episodes of parallel environments, --repeated last if the run was resumed and a later row replaces an "
-        "earlier one, or --repeated seeds if they are several runs"
+        "give --repeated mean if they are episodes of parallel environments, --repeated last if the run was resumed and a later row "
+        "replaces an earlier one, or --repeated seeds if they are several runs"
     )
     if again.size:
         first, second = again[0]

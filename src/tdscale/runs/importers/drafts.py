@@ -108,8 +108,14 @@ def refuse_other_scale(study: Study, path: Path, low: Mapping[str, float], high:
         rest: thresholds and data_cost as given, None where not.
     """
     given = [
-        *((f"--low {value:g}", f"low = {study.tasks[task].low:g} for {task}", value == study.tasks[task].low) for task, value in low.items()),
-        *((f"--high {value:g}", f"high = {study.tasks[task].high:g} for {task}", value == study.tasks[task].high) for task, value in high.items()),
+        *(
+            (f"--low {value:g}", f"low = {study.tasks[task].low:g} for {task}", value == study.tasks[task].low)
+            for task, value in low.items()
+        ),
+        *(
+            (f"--high {value:g}", f"high = {study.tasks[task].high:g} for {task}", value == study.tasks[task].high)
+            for task, value in high.items()
+        ),
     ]
     if rest.get("thresholds") is not None:
         asked, there = (",".join(f"{j:g}" for j in values) for values in (rest["thresholds"], study.return_thresholds))

@@ -70,18 +70,17 @@ class Gathered:
         """
         return self._only().write(directory, scale or Scale(), before)
 
-    def write_each(self, directory: Path, scale: Scale | None = None, before: Callable[[str], None] | None = None) -> dict[str, ImportReport]:
+    def write_each(self, directory: Path, scale: Scale | None = None) -> dict[str, ImportReport]:
         """Each part into a study of its own, a folder below this one that is called as the part. Raises UserError as `write` does."""
         for label, part in self.parts.items():
             part.study(directory / label, scale or Scale(), [])
-        return {
-            label: part.write(directory / label, scale or Scale(), None if before is None else lambda label=label: before(label))
-            for label, part in self.parts.items()
-        }
+        return {label: part.write(directory / label, scale or Scale(), None) for label, part in self.parts.items()}
 
     def _only(self) -> Part:
         if len(self.parts) > 1:
-            raise UserError(f"--split-by {' --split-by '.join(self._columns.split_by)}: makes {len(self.parts)} studies; write_each writes them")
+            raise UserError(
+                f"--split-by {' --split-by '.join(self._columns.split_by)}: makes {len(self.parts)} studies; write_each writes them"
+            )
         return next(iter(self.parts.values()))
 
     def _read(self, runs: Iterable[RawRun | Unreadable], skip_bad: bool) -> None:
@@ -114,7 +113,11 @@ class Gathered:
         if bad and not (held and skip_bad):
             raise UserError(_refusal(bad, found, held=held))
         if not held:
-            why = f"none of its {found} runs fits --names {self._columns.names}, the first is {unnamed[0]!r}" if unnamed else "holds no run with a return"
+            why = (
+                f"none of its {found} runs fits --names {self._columns.names}, the first is {unnamed[0]!r}"
+                if unnamed
+                else "holds no run with a return"
+            )
             raise UserError(f"{self._source}: {why}{self._left_out_so_far()}")
         self.parts = {label: part for label, part in self.parts.items() if part}
         first = next(iter(self.parts.values()))
@@ -125,7 +128,10 @@ class Gathered:
         if unnamed:
             first.say("names-left-out", f"{len(unnamed)} runs don't fit --names and are left out, the first: {unnamed[0]}")
         if elsewhere:
-            first.say("where-left-out", f"{len(elsewhere)} of {found} runs don't fit --where {' --where '.join(self._where.texts)} and are left out")
+            first.say(
+                "where-left-out",
+                f"{len(elsewhere)} of {found} runs don't fit --where {' --where '.join(self._where.texts)} and are left out",
+            )
         for part in self.parts.values():
             part.finish()
 

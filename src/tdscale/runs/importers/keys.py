@@ -1,4 +1,4 @@
-"""The keys in which a log's runs differ: which make them runs of different studies, which are another name for the seed, and which are shown."""
+"""The keys in which a log's runs differ: which make them different studies, which are names of the seed, which are shown."""
 
 import re
 from collections import Counter, defaultdict
@@ -38,6 +38,11 @@ def incidental(key: str) -> bool:
 def tells_apart(key: str) -> bool:
     """Whether a key, by its name, makes runs different ones: it names an algorithm or an experiment, or decides a curve."""
     return key in _ALGORITHM or key in _FREE or decides(key)
+
+
+def words_of_algorithms(name: str) -> tuple[str, ...]:
+    """The algorithms that a run's name tells of, sorted."""
+    return tuple(sorted(set(_KNOWN.findall(name.lower()))))
 
 
 def named_algorithm(config: Mapping[str, Any]) -> str | None:
@@ -85,11 +90,12 @@ class KeySurvey:
         self._alike: dict[str, str] = {}
         self._varied: dict[str, dict[int, str]] = {}
 
-    def add(self, config: Mapping[str, Any]) -> int:
-        """Note a run's configuration; returns the run's number."""
+    def add(self, config: Mapping[str, Any], apart: Collection[str] = ()) -> int:
+        """Note a run's configuration, and which of its keys told it apart from others; returns the run's number."""
         index = self._count
         self._count += 1
-        texts = {key: as_text(value) if value is not None else "none" for key, value in config.items() if not incidental(key)}
+        wanted = {key: value for key, value in config.items() if key in apart or not incidental(key)}
+        texts = {key: as_text(value) if value is not None else "none" for key, value in wanted.items()}
         for key in self._alike.keys() - texts.keys():
             self._varied[key] = dict.fromkeys(range(index), self._alike.pop(key))
         for key, text in texts.items():
@@ -165,6 +171,8 @@ class KeySurvey:
         if len({run.place[4] for run in self._runs.values()}) > 1 and self._is_of(present, lambda run: run.place[4]):
             return None, _SIZE
         named = key in _ALGORITHM or key in _FREE
+        if key in _FREE and len({_kind(text, free=False) for text in present.values()}) > 1:
+            return 1, "as seeds"
         within: dict[Any, dict[int, str]] = defaultdict(dict)
         for index, text in present.items():
             within[self._runs[index].place][index] = text
@@ -174,9 +182,8 @@ class KeySurvey:
         if mixed and not named and decides(key):
             return 1, "as seeds"
         if mixed:
-            if all(self._another_name(texts) for texts in mixed):
-                return None, "the seed"
-            return 2, "as seeds"
+            label = incidental(key) and len(set(present.values())) == len(present)
+            return (None, "the seed") if label or all(self._another_name(texts) for texts in mixed) else (2, "as seeds")
         for along, field in ((_UTD, slice(1, 2)), (_BATCH, slice(2, 4))):
             if self._is_of(present, lambda run, field=field: run.place[field]):  # type: ignore[misc]
                 return (3 if decides(key) and not named else None), along
@@ -205,8 +212,8 @@ _TASK, _SIZE, _UTD, _BATCH, _CELL = "the task", "the model size", "the UTD ratio
 
 def _kind(text: str, *, free: bool) -> Any:
     """Equal for names of one algorithm: those that differ in numbers alone, as "sac_utd2" and "sac_utd8" do."""
-    words = tuple(sorted(set(_KNOWN.findall(text.lower()))))
-    return words if free else (words, re.sub(r"\d+(\.\d+)?", "", text.lower()))
+    words = words_of_algorithms(text)
+    return words if free else (words, re.sub(r"\d+(\.\d+)?(e[-+]?\d+)?", "", text.lower()))
 
 
 def _numbered(texts: Sequence[str]) -> bool:
@@ -228,14 +235,14 @@ def _question(asked: Sequence[tuple[int, int, str, str, Key]]) -> str:
     also = f" (they also differ in {_listed(others)})" if others else ""
     runs = {
         0: "runs with the same task, UTD ratio, batch size, learning rate and seed differ in",
-        1: "runs that would count as seeds of one cell differ in",
+        1: f"runs that would be of one {'study' if key in _FREE else 'cell'} differ in",
         2: "runs that would count as seeds of one cell differ in",
         3: f"runs of different {'UTD ratio' if along == _UTD else 'cells'} also differ in",
     }[rank]
     choice = next((value for value in values if value != "none"), values[0])
     return (
-        f"{runs} {key}: {_listed(values)}{also}; choose with --where {_quoted(f'{key}={choice}')}, or import each with --split-by {_quoted(key)} into a study of "
-        f"its own; if it makes no difference, add --ignore {_quoted(key)}"
+        f"{runs} {key}: {_listed(values)}{also}; choose with --where {_quoted(f'{key}={choice}')}, or import each with "
+        f"--split-by {_quoted(key)} into a study of its own; if it makes no difference, add --ignore {_quoted(key)}"
     )
 
 

@@ -27,7 +27,7 @@ from tdscale.runs.importers.drafts import (
     uncovered,
     write_study,
 )
-from tdscale.runs.importers.keys import KeySurvey, named_algorithm
+from tdscale.runs.importers.keys import KeySurvey, named_algorithm, words_of_algorithms
 from tdscale.runs.importers.meaning import value_of
 from tdscale.runs.importers.preview import Preview, Survey, digest, preview_tasks
 from tdscale.runs.importers.raw import COUNT, DERIVED, MAX_NAME, Columns, RawRun
@@ -86,6 +86,7 @@ class Part:
         self._said: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         self._sizes: set[float | None] = set()
         self._derived: dict[float, str] = {}
+        self._by_name: dict[tuple[str, ...], str] = {}
 
     def __bool__(self) -> bool:
         """Whether there is a run."""
@@ -93,7 +94,7 @@ class Part:
 
     def add(self, run: RawRun) -> None:
         """Take a run in. What it is is asked for before what its rows are. Raises UserError where it can't be understood."""
-        index = self.keys.add(run.config)
+        index = self.keys.add(run.config, run.apart)
         meaning = meaning_of(run, self._columns) if np.isfinite(run.returns).any() else None
         # environments stepped together have a monitor each
         repeated = self._columns.repeated or ("mean" if self._kind == "sb3" else None)
@@ -125,6 +126,9 @@ class Part:
         used = meaning.keys | {key for found in (seed_found, asked) if found for key in found.keys}
         self.keys.place(index, meaning.place, meaning.size, seed, seed_known=seed_found is not None, used=used)
         algorithm = named_algorithm(run.config) if asked is None else plain(str(asked.value), "--algorithm", run.name)
+        words = words_of_algorithms(run.name) if algorithm is None else ()
+        if words:
+            self._by_name.setdefault(words, run.name)
         spec = RunSpec(
             algorithm=_ANY,
             suite="imported",
@@ -153,7 +157,7 @@ class Part:
             survey=survey,
             places={name: self._spool.add(values.astype(np.float64)) for name, values in curve.columns.items()},
             status=_status(curve, meaning.size),
-            ends=ends_of(steps.astype(np.float64), returns) if logged.size else None,
+            ends=ends_of(steps.astype(np.float64), returns.astype(np.float64)) if logged.size else None,
             deciding=self.keys.deciding(run.config),
             algorithm=algorithm,
         )
@@ -165,14 +169,20 @@ class Part:
             values = ", ".join(f"{value:g}" for value in sorted(self._derived))
             first = next(iter(self._derived.values()))
             raise UserError(
-                f"{first}: the log does not say σ (UTD ratio); by the update counters of the saved models it is {values}, if each was trained by one "
-                "learn(); give --utd =derived to take that, --utd =VALUE, or {utd} in --names"
+                f"{first}: the log does not say σ (UTD ratio); by the update counters of the saved models it is {values}, if each was "
+                "trained by one learn(); give --utd =derived to take that, --utd =VALUE, or {utd} in --names"
             )
         algorithms = list(dict.fromkeys(str(one.algorithm) for one in self._held))
         asked = self._columns.algorithm
         if len(algorithms) > 1 and asked is not None:
             choose = f"choose with --where {asked}={algorithms[0]}, or import each with --split-by {asked} into a study of its own"
             raise UserError(f"the runs are of several algorithms: {asked} is {', '.join(algorithms[:6])}; a study is of one: {choose}")
+        if len(self._by_name) > 1:
+            shown = "; ".join(f"{' and '.join(words)}, the first {name}" for words, name in list(self._by_name.items())[:_SOME])
+            raise UserError(
+                f"the runs are of several algorithms by their names ({shown}); a study is of one: read it with {{algorithm}} in --names and "
+                "choose with --where algorithm=NAME, or, if it is one all the same, give --algorithm =NAME"
+            )
         self._algorithm = algorithms[0] if len(algorithms) == 1 and algorithms[0] != "None" else _ANY
         notes = self.keys.refuse_differences()
         self._held = [
@@ -261,8 +271,8 @@ class Part:
             what = "; ".join(f"{name} {tasks[name].low:g} to {tasks[name].high:g}" for name in drafted[:_SOME])
             more = f"; {len(drafted) - _SOME} more" if len(drafted) > _SOME else ""
             message = (
-                f"the scale of returns is read off these curves ({what}{more}): low is the 5 % quantile of the first quarter of a curve, 0 where that "
-                "is positive, and high is where the best curve ends; put the tasks' own into study.toml, or give --low and --high"
+                f"the scale of returns is read off these curves ({what}{more}): low is the 5 % quantile of the first quarter of a curve, 0 where "
+                "that is positive, and high is where the best curve ends; put the tasks' own into study.toml, or give --low and --high"
             )
             messages.append(RunWarning("drafted-scale", message, self.name))
         size = next(iter(self._sizes)) if len(self._sizes) == 1 else None
@@ -296,8 +306,8 @@ class Part:
             if not same and shorter.survey.last_step > _ENDED_EARLY * longer.survey.last_step:
                 raise UserError(
                     f"{other.survey.name} and {one.survey.name} have the same task, UTD ratio, batch size, learning rate and seed "
-                    f"({one.spec.seed}) and about the same length; if they are seeds of one cell, give --seed {COUNT}; else tell them apart, "
-                    "with a {key} in --names or a KEY of their configuration, and choose with --where KEY=VALUE"
+                    f"({one.spec.seed}) and about the same length; if they are seeds of one cell, give --seed {COUNT}; else tell them "
+                    "apart, with a {key} in --names or a KEY of their configuration, and choose with --where KEY=VALUE"
                 )
             (copies if same else again).append(shorter.survey.name)
             best[one.spec.run_id] = longer

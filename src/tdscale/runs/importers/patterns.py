@@ -4,16 +4,20 @@ import re
 
 from tdscale.errors import UserError
 
-# Names that programs give to a quantity: the most specific first, as what a log says of its critic goes before what it says of all networks.
+# Names that programs give to a quantity: the most specific first, as what is said of the critic goes before what is said of all.
 LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
     "utd": (
-        ("utd", "utd_ratio", "updates_to_data", "updates_to_data_ratio", "update_to_data", "update_to_data_ratio", "updates_per_step")
-        + ("updates_per_env_step", "critic_updates_per_step", "gradient_updates_per_step"),
+        (
+            *("utd", "utd_ratio", "updates_to_data", "updates_to_data_ratio", "update_to_data", "update_to_data_ratio", "updates_per_step"),
+            *("updates_per_env_step", "critic_updates_per_step", "gradient_updates_per_step"),
+        ),
     ),
     "batch_size": (("critic_batch_size",), ("train_batch_size_per_learner",), ("batch_size", "train_batch_size")),
     "learning_rate": (
-        ("critic_learning_rate", "critic_lr", "qf_learning_rate", "qf_lr", "q_lr", "q_learning_rate", "lr_critic", "learning_rate_critic")
-        + ("lr_q", "lr_qf", "critic_optimizer_lr"),
+        (
+            *("critic_learning_rate", "critic_lr", "qf_learning_rate", "qf_lr", "q_lr", "q_learning_rate", "lr_critic"),
+            *("learning_rate_critic", "lr_q", "lr_qf", "critic_optimizer_lr"),
+        ),
         ("learning_rate", "lr"),
     ),
     "task": (("task", "env_id", "env_name", "env", "task_name", "environment", "environment_name", "game"),),
@@ -59,7 +63,9 @@ def fitted(pattern: str, text: str, what: str) -> dict[str, str] | None:
                 expression += "[^/]*"
             elif part.startswith("{") and part.endswith("}"):
                 if not re.fullmatch(r"[A-Za-z_]\w{0,40}", key) or key in keys:
-                    raise UserError(f"{what} {pattern}: {part} can't be a key; each must be a name of its own, e.g. utd{{utd}}_seed{{seed}}")
+                    raise UserError(
+                        f"{what} {pattern}: {part} can't be a key; each must be a name of its own, e.g. utd{{utd}}_seed{{seed}}"
+                    )
                 keys.add(key)
                 # a number is read to its end, whatever follows: of utd16_s1 the pattern utd{utd}* takes 16
                 number_here = numeric and _quantity_of(key) in _NUMERIC

@@ -33,8 +33,8 @@ class Columns:
     Attributes:
         env_step, returns: keys of series.
         utd, batch_size, learning_rate, task, seed, model_size, algorithm: keys of a run's configuration, or of a table's columns;
-            `config.` before one may be left out. `KEY:PATTERN` takes the value out of a key's text, as "exp_name:*_utd{utd}" does; `KEY/KEY`
-            divides. `seed` may be `=count`: the runs of a cell are numbered. `utd` may be `=derived`: from a saved model's counters.
+            `config.` before one may be left out. `KEY:PATTERN` takes the value out of a key's text, as "exp_name:*_utd{utd}" does;
+            `KEY/KEY` divides. `seed` may be `=count`: the runs of a cell are numbered. `utd` may be `=derived`: from a saved model's counters.
         names: pattern of a run's path, whose `{key}` are keys of its configuration and whose `*` stands for anything, for example
             "sac-utd{utd}/seed{seed}"; it is held against the last folders, the file or the column, and nothing else.
         env_step_scale, utd_scale: numbers that env steps and σ are multiplied by.
@@ -91,6 +91,7 @@ class RawRun:
         path: what `Columns.names` is held against, where that is not the name.
         column: the column of a wide table that it stands in; part of what `Columns.names` is held against.
         named: what `Columns.names` says of it; goes before `config`.
+        apart: keys of `config` by which rows of one table were told apart, and nothing else would have.
         config: its configuration; keys of nested tables are joined by dots.
         steps, returns: shape (n,), as logged: in any order, steps repeated; NaN is a return that was logged as NaN.
         evaluations: None, or steps and returns of evaluations, shapes (m,).
@@ -109,6 +110,7 @@ class RawRun:
     path: str | None = None
     column: str | None = None
     named: Mapping[str, str] = field(default_factory=dict)
+    apart: tuple[str, ...] = ()
 
     def fitted(self, pattern: str) -> dict[str, str] | None:
         """What its path says by a pattern of names; None where it does not fit."""
@@ -173,11 +175,12 @@ def _which_steps(there: Collection[str]) -> str:
     """What to answer where no key is known to hold env steps."""
     calls = [key for key in there if key in LOG_CALLS]
     steps = [key for key in there if key not in LOG_CALLS and re.search(r"step|frame|sample|transition|interaction", key, re.IGNORECASE)]
-    said = f"{calls[0]} counts W&B's log calls, not env steps; " if calls else ""
+    said = f"{calls[0]} counts log calls in W&B's tables, not env steps; " if calls else ""
     if steps:
         return f"{said}give --env-step with one of the keys that look like steps: {shown_keys(steps)}"
     if calls:
-        return f"{said}if it is logged once each K env steps, give --env-step {calls[0]} --env-step-scale K; there are {shown_keys(there)}"
+        give = f"give --env-step {calls[0]} if it counts env steps here, and --env-step-scale K with it if a call is made each K env steps"
+        return f"{said}{give}; there are {shown_keys(there)}"
     return f"give --env-step KEY; there are {shown_keys(there)}"
 
 

@@ -21,9 +21,10 @@ class KeyColumns:
     """Columns that may be keys of runs, as codes of their values, while a table is read in pieces."""
 
     def __init__(self, names: Iterable[str], ignored: Collection[str] = ()) -> None:
-        """Those of the names that are not ids, times and the like."""
-        self.names = [name for name in names if name and name not in ignored and not incidental(name)]
+        """Those of the names that are not to be ignored."""
+        self.names = [name for name in names if name and name not in ignored]
         self._values: dict[str, dict[Any, int]] = {name: {} for name in self.names}
+        self._changing: set[str] = set()
 
     @property
     def alive(self) -> list[str]:
@@ -46,6 +47,14 @@ class KeyColumns:
         indices = coded.indices.fill_null(len(known) - 1) if coded.indices.null_count else coded.indices
         return np.array(known, dtype=np.float64)[np.asarray(indices)] if len(indices) else np.empty(0)
 
+    def changes(self, name: str) -> None:
+        """A column was seen to change where σ, B, η, task and seed stay."""
+        self._changing.add(name)
+
+    def is_setting(self, name: str) -> bool:
+        """Whether a column stays wherever σ, B, η, task and seed do."""
+        return name not in self._changing
+
     def value(self, name: str, code: float) -> Any:
         """What a code stands for."""
         return list(self._values[name])[int(code)]
@@ -61,8 +70,8 @@ class KeyColumns:
 
 def runs_of(
     steps: Floats, returns: Floats, columns: Mapping[str, Floats], keys: KeyColumns
-) -> Iterator[tuple[NDArray[np.intp], dict[str, Any]]]:
-    """The rows of each run, and what its columns say of it, out of rows that agree in σ, B, η, task and seed.
+) -> Iterator[tuple[NDArray[np.intp], dict[str, Any], tuple[str, ...]]]:
+    """The rows of each run, what its columns say of it, and which of them told it apart, out of rows that agree in σ, B, η, task and seed.
 
     A column of text tells runs apart, and one whose name says that it decides a curve; a column of numbers does where rows of one env step,
     or passes through the env steps, would otherwise be one run, and it divides them into curves.
@@ -74,19 +83,20 @@ def runs_of(
     everything = np.arange(len(steps))
     varied = {name: codes for name, codes in columns.items() if len(codes) and codes.min() != codes.max()}
     few = {name: codes for name, codes in varied.items() if 2 * len(np.unique(codes)) <= len(codes)}
-    certain = [name for name in few if tells_apart(name) or keys.of_text(name)]
+    certain = [name for name in few if tells_apart(name) or (keys.of_text(name) and not incidental(name))]
+    settings = [name for name in columns if keys.is_setting(name) or name in certain]
     for rows in _divided(everything, [few[name] for name in certain]):
-        parts = [rows]
+        parts, by = [rows], ""
         if not one_curve(steps[rows], returns[rows]):
-            numbers = sorted((name for name in few if name not in certain), key=lambda name: len(np.unique(few[name][rows])))
-            for name in numbers:
+            others = sorted((name for name in few if name not in certain), key=lambda name: len(np.unique(few[name][rows])))
+            for name in others:
                 pieces = _divided(rows, [few[name]])
                 if len(pieces) > 1 and all(one_curve(steps[piece], returns[piece]) for piece in pieces):
-                    parts = pieces
+                    parts, by = pieces, name
                     break
+        apart = (*certain, *([by] if by else []))
         for part in parts:
-            alike = {name: codes[part[0]] for name, codes in columns.items() if (codes[part] == codes[part[0]]).all()}
-            yield part, {name: keys.value(name, code) for name, code in alike.items()}
+            yield part, {name: keys.value(name, columns[name][part[0]]) for name in (*settings, *([by] if by else []))}, apart
 
 
 def _divided(rows: NDArray[np.intp], columns: list[Floats]) -> list[NDArray[np.intp]]:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from tdscale.errors import UserError
 from tdscale.runs.importers.meaning import columns_asked
 from tdscale.runs.importers.patterns import USUAL_NAMES, from_name
-from tdscale.runs.importers.raw import COUNT, Columns, RawRun, Unreadable, each, series_key, series_keys, shown_keys
+from tdscale.runs.importers.raw import Columns, RawRun, Unreadable, each, series_key, series_keys, shown_keys
 from tdscale.runs.importers.runs_of import KeyColumns, runs_of
 from tdscale.runs.importers.spool import Place, Spool
 from tdscale.runs.importers.walk import files_below, run_name
@@ -104,12 +104,11 @@ def _keys(names: list[str], columns: Columns, taken: set[str]) -> list[str]:
     return [key for key in dict.fromkeys(keys) if key not in taken and key not in columns.ignore]
 
 
-def _long(
-    path: Path, name: str, series: tuple[str, str], keys: list[str], others: KeyColumns, delimiter: str | None
-) -> Iterator[RawRun]:
+def _long(path: Path, name: str, series: tuple[str, str], keys: list[str], others: KeyColumns, delimiter: str | None) -> Iterator[RawRun]:
     step, value = series
     odd = _OddRows()
     places: dict[tuple[Any, ...], list[tuple[Place, Place, dict[str, Place]]]] = {}
+    first: dict[tuple[tuple[Any, ...], str], float] = {}
     with Spool() as spool:
         for batch in _batches(path, [step, value, *keys, *others.names], {step, value}, delimiter, odd):
             logged = _valid(batch.column(value))
@@ -120,19 +119,23 @@ def _long(
                 if key not in places and len(places) >= _MAX_RUNS:
                     raise UserError(f"{path}: tells over {_MAX_RUNS} runs apart by {', '.join(keys)}; one of them is no key of a run")
                 known = {column: spool.add(one[rows]) for column, one in codes.items() if one is not None}
+                for column, one in codes.items():
+                    if one is not None and (one[rows] != first.setdefault((key, column), one[rows[0]])).any():
+                        others.changes(column)
                 places.setdefault(key, []).append((spool.add(steps[rows]), spool.add(returns[rows]), known))
         told = {column for k, column in enumerate(keys) if len({key[k] for key in places}) > 1}
         for key, parts in places.items():
             config = {column: text for column, text in zip(keys, key, strict=True) if text is not None}
             at, values = (spool.get([part[k] for part in parts]) for k in (0, 1))  # type: ignore[misc]
             columns = {column: spool.get([part[2][column] for part in parts]) for column in others.alive}
-            for rows, more in runs_of(at, values, columns, others):
+            for rows, more, apart in runs_of(at, values, columns, others):
                 whole = config | more
                 differ = [f"{k} {v}" for k, v in whole.items() if k in told or others.varied(k)]
                 yield RawRun(
                     name=", ".join([name, *differ]),
                     path=name,
                     config=whole,
+                    apart=apart,
                     steps=at[rows],
                     returns=values[rows],
                     remarks=odd.take(),

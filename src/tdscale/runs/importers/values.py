@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from tdscale.errors import UserError
 from tdscale.runs.importers.meaning import AMBIGUOUS_RATIOS, Found, logged_value, value_of
@@ -57,7 +56,9 @@ def meaning_of(run: RawRun, columns: Columns) -> Meaning:
     if "task" not in found or found["task"].value == "":
         raise _missing("task", run, columns)
     scale = number(columns.utd_scale) or 1.0
-    quantities = [_quantity(name, found.get(name), run, columns, scale if name == "utd" else 1.0) for name in ("utd", "batch_size", "learning_rate")]
+    quantities = [
+        _quantity(name, found.get(name), run, columns, scale if name == "utd" else 1.0) for name in ("utd", "batch_size", "learning_rate")
+    ]
     said = [one for name in found for one in _contradictions(name, found[name], run, columns)]
     place = plain(str(found["task"].value), option("task"), run.name), quantities[0], int(quantities[1]), quantities[2]
     return Meaning(place=place, size=_size(found.get("model_size"), run), found=found, contradictions=tuple(said))
@@ -91,12 +92,15 @@ def _contradictions(name: str, found: Found, run: RawRun, columns: Columns) -> I
     if found.rivals:
         (key, other), *_ = found.rivals
         raise UserError(
-            f"{run.name}: its {what} is {value} by {found.keys[0]} and {shown_value(other)} by {key}; give {option(name)} {found.keys[0]} or "
-            f"{option(name)} {key}"
+            f"{run.name}: its {what} is {value} by {found.keys[0]} and {shown_value(other)} by {key}; give {option(name)} {found.keys[0]} "
+            f"or {option(name)} {key}"
         )
     if found.others:
         (key, other), *_ = found.others
-        yield "other-key", f"the {what} is that of {found.keys[0]} ({value}), not of {key} ({shown_value(other)}); {option(name)} {key} takes it"
+        yield (
+            "other-key",
+            f"the {what} is that of {found.keys[0]} ({value}), not of {key} ({shown_value(other)}); {option(name)} {key} takes it",
+        )
     asked = getattr(columns, name)
     by_option = asked is not None and asked.startswith("=") and asked != DERIVED
     if not by_option and not (asked is None and any(key in run.named for key in found.keys)):
@@ -128,8 +132,8 @@ def _quantity(name: str, found: Found | None, run: RawRun, columns: Columns, sca
     }
     if value is None or not fits[name]:
         raise UserError(
-            f"{run.name}: {shown_value(found.value)} can't be {SYMBOLS[name]} ({WORDS[name]}), which is {_ALLOWED[name]}; say where it is with "
-            f"{option(name)}"
+            f"{run.name}: {shown_value(found.value)} can't be {SYMBOLS[name]} ({WORDS[name]}), which is {_ALLOWED[name]}; say where it is "
+            f"with {option(name)}"
         )
     return value
 
@@ -141,8 +145,8 @@ def _missing(name: str, run: RawRun, columns: Columns) -> UserError:
         batch = value_of("batch_size", run, columns)
         per = f"{ratio}/{'BATCH_SIZE' if batch is None else batch.keys[0] if batch.keys else batch.value}"
         return UserError(
-            f"{run.name}: the log does not say σ (UTD ratio): its {ratio} may count critic updates per env step, or transitions that they use; for "
-            f"updates give --utd {ratio}, for transitions give --utd {per}"
+            f"{run.name}: the log does not say σ (UTD ratio): its {ratio} may count critic updates per env step, or transitions that they use; "
+            f"for updates give --utd {ratio}, for transitions give --utd {per}"
         )
     keys = shown_keys(key for key, value in run.config.items() if value is not None)
     return UserError(
