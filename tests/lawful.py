@@ -26,23 +26,26 @@ def curve(steps: np.ndarray, utd: float, seed: int, d_min: float = 4000.0) -> np
 
 
 def data_of(folder) -> dict[tuple[str, float], list[float]]:
-    """By task and σ: D at each threshold, infinite where it is not reached."""
+    """By task and σ: D at each threshold, infinite where it is not reached, and the last env step."""
     study = read_study(folder / "study.toml")
     cells, _ = load_cells(RunStore(folder), study)
     found = {}
     for cell in cells:
         at = first_crossing(cell.returns.mean(axis=0), study.return_thresholds)
-        found[cell.spec.task, cell.spec.utd] = [float(cell.env_steps[i]) if i < len(cell.env_steps) else np.inf for i in at]
+        data = [float(cell.env_steps[i]) if i < len(cell.env_steps) else np.inf for i in at]
+        found[cell.spec.task, cell.spec.utd] = [*data, float(cell.last_step)]
     return found
 
 
 def assert_lawful(folder, utds, interval: float, d_min: dict[str, float]) -> None:
-    """D within 15 % of the law, or one logging interval, at every σ, task and threshold."""
+    """D within 15 % of the law, or one logging interval, at every σ, task and threshold; not reached where it lies near or beyond the end."""
     found = data_of(folder)
     assert set(found) == {(task, utd) for task in d_min for utd in utds}
-    for (task, utd), data in found.items():
+    for (task, utd), (*data, end) in found.items():
         for threshold, measured in zip(THRESHOLDS, data, strict=True):
             true = needed(utd, threshold, d_min[task])
+            if np.isinf(measured) and true > 0.9 * end:
+                continue
             assert abs(measured - true) <= max(0.15 * true, interval), (task, utd, threshold, measured, true)
 
 

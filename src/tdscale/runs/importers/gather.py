@@ -15,7 +15,7 @@ from tdscale.runs.importers.meaning import value_of
 from tdscale.runs.importers.part import Part, Scale
 from tdscale.runs.importers.patterns import USUAL_NAMES
 from tdscale.runs.importers.preview import Preview
-from tdscale.runs.importers.raw import COUNT, Columns, RawRun, Unreadable, number, shown_keys
+from tdscale.runs.importers.raw import COUNT, Columns, RawRun, Unreadable, number, shown_keys, without_numbers
 from tdscale.runs.importers.report import ImportReport
 from tdscale.runs.importers.spool import Spool
 from tdscale.runs.where import matching, parse_where
@@ -144,7 +144,7 @@ class Gathered:
         if self._columns.names is None or not re.search(r"\{|\*", self._columns.names):
             return run
         keys = run.fitted(self._columns.names)
-        return None if keys is None else replace(run, config={**run.config, **keys}, named=keys)
+        return None if keys is None else replace(run, config={**run.config, **keys}, named=keys, logged=run.config)
 
     def _meant(self, run: RawRun) -> bool:
         """Whether the conditions of --where hold."""
@@ -200,7 +200,7 @@ class Gathered:
 
 def _refusal(bad: list[str], found: int, *, held: bool) -> str:
     """What stands in an import's way: the first of it, and how much more there is."""
-    whys = [why.partition(": ")[2] or why for why in bad]
+    whys = [without_numbers(why.partition(": ")[2] or why) for why in bad]
     other = next((why for why, short in zip(bad, whys, strict=True) if short != whys[0]), None)
     more = ""
     if len(bad) > 1:

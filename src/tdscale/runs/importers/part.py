@@ -30,7 +30,7 @@ from tdscale.runs.importers.drafts import (
 from tdscale.runs.importers.keys import KeySurvey, named_algorithm, words_of_algorithms
 from tdscale.runs.importers.meaning import value_of
 from tdscale.runs.importers.preview import Preview, Survey, digest, preview_tasks
-from tdscale.runs.importers.raw import COUNT, DERIVED, MAX_NAME, Columns, RawRun
+from tdscale.runs.importers.raw import COUNT, DERIVED, MAX_NAME, Columns, RawRun, without_numbers
 from tdscale.runs.importers.report import ImportReport
 from tdscale.runs.importers.spool import Spool
 from tdscale.runs.importers.values import Place, meaning_of, plain, seed_of
@@ -83,7 +83,7 @@ class Part:
         self._held: list[_Held] = []
         self._counts: Counter[Place] = Counter()
         self._notes: dict[str, list[tuple[str, int]]] = defaultdict(list)
-        self._said: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        self._said: dict[str, dict[str, list[tuple[str, str]]]] = defaultdict(dict)
         self._sizes: set[float | None] = set()
         self._derived: dict[float, str] = {}
         self._by_name: dict[tuple[str, ...], str] = {}
@@ -118,7 +118,8 @@ class Part:
             if count:
                 self._notes[code].append((run.name, count))
         for code, sentence in meaning.contradictions:
-            self._said[code][sentence].append(run.name)
+            # of sentences that differ in their numbers alone the first is said
+            self._said[code].setdefault(without_numbers(sentence), []).append((sentence, run.name))
         if meaning.found["utd"].derived:
             self._derived.setdefault(utd, run.name)
         self._sizes.add(meaning.size)
@@ -180,8 +181,8 @@ class Part:
         if len(self._by_name) > 1:
             shown = "; ".join(f"{' and '.join(words)}, the first {name}" for words, name in list(self._by_name.items())[:_SOME])
             raise UserError(
-                f"the runs are of several algorithms by their names ({shown}); a study is of one: read it with {{algorithm}} in --names and "
-                "choose with --where algorithm=NAME, or, if it is one all the same, give --algorithm =NAME"
+                f"the runs are of several algorithms by their names ({shown}); a study is of one: read it with {{algorithm}} in --names "
+                "and choose with --where algorithm=NAME, or, if it is one all the same, give --algorithm =NAME"
             )
         self._algorithm = algorithms[0] if len(algorithms) == 1 and algorithms[0] != "None" else _ANY
         notes = self.keys.refuse_differences()
@@ -271,8 +272,8 @@ class Part:
             what = "; ".join(f"{name} {tasks[name].low:g} to {tasks[name].high:g}" for name in drafted[:_SOME])
             more = f"; {len(drafted) - _SOME} more" if len(drafted) > _SOME else ""
             message = (
-                f"the scale of returns is read off these curves ({what}{more}): low is the 5 % quantile of the first quarter of a curve, 0 where "
-                "that is positive, and high is where the best curve ends; put the tasks' own into study.toml, or give --low and --high"
+                f"the scale of returns is read off these curves ({what}{more}): low is the 5 % quantile of the first quarter of a curve, "
+                "0 where that is positive, and high is where the best curve ends; put the tasks' own into study.toml, or give --low and --high"
             )
             messages.append(RunWarning("drafted-scale", message, self.name))
         size = next(iter(self._sizes)) if len(self._sizes) == 1 else None
@@ -336,8 +337,8 @@ class Part:
                 what = what.replace("#", f"{count:,} {'row' if count == 1 else 'rows'}")
                 self.say(code, f"{_runs(len(runs))} {what}; the first: {runs[0][0]}")
         for code, sentences in self._said.items():
-            for sentence, names in list(sentences.items())[:_SOME]:
-                self.say(code, f"{sentence} ({_runs(len(names))}, the first: {names[0]})")
+            for pairs in list(sentences.values())[:_SOME]:
+                self.say(code, f"{pairs[0][0]} ({_runs(len(pairs))}, the first: {pairs[0][1]})")
             if len(sentences) > _SOME:
                 self.say(code, f"{len(sentences) - _SOME} more of this kind")
 

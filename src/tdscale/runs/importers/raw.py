@@ -34,7 +34,8 @@ class Columns:
         env_step, returns: keys of series.
         utd, batch_size, learning_rate, task, seed, model_size, algorithm: keys of a run's configuration, or of a table's columns;
             `config.` before one may be left out. `KEY:PATTERN` takes the value out of a key's text, as "exp_name:*_utd{utd}" does;
-            `KEY/KEY` divides. `seed` may be `=count`: the runs of a cell are numbered. `utd` may be `=derived`: from a saved model's counters.
+            `KEY/KEY` divides. `seed` may be `=count`: the runs of a cell are numbered. `utd` may be `=derived`: from the counters of a
+            saved model.
         names: pattern of a run's path, whose `{key}` are keys of its configuration and whose `*` stands for anything, for example
             "sac-utd{utd}/seed{seed}"; it is held against the last folders, the file or the column, and nothing else.
         env_step_scale, utd_scale: numbers that env steps and σ are multiplied by.
@@ -90,7 +91,7 @@ class RawRun:
         name: for messages; its folder, file or column below the source, parts divided by "/", and what else tells it apart.
         path: what `Columns.names` is held against, where that is not the name.
         column: the column of a wide table that it stands in; part of what `Columns.names` is held against.
-        named: what `Columns.names` says of it; goes before `config`.
+        named, logged: what `Columns.names` says of it, which `config` holds too, and the configuration without that.
         apart: keys of `config` by which rows of one table were told apart, and nothing else would have.
         config: its configuration; keys of nested tables are joined by dots.
         steps, returns: shape (n,), as logged: in any order, steps repeated; NaN is a return that was logged as NaN.
@@ -110,6 +111,7 @@ class RawRun:
     path: str | None = None
     column: str | None = None
     named: Mapping[str, str] = field(default_factory=dict)
+    logged: Mapping[str, Any] | None = None
     apart: tuple[str, ...] = ()
 
     def fitted(self, pattern: str) -> dict[str, str] | None:
@@ -205,6 +207,11 @@ def number(value: Any) -> float | None:
     except (ValueError, OverflowError):
         return None
     return found if found is not None and math.isfinite(found) else None
+
+
+def without_numbers(sentence: str) -> str:
+    """Equal for sentences that differ in their numbers alone."""
+    return re.sub(r"[-+]?\d[\d.,e+-]*", "#", sentence)
 
 
 def same_value(one: Any, other: Any) -> bool:

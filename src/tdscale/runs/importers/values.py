@@ -105,8 +105,7 @@ def _contradictions(name: str, found: Found, run: RawRun, columns: Columns) -> I
     by_option = asked is not None and asked.startswith("=") and asked != DERIVED
     if not by_option and not (asked is None and any(key in run.named for key in found.keys)):
         return
-    own = {key: logged for key, logged in run.config.items() if key not in run.named or logged != run.named[key]}
-    logged = logged_value(name, own)
+    logged = logged_value(name, run.config if run.logged is None else run.logged)
     if logged is not None and number(logged.value) is not None and not same_value(logged.value, found.value):
         by = f"{option(name)} {asked}" if by_option else f"--names, which gives {value}, is taken"
         source = "the update counters of its model give" if logged.derived else f"the log's own {logged.keys[0]} is"
@@ -145,8 +144,8 @@ def _missing(name: str, run: RawRun, columns: Columns) -> UserError:
         batch = value_of("batch_size", run, columns)
         per = f"{ratio}/{'BATCH_SIZE' if batch is None else batch.keys[0] if batch.keys else batch.value}"
         return UserError(
-            f"{run.name}: the log does not say σ (UTD ratio): its {ratio} may count critic updates per env step, or transitions that they use; "
-            f"for updates give --utd {ratio}, for transitions give --utd {per}"
+            f"{run.name}: the log does not say σ (UTD ratio): its {ratio} may count critic updates per env step, or transitions "
+            f"that they use; for updates give --utd {ratio}, for transitions give --utd {per}"
         )
     keys = shown_keys(key for key, value in run.config.items() if value is not None)
     return UserError(
