@@ -38,7 +38,7 @@ def data_of(folder) -> dict[tuple[str, float], list[float]]:
 
 
 def assert_lawful(folder, utds, interval: float, d_min: dict[str, float]) -> None:
-    """D within 15 % of the law, or one logging interval, at every σ, task and threshold; not reached where it lies near or beyond the end."""
+    """D within 15 % of the law, or one logging interval, at every σ, task and threshold; none where it lies near or beyond the end."""
     found = data_of(folder)
     assert set(found) == {(task, utd) for task in d_min for utd in utds}
     for (task, utd), (*data, end) in found.items():

@@ -9,7 +9,7 @@ import pytest
 
 from command import called, refused
 from lawful import SCALE, answers_in, assert_lawful, curve, data_of
-from own_logs import GIVEN, curves_of, long_table, messages, rising
+from own_logs import GIVEN, curves_of, long_table, messages
 from tdscale.errors import UserError
 from tdscale.runs.importers import Columns, Scale, gather_runs, import_runs
 from tdscale.runs.importers.meaning import logged_value

@@ -40,6 +40,12 @@ def tells_apart(key: str) -> bool:
     return key in _ALGORITHM or key in _FREE or decides(key)
 
 
+def words_of(name: str) -> tuple[str, ...]:
+    """The words in a run's name, without numbers, ids and short marks."""
+    parts = re.split(r"[^A-Za-z0-9]+", name.lower())
+    return tuple(part for part in parts if re.fullmatch(r"[a-z]{3,}", part) and not re.fullmatch(r"[a-f]+", part))
+
+
 def words_of_algorithms(name: str) -> tuple[str, ...]:
     """The algorithms that a run's name tells of, sorted."""
     return tuple(sorted(set(_KNOWN.findall(name.lower()))))
@@ -160,9 +166,10 @@ class KeySurvey:
         return {key: _plain(value) for key, value in config.items() if value is not None and decides(key) and not incidental(key)}
 
     def settings(self, deciding: Mapping[str, Any], notes: Iterable[KeyNote]) -> dict[str, Any]:
-        """Of what decides a run's curve, what is not used otherwise."""
+        """Of what decides a run's curve, what is not used otherwise and every run says."""
         out = self._used | self._ignored | {note.key for note in notes if note.along not in (_TASK, _SIZE)} | set(_ALGORITHM)
-        return {key: value for key, value in deciding.items() if key not in out}
+        everywhere = {key for key in deciding if key in self._alike or self._runs.keys() <= self._varied.get(key, {}).keys()}
+        return {key: value for key, value in deciding.items() if key in everywhere and key not in out}
 
     def _judge(self, key: str, present: Key) -> tuple[int | None, str]:
         """How urgently to ask about a key (None: show it), and what it changes with."""

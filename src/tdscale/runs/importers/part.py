@@ -27,7 +27,7 @@ from tdscale.runs.importers.drafts import (
     uncovered,
     write_study,
 )
-from tdscale.runs.importers.keys import KeySurvey, named_algorithm, words_of_algorithms
+from tdscale.runs.importers.keys import KeySurvey, named_algorithm, words_of, words_of_algorithms
 from tdscale.runs.importers.meaning import value_of
 from tdscale.runs.importers.preview import Preview, Survey, digest, preview_tasks
 from tdscale.runs.importers.raw import COUNT, DERIVED, MAX_NAME, Columns, RawRun, without_numbers
@@ -87,6 +87,7 @@ class Part:
         self._sizes: set[float | None] = set()
         self._derived: dict[float, str] = {}
         self._by_name: dict[tuple[str, ...], str] = {}
+        self._names: dict[Any, dict[tuple[str, ...], str]] = defaultdict(dict)
 
     def __bool__(self) -> bool:
         """Whether there is a run."""
@@ -127,6 +128,10 @@ class Part:
         used = meaning.keys | {key for found in (seed_found, asked) if found for key in found.keys}
         self.keys.place(index, meaning.place, meaning.size, seed, seed_known=seed_found is not None, used=used)
         algorithm = named_algorithm(run.config) if asked is None else plain(str(asked.value), "--algorithm", run.name)
+        # W&B's own names of runs are words by chance
+        if seed_found is None and self._columns.seed is None and self._kind != "wandb":
+            name = "/".join(filter(None, (run.path or run.name, run.column)))
+            self._names[meaning.place, meaning.size].setdefault(words_of(name), name)
         words = words_of_algorithms(run.name) if algorithm is None else ()
         if words:
             self._by_name.setdefault(words, run.name)
@@ -176,14 +181,22 @@ class Part:
         algorithms = list(dict.fromkeys(str(one.algorithm) for one in self._held))
         asked = self._columns.algorithm
         if len(algorithms) > 1 and asked is not None:
-            choose = f"choose with --where {asked}={algorithms[0]}, or import each with --split-by {asked} into a study of its own"
-            raise UserError(f"the runs are of several algorithms: {asked} is {', '.join(algorithms[:6])}; a study is of one: {choose}")
+            key = "algorithm" if re.search("[:/]", asked) else asked
+            choose = f"choose with --where {key}={algorithms[0]}, or import each with --split-by {key} into a study of its own"
+            raise UserError(f"the runs are of several algorithms: {key} is {', '.join(algorithms[:6])}; a study is of one: {choose}")
         if len(self._by_name) > 1:
             shown = "; ".join(f"{' and '.join(words)}, the first {name}" for words, name in list(self._by_name.items())[:_SOME])
             raise UserError(
-                f"the runs are of several algorithms by their names ({shown}); a study is of one: read it with {{algorithm}} in --names "
-                "and choose with --where algorithm=NAME, or, if it is one all the same, give --algorithm =NAME"
+                f"the runs are of several algorithms by their names ({shown}); a study is of one: read it with {{algorithm}} in --names, "
+                "or with --algorithm KEY:PATTERN, and choose with --where algorithm=NAME; if it is one all the same, give --algorithm =NAME"
             )
+        for names in self._names.values():
+            if len(names) > 1:
+                first, second, *_ = names.values()
+                raise UserError(
+                    f"{first} and {second} would count as seeds of one cell, but are called by other words; if they are seeds, give --seed {COUNT}; "
+                    "else read what tells them apart with a {key} in --names, and choose with --where KEY=VALUE"
+                )
         self._algorithm = algorithms[0] if len(algorithms) == 1 and algorithms[0] != "None" else _ANY
         notes = self.keys.refuse_differences()
         self._held = [

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ USUAL_RETURNS = (
     *("return", "returns", "episodic_return", "charts/episodic_return", "episode_return", "episode_reward", "ep_return"),
     *("rollout/ep_rew_mean", "ep_rew_mean", "ep_rew", "score", "reward"),
 )
-_BATCH_BYTES = 1 << 23
+_BATCH_BYTES = 1 << 19  # the reader holds dozens of them
 _BATCH_ROWS = 1 << 17
 _MAX_HEADER = 1 << 20
 _MAX_RUNS = 1_000_000
@@ -110,7 +110,7 @@ def _long(path: Path, name: str, series: tuple[str, str], keys: list[str], other
     places: dict[tuple[Any, ...], list[tuple[Place, Place, dict[str, Place]]]] = {}
     first: dict[tuple[tuple[Any, ...], str], float] = {}
     with Spool() as spool:
-        for batch in _batches(path, [step, value, *keys, *others.names], {step, value}, delimiter, odd):
+        for batch in _batches(path, [step, value, *keys, *others.names], {step, value}, delimiter, odd, others.names):
             logged = _valid(batch.column(value))
             steps, returns = (_floats(batch.column(key))[logged] for key in (step, value))
             texts = [_plain(batch.column(key)).filter(pa.array(logged)) for key in keys]
@@ -156,7 +156,7 @@ def _wide(path: Path, name: str, names: list[str], step: str, columns: Columns, 
             for key in runs:
                 logged = _valid(batch.column(key))
                 places[key].append((spool.add(steps[logged]), spool.add(_floats(batch.column(key))[logged])))
-        left = len(names) - 1 - len(runs)
+        left = len(names) - 1 - len(runs) - len(spans)
         remarks = odd.take() + ((("columns-left-out", f"{left} columns don't fit --names and are left out"),) if left else ())
         for key, parts in places.items():
             yield RawRun(
@@ -203,18 +203,22 @@ class _OddRows:
         return (("torn-rows", f"{rows} not whole ({self._first}) and left out"),) if count else ()
 
 
-def _batches(path: Path, wanted: list[str], numbers: set[str], delimiter: str | None, odd: _OddRows) -> Iterator[pa.RecordBatch]:
+def _batches(
+    path: Path, wanted: list[str], numbers: set[str], delimiter: str | None, odd: _OddRows, few: Collection[str] = ()
+) -> Iterator[pa.RecordBatch]:
+    """Pieces of a table, with columns of `few` values as categories."""
     if delimiter is None:
         with pq.ParquetFile(path) as file:
             yield from file.iter_batches(_BATCH_ROWS, columns=wanted, use_threads=False)
         return
+    coded = pa.dictionary(pa.int32(), pa.string())
     reader = pa_csv.open_csv(
         pa.input_stream(path),
         read_options=pa_csv.ReadOptions(block_size=_BATCH_BYTES, use_threads=False),
         parse_options=pa_csv.ParseOptions(delimiter=delimiter, invalid_row_handler=odd),
         convert_options=pa_csv.ConvertOptions(
             include_columns=wanted,
-            column_types={key: pa.float64() if key in numbers else pa.string() for key in wanted},
+            column_types={key: pa.float64() if key in numbers else coded if key in few else pa.string() for key in wanted},
             null_values=_NO_VALUE,
             strings_can_be_null=True,
         ),
