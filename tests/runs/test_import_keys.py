@@ -97,6 +97,15 @@ def test_columns_that_change_along_a_run_are_no_keys_of_runs(tmp_path):
         assert_lawful(tmp_path / order, UTDS, 500, {"A": 4000.0})
 
 
+def test_times_and_counts_beside_two_metrics_are_not_named(tmp_path):
+    both = interleaved(long_log(metric="avg_return"), long_log(d_min=16_000.0, metric="avg_success"))
+    both["when"] = [f"noon and {i // 2} seconds" for i in range(len(both))]
+    both["episode"] = both.groupby(["utd", "seed", "metric"]).cumcount()
+    both.to_csv(tmp_path / "log.csv", index=False)
+    said = refused("import", "log.csv", *HYPERPARAMETERS, *SCALE, "--dir", "d", cwd=tmp_path)
+    assert "differ in metric: avg_return, avg_success; choose" in said
+
+
 def test_a_column_that_makes_no_difference_can_be_ignored(tmp_path):
     table = long_log()
     table["phase"] = np.where(table.global_step < 5000, "exploration", "training")
@@ -259,6 +268,18 @@ def test_algorithms_in_the_names_of_folders_are_seen(tmp_path):
     assert read_study(tmp_path / "d" / "study.toml").algorithm == "td3"
 
 
+def test_files_that_other_words_name_are_not_seeds_of_one_cell_unasked(tmp_path):
+    for name, d_min in (("returns", 4000.0), ("returns_of_ours", 9000.0)):
+        for number in range(3):
+            long_log(d_min, seeds=[number]).drop(columns="seed").to_csv(tmp_path / f"{name}-{number}.csv", index=False)
+    said = refused("import", ".", *HYPERPARAMETERS, *SCALE, "--dir", "d", cwd=tmp_path)
+    assert "returns-0 and returns_of_ours-0 would count as seeds of one cell, but are called by other words" in said
+    shown = called("import", ".", *HYPERPARAMETERS, *SCALE, "--names", "{who}-{seed}", "--where", "who=returns", "--dir", "d", cwd=tmp_path)
+    assert shown.returncode == 0, shown
+    assert_lawful(tmp_path / "d", UTDS, 500, {"A": 4000.0})
+    assert import_runs(tmp_path, "csv", tmp_path / "e", **GIVEN | {"utd": None, "seed": "=count"}).runs == 24
+
+
 # --- what a key means
 
 
@@ -370,6 +391,15 @@ def test_a_mapping_file_says_the_same(tmp_path):
     assert_lawful(tmp_path / "d", UTDS, 2000, {"A": 16_000.0})
     (tmp_path / "map.toml").write_text("where = 3\n")
     assert "where: 3 must be text, or a list of texts" in refused("import", "log.csv", "--map", "map.toml", "--dry-run", cwd=tmp_path)
+
+
+def test_runs_that_a_source_brought_before_and_that_are_taken_out_are_said(tmp_path):
+    pd.concat([long_log(width=64), long_log(d_min=9000.0, width=256)]).to_csv(tmp_path / "log.csv", index=False)
+    given = GIVEN | {"utd": None}
+    import_runs(tmp_path / "log.csv", "csv", tmp_path / "d", **given, where="width=64")
+    report = import_runs(tmp_path / "log.csv", "csv", tmp_path / "d", **given, where="width=256")
+    assert messages(report)["taken-out"].startswith("12 runs that this source brought before")
+    assert {spec.settings["width"] for spec in RunStore(tmp_path / "d").specs().values()} == {256}
 
 
 # --- the scale of returns

@@ -79,7 +79,7 @@ class Gathered:
     def _only(self) -> Part:
         if len(self.parts) > 1:
             raise UserError(
-                f"--split-by {' --split-by '.join(self._columns.split_by)}: makes {len(self.parts)} studies, which Gathered.write_each writes"
+                f"--split-by {', '.join(self._columns.split_by)}: makes {len(self.parts)} studies, which Gathered.write_each writes"
             )
         return next(iter(self.parts.values()))
 

@@ -194,8 +194,8 @@ class Part:
             if len(names) > 1:
                 first, second, *_ = names.values()
                 raise UserError(
-                    f"{first} and {second} would count as seeds of one cell, but are called by other words; if they are seeds, give --seed {COUNT}; "
-                    "else read what tells them apart with a {key} in --names, and choose with --where KEY=VALUE"
+                    f"{first} and {second} would count as seeds of one cell, but are called by other words; if they are seeds, "
+                    f"give --seed {COUNT}; else read what tells them apart with a {{key}} in --names, and choose with --where KEY=VALUE"
                 )
         self._algorithm = algorithms[0] if len(algorithms) == 1 and algorithms[0] != "None" else _ANY
         notes = self.keys.refuse_differences()
@@ -235,6 +235,11 @@ class Part:
         store = RunStore(directory)
         part = _part_name(self._source, self._kind)
         self._refuse_known(store, part)
+        earlier = existing(store.runs / "packed").get(part)
+        gone = set(packed.read_specs(earlier)) - {replace(one.spec, stage=self._stage).run_id for one in self._held} if earlier else set()
+        if gone:
+            message = f"{_runs(len(gone))} that this source brought before, and that are not among these, are taken out of {directory}"
+            messages.append(RunWarning("taken-out", message, self.name))
         if before is not None:
             before()
         runs = store.write_packed(self._results(), part)
@@ -285,8 +290,9 @@ class Part:
             what = "; ".join(f"{name} {tasks[name].low:g} to {tasks[name].high:g}" for name in drafted[:_SOME])
             more = f"; {len(drafted) - _SOME} more" if len(drafted) > _SOME else ""
             message = (
-                f"the scale of returns is read off these curves ({what}{more}): low is the 5 % quantile of the first quarter of a curve, "
-                "0 where that is positive, and high is where the best curve ends; put the tasks' own into study.toml, or give --low and --high"
+                f"the scale of returns is read off these curves ({what}{more}): low is the 5 % quantile of the first quarter of a "
+                "curve, 0 where that is positive, and high is where the best curve ends; put the tasks' own into study.toml, or give --low and "
+                "--high"
             )
             messages.append(RunWarning("drafted-scale", message, self.name))
         size = next(iter(self._sizes)) if len(self._sizes) == 1 else None

@@ -14,6 +14,7 @@ from tdscale.runs.where import as_text
 
 Floats = NDArray[np.float64]
 _MAX_VALUES = 4096  # of a column; one with more is no key of runs
+_SPAN = 0.05  # of a run's env steps, which a value of a key lasts on average
 _FLAGS = ("true", "false")
 
 
@@ -82,7 +83,7 @@ def runs_of(
     """
     everything = np.arange(len(steps))
     varied = {name: codes for name, codes in columns.items() if len(codes) and codes.min() != codes.max()}
-    few = {name: codes for name, codes in varied.items() if 2 * len(np.unique(codes)) <= len(codes)}
+    few = {name: codes for name, codes in varied.items() if _lasting(steps, codes)}
     certain = [name for name in few if tells_apart(name) or (keys.of_text(name) and not incidental(name))]
     settings = [name for name in columns if keys.is_setting(name) or name in certain]
     for rows in _divided(everything, [few[name] for name in certain]):
@@ -97,6 +98,21 @@ def runs_of(
         apart = (*certain, *([by] if by else []))
         for part in parts:
             yield part, {name: keys.value(name, columns[name][part[0]]) for name in (*settings, *([by] if by else []))}, apart
+
+
+def _lasting(steps: Floats, codes: Floats) -> bool:
+    """Whether a column's values last: not one of each few rows, and each over some range of env steps, unlike a count or a time."""
+    _, which, counts = np.unique(codes, return_inverse=True, return_counts=True)
+    if 2 * len(counts) > len(codes):
+        return False
+    known = np.isfinite(steps)
+    if not known.any():
+        return True
+    most, least = np.full(len(counts), -np.inf), np.full(len(counts), np.inf)
+    np.maximum.at(most, which[known], steps[known])
+    np.minimum.at(least, which[known], steps[known])
+    spans = np.maximum(most - least, 0)
+    return bool(spans.mean() >= _SPAN * np.ptp(steps[known]))
 
 
 def _divided(rows: NDArray[np.intp], columns: list[Floats]) -> list[NDArray[np.intp]]:

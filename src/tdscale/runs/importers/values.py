@@ -115,7 +115,9 @@ def _contradictions(name: str, found: Found, run: RawRun, columns: Columns) -> I
 def plain(text: str, what: str, where: str) -> str:
     """A name as it is. Raises UserError where it is empty, too long or not printable."""
     if not text.strip() or len(text) > MAX_NAME or not text.isprintable():
-        raise UserError(f"{where}: {text[:40]!r} can't be a name for {what}; it must be a printable line of at most {MAX_NAME} characters")
+        raise UserError(
+            f"{where}: {shown_value(text)} can't be a name for {what}; it must be a printable line of at most {MAX_NAME} characters"
+        )
     return text
 
 
