@@ -42,7 +42,7 @@ def logs(tmp_path_factory):
 
 
 def test_sigma_seeds_and_both_returns_are_read_without_a_word(logs, tmp_path):
-    report = import_runs(logs, "sb3", tmp_path)
+    report = import_runs(logs, "sb3", tmp_path, utd="=derived")
     assert report.utds == (0.5, 1.0, 2.0)
     store = RunStore(tmp_path)
     specs, curves = store.specs(), store.curves(columns=None)
@@ -70,7 +70,7 @@ def test_a_vectorised_environment_is_one_run(tmp_path):
     agent.learn(600)
     agent.save(tmp_path / "logs" / "model.zip")
     env.close()
-    report = import_runs(tmp_path / "logs", "auto", tmp_path / "study")
+    report = import_runs(tmp_path / "logs", "auto", tmp_path / "study", utd="=derived")
     assert (report.runs, report.utds) == (1, (1.0,))
     (curve,) = RunStore(tmp_path / "study").curves().values()
     assert curve["env_step"].tolist() == [600]
@@ -79,7 +79,7 @@ def test_a_vectorised_environment_is_one_run(tmp_path):
 def test_from_its_folder_to_laws_and_a_report_in_three_commands(logs, tmp_path):
     # so short runs hardly learn: what is tried here is the road, not the laws
     scale = ("--low", "-2000", "--high", "0", "--thresholds", "100,150,200")
-    answer = tdscale("import", logs, "--from", "sb3", *scale, "--dir", "mine", cwd=tmp_path)
+    answer = tdscale("import", logs, "--from", "sb3", "--utd", "=derived", *scale, "--dir", "mine", cwd=tmp_path)
     assert answer.returncode == 0, answer
     answer = tdscale("fit", "mine", "--draws", 20, "--json", cwd=tmp_path)
     assert answer.returncode == 0, answer

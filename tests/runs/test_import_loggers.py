@@ -149,7 +149,7 @@ class _Server:
     def runs(self, project, per_page, order):
         for seed in range(self.count):
             config = {"utd": 1.0, "seed": seed, "batch_size": 64, "lr": 3e-4, "env": "Pendulum-v1"}
-            rows = [{"_step": 100 * i, "return": "NaN" if i == 3 else float(i)} for i in range(9)]
+            rows = [{"_step": i, "global_step": 100 * i, "return": "NaN" if i == 3 else float(i)} for i in range(9)]
             yield types.SimpleNamespace(
                 name=f"r{seed}", config=config, state="finished", scan_history=lambda page_size, rows=rows: iter(rows)
             )
@@ -208,7 +208,9 @@ def test_a_saved_model_says_sigma_by_the_updates_it_counts(tmp_path):
     for folder, changes in (("a", {}), ("b", {"_n_updates": 2950, "seed": 1}), ("c", {"gradient_steps": -1, "seed": 2})):
         write_monitor(tmp_path / "logs" / folder / "monitor.csv", [200] * 30, rising(2, 0))
         write_model(tmp_path / "logs" / folder / "model.zip", **changes)
-    import_runs(tmp_path / "logs", "auto", tmp_path / "study")
+    with pytest.raises(UserError, match=r"by the update counters .* it is 0\.5, 2, .*--utd =derived"):
+        gather_runs(tmp_path / "logs")
+    import_runs(tmp_path / "logs", "auto", tmp_path / "study", utd="=derived")
     assert set(curves_of(tmp_path / "study")) == {(2.0, 0), (0.5, 1), (1.0, 2)}
 
 

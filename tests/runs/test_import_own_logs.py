@@ -34,8 +34,7 @@ def test_a_wide_table_has_a_run_in_each_column(tmp_path):
     table = pd.DataFrame({"Step": 100 * np.arange(30), **columns, "sac utd0.5 s0__MIN": 0.0})
     table.loc[20:, "sac utd2.0 s1"] = np.nan
     table.to_csv(tmp_path / "wide.csv", index=False)
-    given = GIVEN | {"utd": None, "names": "* utd{utd} s{seed}", "seed": "seed"}
-    table.drop(columns="sac utd0.5 s0__MIN").to_csv(tmp_path / "wide.csv", index=False)
+    given = GIVEN | {"utd": None, "names": "* utd{utd} s{seed}", "seed": "seed", "env_step": "Step"}
     import_runs(tmp_path / "wide.csv", "csv", tmp_path / "study", **given)
     curves = curves_of(tmp_path / "study")
     assert set(curves) == {(0.5, 0), (0.5, 1), (2.0, 0), (2.0, 1)}
@@ -112,7 +111,7 @@ def test_memory_does_not_grow_with_a_table(tmp_path):
         with path.open("w") as file:
             file.write("env_step,return,utd,seed,note\n")
             for start in range(0, n, 100_000):
-                rows = (f"{i // 50},{i % 977}.5,{1 + i % 5},{i % 10},{'x' * 30}\n" for i in range(start, start + 100_000))
+                rows = (f"{i // 10},{i % 977}.5,{1 + i % 5},{i % 10},{'x' * 30}\n" for i in range(start, start + 100_000))
                 file.writelines(rows)
         code = (
             "import resource, sys\nfrom tdscale.runs.importers import Columns, gather_runs\n"
@@ -133,12 +132,17 @@ def test_memory_does_not_grow_with_a_table(tmp_path):
 # --- what any log may be like
 
 
-def test_rows_at_one_env_step_count_as_their_mean(tmp_path):
+@pytest.mark.parametrize(
+    ("answer", "curve"),
+    [("mean", [[0, 5, 2]]), ("last", [[0, 5]]), ("seeds", [[0, 5, 1], [3]])],
+)
+def test_rows_at_one_env_step_are_asked_about_and_never_averaged_unasked(tmp_path, answer, curve):
     pd.DataFrame({"env_step": [0, 100, 100, 50], "return": [0.0, 1.0, 3.0, 5.0]}).to_csv(tmp_path / "a.csv", index=False)
-    report = import_runs(tmp_path / "a.csv", "csv", tmp_path / "study", **GIVEN)
-    assert {"unsorted", "repeated", "one-seed"} <= set(messages(report))
-    (curve,) = curves_of(tmp_path / "study").values()
-    np.testing.assert_array_equal(curve["return"], [0, 5, 2])
+    with pytest.raises(UserError, match=r"a row has the env step of another .* \(at env step 100: 1 and 3\); give --repeated mean"):
+        gather_runs(tmp_path / "a.csv", "csv", Columns(**GIVEN))
+    report = import_runs(tmp_path / "a.csv", "csv", tmp_path / "study", **GIVEN, repeated=answer)
+    assert "unsorted" in messages(report)
+    assert sorted(found["return"].tolist() for found in curves_of(tmp_path / "study").values()) == curve
 
 
 @pytest.mark.parametrize(

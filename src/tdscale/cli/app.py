@@ -223,6 +223,12 @@ def import_(
     env_step: keys.EnvStep = None,
     returns: keys.Returns = None,
     names: keys.Names = None,
+    utd_scale: keys.UtdScale = None,
+    env_step_scale: keys.EnvStepScale = None,
+    repeated: keys.Repeated = None,
+    where: keys.Where = None,
+    split_by: keys.SplitBy = None,
+    ignore: keys.Ignore = None,
     low: keys.Low = None,
     high: keys.High = None,
     thresholds: keys.Thresholds = None,
@@ -234,14 +240,14 @@ def import_(
 ) -> None:
     """Bring learning curves from elsewhere into a study's folder; everything after it is the same road.
 
-    KEY is a name in the log's configuration or table, or =VALUE, the same for every run.
+    KEY is a name in the log's configuration or table, or =VALUE, the same for every run. KEY:PATTERN takes a value out of a key's text.
     """
     given = locals()
     columns = {name: given[name] for name in keys.COLUMNS}
     scale = {"low": low, "high": high, "thresholds": thresholds, "data_cost": data_cost}
-    where = {"directory": directory, "mapping": mapping, "layout": layout}
+    places = {"directory": directory, "mapping": mapping, "layout": layout}
     how = {"skip_bad": skip_bad, "dry_run": dry_run, "as_json": as_json}
-    _run("import_", source=source, kind=kind.value, columns=columns, scale=scale, **where, **how)
+    _run("import_", source=source, kind=kind.value, columns=columns, scale=scale, **places, **how)
 
 
 @app.command(epilog="Example:  tdscale fit my-study    |    tdscale fit imported --where size=m")

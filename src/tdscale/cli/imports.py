@@ -44,19 +44,36 @@ def bring(
     said = Scale(**_scale(scale))
     with gather_runs(source, chosen, understood, skip_bad=skip_bad) as gathered:
         if directory is None or dry_run:
+            for label, part in gathered.parts.items():
+                # what would be drafted is checked, too
+                part.study(None if directory is None else directory / label, said, part.preview.messages)
             if as_json:
-                print_json(_preview_to_dict(gathered.preview))
-            else:
-                _print_preview(console, source, gathered.preview)
-                print_warnings(console, gathered.preview.messages)
-                _line(console, "\nnothing was written")
+                print_json(_by_label({label: _preview_to_dict(part.preview) for label, part in gathered.parts.items()}))
+                return
+            for label, part in gathered.parts.items():
+                _print_preview(console, source, part.preview, label)
+                print_warnings(console, part.preview.messages)
+            _line(console, "\nnothing was written")
             return
-        report = gathered.write(directory, said, None if as_json else lambda: _print_preview(console, source, gathered.preview))
+        if understood.split_by:
+            reports = gathered.write_each(directory, said)
+        else:
+            show = None if as_json else lambda: _print_preview(console, source, gathered.preview)
+            reports = {"": gathered.write(directory, said, show)}
     if as_json:
-        print_json(_to_dict(report))
+        print_json(_by_label({label: _to_dict(report) for label, report in reports.items()}))
         return
-    print_warnings(console, report.messages)
-    _line(console, f"\n{report.runs} runs in {report.cells} cells are in {directory}; next: tdscale fit {directory}")
+    for label, report in reports.items():
+        if label and report.preview is not None:
+            _print_preview(console, source, report.preview, label)
+        print_warnings(console, report.messages)
+        cells = f"{report.cells} {'cell' if report.cells == 1 else 'cells'}"
+        _line(console, f"\n{report.runs} runs in {cells} are in {directory / label}; next: tdscale fit {directory / label}")
+
+
+def _by_label(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Of one study as it is; of several by their folders' names."""
+    return found.get("", {"studies": found})
 
 
 def _published(
@@ -97,21 +114,29 @@ def _scale(given: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _print_preview(console: Console, source: str, preview: Preview) -> None:
+def _print_preview(console: Console, source: str, preview: Preview, label: str = "") -> None:
     kinds = {"sweep": "a sweep over B or η at some σ", "scaling": "one B and η at each σ"}
-    _line(console, f"{source} ({preview.kind}): {kinds[preview.stage]}")
+    of = f"\n{label}, of " if label else ""
+    _line(console, f"{of}{source} ({preview.kind}): {kinds[preview.stage]}")
     for task in preview.tasks:
         _line(console, f"\n{task.task}")
         _line(console, f"  σ       {_listed(task.utds)}")
         _line(console, f"  B       {_listed(task.batch_sizes)}")
         _line(console, f"  η       {_listed(task.learning_rates)}")
-        _line(console, f"  runs    {task.runs} in {task.cells} cells, seeds of a cell: {_span(task.seeds)}")
+        _line(
+            console, f"  runs    {task.runs} in {task.cells} {'cell' if task.cells == 1 else 'cells'}, seeds of a cell: {_span(task.seeds)}"
+        )
         grids = "one grid of env steps" if task.grids == 1 else f"{task.grids} different grids of env steps"
         _line(console, f"  curves  {_span(task.points)} rows up to env step {_span(task.last_steps)}; {grids}")
         if task.duplicates:
             _line(console, f"  copies  {task.duplicates} runs equal another seed of their cell, byte for byte")
         if task.holes:
             _line(console, f"  holes   {_holes(task, preview.stage)}")
+    if preview.keys:
+        _line(console, "\nother keys in which runs differ")
+        for note in preview.keys:
+            more = f" … {len(note.values)} values" if len(note.values) > _SHOWN else ""
+            _line(console, f"  {note.key}  {', '.join(note.values[:_SHOWN])}{more}; changes with {note.along}")
 
 
 def _holes(task: TaskPreview, stage: str) -> str:
@@ -152,6 +177,7 @@ def _preview_to_dict(preview: Preview) -> dict[str, Any]:
             }
             for task in preview.tasks
         ],
+        "keys": [{"key": note.key, "values": list(note.values), "along": note.along} for note in preview.keys],
         "messages": _messages(preview.messages),
     }
 

@@ -7,7 +7,10 @@ from typing import Annotated, Any
 import typer
 
 # fields of `tdscale.runs.importers.Columns`
-COLUMNS = ("utd", "batch_size", "learning_rate", "task", "seed", "model_size", "algorithm", "env_step", "returns", "names")
+COLUMNS = (
+    *("utd", "batch_size", "learning_rate", "task", "seed", "model_size", "algorithm", "env_step", "returns", "names"),
+    *("utd_scale", "env_step_scale", "repeated", "where", "split_by", "ignore"),
+)
 
 
 class Source(StrEnum):
@@ -34,7 +37,7 @@ def _key(what: str) -> Any:
 SourcePath = Annotated[str, typer.Argument(metavar="SOURCE", help="File or folder; of W&B's server ENTITY/PROJECT.", show_default=False)]
 Into = Annotated[Path | None, _option("--dir", metavar="DIR", what="Folder of the study; several sources may go into one.")]
 Mapping = Annotated[Path | None, _option("--map", metavar="TOML", what='The options below in a file, e.g. utd = "config.utd".')]
-Utd = Annotated[str | None, _key("σ, e.g. config.utd or =1.")]
+Utd = Annotated[str | None, _key("σ, e.g. config.utd, =1, =derived, exp_name:*_utd{utd} or replay_ratio/batch_size.")]
 BatchSize = Annotated[str | None, _key("B, e.g. =256.")]
 LearningRate = Annotated[str | None, _key("η.")]
 Task = Annotated[str | None, _key("the task's name.")]
@@ -44,6 +47,15 @@ Algorithm = Annotated[str | None, _key("the algorithm's name, e.g. =sac.")]
 EnvStep = Annotated[str | None, _key("env steps of a curve.")]
 Returns = Annotated[str | None, _option("--return", metavar="KEY", what="Key of the return, e.g. charts/episodic_return.")]
 Names = Annotated[str | None, _option(metavar="PATTERN", what="What folders, files or columns are called, e.g. utd{utd}/seed{seed}.")]
+UtdScale = Annotated[float | None, _option(metavar="X", what="Multiplies σ.")]
+EnvStepScale = Annotated[float | None, _option(metavar="X", what="Multiplies env steps, e.g. by a frame skip.")]
+Repeated = Annotated[
+    str | None,
+    _option(metavar="mean|last|seeds", what="What rows of one run and env step are: parallel episodes, a resumed run, several runs."),
+]
+Where = Annotated[list[str] | None, _option(metavar="KEY=V[,V]", what="Take only runs with this value; != for those without it.")]
+SplitBy = Annotated[list[str] | None, _option(metavar="KEY", what="A study for each value of this key, in DIR/VALUE.")]
+Ignore = Annotated[list[str] | None, _option(metavar="KEY", what="Differences in this key do not matter.")]
 Low = Annotated[list[str] | None, _option(metavar="[TASK=]R", what="Return that counts as 0, for study.toml.")]
 High = Annotated[list[str] | None, _option(metavar="[TASK=]R", what="Return that counts as 1000, for study.toml.")]
 Thresholds = Annotated[str | None, _option(metavar="J,J,…", what="Normalised returns, for study.toml. [default: 300,500,800]")]

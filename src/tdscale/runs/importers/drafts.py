@@ -1,9 +1,12 @@
 """study.toml for curves from elsewhere: a draft where there is none; one that is there is kept."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tdscale.errors import UserError
 from tdscale.study import Study, Task, read_study, study_to_toml
@@ -11,6 +14,7 @@ from tdscale.whole_file import write_text
 
 STUDY_FILE = "study.toml"
 THRESHOLDS = (300.0, 500.0, 800.0)
+LOW_QUANTILE = 0.05
 
 
 def write_study(study: Study, path: Path) -> None:
@@ -53,24 +57,94 @@ def per_task(option: str, given: Sequence[str], tasks: Collection[str]) -> dict[
     return found
 
 
-def draft_scale(ends: Mapping[str, Sequence[tuple[float, float]]], low: Mapping[str, float], high: Mapping[str, float]) -> dict[str, Task]:
+@dataclass(frozen=True)
+class Ends:
+    """Returns that say where a run, or a cell's mean, begins and ends.
+
+    Attributes:
+        low: the low quantile of what was logged in the first quarter of its env steps.
+        first, last: means over the first and the last rows.
+    """
+
+    low: float
+    first: float
+    last: float
+
+
+def ends_of(steps: NDArray[np.float64], returns: NDArray[np.float64]) -> Ends:
+    """Of a curve of shape (n,), in the order of its env steps, with at least one row that is not NaN."""
+    logged = np.isfinite(returns)
+    steps, returns = steps[logged], returns[logged]
+    early = returns[: max(1, int(np.searchsorted(steps, steps[-1] / 4, side="right")))]
+    few, more = max(1, len(returns) // 50), max(1, len(returns) // 10)
+    return Ends(float(np.quantile(early, LOW_QUANTILE)), float(returns[:few].mean()), float(returns[-more:].mean()))
+
+
+def draft_scale(ends: Mapping[str, Sequence[Ends]], low: Mapping[str, float], high: Mapping[str, float]) -> dict[str, Task]:
     """Tasks with the scale given, else one read off the curves.
 
     Args:
-        ends: by task, of each cell the return at its start and at its end.
+        ends: by task, of each cell.
         low, high: by task, as far as given.
     """
     tasks = {}
-    for task, pairs in sorted(ends.items()):
-        start = float(np.median([first for first, _ in pairs]))
+    for task, cells in sorted(ends.items()):
+        start = float(np.median([cell.low for cell in cells]))
         bottom = low.get(task, 0.0 if start >= 0 else start)
-        top = high.get(task, max(max(pair) for pair in pairs))
+        top = high.get(task, max(max(cell.first, cell.last) for cell in cells))
         if top <= bottom and task in high:
             raise UserError(f"--high {top:g}: must be above low, which is {bottom:g} for {task}; give --low")
         tasks[task] = Task(
             suite="imported", low=_rounded(bottom), high=_rounded(top if top > bottom else bottom + 1), reward_scale=1.0, env_steps=None
         )
     return tasks
+
+
+def refuse_other_scale(study: Study, path: Path, low: Mapping[str, float], high: Mapping[str, float], rest: Mapping[str, Any]) -> None:
+    """Raises UserError where options say another scale than a study that is there already.
+
+    Args:
+        low, high: by task, as given.
+        rest: thresholds and data_cost as given, None where not.
+    """
+    given = [
+        *(
+            (f"--low {value:g}", f"low = {study.tasks[task].low:g} for {task}", value == study.tasks[task].low)
+            for task, value in low.items()
+        ),
+        *(
+            (f"--high {value:g}", f"high = {study.tasks[task].high:g} for {task}", value == study.tasks[task].high)
+            for task, value in high.items()
+        ),
+    ]
+    if rest.get("thresholds") is not None:
+        asked, there = (",".join(f"{j:g}" for j in values) for values in (rest["thresholds"], study.return_thresholds))
+        given.append((f"--thresholds {asked}", f"return_thresholds = {there}", asked == there))
+    if rest.get("data_cost") is not None:
+        given.append((f"--data-cost {rest['data_cost']:g}", f"data_cost = {study.data_cost}", rest["data_cost"] == study.data_cost))
+    for option, says, same in given:
+        if not same:
+            raise UserError(f"{option}: {path} is there already and has {says}; edit that file, or leave the option out")
+
+
+def uncovered(study: Study, ends: Mapping[str, Sequence[Ends]]) -> Iterator[tuple[str, str]]:
+    """What is to be known of thresholds that the curves do not cover: (code, sentence)."""
+    for task, cells in sorted(ends.items()):
+        scale = study.tasks[task]
+        best = max(cell.last for cell in cells)
+        beyond, begun = [], []
+        for threshold in study.return_thresholds:
+            raw = scale.low + threshold / 1000 * (scale.high - scale.low)
+            shown = f"{threshold:g} (return {raw:.6g})"
+            beyond += [shown] if raw > best else []
+            above = sum(cell.first >= raw for cell in cells)
+            begun += [shown] if 2 * above >= len(cells) else []
+        if beyond:
+            said = f"no curve of {task} ends above threshold {', '.join(beyond)}: the best ends at {best:.6g}"
+            yield "threshold-not-reached", f"{said}; give --thresholds or --high for what the curves cover"
+        if begun:
+            said = f"most curves of {task} begin above threshold {', '.join(begun)}, which says nothing about learning"
+            yield "threshold-from-start", f"{said}; give higher --thresholds, or --low for the return of an untrained agent"
 
 
 def _rounded(value: float) -> float:

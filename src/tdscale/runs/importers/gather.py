@@ -1,72 +1,47 @@
-"""Raw runs of any log to the store: checked, surveyed, and only then written."""
+"""Raw runs of any log to the store: read, told apart by the user's conditions, and put into parts, each of which is a study."""
 
-import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from tdscale.errors import UserError
-from tdscale.runs import packed
-from tdscale.runs.files import existing
-from tdscale.runs.importers import spool
-from tdscale.runs.importers.curve import CleanCurve, clean
-from tdscale.runs.importers.drafts import STUDY_FILE, THRESHOLDS, draft_scale, existing_study, per_task, write_study
-from tdscale.runs.importers.preview import Preview, Survey, digest, preview_tasks
-from tdscale.runs.importers.raw import COUNT, MAX_NAME, Columns, RawRun, Unreadable, from_name, shown_keys, value_of
+from tdscale.runs.importers.curve import passes
+from tdscale.runs.importers.meaning import value_of
+from tdscale.runs.importers.part import Part, Scale
+from tdscale.runs.importers.patterns import USUAL_NAMES
+from tdscale.runs.importers.preview import Preview
+from tdscale.runs.importers.raw import COUNT, Columns, RawRun, Unreadable, number, shown_keys, without_numbers
 from tdscale.runs.importers.report import ImportReport
 from tdscale.runs.importers.spool import Spool
-from tdscale.runs.importers.values import Place, place_of, plain, seed_of, size_of
-from tdscale.runs.store import RunStore
-from tdscale.runs.types import ENV_STEP, RETURN, RunResult, RunStatus, RunWarning
-from tdscale.study import RunSpec, Stage, Study
+from tdscale.runs.where import matching, parse_where
+
+__all__ = ["Gathered", "Scale"]
 
 _SOME = 3
-_ANY = "imported"  # the algorithm of runs whose log does not say
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scale:
-    """What a drafted study.toml takes from options: `low` and `high` as VALUE or TASK=VALUE, thresholds normalised."""
-
-    low: Sequence[str] = ()
-    high: Sequence[str] = ()
-    thresholds: Sequence[float] = THRESHOLDS
-    data_cost: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Held:
-    spec: RunSpec
-    survey: Survey
-    places: dict[str, spool.Place]
-    status: RunStatus
-    ends: tuple[float, float]
 
 
 class Gathered:
     """The runs of a log, read and checked, held in a temporary file. Use as a context manager.
 
     Attributes:
-        preview: what was understood.
+        parts: the studies that they become, by the values of `Columns.split_by`; one, called "", without it.
     """
 
     def __init__(self, runs: Iterable[RawRun | Unreadable], kind: str, source: str, columns: Columns, *, skip_bad: bool = False) -> None:
         """Read them all. Raises UserError where one can't be understood, unless such are to be skipped, or none is there."""
         self._source, self._kind, self._columns = source, kind, columns
         self._name = re.split(r"[/\\]", source.rstrip("/\\"))[-1] or kind
-        self._messages: list[RunWarning] = []
-        self._notes: dict[str, list[tuple[str, int]]] = defaultdict(list)
-        self._differing: dict[tuple[Any, ...], tuple[dict[str, Any], set[str]]] = {}
-        self._sizes: set[float | None] = set()
+        self._where = parse_where(columns.where)
+        self._where_values: dict[str, Counter[str]] = defaultdict(Counter)
         self._spool = Spool()
+        self.parts: dict[str, Part] = {}
         try:
-            held = self._checked(runs, skip_bad)
-            self._held, self.preview = held, self._preview(held)
+            self._read(runs, skip_bad)
         except BaseException:
             self._spool.__exit__()
             raise
@@ -77,288 +52,159 @@ class Gathered:
     def __exit__(self, *_: object) -> None:
         self._spool.__exit__()
 
+    @property
+    def preview(self) -> Preview:
+        """What was understood, where the runs are one study."""
+        return self._only().preview
+
     def write(self, directory: Path, scale: Scale | None = None, before: Callable[[], None] | None = None) -> ImportReport:
         """Into a study's folder. The same source again replaces what it brought before.
 
         Args:
             directory: the folder; made if absent.
-            scale: for the study.toml that is drafted where there is none.
+            scale: for the study.toml that is drafted where there is none; where there is one, it must say the same.
             before: called when all is checked and nothing is written yet.
 
         Raises:
             UserError: if the folder holds another study, or one of these runs from another source.
         """
-        scale = scale or Scale()
-        tasks = {held.survey.task for held in self._held}
-        algorithm = self._held[0].spec.algorithm
-        kept = existing_study(directory, tasks, None if algorithm == _ANY else algorithm, self._name)
-        self._algorithm = kept.algorithm if kept is not None else algorithm
-        messages = list(self.preview.messages)
-        study = kept or self._study(directory, scale, messages)
-        if kept is not None:
-            message = "study.toml was there already and is kept as it is; the conventions in it hold for these runs too"
-            messages.append(RunWarning("study-kept", message, str(directory / STUDY_FILE)))
-        store = RunStore(directory)
-        part = _part_name(self._source, self._kind)
-        self._refuse_known(store, part)
-        if before is not None:
-            before()
-        runs = store.write_packed(self._results(), part)
-        if kept is None:
-            write_study(study, directory / STUDY_FILE)
-        return ImportReport(
-            runs=runs,
-            cells=sum(task.cells for task in self.preview.tasks),
-            tasks=tuple(sorted(tasks)),
-            utds=tuple(sorted({held.survey.utd for held in self._held})),
-            messages=messages,
-            study=study,
-            preview=self.preview,
-        )
+        return self._only().write(directory, scale or Scale(), before)
 
-    def _checked(self, runs: Iterable[RawRun | Unreadable], skip_bad: bool) -> list[_Held]:
-        held: list[_Held] = []
+    def write_each(self, directory: Path, scale: Scale | None = None) -> dict[str, ImportReport]:
+        """Each part into a study of its own, a folder below this one that is called as the part. Raises UserError as `write` does."""
+        for label, part in self.parts.items():
+            part.study(directory / label, scale or Scale(), [])
+        return {label: part.write(directory / label, scale or Scale(), None) for label, part in self.parts.items()}
+
+    def _only(self) -> Part:
+        if len(self.parts) > 1:
+            raise UserError(
+                f"--split-by {', '.join(self._columns.split_by)}: makes {len(self.parts)} studies, which Gathered.write_each writes"
+            )
+        return next(iter(self.parts.values()))
+
+    def _read(self, runs: Iterable[RawRun | Unreadable], skip_bad: bool) -> None:
         bad: list[str] = []
-        counts: Counter[Place] = Counter()
         unnamed: list[str] = []
+        elsewhere: list[str] = []
         found = 0
         for run in runs:
             found += 1
             if isinstance(run, Unreadable):
                 bad.append(run.why)
                 continue
-            if self._columns.names is not None and re.search(r"\{|\*", self._columns.names):
-                keys = from_name(self._columns.names, run.name)
-                if keys is None:
-                    unnamed.append(run.name)
-                    continue
-                run = replace(run, config={**run.config, **keys})
+            named = self._named(run)
+            if named is None:
+                unnamed.append(run.name)
+                continue
+            if not self._meant(named):
+                elsewhere.append(run.name)
+                continue
             try:
-                one = self._hold(run, counts)
+                part = self._part(named)
+                for piece in passes(named) if self._columns.repeated == "seeds" else [named]:
+                    part.add(piece)
             except UserError as error:
                 bad.append(str(error))
-                continue
-            if one is not None:
-                held.append(one)
-        if bad and not held:
-            raise UserError(bad[0])
-        if bad and not skip_bad:
-            raise UserError(_refusal(bad, found))
-        for why in bad[:_SOME]:
-            self._say("left-out", f"left out: {why}")
-        if len(bad) > _SOME:
-            self._say("left-out", f"left out for such reasons: {len(bad) - _SOME} more")
-        if unnamed:
-            self._say("names-left-out", f"{len(unnamed)} runs don't fit --names and are left out, the first: {unnamed[0]}")
+        self._refuse_conditions(found, elsewhere)
+        for part in self.parts.values():
+            part.keys.refuse_algorithms()
+        held = any(self.parts.values())
+        if bad and not (held and skip_bad):
+            raise UserError(_refusal(bad, found, held=held))
         if not held:
-            why = f"none of its {found} runs fits --names, the first is {unnamed[0]!r}" if unnamed else "holds no run with a return"
-            said = f" ({self._messages[-1].message})" if self._messages else ""
-            raise UserError(f"{self._source}: {why}{said}")
-        algorithms = sorted({one.spec.algorithm for one in held})
-        if len(algorithms) > 1:
-            raise UserError(f"{self._source}: holds runs of {', '.join(algorithms)}; a study is of one algorithm, give each its own folder")
-        return self._without_repeated(held)
-
-    def _hold(self, run: RawRun, counts: Counter[Place]) -> _Held | None:
-        curve = clean(run)
-        for code, message in run.remarks:
-            self._say(code, message, run.name)
-        steps, returns = curve.columns[ENV_STEP], curve.columns[RETURN]
-        logged = returns[np.isfinite(returns)]
-        if not logged.size and not curve.diverged:
-            self._notes["no-returns"].append((run.name, 1))
-            return None
-        place = task, utd, batch_size, rate = place_of(run, self._columns)
-        seed = seed_of(run, self._columns, counts, place)
-        for code, count in (("unsorted", curve.unsorted), ("repeated", curve.repeated), ("not-finite", curve.not_finite)):
-            if count:
-                self._notes[code].append((run.name, count))
-        size = size_of(run, self._columns)
-        self._sizes.add(size)
-        self._compare(run, place)
-        asked = self._columns.algorithm
-        algorithm = value_of("algorithm", run, self._columns) if asked or isinstance(run.config.get("algorithm"), str) else None
-        spec = RunSpec(
-            algorithm=plain(str(algorithm or _ANY), "--algorithm", run.name),
-            suite="imported",
-            task=task,
-            utd=utd,
-            batch_size=batch_size,
-            learning_rate=rate,
-            seed=seed,
-            stage="scaling",
-        )
-        survey = Survey(
-            name=run.name,
-            task=task,
-            utd=utd,
-            batch_size=batch_size,
-            learning_rate=rate,
-            seed=seed,
-            points=len(logged),
-            last_step=curve.last_step,
-            grid=digest(steps),
-            curve=digest(np.concatenate([steps.astype(np.float64), returns])) if len(np.unique(logged)) >= 4 else None,
-        )
-        few = max(1, len(logged) // 10)
-        ends = (float(logged[:few].mean()), float(logged[-few:].mean())) if logged.size else (np.nan, np.nan)
-        return _Held(
-            spec=spec,
-            survey=survey,
-            places={name: self._spool.add(values.astype(np.float64)) for name, values in curve.columns.items()},
-            status=self._status(curve, size),
-            ends=ends,
-        )
-
-    def _status(self, curve: CleanCurve, size: float | None) -> RunStatus:
-        return RunStatus(
-            state="diverged" if curve.diverged else "finished",
-            last_step=curve.last_step,
-            reason="its returns are NaN up to the end of its log" if curve.diverged else None,
-            critic_parameters=None if size is None else int(size),
-        )
-
-    def _compare(self, run: RawRun, place: tuple[Any, ...]) -> None:
-        """Notes what differs between the runs that will count as seeds of one cell."""
-        first, differing = self._differing.setdefault(place, (dict(run.config), set()))
-        differing |= {key for key in first.keys() & run.config.keys() if first[key] != run.config[key]}
-
-    def _without_repeated(self, held: list[_Held]) -> list[_Held]:
-        """Of runs with one spec and seed, the one that goes furthest."""
-        best: dict[str, _Held] = {}
-        again: list[str] = []
-        for one in held:
-            other = best.get(one.spec.run_id)
-            if other is not None:
-                again.append(one.survey.name)
-            if other is None or one.survey.last_step > other.survey.last_step:
-                best[one.spec.run_id] = one
-        if again:
-            self._say(
-                "repeated-runs",
-                f"{_runs(len(again))} with the task, σ, B, η and seed of another one, the first: {again[0]}; of each the longest is kept; "
-                f"if they are seeds of their own, give --seed {COUNT}",
+            why = (
+                f"none of its {found} runs fits --names {self._columns.names}, the first is {unnamed[0]!r}"
+                if unnamed
+                else "holds no run with a return"
             )
-        return list(best.values())
-
-    def _preview(self, held: list[_Held]) -> Preview:
-        places: dict[tuple[str, float], set[tuple[int, float]]] = defaultdict(set)
-        for one in held:
-            places[one.survey.task, one.survey.utd].add((one.survey.batch_size, one.survey.learning_rate))
-        stage: Stage = "sweep" if any(len(pairs) > 1 for pairs in places.values()) else "scaling"
-        self._stage = stage
-        self._say_notes()
-        tasks = preview_tasks([one.survey for one in held], stage)
-        if any(task.duplicates for task in tasks):
-            count = sum(task.duplicates for task in tasks)
-            self._say("duplicate-seeds", f"{count} runs are byte for byte the curves of other seeds; the default method leaves copies out")
-        if any(task.seeds[0] == 1 for task in tasks):
-            self._say("one-seed", "some cells have one seed, which says nothing about the noise between seeds")
-        return Preview(kind=self._kind, stage=stage, tasks=tasks, messages=list(dict.fromkeys(self._messages)))
-
-    def _say_notes(self) -> None:
-        said = {
-            "unsorted": "with # out of order; they are sorted by env step",
-            "repeated": "with # at the env step of another one; their mean is taken",
-            "not-finite": "with # whose return is NaN or infinite; they are left out",
-            "no-returns": "without any return, left out",
-        }
-        for code, what in said.items():
-            if self._notes[code]:
-                runs = self._notes[code]
-                count = sum(n for _, n in runs)
-                what = what.replace("#", f"{count:,} {'row' if count == 1 else 'rows'}")
-                self._say(code, f"{_runs(len(runs))} {what}; the first: {runs[0][0]}")
-        differing = Counter(key for _, keys in self._differing.values() for key in keys if key.rpartition(".")[2] not in _INCIDENTAL)
-        asked = {name.removeprefix("config.") for name in (self._columns.seed, self._columns.model_size) if name}
-        keys = [key for key in sorted(differing) if key not in asked]
-        if keys:
-            self._say(
-                "other-settings", f"runs that count as seeds of one cell differ in {shown_keys(keys)}; if that matters, import them apart"
+            raise UserError(f"{self._source}: {why}{self._left_out_so_far()}")
+        self.parts = {label: part for label, part in self.parts.items() if part}
+        first = next(iter(self.parts.values()))
+        for why in bad[:_SOME]:
+            first.say("left-out", f"left out: {why}")
+        if len(bad) > _SOME:
+            first.say("left-out", f"left out for such reasons: {len(bad) - _SOME} more")
+        if unnamed:
+            first.say("names-left-out", f"{len(unnamed)} runs don't fit --names and are left out, the first: {unnamed[0]}")
+        if elsewhere:
+            first.say(
+                "where-left-out",
+                f"{len(elsewhere)} of {found} runs don't fit --where {' --where '.join(self._where.texts)} and are left out",
             )
+        for part in self.parts.values():
+            part.finish()
 
-    def _study(self, directory: Path, scale: Scale, messages: list[RunWarning]) -> Study:
-        cells: dict[tuple[Any, ...], list[tuple[float, float]]] = defaultdict(list)
-        for one in self._held:
-            if np.isfinite(one.ends).all():
-                cells[one.survey.place].append(one.ends)
-        ends: dict[str, list[tuple[float, float]]] = {one.survey.task: [] for one in self._held}
-        for place, pairs in cells.items():
-            first, last = np.mean(pairs, axis=0)
-            ends[place[0]].append((float(first), float(last)))
-        ends = {task: pairs or [(0.0, 1.0)] for task, pairs in ends.items()}
-        low, high = per_task("--low", scale.low, ends), per_task("--high", scale.high, ends)
-        tasks = draft_scale(ends, low, high)
-        drafted = [name for name in tasks if name not in high]
-        if drafted:
-            what = "; ".join(f"{name} {tasks[name].low:g} to {tasks[name].high:g}" for name in drafted[:_SOME])
-            more = f"; {len(drafted) - _SOME} more" if len(drafted) > _SOME else ""
-            message = f"low and high are read off these curves ({what}{more}); put the tasks' own into study.toml, or give --low and --high"
-            messages.append(RunWarning("drafted-scale", message, str(directory / STUDY_FILE)))
-        size = next(iter(self._sizes)) if len(self._sizes) == 1 else None
-        try:
-            return Study(
-                name=self._name[:MAX_NAME],
-                algorithm=self._held[0].spec.algorithm,
-                return_thresholds=tuple(scale.thresholds),
-                tasks=tasks,
-                data_cost=scale.data_cost,
-                accounting="paper",
-                model_size=size,
-                origin=f"imported from {self._name} ({self._kind})"[:MAX_NAME],
-            )
-        except ValueError as error:
-            text = str(error).splitlines()[2].strip().removeprefix("Value error, ").partition(" [type=")[0]
-            raise UserError(f"--thresholds or --data-cost: {text}") from None
+    def _named(self, run: RawRun) -> RawRun | None:
+        """With scaled env steps and what --names says of it; None where it does not fit."""
+        scale = number(self._columns.env_step_scale)
+        if scale is not None:
+            evaluations = None if run.evaluations is None else (np.round(run.evaluations[0] * scale), run.evaluations[1])
+            run = replace(run, steps=np.round(run.steps * scale), evaluations=evaluations, last_step=round(run.last_step * scale))
+        if self._columns.names is None or not re.search(r"\{|\*", self._columns.names):
+            return run
+        keys = run.fitted(self._columns.names)
+        return None if keys is None else replace(run, config={**run.config, **keys}, named=keys, logged=run.config)
 
-    def _refuse_known(self, store: RunStore, part: str) -> None:
-        # whatever stage they were taken for there
-        stages: tuple[Stage, ...] = ("sweep", "scaling")
-        ours = {replace(self._final(one), stage=stage).run_id: one.survey.name for one in self._held for stage in stages}
-        known: set[str] = set()
-        for name, folder in existing(store.runs / "packed").items():
-            known |= set(packed.read_specs(folder)) if name != part else set()
-        both = [name for run_id, name in ours.items() if run_id in known or (store.runs / run_id).exists()]
-        if both:
-            where = f"{len(both)} of its runs, the first {both[0]}, are in {store.directory} already, from another source"
-            raise UserError(f"{self._source}: {where}; import into another folder, or give --seed a key that tells them apart")
+    def _meant(self, run: RawRun) -> bool:
+        """Whether the conditions of --where hold."""
+        if not self._where:
+            return True
+        settings = self._settings(run, self._where.keys)
+        for key in self._where.keys:
+            text = matching(key, settings)
+            if text is not None:
+                self._where_values[key][text] += 1
+        return self._where.holds(settings)
 
-    def _results(self) -> Iterator[RunResult]:
-        for one in self._held:
-            columns: dict[str, Any] = {name: self._spool.get([place]) for name, place in one.places.items()}
-            columns[ENV_STEP] = columns[ENV_STEP].astype(np.int64)
-            yield RunResult(spec=self._final(one), columns=columns, status=one.status)
+    def _settings(self, run: RawRun, keys: Iterable[str]) -> Mapping[str, Any]:
+        """A run's configuration, with σ, B and so on under their own names where they are asked for and the log calls them otherwise."""
+        own: dict[str, Any] = {}
+        for key in keys:
+            if key in USUAL_NAMES and matching(key, run.config) is None:
+                found = value_of(key, run, self._columns)
+                own |= {} if found is None else {key: found.value}
+        return {**run.config, **own}
 
-    def _final(self, one: _Held) -> RunSpec:
-        return replace(one.spec, stage=self._stage, algorithm=self._algorithm)
+    def _refuse_conditions(self, found: int, elsewhere: list[str]) -> None:
+        for condition in self._where.conditions:
+            values = self._where_values[condition.key]
+            if found and not values:
+                raise UserError(f"--where {condition}: no run of {self._source} has a key {condition.key}")
+            missing = [value for value in condition.values if value not in values]
+            if found and missing:
+                there = ", ".join(list(values)[:6]) + (f" and {len(values) - 6} more" if len(values) > 6 else "")
+                raise UserError(f"--where {condition}: no run has {condition.key} = {missing[0]}; it is {there}")
+        if elsewhere and not self.parts:
+            raise UserError(f"{self._source}: none of its {found} runs fits --where {' --where '.join(self._where.texts)}")
 
-    def _say(self, code: str, message: str, where: str | None = None) -> None:
-        self._messages.append(RunWarning(code, message, where or self._name))
+    def _part(self, run: RawRun) -> Part:
+        labels = []
+        settings = self._settings(run, self._columns.split_by)
+        for key in self._columns.split_by:
+            text = matching(key, settings)
+            if text is None:
+                raise UserError(f"{run.name}: has no {key!r}, which --split-by names; its configuration has {shown_keys(run.config)}")
+            labels.append(re.sub(r"[^A-Za-z0-9._+=-]+", "_", text).strip("._") or "_")
+        label = "_".join(labels)[:100]
+        if label not in self.parts:
+            name = f"{self._name} {label}" if label else self._name
+            columns = replace(self._columns, seed=COUNT) if self._columns.repeated == "seeds" else self._columns
+            self.parts[label] = Part(name, self._kind, self._source, columns, self._spool)
+        return self.parts[label]
+
+    def _left_out_so_far(self) -> str:
+        said = [message.message for part in self.parts.values() for message in part.messages]
+        return f" ({said[-1]})" if said else ""
 
 
-def _refusal(bad: list[str], found: int) -> str:
+def _refusal(bad: list[str], found: int, *, held: bool) -> str:
     """What stands in an import's way: the first of it, and how much more there is."""
-    more = f"; nor can {len(bad) - 1} more of {found} be imported, the next: {bad[1]}" if len(bad) > 1 else ""
-    return f"{bad[0]}{more}; --skip-bad imports the others"
-
-
-# keys that differ between seeds as a matter of course
-_INCIDENTAL = frozenset(
-    (
-        *("seed", "id", "name", "run_name", "exp_name", "run_id", "t_start", "time", "timestamp", "start_time", "pid", "trial_id"),
-        *("hostname", "device", "log_dir", "logdir", "tensorboard_log", "experiment_tag", "num_timesteps", "_n_updates", "_episode_num"),
-        *("_total_timesteps", "_num_timesteps_at_start", "_current_progress_remaining"),
-    )
-)
-
-
-def _runs(count: int) -> str:
-    return "1 run" if count == 1 else f"{count} runs"
-
-
-def _part_name(source: str, kind: str) -> str:
-    """The same for the same source, however its path is written."""
-    path = Path(source)
-    full = str(path.resolve()) if path.exists() else source
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", path.name)[:60].strip("_-") or "log"
-    return f"{kind}-{stem}-{hashlib.sha256(full.encode()).hexdigest()[:8]}"
+    whys = [without_numbers(why.partition(": ")[2] or why) for why in bad]
+    other = next((why for why, short in zip(bad, whys, strict=True) if short != whys[0]), None)
+    more = ""
+    if len(bad) > 1:
+        count = len(bad) - 1
+        more = f"; the same holds for {count} more of {found} runs"
+        more = more if other is None else f"; nor can {count} more of {found} be imported, the next: {other}"
+    return f"{bad[0]}{more}{'; --skip-bad imports the others' if held else ''}"

@@ -9,10 +9,11 @@ from tdscale.errors import UserError
 from tdscale.runs.importers.raw import Columns
 
 _MAX_BYTES = 1 << 20
+_LISTS = {"where": '["width=256"]', "split_by": '["exp_name"]', "ignore": '["notes"]'}
 _EXAMPLE = 'utd = "config.utd", or batch_size = 256'
 
 
-def read_mapping(path: Path) -> dict[str, str]:
+def read_mapping(path: Path) -> dict[str, Any]:
     """The fields of `Columns` (with `return` for `returns`) and `from` that a file gives; its numbers are constants.
 
     Raises:
@@ -26,13 +27,20 @@ def read_mapping(path: Path) -> dict[str, str]:
         reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
         raise UserError(f"{path}: can't be read as TOML ({reason}); a mapping is a small TOML file, e.g. {_EXAMPLE}") from None
     known = {name.replace("returns", "return") for name in Columns.known()} | {"from"}
-    found = {}
+    found: dict[str, Any] = {}
     for key, value in values.items():
         if key not in known:
             raise UserError(f"{path}, {key}: unknown key; known here: {', '.join(sorted(known))}")
+        if key in _LISTS:
+            several = value if isinstance(value, list) else [value]
+            if not several or not all(isinstance(one, str) and one for one in several):
+                raise UserError(f"{path}, {key}: {value!r} must be text, or a list of texts, e.g. {key} = {_LISTS[key]}")
+            found[key] = tuple(several)
+            continue
         if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
             raise UserError(f"{path}, {key}: {value!r} is neither a key's name nor a number; it must be like {_EXAMPLE}")
-        found[key.replace("return", "returns")] = value if isinstance(value, str) else f"={value}"
+        constant = not isinstance(value, str) and not key.endswith("_scale")
+        found[key.replace("return", "returns")] = f"={value}" if constant else value
     return found
 
 
@@ -40,8 +48,8 @@ def columns_from(options: Mapping[str, Any], mapping: Path | None) -> tuple[Colu
     """What options say, else what the file says; and the kind of source that the file names."""
     values = read_mapping(mapping) if mapping is not None else {}
     kind = values.pop("from", None)
-    values |= {name: value for name, value in options.items() if value is not None}
+    values |= {name: value for name, value in options.items() if value not in (None, [], ())}
     for name, value in values.items():
-        if value == "":
+        if value == "" or (name in _LISTS and "" in value):
             raise UserError(f"--{name.replace('_', '-')}: is empty; it must be a key's name, or =VALUE")
     return Columns(**values), kind

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from tdscale.runs.importers.keys import KeyNote
 from tdscale.runs.types import RunWarning
 
 
@@ -68,12 +69,14 @@ class Preview:
         kind: of the source.
         stage: "sweep" (several B or η at one σ) or "scaling".
         tasks: sorted.
+        keys: those in which runs differ and that are not used.
         messages: what a person should know.
     """
 
     kind: str
     stage: str
     tasks: tuple[TaskPreview, ...]
+    keys: tuple[KeyNote, ...] = ()
     messages: list[RunWarning] = field(default_factory=list)
 
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
@@ -10,24 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.errors import UserError
+from tdscale.runs.importers.patterns import from_name
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
 COUNT = "=count"
 MAX_NAME = 200
 
-# Names that programs give to a quantity, in the order they are looked for.
-USUAL_NAMES = {
-    "utd": ("utd", "utd_ratio", "updates_to_data", "replay_ratio"),
-    "batch_size": ("batch_size", "train_batch_size", "train_batch_size_per_learner"),
-    "learning_rate": ("learning_rate", "lr", "critic_lr", "q_lr", "critic_learning_rate"),
-    "task": ("task", "env_id", "env_name", "env", "task_name"),
-    "seed": ("seed",),
-    "model_size": ("model_size", "critic_parameters"),
-    "algorithm": ("algorithm", "algo"),
-}
+DERIVED = "=derived"
+REPEATED = ("mean", "last", "seeds")
 SYMBOLS = {"utd": "σ", "batch_size": "B", "learning_rate": "η", "model_size": "N"}
+WORDS = {"utd": "UTD ratio", "batch_size": "batch size", "learning_rate": "learning rate", "model_size": "model size"}
 _SHOWN_KEYS = 12
+# W&B's own count, and what its web page calls it in a table
+LOG_CALLS = ("_step", "Step")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +33,17 @@ class Columns:
     Attributes:
         env_step, returns: keys of series.
         utd, batch_size, learning_rate, task, seed, model_size, algorithm: keys of a run's configuration, or of a table's columns;
-            `config.` before one may be left out. `seed` may be `=count`: the runs of a cell are numbered.
-        names: pattern of a run's name, whose `{key}` are keys of its configuration and whose `*` stands for anything, for example
-            "sac-utd{utd}/seed{seed}"; it is held against the last folders, the file or the column.
+            `config.` before one may be left out. `KEY:PATTERN` takes the value out of a key's text, as "exp_name:*_utd{utd}" does;
+            `KEY/KEY` divides. `seed` may be `=count`: the runs of a cell are numbered. `utd` may be `=derived`: from the counters of a
+            saved model.
+        names: pattern of a run's path, whose `{key}` are keys of its configuration and whose `*` stands for anything, for example
+            "sac-utd{utd}/seed{seed}"; it is held against the last folders, the file or the column, and nothing else.
+        env_step_scale, utd_scale: numbers that env steps and σ are multiplied by.
+        repeated: what rows of one run are whose env steps occur twice: "mean", episodes of parallel environments; "last", a later row
+            replaces the earlier; "seeds", each pass through the env steps is a run of its own. None asks.
+        where: conditions on runs, as `parse_where` takes them; the others are left out.
+        split_by: keys whose values make studies of their own.
+        ignore: keys whose differences do not matter.
     """
 
     env_step: str | None = None
@@ -52,8 +56,23 @@ class Columns:
     model_size: str | None = None
     algorithm: str | None = None
     names: str | None = None
+    env_step_scale: str | float | None = None
+    utd_scale: str | float | None = None
+    repeated: str | None = None
+    where: Sequence[str] = ()
+    split_by: Sequence[str] = ()
+    ignore: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        for name in ("where", "split_by", "ignore"):
+            given = getattr(self, name)
+            object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
+        for name in ("env_step_scale", "utd_scale"):
+            scale = getattr(self, name)
+            if scale is not None and not (number(scale) or 0) > 0:
+                raise UserError(f"{option(name)} {scale}: must be a number above 0, e.g. {option(name)} 4")
+        if self.repeated not in (None, *REPEATED):
+            raise UserError(f"--repeated {self.repeated}: must be {', '.join(REPEATED[:-1])} or {REPEATED[-1]}")
         for name in ("env_step", "returns"):
             if str(getattr(self, name)).startswith("="):
                 raise UserError(f"{option(name)} {getattr(self, name)}: names a series of the log; it can't be a constant")
@@ -69,7 +88,11 @@ class RawRun:
     """One run of a log.
 
     Attributes:
-        name: its folder, file or column below the source, parts divided by "/"; for messages, and what `Columns.names` is held against.
+        name: for messages; its folder, file or column below the source, parts divided by "/", and what else tells it apart.
+        path: what `Columns.names` is held against, where that is not the name.
+        column: the column of a wide table that it stands in; part of what `Columns.names` is held against.
+        named, logged: what `Columns.names` says of it, which `config` holds too, and the configuration without that.
+        apart: keys of `config` by which rows of one table were told apart, and nothing else would have.
         config: its configuration; keys of nested tables are joined by dots.
         steps, returns: shape (n,), as logged: in any order, steps repeated; NaN is a return that was logged as NaN.
         evaluations: None, or steps and returns of evaluations, shapes (m,).
@@ -85,6 +108,15 @@ class RawRun:
     last_step: int = 0
     nan_at_end_is_divergence: bool = True
     remarks: tuple[tuple[str, str], ...] = field(default=())
+    path: str | None = None
+    column: str | None = None
+    named: Mapping[str, str] = field(default_factory=dict)
+    logged: Mapping[str, Any] | None = None
+    apart: tuple[str, ...] = ()
+
+    def fitted(self, pattern: str) -> dict[str, str] | None:
+        """What its path says by a pattern of names; None where it does not fit."""
+        return from_name(pattern, self.name if self.path is None else self.path, self.column)
 
 
 @dataclass(frozen=True)
@@ -121,7 +153,7 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def shown_keys(keys: Iterable[str]) -> str:
     """Some keys of a log, for a sentence."""
-    names = [repr(key[:60])[1:-1] for key in keys]
+    names = [repr(key if len(key) <= MAX_NAME else key[: MAX_NAME - 1] + "…")[1:-1] for key in keys]
     if not names:
         return "no keys"
     return ", ".join(names[:_SHOWN_KEYS]) + (f" and {len(names) - _SHOWN_KEYS} more" if len(names) > _SHOWN_KEYS else "")
@@ -136,8 +168,22 @@ def series_key(name: str, asked: str | None, there: Collection[str], usual: Iter
     for key in usual:
         if key in there:
             return key
-    what = "the env steps" if name == "env_step" else "the return"
-    raise UserError(f"{where}: which of its keys holds {what} can't be told; give {option(name)} KEY; there are {shown_keys(there)}")
+    if name == "env_step":
+        raise UserError(f"{where}: which of its keys holds the env steps can't be told; {_which_steps(there)}")
+    raise UserError(f"{where}: which of its keys holds the return can't be told; give --return KEY; there are {shown_keys(there)}")
+
+
+def _which_steps(there: Collection[str]) -> str:
+    """What to answer where no key is known to hold env steps."""
+    calls = [key for key in there if key in LOG_CALLS]
+    steps = [key for key in there if key not in LOG_CALLS and re.search(r"step|frame|sample|transition|interaction", key, re.IGNORECASE)]
+    said = f"{calls[0]} counts log calls in W&B's tables, not env steps; " if calls else ""
+    if steps:
+        return f"{said}give --env-step with one of the keys that look like steps: {shown_keys(steps)}"
+    if calls:
+        give = f"give --env-step {calls[0]} if it counts env steps here, and --env-step-scale K with it if a call is made each K env steps"
+        return f"{said}{give}; there are {shown_keys(there)}"
+    return f"give --env-step KEY; there are {shown_keys(there)}"
 
 
 def series_keys(columns: Columns, there: Collection[str], steps: Iterable[str], returns: Iterable[str], where: str) -> tuple[str, str]:
@@ -154,80 +200,6 @@ def series_keys(columns: Columns, there: Collection[str], steps: Iterable[str], 
     return step, series_key("returns", columns.returns, there, returns, where)
 
 
-def from_name(pattern: str | None, name: str) -> dict[str, str] | None:
-    """What a run's name says by `Columns.names`: {} without a pattern, None where it does not fit."""
-    if pattern is None:
-        return {}
-    expression, keys = "", set()
-    for part in re.split(r"(\{[^{}]*\}|\*)", pattern):
-        key = part[1:-1]
-        if part == "*":
-            expression += "[^/]*"
-        elif part.startswith("{") and part.endswith("}"):
-            if not re.fullmatch(r"[A-Za-z_]\w{0,40}", key) or key in keys:
-                raise UserError(f"--names {pattern}: {part} can't be a key; each must be a name of its own, e.g. utd{{utd}}_seed{{seed}}")
-            keys.add(key)
-            expression += f"(?P<{key}>[^/]+?)"
-        else:
-            expression += re.escape(part)
-    tail = "/".join(name.split("/")[-(pattern.count("/") + 1) :])
-    match = re.fullmatch(expression, tail[-500:])
-    return match.groupdict() if match else None
-
-
-def value_of(name: str, run: RawRun, columns: Columns) -> Any:
-    """A run's σ, B, η, task, seed, N or algorithm as its log has it; None if nobody says."""
-    asked = getattr(columns, name)
-    if asked is not None:
-        if asked.startswith("="):
-            return asked[1:]
-        for key in (asked, asked.removeprefix("config.")):
-            if run.config.get(key) is not None:
-                return run.config[key]
-        raise UserError(f"{run.name}: has no {asked!r}, which {option(name)} names; its configuration has {shown_keys(run.config)}")
-    found = usual_value(name, run.config)
-    return _sb3_utd(run.config) if found is None and name == "utd" else found
-
-
-def usual_value(name: str, config: Mapping[str, Any]) -> Any:
-    """By the usual names; a nested key where it is the only one of its name. None if there is none."""
-    for key in USUAL_NAMES[name]:
-        if config.get(key) is not None:
-            return config[key]
-    for key in USUAL_NAMES[name]:
-        nested = [value for full, value in config.items() if full.rpartition(".")[2] == key and value is not None]
-        if len(nested) == 1:
-            return nested[0]
-    return None
-
-
-def _sb3_utd(config: Mapping[str, Any]) -> float | None:
-    """Stable-Baselines3: gradient_steps updates after every train_freq steps of n_envs environments."""
-    steps, frequency = number(config.get("gradient_steps")), config.get("train_freq")
-    if isinstance(frequency, list | tuple) and len(frequency) == 2 and frequency[1] == "step":
-        frequency = frequency[0]
-    per = number(frequency)
-    if steps == -1:  # as many as the steps just taken
-        return 1.0
-    if steps is None or steps < 0:
-        return None
-    if per is None:
-        return _counted_utd(steps, config)
-    environments = number(config.get("n_envs", 1)) or 1.0
-    return steps / (per * environments) if per > 0 else None
-
-
-def _counted_utd(gradient_steps: float, config: Mapping[str, Any]) -> float | None:
-    """From the updates that a saved model counts: its train_freq is pickled, and not looked at."""
-    updates, total, start = (number(config.get(key)) for key in ("_n_updates", "num_timesteps", "learning_starts"))
-    if not updates or updates < 0 or total is None or start is None or total <= start:
-        return None
-    period = gradient_steps * (total - start) / updates
-    whole = round(period)
-    # a whole number of env steps, but for the part of a period at either end
-    return gradient_steps / whole if whole and abs(period - whole) <= 0.02 * whole else None
-
-
 def number(value: Any) -> float | None:
     """A finite number, also as text; None for anything else."""
     try:
@@ -235,3 +207,20 @@ def number(value: Any) -> float | None:
     except (ValueError, OverflowError):
         return None
     return found if found is not None and math.isfinite(found) else None
+
+
+def without_numbers(sentence: str) -> str:
+    """Equal for sentences that differ in their numbers alone."""
+    return re.sub(r"[-+]?\d[\d.,e+-]*", "#", sentence)
+
+
+def same_value(one: Any, other: Any) -> bool:
+    """Whether two values of a log are one, however they are written."""
+    first, second = number(one), number(other)
+    return str(one) == str(other) if first is None or second is None else math.isclose(first, second, rel_tol=1e-6)
+
+
+def shown_value(value: Any) -> str:
+    """A value of a log, for a sentence."""
+    text = f"{value:g}" if isinstance(value, float) else repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= MAX_NAME else text[: MAX_NAME - 1] + "…"

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,22 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from tdscale.errors import UserError
-from tdscale.runs.importers.raw import COUNT, USUAL_NAMES, Columns, RawRun, Unreadable, each, from_name, series_key, series_keys
+from tdscale.runs.importers.meaning import columns_asked
+from tdscale.runs.importers.patterns import USUAL_NAMES, from_name
+from tdscale.runs.importers.raw import Columns, RawRun, Unreadable, each, series_key, series_keys, shown_keys
+from tdscale.runs.importers.runs_of import KeyColumns, runs_of
 from tdscale.runs.importers.spool import Place, Spool
 from tdscale.runs.importers.walk import files_below, run_name
 
 USUAL_STEPS = (
     *("env_step", "env_steps", "global_step", "timesteps", "total_timesteps", "num_timesteps", "total_steps", "time/total_timesteps"),
-    *("step", "steps", "Step", "_step"),
+    *("step", "steps"),
 )
 USUAL_RETURNS = (
     *("return", "returns", "episodic_return", "charts/episodic_return", "episode_return", "episode_reward", "ep_return"),
     *("rollout/ep_rew_mean", "ep_rew_mean", "ep_rew", "score", "reward"),
 )
-_BATCH_BYTES = 1 << 23
+_BATCH_BYTES = 1 << 19  # the reader holds dozens of them
 _BATCH_ROWS = 1 << 17
 _MAX_HEADER = 1 << 20
 _MAX_RUNS = 1_000_000
@@ -81,50 +84,70 @@ def _table(path: Path, name: str, columns: Columns) -> Iterator[RawRun]:
         yield from _wide(path, name, names, step, columns, delimiter)
         return
     step, value = series_keys(columns, names, USUAL_STEPS, USUAL_RETURNS, str(path))
-    yield from _long(path, name, [step, value, *_keys(names, columns, {step, value})], delimiter)
+    keys = _keys(names, columns, {step, value})
+    series = {step, value, *keys, *USUAL_STEPS, *USUAL_RETURNS}
+    others = KeyColumns([key for key in names if key not in series], columns.ignore)
+    yield from _long(path, name, (step, value), keys, others, delimiter)
 
 
 def _keys(names: list[str], columns: Columns, taken: set[str]) -> list[str]:
-    """The columns that tell runs apart."""
-    keys = []
+    """The columns that tell runs apart, as far as their names or the user say so."""
+    keys: list[str] = []
     for name, usual in USUAL_NAMES.items():
         asked = getattr(columns, name)
-        candidates = usual if asked is None else () if asked.startswith("=") else (asked, asked.removeprefix("config."))
         # `=count` numbers runs that something else tells apart, which a column of seeds does best
-        candidates = USUAL_NAMES["seed"] if name == "seed" and asked == COUNT else candidates
-        keys += [key for key in candidates if key in names][:1]
+        usually = asked is None or asked.startswith("=")
+        keys += [key for key in usual if key in names] if usually else columns_asked(asked, names)
+    for asked in (*(text.partition("=")[0].rstrip("! ") for text in columns.where), *columns.split_by):
+        keys += columns_asked(asked.strip(), names)
     keys += [key for key in ("gradient_steps", "train_freq", "n_envs", "run", "run_id", "run_name") if key in names]
-    return [key for key in dict.fromkeys(keys) if key not in taken]
+    return [key for key in dict.fromkeys(keys) if key not in taken and key not in columns.ignore]
 
 
-def _long(path: Path, name: str, wanted: list[str], delimiter: str | None) -> Iterator[RawRun]:
-    step, value, *keys = wanted
+def _long(path: Path, name: str, series: tuple[str, str], keys: list[str], others: KeyColumns, delimiter: str | None) -> Iterator[RawRun]:
+    step, value = series
     odd = _OddRows()
-    places: dict[tuple[Any, ...], list[tuple[Place, Place]]] = {}
+    places: dict[tuple[Any, ...], list[tuple[Place, Place, dict[str, Place]]]] = {}
+    first: dict[tuple[tuple[Any, ...], str], float] = {}
     with Spool() as spool:
-        for batch in _batches(path, wanted, {step, value}, delimiter, odd):
+        for batch in _batches(path, [step, value, *keys, *others.names], {step, value}, delimiter, odd, others.names):
             logged = _valid(batch.column(value))
             steps, returns = (_floats(batch.column(key))[logged] for key in (step, value))
             texts = [_plain(batch.column(key)).filter(pa.array(logged)) for key in keys]
+            codes = {key: others.codes(key, batch.column(key).filter(pa.array(logged))) for key in others.alive}
             for key, rows in _groups(texts, len(steps)):
                 if key not in places and len(places) >= _MAX_RUNS:
                     raise UserError(f"{path}: tells over {_MAX_RUNS} runs apart by {', '.join(keys)}; one of them is no key of a run")
-                places.setdefault(key, []).append((spool.add(steps[rows]), spool.add(returns[rows])))
+                known = {column: spool.add(one[rows]) for column, one in codes.items() if one is not None}
+                for column, one in codes.items():
+                    if one is not None and (one[rows] != first.setdefault((key, column), one[rows[0]])).any():
+                        others.changes(column)
+                places.setdefault(key, []).append((spool.add(steps[rows]), spool.add(returns[rows]), known))
+        told = {column for k, column in enumerate(keys) if len({key[k] for key in places}) > 1}
         for key, parts in places.items():
             config = {column: text for column, text in zip(keys, key, strict=True) if text is not None}
-            yield RawRun(
-                name=f"{name}, {', '.join(f'{k} {v}' for k, v in config.items())}" if config else name,
-                config=config,
-                steps=spool.get([part[0] for part in parts]),
-                returns=spool.get([part[1] for part in parts]),
-                remarks=odd.take(),
-            )
+            at, values = (spool.get([part[k] for part in parts]) for k in (0, 1))  # type: ignore[misc]
+            columns = {column: spool.get([part[2][column] for part in parts]) for column in others.alive}
+            for rows, more, apart in runs_of(at, values, columns, others):
+                whole = config | more
+                differ = [f"{k} {v}" for k, v in whole.items() if k in told or others.varied(k)]
+                yield RawRun(
+                    name=", ".join([name, *differ]),
+                    path=name,
+                    config=whole,
+                    apart=apart,
+                    steps=at[rows],
+                    returns=values[rows],
+                    remarks=odd.take(),
+                )
 
 
 def _wide(path: Path, name: str, names: list[str], step: str, columns: Columns, delimiter: str | None) -> Iterator[RawRun]:
-    runs = [key for key in names if key != step and from_name(columns.names, f"{name}/{key}") is not None]
+    # W&B's web page writes the least and the most beside each column
+    spans = {key for key in names if key.endswith(("__MIN", "__MAX")) and key[:-5] in names}
+    runs = [key for key in names if key != step and key not in spans and from_name(columns.names, name, key) is not None]
     if not runs:
-        raise UserError(f"{path}: no column fits --names {columns.names}; the columns are {', '.join(names)[:200]}")
+        raise UserError(f"{path}: no column fits --names {columns.names}; the columns are {shown_keys(names)}")
     places: dict[str, list[tuple[Place, Place]]] = {key: [] for key in runs}
     odd = _OddRows()
     with Spool() as spool:
@@ -133,11 +156,13 @@ def _wide(path: Path, name: str, names: list[str], step: str, columns: Columns, 
             for key in runs:
                 logged = _valid(batch.column(key))
                 places[key].append((spool.add(steps[logged]), spool.add(_floats(batch.column(key))[logged])))
-        left = len(names) - 1 - len(runs)
+        left = len(names) - 1 - len(runs) - len(spans)
         remarks = odd.take() + ((("columns-left-out", f"{left} columns don't fit --names and are left out"),) if left else ())
         for key, parts in places.items():
             yield RawRun(
                 name=f"{name}/{key}",
+                path=name,
+                column=key,
                 config={},
                 steps=spool.get([part[0] for part in parts]),
                 returns=spool.get([part[1] for part in parts]),
@@ -178,18 +203,22 @@ class _OddRows:
         return (("torn-rows", f"{rows} not whole ({self._first}) and left out"),) if count else ()
 
 
-def _batches(path: Path, wanted: list[str], numbers: set[str], delimiter: str | None, odd: _OddRows) -> Iterator[pa.RecordBatch]:
+def _batches(
+    path: Path, wanted: list[str], numbers: set[str], delimiter: str | None, odd: _OddRows, few: Collection[str] = ()
+) -> Iterator[pa.RecordBatch]:
+    """Pieces of a table, with columns of `few` values as categories."""
     if delimiter is None:
         with pq.ParquetFile(path) as file:
             yield from file.iter_batches(_BATCH_ROWS, columns=wanted, use_threads=False)
         return
+    coded = pa.dictionary(pa.int32(), pa.string())
     reader = pa_csv.open_csv(
         pa.input_stream(path),
         read_options=pa_csv.ReadOptions(block_size=_BATCH_BYTES, use_threads=False),
         parse_options=pa_csv.ParseOptions(delimiter=delimiter, invalid_row_handler=odd),
         convert_options=pa_csv.ConvertOptions(
             include_columns=wanted,
-            column_types={key: pa.float64() if key in numbers else pa.string() for key in wanted},
+            column_types={key: pa.float64() if key in numbers else coded if key in few else pa.string() for key in wanted},
             null_values=_NO_VALUE,
             strings_can_be_null=True,
         ),

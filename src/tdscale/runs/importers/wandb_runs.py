@@ -15,7 +15,7 @@ from tdscale.errors import UserError
 from tdscale.runs.importers.raw import Columns, RawRun, Unreadable, flat, number, series_keys
 from tdscale.runs.importers.walk import files_below
 
-USUAL_STEPS = ("global_step", "env_step", "env_steps", "timesteps", "step", "_step")
+USUAL_STEPS = ("global_step", "env_step", "env_steps", "timesteps", "step")
 USUAL_RETURNS = ("charts/episodic_return", "rollout/ep_rew_mean", "episode/return", "episodic_return", "episode_return", "return")
 _INSTALL = "reading W&B's runs needs its package; pip install 'tdscale[wandb]'"
 # the file: a header, then blocks of records that may be cut into fragments
