@@ -7,7 +7,10 @@ from typing import Annotated, Any
 import typer
 
 # fields of `tdscale.runs.importers.Columns`
-COLUMNS = ("utd", "batch_size", "learning_rate", "task", "seed", "model_size", "algorithm", "env_step", "returns", "names")
+COLUMNS = (
+    *("utd", "batch_size", "learning_rate", "task", "seed", "model_size", "algorithm", "env_step", "returns", "names"),
+    *("resumed", "return_window", "episode_length", "monitors"),
+)
 
 
 class Source(StrEnum):
@@ -44,6 +47,10 @@ Algorithm = Annotated[str | None, _key("the algorithm's name, e.g. =sac.")]
 EnvStep = Annotated[str | None, _key("env steps of a curve.")]
 Returns = Annotated[str | None, _option("--return", metavar="KEY", what="Key of the return, e.g. charts/episodic_return.")]
 Names = Annotated[str | None, _option(metavar="PATTERN", what="What folders, files or columns are called, e.g. utd{utd}/seed{seed}.")]
+Resumed = Annotated[str | None, _option(metavar="HOW", what="A counter of env steps that begins at 0 again: continue or restart.")]
+ReturnWindow = Annotated[str | None, _option(metavar="N", what="Episodes that the return is a moving mean of; none: take it as it is.")]
+EpisodeLength = Annotated[str | None, _option(metavar="N", what="Env steps of an episode, where a moving mean's log does not say.")]
+Monitors = Annotated[str | None, _option(metavar="WHAT", what="sb3: 0.monitor.csv, 1.monitor.csv, … are seeds or environments.")]
 Low = Annotated[list[str] | None, _option(metavar="[TASK=]R", what="Return that counts as 0, for study.toml.")]
 High = Annotated[list[str] | None, _option(metavar="[TASK=]R", what="Return that counts as 1000, for study.toml.")]
 Thresholds = Annotated[str | None, _option(metavar="J,J,…", what="Normalised returns, for study.toml. [default: 300,500,800]")]

@@ -163,6 +163,8 @@ class Gathered:
         curve = clean(run)
         for code, message in run.remarks:
             self._say(code, message, run.name)
+        for code, message in run.of_log:
+            self._say(code, message)
         steps, returns = curve.columns[ENV_STEP], curve.columns[RETURN]
         logged = returns[np.isfinite(returns)]
         if not logged.size and not curve.diverged:

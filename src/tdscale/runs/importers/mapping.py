@@ -25,14 +25,14 @@ def read_mapping(path: Path) -> dict[str, str]:
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
         raise UserError(f"{path}: can't be read as TOML ({reason}); a mapping is a small TOML file, e.g. {_EXAMPLE}") from None
-    known = {name.replace("returns", "return") for name in Columns.known()} | {"from"}
+    known = {"return" if name == "returns" else name for name in Columns.known()} | {"from"}
     found = {}
     for key, value in values.items():
         if key not in known:
             raise UserError(f"{path}, {key}: unknown key; known here: {', '.join(sorted(known))}")
         if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
             raise UserError(f"{path}, {key}: {value!r} is neither a key's name nor a number; it must be like {_EXAMPLE}")
-        found[key.replace("return", "returns")] = value if isinstance(value, str) else f"={value}"
+        found["returns" if key == "return" else key] = value if isinstance(value, str) else f"={value}"
     return found
 
 
