@@ -75,7 +75,7 @@ def mean_of(
     inside = [number(value) for name, value in config.items() if name.rpartition(".")[2] in _WINDOWS]
     known = [value for value in inside if value is not None and value >= 1]
     window = int(said or (known[0] if known else _USUAL_WINDOW))
-    return MeanOf(key=key, window=window, lengths=lengths, episodes=episodes, stays=asked == "none")
+    return MeanOf(key=key, window=window, lengths=lengths, episodes=episodes, said=asked)
 
 
 def turned_back(runs: Iterable[RawRun | Unreadable], columns: Columns) -> Iterator[RawRun | Unreadable]:
@@ -92,20 +92,32 @@ def turned_back(runs: Iterable[RawRun | Unreadable], columns: Columns) -> Iterat
         mean = run.mean_of if isinstance(run, RawRun) else None
         if isinstance(run, Unreadable) or mean is None or mean.window == 1 or not np.isfinite(run.returns).any():
             yield run
-        elif mean.stays:
+        elif mean.said == "none":
             said = f"{mean.key} is taken as it is, as --return-window none says; where it is a mean over the last episodes, D is too large"
             yield replace(run, mean_of=None, of_log=(*run.of_log, ("moving-mean", said)))
         else:
-            waiting[mean.key, mean.window].append(_tidy(run))
+            tidy = _tidy(run)
+            if isinstance(tidy, Unreadable):
+                yield tidy
+            else:
+                waiting[mean.key, mean.window].append(tidy)
     for (key, window), group in waiting.items():
         yield from _group(key, window, group, asked)
 
 
-def _tidy(run: RawRun) -> RawRun:
-    """Rows with a return alone, one for each env step, the last that was logged."""
+def _tidy(run: RawRun) -> RawRun | Unreadable:
+    """Rows with a return alone, one for each env step."""
     known = np.flatnonzero(np.isfinite(run.returns) & np.isfinite(run.steps))
-    at, last = np.unique(run.steps[known][::-1], return_index=True)
-    rows = known[len(known) - 1 - last] if at.size else known
+    known = known[np.argsort(run.steps[known], kind="stable")]
+    at, first = np.unique(run.steps[known], return_index=True)
+    rows = known[first]
+    again = run.returns[known] != run.returns[rows][np.searchsorted(at, run.steps[known])]
+    if again.any():
+        step = run.steps[known][np.argmax(again)]
+        return Unreadable(
+            f"{run.name}: has several values of {run.mean_of.key if run.mean_of else 'the return'} at env step {step:,.0f}, as one run has "
+            "not; give --seed KEY of what tells its runs apart"
+        )
     ended = float(np.nanmax(run.steps)) if np.isfinite(run.steps).any() else 0.0
     begun = [float(run.steps[row]) for row, _ in run.begins if row < len(run.steps) and np.isfinite(run.steps[row])]
     starts = [(int(np.searchsorted(at, step)), step) for step in begun]
@@ -126,12 +138,15 @@ def _group(key: str, window: int, runs: list[RawRun], length: float | None) -> I
     unknown = [run for run, known in zip(runs, ends, strict=True) if known is None]
     overlap = [window / _rise(known.counts) for known in ends if known is not None and len(known.counts) > 1]
     rows = sum(len(run.returns) for run in runs)
-    if rows >= 30 and independent < _MOVING and (not overlap or np.median(overlap) >= 3):
+    if not _is_said(runs[0]) and rows >= 30 and independent < _MOVING and (not overlap or np.median(overlap) >= 3):
         if independent > _ALONE:
             why = f"whether {key} is a mean over the last {window} episodes can't be told from its rows"
             yield from (Unreadable(f"{run.name}: {why}; {_ask(window)}") for run in runs)
             return
-        said = f"{key} is taken as it is: its rows scatter as those of no mean over {window} episodes do (--return-window {window} says that it is one)"
+        said = (
+            f"{key} is taken as it is: its rows scatter as those of no mean over {window} episodes do (--return-window {window} says that "
+            "it is one)"
+        )
         yield from (replace(run, mean_of=None, of_log=(*run.of_log, ("no-moving-mean", said))) for run in runs)
         return
     if unknown:
@@ -153,6 +168,11 @@ def _group(key: str, window: int, runs: list[RawRun], length: float | None) -> I
         said += f"; of {kept} of {len(done)} runs rows are missing, so each mean was only moved to the middle of its window"
     for run, _ in done:
         yield replace(run, of_log=(*run.of_log, ("moving-mean", said)))
+
+
+def _is_said(run: RawRun) -> bool:
+    """Whether the user says that it is a moving mean."""
+    return run.mean_of is not None and run.mean_of.said is not None
 
 
 def _ask(window: int) -> str:

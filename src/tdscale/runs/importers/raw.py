@@ -82,14 +82,14 @@ class MeanOf:
         window: episodes of the mean.
         lengths: shape (n,), the mean length of the same episodes, where it is logged.
         episodes: shape (n,), how many episodes have ended, where it is logged.
-        stays: the user says that it is to be taken as it is.
+        said: what `Columns.return_window` says of it.
     """
 
     key: str
     window: int
     lengths: Floats | None = None
     episodes: Floats | None = None
-    stays: bool = False
+    said: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ A counter that begins at 0 again is told from that by the size of the fall and b
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +65,7 @@ def _sessions(run: RawRun) -> list[tuple[int, int, float]]:
     if len(unsaid) > 1 + _MANY_FALLS * known.size or (not run.in_order and known.size < 2 * _FEW):
         unsaid = []
     cuts = [0, *sorted({*said, *(row for row in unsaid if not _jitter(steps, row))}), len(steps)]
-    return [(first, end, said.get(first, np.nan)) for first, end in zip(cuts, cuts[1:], strict=False) if end > first]
+    return [(first, end, said.get(first, np.nan)) for first, end in pairwise(cuts) if end > first]
 
 
 def _jitter(steps: Floats, row: int) -> bool:
@@ -113,9 +114,9 @@ class _Tape:
             begin = min(float(known[0]), start) if start > 0 else float(known[0])
             if not self.steps or not np.isfinite(self.last):
                 self._origin, self._begun = begin, self._returns(rows)
-            elif begin + self._offset < self.last or (begin + self._offset == self.last and first in dict(self.run.begins)):
-                if not self._fallen(begin, rows):
-                    return False
+            # a session that begins where the last one ended logs that row again
+            elif (begin + self._offset, first not in dict(self.run.begins)) < (self.last, True) and not self._fallen(begin, rows):
+                return False
         self.kept.append(rows)
         self.steps.append(raw + self._offset)
         return True
