@@ -16,7 +16,7 @@ from tdscale.folder import STUDY_FILE, StudyFiles
 from tdscale.planning import round_batch
 from tdscale.published import power_law, published_laws
 from tdscale.runs.cells import load_cells
-from tdscale.runs.types import RunWarning
+from tdscale.runs.types import Cell, RunWarning
 from tdscale.study import RunSpec, Study
 from tdscale.study.spec import Stage
 
@@ -42,6 +42,21 @@ def wanted_specs(files: StudyFiles) -> dict[Stage, list[RunSpec]]:
 Choose = Callable[[str, float], tuple[int, float]]
 
 
+def sweep_cells(files: StudyFiles) -> list[Cell]:
+    """Stage 1's cells. Raises RunFailure where there is none, or where all of them diverged."""
+    stages: tuple[Stage, ...] = ("sweep",)
+    cells, _ = load_cells(files.store, files.study, stages=stages)
+    if not cells:
+        raise RunFailure("stage 1 left no run to choose B and η by; `tdscale status` lists what failed")
+    if all(cell.diverged.all() and cell.returns.max() < min(files.study.return_thresholds) for cell in cells):
+        first = min(cell.last_step for cell in cells)
+        raise RunFailure(
+            f"every run of stage 1 diverged below the lowest threshold, a cell of them at env step {first:,}, so that nothing can be "
+            "fitted; a return of nan or inf says that a run diverged"
+        )
+    return cells
+
+
 def chosen_hyperparameters(files: StudyFiles) -> Choose:
     """B (rounded) and η (three digits) for (task, σ), by the laws that stage 1's runs give.
 
@@ -52,10 +67,7 @@ def chosen_hyperparameters(files: StudyFiles) -> Choose:
     assert study.scaling is not None
     assert study.sweep is not None
     sweep, multiple = study.sweep, study.scaling.batch_multiple
-    stages: tuple[Stage, ...] = ("sweep",)
-    cells, _ = load_cells(files.store, study, stages=stages)
-    if not cells:
-        raise RunFailure("stage 1 left no run to choose B and η by; `tdscale status` lists what failed")
+    cells = sweep_cells(files)
     options = fit_options(study, "default")
     batch_law, rate_law, warnings = fit_hyperparameters(cells, options)
 

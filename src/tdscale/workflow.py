@@ -39,6 +39,7 @@ from tdscale.stages import (
     constant_hyperparameters,
     fit_options,
     scaling_hyperparameters,
+    sweep_cells,
 )
 from tdscale.study import RunSpec, expected_stages, is_smoke, with_scale
 from tdscale.study.spec import Stage
@@ -79,7 +80,7 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display) -> list[st
         A sentence for each cell that failed.
 
     Raises:
-        RunFailure: if stage 1 gives no B and η to go on with.
+        RunFailure: if stage 1 gives no B and η to go on with, or all of its runs diverged.
     """
     with sole_runner(files.directory), closing(crew_of(files, engine, display)) as crew:
 
@@ -90,6 +91,8 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display) -> list[st
         failures = stage("sweep", files.study.sweep_specs(), after)
         if is_smoke(files.study):
             files = _with_scale(files)
+        if files.study.sweep is not None:
+            sweep_cells(files)
         if files.study.scaling is not None:
             choose = chosen_hyperparameters(files)
             constant = files.study.baseline_specs(constant_hyperparameters(files.study, choose))

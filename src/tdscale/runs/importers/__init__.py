@@ -73,7 +73,9 @@ def mended(runs: Iterable[RawRun | Unreadable], columns: Columns) -> Iterator[Ra
     def pieces() -> Iterator[RawRun | Unreadable]:
         for run in runs:
             try:
-                yield run if isinstance(run, Unreadable) else as_one(run, resumed)
+                # what the user says of a table's repeated env steps goes before
+                said = getattr(columns, "repeated", None) is not None
+                yield run if isinstance(run, Unreadable) or (said and not run.in_order) else as_one(run, resumed)
             except UserError as error:
                 yield Unreadable(str(error))
 

@@ -170,6 +170,8 @@ class Gathered:
         if not logged.size and not curve.diverged:
             self._notes["no-returns"].append((run.name, 1))
             return None
+        if curve.diverged:
+            self._notes["diverged"].append((run.name, 1))
         place = task, utd, batch_size, rate = place_of(run, self._columns)
         seed = seed_of(run, self._columns, counts, place)
         for code, count in (("unsorted", curve.unsorted), ("repeated", curve.repeated), ("not-finite", curve.not_finite)):
@@ -264,6 +266,7 @@ class Gathered:
             "repeated": "with # at the env step of another one; their mean is taken",
             "not-finite": "with # whose return is NaN or infinite; they are left out",
             "no-returns": "without any return, left out",
+            "diverged": "whose returns are NaN from some env step to the end: diverged, which counts as not reaching J",
         }
         for code, what in said.items():
             if self._notes[code]:

@@ -12,6 +12,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from tdscale.errors import UserError
+from tdscale.runs.importers.moving_mean import beside, mean_of
 from tdscale.runs.importers.raw import COUNT, USUAL_NAMES, Columns, RawRun, Unreadable, each, from_name, series_key, series_keys
 from tdscale.runs.importers.spool import Place, Spool
 from tdscale.runs.importers.walk import files_below, run_name
@@ -81,7 +82,9 @@ def _table(path: Path, name: str, columns: Columns) -> Iterator[RawRun]:
         yield from _wide(path, name, names, step, columns, delimiter)
         return
     step, value = series_keys(columns, names, USUAL_STEPS, USUAL_RETURNS, str(path))
-    yield from _long(path, name, [step, value, *_keys(names, columns, {step, value})], delimiter)
+    more = beside(value, names) if mean_of(value, columns, {}) else (None, None)
+    keys = _keys(names, columns, {step, value, *filter(None, more)})
+    yield from _long(path, name, [step, value, *keys], more, columns, delimiter)
 
 
 def _keys(names: list[str], columns: Columns, taken: set[str]) -> list[str]:
@@ -97,26 +100,33 @@ def _keys(names: list[str], columns: Columns, taken: set[str]) -> list[str]:
     return [key for key in dict.fromkeys(keys) if key not in taken]
 
 
-def _long(path: Path, name: str, wanted: list[str], delimiter: str | None) -> Iterator[RawRun]:
+def _long(
+    path: Path, name: str, wanted: list[str], more: tuple[str | None, str | None], columns: Columns, delimiter: str | None
+) -> Iterator[RawRun]:
     step, value, *keys = wanted
+    series = [step, value, *filter(None, more)]
     odd = _OddRows()
-    places: dict[tuple[Any, ...], list[tuple[Place, Place]]] = {}
+    places: dict[tuple[Any, ...], list[list[Place]]] = {}
     with Spool() as spool:
-        for batch in _batches(path, wanted, {step, value}, delimiter, odd):
+        for batch in _batches(path, [*series, *keys], set(series), delimiter, odd):
             logged = _valid(batch.column(value))
-            steps, returns = (_floats(batch.column(key))[logged] for key in (step, value))
+            numbers = [_floats(batch.column(key))[logged] for key in series]
             texts = [_plain(batch.column(key)).filter(pa.array(logged)) for key in keys]
-            for key, rows in _groups(texts, len(steps)):
+            for key, rows in _groups(texts, len(numbers[0])):
                 if key not in places and len(places) >= _MAX_RUNS:
                     raise UserError(f"{path}: tells over {_MAX_RUNS} runs apart by {', '.join(keys)}; one of them is no key of a run")
-                places.setdefault(key, []).append((spool.add(steps[rows]), spool.add(returns[rows])))
+                places.setdefault(key, []).append([spool.add(column[rows]) for column in numbers])
         for key, parts in places.items():
             config = {column: text for column, text in zip(keys, key, strict=True) if text is not None}
+            found = {column: spool.get([part[k] for part in parts]) for k, column in enumerate(series)}
+            lengths, episodes = (None if column is None else found[column] for column in more)
             yield RawRun(
                 name=f"{name}, {', '.join(f'{k} {v}' for k, v in config.items())}" if config else name,
                 config=config,
-                steps=spool.get([part[0] for part in parts]),
-                returns=spool.get([part[1] for part in parts]),
+                steps=found[step],
+                returns=found[value],
+                in_order=False,
+                mean_of=mean_of(value, columns, config, lengths, episodes),
                 remarks=odd.take(),
             )
 
@@ -143,6 +153,8 @@ def _wide(path: Path, name: str, names: list[str], step: str, columns: Columns, 
                 returns=spool.get([part[1] for part in parts]),
                 # a shorter run's column is filled up with NaN
                 nan_at_end_is_divergence=False,
+                in_order=False,
+                mean_of=mean_of(key, columns, {}),
                 remarks=remarks if key == runs[0] else (),
             )
 
