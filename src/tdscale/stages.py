@@ -42,13 +42,11 @@ def wanted_specs(files: StudyFiles) -> dict[Stage, list[RunSpec]]:
 Choose = Callable[[str, float], tuple[int, float]]
 
 
-def sweep_cells(files: StudyFiles) -> list[Cell]:
-    """Stage 1's cells. Raises RunFailure where there is none, or where all of them diverged."""
+def refuse_divergence(files: StudyFiles) -> list[Cell]:
+    """Stage 1's cells. Raises RunFailure where all of them diverged."""
     stages: tuple[Stage, ...] = ("sweep",)
     cells, _ = load_cells(files.store, files.study, stages=stages)
-    if not cells:
-        raise RunFailure("stage 1 left no run to choose B and η by; `tdscale status` lists what failed")
-    if all(cell.diverged.all() and cell.returns.max() < min(files.study.return_thresholds) for cell in cells):
+    if cells and all(cell.diverged.all() and cell.returns.max() < min(files.study.return_thresholds) for cell in cells):
         first = min(cell.last_step for cell in cells)
         raise RunFailure(
             f"every run of stage 1 diverged below the lowest threshold, a cell of them at env step {first:,}, so that nothing can be "
@@ -67,7 +65,9 @@ def chosen_hyperparameters(files: StudyFiles) -> Choose:
     assert study.scaling is not None
     assert study.sweep is not None
     sweep, multiple = study.sweep, study.scaling.batch_multiple
-    cells = sweep_cells(files)
+    cells = refuse_divergence(files)
+    if not cells:
+        raise RunFailure("stage 1 left no run to choose B and η by; `tdscale status` lists what failed")
     options = fit_options(study, "default")
     batch_law, rate_law, warnings = fit_hyperparameters(cells, options)
 

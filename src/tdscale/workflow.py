@@ -38,8 +38,8 @@ from tdscale.stages import (
     chosen_hyperparameters,
     constant_hyperparameters,
     fit_options,
+    refuse_divergence,
     scaling_hyperparameters,
-    sweep_cells,
 )
 from tdscale.study import RunSpec, expected_stages, is_smoke, with_scale
 from tdscale.study.spec import Stage
@@ -91,8 +91,7 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display) -> list[st
         failures = stage("sweep", files.study.sweep_specs(), after)
         if is_smoke(files.study):
             files = _with_scale(files)
-        if files.study.sweep is not None:
-            sweep_cells(files)
+        refuse_divergence(files)
         if files.study.scaling is not None:
             choose = chosen_hyperparameters(files)
             constant = files.study.baseline_specs(constant_hyperparameters(files.study, choose))
