@@ -23,9 +23,11 @@ _WINDOWS = ("stats_window_size", "_stats_window_size", "metrics_num_episodes_for
 _LENGTHS = ("ep_len_mean", "episode_len_mean", "episode_length_mean")
 _COUNTS = ("episodes", "num_episodes_lifetime", "episodes_total")
 _LATE = 0.05  # of the env steps to the middle of a curve: a warning
+_FEW = 8.5  # episodes between two rows: up to so many, an estimate tells how many
 _BLOCK = 5  # episodes of a block at least, where their number is estimated
 _ALONE, _MOVING = -0.33, -0.25  # autocorrelation of what rows differ by: below, noise of single rows; above, of a moving mean
-_FOUND = 5.0  # standard errors by which a window shows in the rows
+_TELLING, _SEEN = 400, 1.5  # rows that must show a window, and by how many standard errors, or it is doubted
+_FOUND = 4.0  # standard errors by which a window shows in the rows
 
 
 def is_mean(key: str) -> bool:
@@ -149,15 +151,22 @@ def _group(key: str, window: int, runs: list[RawRun], length: float | None) -> I
         )
         yield from (replace(run, mean_of=None, of_log=(*run.of_log, ("no-moving-mean", said))) for run in runs)
         return
+    known_ends = [known for known in ends if known is not None]
+    doubt = None if _is_said(runs[0]) or length is not None or unknown else _doubtful(runs, known_ends, window)
+    if doubt is not None:
+        why = f"{key} is usually a mean over the last {window} episodes, {doubt}, else --return-window {window}"
+        yield from (Unreadable(f"{run.name}: {why}") for run in runs)
+        return
     if unknown:
-        every = _episodes_a_row(unknown, window)
-        if every is None:
+        left = _rows_of_window(unknown, window)
+        if left is None:
             for run in unknown:
                 why = f"{key} is a mean over the last {window} episodes, and the log does not say how long an episode is"
                 yield Unreadable(f"{run.name}: {why}; give --episode-length N, or {_none()}")
             runs = [run for run, known in zip(runs, ends, strict=True) if known is not None]
             ends = [known for known in ends if known is not None]
         else:
+            every = max(1, round(window / left))
             ends = [known or _Ends(every * np.arange(1.0, len(run.steps) + 1), True) for run, known in zip(runs, ends, strict=True)]
     done = [_undone(run, known, window) for run, known in zip(runs, ends, strict=True) if known is not None]
     if not done:
@@ -203,21 +212,47 @@ def _ends(run: RawRun, length: float | None) -> _Ends | None:
 def _by_lengths(steps: Floats, lengths: Floats, window: int) -> _Ends:
     """Episodes by the env steps that the window's episodes took: all of them so far, or w since the window's beginning."""
     early = steps <= window * lengths * (1 + 1e-6)
+    whole = _whole(steps[early], lengths[early])
+    first = steps[early] / lengths[early] if whole is None else whole
+    # env steps of the episodes that are under way
+    under_way = 0.0 if whole is None else max(float(np.median((steps[early] - whole * lengths[early])[len(whole) // 2 :])), 0.0)
     at, counts = np.zeros(len(steps) + 1), np.zeros(len(steps) + 1)
-    at[1:] = steps
-    for row, (step, length) in enumerate(zip(steps, lengths, strict=True), 1):
-        counts[row] = step / length if early[row - 1] else window + np.interp(step - window * length, at[:row], counts[:row])
-    counts = np.maximum.accumulate(counts[1:])
-    first = counts[early]
-    if not first.size or (np.abs(first - np.rint(first)) > 0.02).any() or np.rint(first[0]) < 1:
-        return _Ends(counts, False)
-    rises = np.diff(np.rint(first), prepend=0.0)
-    if first.size >= 3 and (rises == rises[0]).all():  # a row every so many episodes
-        regular = rises[0] * np.arange(1.0, len(steps) + 1)
-        if (np.abs(regular - counts) < np.maximum(1.5, 0.02 * regular)).all():
-            return _Ends(regular, True)
-    near = np.abs(counts - np.rint(counts)) <= 0.02
-    return _Ends(np.where(near, np.rint(counts), counts), bool(near.all()))
+    at[1:] = np.maximum.accumulate(np.maximum(steps - under_way, 0.0))
+    counts[1 : len(first) + 1] = first
+    for row in range(len(first) + 1, len(steps) + 1):
+        counts[row] = window + np.interp(at[row] - window * lengths[row - 1], at[:row], counts[:row])
+    found = np.maximum.accumulate(counts[1:])
+    regular = _regular(steps, found, whole)
+    return _Ends(found, False) if regular is None else _Ends(regular, True)
+
+
+def _whole(steps: Floats, lengths: Floats) -> Floats | None:
+    """Episodes at rows whose mean length is that of all so far: a count by which the mean is a whole sum. None if there is none."""
+    counts: list[int] = []
+    for step, length in zip(steps, lengths, strict=True):
+        most = int(step / length * (1 + 1e-6))
+        for count in range(most, most // 2, -1):
+            total = count * length
+            # as far as 32 bits tell
+            if abs(total - round(total)) <= 6.5e-8 * total + 1e-6 < 0.1:
+                counts.append(count)
+                break
+        else:
+            return None
+    return np.array(counts, dtype=np.float64) if counts and (np.diff(counts, prepend=0) >= 0).all() and counts[0] else None
+
+
+def _regular(steps: Floats, counts: Floats, whole: Floats | None) -> Floats | None:
+    """Episodes where a row is logged whenever so many have ended; None where rows are not logged so."""
+    rises = np.diff(whole, prepend=0.0) if whole is not None else np.empty(0)
+    every = float(rises[0]) if rises.size >= 3 and (rises == rises[0]).all() else 0.0
+    spacing = np.diff(steps)
+    if not every and spacing.size >= 10 and np.ptp(spacing) > 0.02 * np.median(spacing):
+        # rows at uneven env steps are logged at episodes' ends
+        mean = float(counts[-1]) / len(counts)
+        every = float(round(mean)) if 0.7 < mean < _FEW else 0.0
+    regular = every * np.arange(1.0, len(steps) + 1)
+    return regular if every and abs(regular[-1] - counts[-1]) < 0.3 * regular[-1] else None
 
 
 def _undone(run: RawRun, ends: _Ends, window: int) -> tuple[RawRun, bool]:
@@ -307,8 +342,12 @@ def _neighbours(returns: Floats) -> float:
     return float(scaled[1:] @ scaled[:-1]) / power if power > 0 else 0.0
 
 
-def _episodes_a_row(runs: list[RawRun], window: int) -> int | None:
-    """Episodes between two rows, found by the row at which they leave the window: there the mean moves by their noise, turned round."""
+def _leaving(runs: list[RawRun], most: int) -> dict[float, tuple[float, int]]:
+    """How clearly episodes leave the window after so many rows: there the mean moves by their noise, turned round.
+
+    Returns:
+        By rows, in halves: standard errors, and how many rows tell.
+    """
     series = []
     for run in runs:
         bends = np.diff(run.returns, 2)
@@ -316,20 +355,48 @@ def _episodes_a_row(runs: list[RawRun], window: int) -> int | None:
         scaled = np.clip(bends / np.where(scale > 0, scale, np.inf), -3, 3)
         power = float(np.mean(scaled**2)) if scaled.size else 0.0
         series += [scaled / np.sqrt(power)] if power > 0 else []
-    shown: dict[int, float] = {}
-    for lag in range(2, window + 1):
-        total, count = 0.0, 0
-        for bends in series:
-            if len(bends) - lag - 1 < 8:
-                continue
+    products, counts = np.zeros(most + 3), np.zeros(most + 3)
+    for bends in series:
+        for lag in range(1, min(most + 3, len(bends) - 8)):
+            products[lag] += float(bends[lag:] @ bends[: len(bends) - lag])
+            counts[lag] += len(bends) - lag
+    shown: dict[float, tuple[float, int]] = {}
+    for lag in range(2, most + 1):
+        if counts[lag + 2]:
             # second differences of a moving mean have these correlations: +1/4, -1/2, +1/4 about the window's length
-            before, at, after = (float(bends[k:] @ bends[: len(bends) - k]) for k in (lag - 1, lag, lag + 1))
-            total += at - (before + after) / 2
-            count += len(bends) - lag
-        if count:
-            shown[lag] = -total / np.sqrt(count)
+            before, at, after, later = products[lag - 1 : lag + 3]
+            shown[lag] = ((before + after) / 2 - at) / np.sqrt(1.5 * counts[lag]), int(counts[lag])
+            # or, where episodes leave it between two rows: +1/8, -1/8, -1/8, +1/8
+            shown[lag + 0.5] = (before + later - at - after) / np.sqrt(4 * counts[lag]), int(counts[lag])
+    return shown
+
+
+def _rows_of_window(runs: list[RawRun], most: int) -> float | None:
+    """After how many rows episodes leave the window; None if that does not show."""
+    shown = {rows: clear for rows, (clear, _) in _leaving(runs, most).items()}
     if not shown:
         return None
     best = max(shown, key=lambda lag: shown[lag])
-    others = max((value for lag, value in shown.items() if abs(lag - best) > 1), default=0.0)
-    return max(1, round(window / best)) if shown[best] >= _FOUND and others < 0.6 * shown[best] else None
+    others = max((value for lag, value in shown.items() if abs(lag - best) > 1.5), default=0.0)
+    return best if shown[best] >= _FOUND and others < 0.6 * shown[best] else None
+
+
+def _doubtful(runs: list[RawRun], ends: list[_Ends], window: int) -> str | None:
+    """Why a window may be another one: a clause; None where the rows show it, or can't tell."""
+    rises = np.concatenate([np.diff(known.counts) for known in ends])
+    every = float(np.median(rises)) if rises.size else 0.0
+    if not 0 < every < window / 2:
+        return None
+    most = int(4 * window / every) + 1
+    rows = _rows_of_window(runs, most)
+    if rows is None:
+        here = [pair for at, pair in _leaving(runs, most).items() if abs(at - window / every) <= 1]
+        even = all(known.exact for known in ends) and np.ptp(rises) == 0
+        if not even or not here or max(count for _, count in here) < _TELLING or max(clear for clear, _ in here) >= _SEEN:
+            return None
+        return "but its rows don't scatter so; give --return-window N, as the program was set"
+    if abs(rows - window / every) <= max(1.0, 0.1 * rows):
+        return None
+    near = [n for n in range(10, 4 * window + 1, 10) if abs(n / every - rows) <= 0.6]
+    other = min(near, key=lambda n: abs(n / every - rows)) if near else round(rows * every)
+    return f"but its rows scatter as those of one over {other} do; give --return-window {other} if so"
