@@ -167,9 +167,13 @@ def _apart(one: Monitor, other: Monitor) -> str | None:
     if not inside.any() or not known.any():
         return None
     clock = one.started + np.interp(theirs[inside], mine[known], one.times[known])
-    differ = float(np.median(np.abs(other.started + other.times[inside] - clock)))
-    episode = float(np.median(np.diff(one.times[known]))) if known.sum() > 1 else 0.0
-    return None if differ <= _CLOCKS * episode + 0.5 else f"the same env steps took them {_duration(differ)} more or less"
+    later = other.started + other.times[inside] - clock
+    offset = float(np.median(later))
+    drift = float(np.median(np.abs(later - offset)))
+    room = _CLOCKS * (float(np.median(np.diff(one.times[known]))) if known.sum() > 1 else 0.0) + 0.5
+    if drift <= room and abs(offset) <= abs(one.started - other.started) + room:
+        return None
+    return f"the same env steps took them {_duration(max(drift, abs(offset)))} more or less"
 
 
 def _duration(seconds: float) -> str:

@@ -33,6 +33,11 @@ def as_one(run: RawRun, resumed: str | None) -> RawRun:
     Raises:
         UserError: if a counter begins again and nothing tells why.
     """
+    if run.evaluations is not None:
+        at, values = run.evaluations
+        evaluated = as_one(RawRun(name=f"{run.name}, evaluations", config={}, steps=at, returns=values), resumed)
+        if evaluated.steps is not at:
+            run = replace(run, evaluations=(evaluated.steps, evaluated.returns))
     sessions = _sessions(run)
     if len(sessions) < 2:
         return run
@@ -114,18 +119,22 @@ class _Tape:
             begin = min(float(known[0]), start) if start > 0 else float(known[0])
             if not self.steps or not np.isfinite(self.last):
                 self._origin, self._begun = begin, self._returns(rows)
-            # a session that begins where the last one ended logs that row again
-            elif (begin + self._offset, first not in dict(self.run.begins)) < (self.last, True) and not self._fallen(begin, rows):
+            elif self._falls(begin, first) and not self._fallen(begin, rows, told=start > 0):
                 return False
         self.kept.append(rows)
         self.steps.append(raw + self._offset)
         return True
 
-    def _fallen(self, begin: float, rows: NDArray[np.intp]) -> bool:
+    def _falls(self, begin: float, first: int) -> bool:
+        """Whether env steps fall at a row. A session that begins where the last one ended logs that row again."""
+        at = begin + self._offset
+        return at < self.last or (at == self.last and first in dict(self.run.begins))
+
+    def _fallen(self, begin: float, rows: NDArray[np.intp], *, told: bool) -> bool:
         last, at = self.last, begin + self._offset
         done = np.concatenate(self.steps)
         interval = _interval(done)
-        near = at - self._origin <= max(3 * interval, _NEAR * (last - self._origin))
+        near = not told and at - self._origin <= max(3 * interval, _NEAR * (last - self._origin))
         means = "restart"
         if near:
             means = self.resumed or self._by_returns(rows, len(done)) or self._by_total(begin, last) or ""
