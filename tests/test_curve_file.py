@@ -54,6 +54,33 @@ def test_what_follows_a_return_that_is_not_finite_is_not_read(file):
     assert (_rows(file), file.diverged_at) == ({100: 1.0}, 200)
 
 
+def test_nan_before_the_first_return_says_that_no_episode_has_ended(file):
+    file.path.write_text("env_step,return\n100,nan\n200,nan\n")
+    file.read()
+    assert (file.rows, file.diverged_at, file.last_step, file.waited) == ({}, None, 200, True)
+    with file.path.open("a") as more:
+        more.write("300,3\n400,nan\n")
+    file.read()
+    assert (_rows(file), file.diverged_at) == ({300: 3.0}, 400)
+
+
+def test_a_try_that_goes_on_and_has_no_return_has_diverged(tmp_path, file):
+    file.path.write_text("env_step,return\n100,1\n200,2\n300,3\n")
+    file.read()
+    file.keep()
+    file.path.write_text("env_step,return\n250,nan\n350,nan\n")
+    file.read()
+    assert file.diverged_at is None
+    file.close()
+    assert (_rows(file), file.diverged_at) == ({100: 1.0, 200: 2.0}, 250)
+
+
+def test_an_infinite_return_diverges_at_any_row(file):
+    file.path.write_text("env_step,return\n100,nan\n200,-inf\n")
+    file.read()
+    assert (file.rows, file.diverged_at) == ({}, 200)
+
+
 def test_a_try_that_goes_on_replaces_what_came_after_the_state_it_went_on_from(tmp_path, file):
     file.path.write_text("env_step,return\n100,1\n200,2\n300,3\n")
     file.read()

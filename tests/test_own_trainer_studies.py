@@ -100,6 +100,22 @@ def test_what_failed_is_told_and_tried_again_and_another_trainers_runs_are_not_m
     assert _run(place_study(study, tmp_path / "study")) == []
 
 
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ("100,inf", "every run of stage 1 diverged below the lowest threshold"),
+        ("100,nan\n1500,nan", "stage 1 left no run to choose B and η by"),
+    ],
+)
+def test_a_study_whose_runs_all_diverge_at_once_ends_in_one_sentence(tmp_path, rows, says):
+    study = _small("command", tmp_path)
+    study.write_text(study.read_text().replace("[limits]", "[trainer]\nretries = 0\n\n[limits]"))
+    (tmp_path / "corridor.py").write_text(f"import sys\nopen(sys.argv[-1], 'w').write({('env_step,return' + chr(10) + rows)!r})\n")
+    answer = called("run", "command.toml", "--dir", "study", cwd=tmp_path)
+    assert answer.returncode == 1
+    assert says in answer.stderr.splitlines()[-1]
+
+
 def test_a_trainer_that_is_not_there_is_one_sentence(tmp_path):
     study = _small("command", tmp_path)
     study.write_text(study.read_text().replace('"python3"', '"pyhton3"'))

@@ -19,7 +19,7 @@ from tdscale.published import power_law, published_laws
 from tdscale.runs.cells import load_cells
 from tdscale.runs.choice import Choice, condition_id, read_choices, write_choices
 from tdscale.runs.selection import Selection, select_runs
-from tdscale.runs.types import RunWarning
+from tdscale.runs.types import Cell, RunWarning
 from tdscale.runs.where import Where
 from tdscale.study import RunSpec, Study
 from tdscale.study.spec import Stage
@@ -123,9 +123,21 @@ class _BySweep:
     warnings: Sequence[RunWarning]
 
 
-def _by_sweep(files: StudyFiles, selection: Selection) -> _BySweep:
+def refuse_divergence(files: StudyFiles, selection: Selection | None = None) -> list[Cell]:
+    """Stage 1's cells. Raises RunFailure where all of them diverged."""
     stages: tuple[Stage, ...] = ("sweep",)
     cells, _ = load_cells(files.store, files.study, stages=stages, selection=selection)
+    if cells and all(cell.diverged.all() and cell.returns.max() < min(files.study.return_thresholds) for cell in cells):
+        first = min(cell.last_step for cell in cells)
+        raise RunFailure(
+            f"every run of stage 1 diverged below the lowest threshold, a cell of them at env step {first:,}, so that nothing can be "
+            "fitted; a return of nan or inf says that a run diverged"
+        )
+    return cells
+
+
+def _by_sweep(files: StudyFiles, selection: Selection) -> _BySweep:
+    cells = refuse_divergence(files, selection)
     if not cells:
         raise RunFailure("stage 1 left no run to choose B and η by; `tdscale status` lists what failed")
     batch_size, learning_rate, warnings = fit_hyperparameters(measure(cells, fit_options(files.study, "default")))

@@ -39,6 +39,7 @@ from tdscale.stages import (
     choose,
     fit_options,
     later_specs,
+    refuse_divergence,
 )
 from tdscale.study import RunSpec, expected_stages, is_smoke, with_scale
 from tdscale.study.spec import Stage
@@ -74,7 +75,7 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display, rechoose: 
         A sentence for each cell that failed.
 
     Raises:
-        RunFailure: if stage 1 gives no B and η to go on with.
+        RunFailure: if stage 1 gives no B and η to go on with, or all of its runs diverged.
     """
     with sole_runner(files.directory), closing(crew_of(files, engine, display)) as crew:
 
@@ -85,6 +86,7 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display, rechoose: 
         failures = stage("sweep", files.study.sweep_specs(), after)
         if is_smoke(files.study):
             files = _with_scale(files)
+        refuse_divergence(files)
         if files.study.scaling is not None:
             chosen = choose(files, again=rechoose, store=True)
             for note in chosen.notes:

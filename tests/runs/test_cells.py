@@ -47,6 +47,34 @@ def test_seeds_of_unequal_length_are_cut_to_what_all_of_them_cover(load, make_re
     assert _codes(warnings) == ["unequal-lengths"]
 
 
+def test_a_seed_that_was_lost_early_does_not_cost_the_others_their_data(load, make_result):
+    lost = make_result(2, steps=np.arange(1, 5) * 100, returns=[0.0, 100, 200, 300])
+    (cell,), warnings = load([make_result(0), make_result(1), lost])
+    assert cell.seeds.tolist() == [0, 1]
+    assert cell.last_step == 1000
+    assert _codes(warnings) == ["short-seed"]
+    assert "seed 2 ends at env step 400" in warnings[0].message
+
+
+@pytest.mark.parametrize(
+    ("short", "why"),
+    [
+        ([(400, 300.0)], "one seed alone would remain"),
+        ([(400, 900.0), (1000, 900.0)], "it came to the top threshold, 800, before it ended"),
+        ([(800, 300.0), (1000, 900.0)], "it went on to 0.8 of the others' end"),
+    ],
+)
+def test_other_short_seeds_stay_and_the_common_range_is_used(load, make_result, short, why):
+    results = [make_result(0)]
+    for seed, (end, last) in enumerate(short, 1):
+        steps = np.arange(100, end + 1, 100)
+        results.append(make_result(seed, steps=steps, returns=np.linspace(0, last, len(steps))))
+    (cell,), warnings = load(results)
+    assert len(cell.seeds) == len(results), why
+    assert cell.env_steps[-1] == short[0][0]
+    assert _codes(warnings) == ["unequal-lengths"]
+
+
 def test_seeds_on_different_axes_are_interpolated_to_the_coarsest(load, make_result):
     fine = make_result(0, steps=np.arange(1, 21) * 50, returns=np.arange(1, 21) * 50.0)
     coarse = make_result(1, steps=[130, 430, 730, 1000], returns=[130.0, 430.0, 730.0, 1000.0])
@@ -172,7 +200,12 @@ def test_a_cell_never_claims_more_than_its_seeds_show(tmp_path_factory, make_res
     store.write_packed(results, "part")
     (cell,), _ = load_cells(store, study)
     n_seeds, n_steps = cell.returns.shape
-    assert (n_seeds, n_steps) == (len(results), len(cell.env_steps))
+    assert (n_seeds, n_steps) == (len(cell.seeds), len(cell.env_steps))
+    left_out = [r for r in results if r.spec.seed not in cell.seeds]
+    assert n_seeds >= min(2, len(results))
+    ends = [r.status.last_step for r in results if r.status.state == "finished"]
+    assert all(r.status.last_step < 0.8 * np.median(ends) for r in left_out)
+    results = [r for r in results if r.spec.seed in cell.seeds]
     assert (np.diff(cell.env_steps) > 0).all()
     assert np.isfinite(cell.returns).all()
     for row, result in zip(cell.returns, results, strict=True):

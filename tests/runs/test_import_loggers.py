@@ -281,12 +281,14 @@ def test_what_ray_s_loggers_write_is_read(tmp_path, logger):
         log.log_trial_start(trial)
         for i in range(20):
             mean = float("nan") if i == 0 else float(i)
-            result = {"num_env_steps_sampled_lifetime": 100 * i, "env_runners": {"episode_return_mean": mean}, "config": config}
+            runners = {"episode_return_mean": mean, "episode_len_mean": 100.0}
+            result = {"num_env_steps_sampled_lifetime": 100 * i, "env_runners": runners, "config": config}
             log.log_trial_result(i, trial, result)
         log.log_trial_end(trial)
         (folder / "params.json").write_text(json.dumps(config))
     import_runs(tmp_path / "results", "auto", tmp_path / "study", utd="=0.5")
-    np.testing.assert_array_equal(curves_of(tmp_path / "study")[0.5, 1]["return"], np.arange(1, 20))
+    # an episode a row: the mean of the first i is i
+    np.testing.assert_allclose(curves_of(tmp_path / "study")[0.5, 1]["return"], 2 * np.arange(1, 20) - 1)
 
 
 class _Trial:

@@ -10,6 +10,7 @@ import typer
 COLUMNS = (
     *("utd", "batch_size", "learning_rate", "task", "seed", "model_size", "algorithm", "env_step", "returns", "names"),
     *("utd_scale", "env_step_scale", "repeated", "where", "split_by", "ignore"),
+    *("resumed", "return_window", "episode_length", "monitors"),
 )
 
 
@@ -56,6 +57,10 @@ Repeated = Annotated[
 Where = Annotated[list[str] | None, _option(metavar="KEY=V[,V]", what="Take only runs with this value; != for those without it.")]
 SplitBy = Annotated[list[str] | None, _option(metavar="KEY", what="A study for each value of this key, in DIR/VALUE.")]
 Ignore = Annotated[list[str] | None, _option(metavar="KEY", what="Differences in this key do not matter.")]
+Resumed = Annotated[str | None, _option(metavar="HOW", what="A counter of env steps that begins at 0 again: continue or restart.")]
+ReturnWindow = Annotated[str | None, _option(metavar="N", what="Episodes that the return is a moving mean of; none: take it as it is.")]
+EpisodeLength = Annotated[str | None, _option(metavar="N", what="Env steps of an episode, where a moving mean's log does not say.")]
+Monitors = Annotated[str | None, _option(metavar="WHAT", what="sb3: 0.monitor.csv, 1.monitor.csv, … are seeds or environments.")]
 Low = Annotated[list[str] | None, _option(metavar="[TASK=]R", what="Return that counts as 0, for study.toml.")]
 High = Annotated[list[str] | None, _option(metavar="[TASK=]R", what="Return that counts as 1000, for study.toml.")]
 Thresholds = Annotated[str | None, _option(metavar="J,J,…", what="Normalised returns, for study.toml. [default: 300,500,800]")]

@@ -24,7 +24,8 @@ class CurveFile:
     Attributes:
         path: what the trainer writes.
         rows: values of a curve's columns by env step, which rises; where several rows have one env step, their means.
-        diverged_at: env step of the first return that is not finite; nothing is read after it.
+        diverged_at: env step of the first return that is not finite; nothing is read after it. NaN before a try's first return says
+            that no episode has ended yet.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -46,13 +47,20 @@ class CurveFile:
     def _begin(self) -> None:
         self.rows, self._before, self.diverged_at = {}, {}, None
         self._counts: dict[int, int] = {}
+        self._found = False  # whether this try has had a return
         self._offset, self._line, self._rest = 0, 0, b""
         self._columns: list[str | None] | None = None
+        self._waiting: list[int] = []  # env steps at which no episode had ended
 
     @property
     def last_step(self) -> int:
         """Env step of the last row; 0 before the first."""
-        return next(reversed(self.rows), 0)
+        return max(next(reversed(self.rows), 0), *self._waiting[-1:], 0)
+
+    @property
+    def waited(self) -> bool:
+        """Whether there are rows, and all of them say that no episode has ended."""
+        return bool(self._waiting) and not self.rows
 
     def forget(self) -> None:
         """A try begins anew: what earlier ones wrote is gone."""
@@ -81,6 +89,8 @@ class CurveFile:
         rest, self._rest = self._rest, b""
         if rest.strip():
             self._take(rest)
+        if self.rows and self._waiting and not self._found:
+            self.diverged_at = self._waiting[0]  # it had returns before it went on, and none since
 
     def curve(self, until: int) -> dict[str, NDArray[Any]]:
         """Columns up to an env step, with `return` among them."""
@@ -154,9 +164,14 @@ class CurveFile:
             raise self._wrong(f"goes back to env step {step} after {last}; env steps are counted from the run's beginning and never fall")
         if not self._counts and self._before:  # the first row of a try: it went on from before here
             self.rows = {earlier: row for earlier, row in self._before.items() if earlier < step}
+        if math.isnan(values[RETURN]) and not self._found:
+            self._counts[step] = 0
+            self._waiting.append(step)
+            return
         if not math.isfinite(values[RETURN]):
             self.diverged_at = step
             return
+        self._found = True
         count = self._counts[step] = self._counts.get(step, 0) + 1
         if count > 1:
             values = {name: self.rows[step][name] + (value - self.rows[step][name]) / count for name, value in values.items()}

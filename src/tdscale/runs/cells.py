@@ -16,6 +16,7 @@ from tdscale.study import RunSpec, Stage, Study
 
 Floats = NDArray[np.float64]
 Steps = NDArray[np.int64]
+_SHORT = 0.8  # of the median end of a cell's seeds: one that ends before is short
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ def load_cells(
 
     Returns are normalised as 1000·(return − low)/(high − low) with the study's low and high. Seeds that share one axis
     of env steps keep it; others are brought to the coarsest seed's steps within the range that all of them cover, by
-    linear interpolation. A diverged seed holds its last return (low, if it has none) up to the cell's last step.
+    linear interpolation. A diverged seed holds its last return (low, if it has none) up to the cell's last step. A seed that ends before
+    0.8 of its cell's median end, below the top threshold, is left out where two others remain.
 
     Args:
         store: the runs.
@@ -53,7 +55,7 @@ def load_cells(
 
     Returns:
         The cells, and warnings with these codes: those of `Selection`, unreadable-run, unreadable-part, failed-run,
-        non-finite-return, no-returns, unequal-lengths, interpolated, duplicate-seeds, fewer-seeds, one-seed.
+        non-finite-return, no-returns, short-seed, unequal-lengths, interpolated, duplicate-seeds, fewer-seeds, one-seed.
 
     Raises:
         UserError: as `select_runs`.
@@ -122,6 +124,8 @@ def _cell(seeds: list[_Seed], study: Study, warnings: list[RunWarning]) -> Cell 
     spec = seeds[0].spec
     task = study.tasks[spec.task]
     where = f"{spec.stage} {spec.describe()}"
+    top = task.low + max(study.return_thresholds) * (task.high - task.low) / 1000
+    seeds = _without_short(seeds, top, where, warnings)
     steps, last_step = _grid(seeds, where, warnings)
     raw = np.stack([_on_grid(seed, steps, task.low) for seed in seeds])
     duplicate = np.array([copy is not None for copy in copies([(seed.steps, seed.returns) for seed in seeds])])
@@ -144,11 +148,41 @@ def _cell(seeds: list[_Seed], study: Study, warnings: list[RunWarning]) -> Cell 
     )
 
 
+def _end(seed: _Seed) -> int:
+    """Env steps up to which a seed was seen: a run may go on past its last logged row, where nothing is known but that no return was."""
+    return max(seed.status.last_step, int(seed.steps[-1]) if seed.steps.size else 0)
+
+
+def _without_short(seeds: list[_Seed], top: float, where: str, warnings: list[RunWarning]) -> list[_Seed]:
+    """Without seeds that end early, so that one lost run does not cost the others their data.
+
+    Args:
+        seeds: of one cell.
+        top: the highest threshold, in the task's units.
+    """
+    ends = [_end(seed) for seed in seeds if not seed.diverged]
+    least = _SHORT * float(np.median(ends)) if ends else 0.0
+    short = [seed for seed in seeds if not seed.diverged and _end(seed) < least and not _reaches(seed.returns, top)]
+    if not short or len(seeds) - len(short) < 2:
+        return seeds
+    which = f"seed {short[0].spec.seed} ends" if len(short) == 1 else f"seeds {', '.join(str(seed.spec.seed) for seed in short)} end"
+    message = (
+        f"{where}: {which} at env step {', '.join(f'{_end(seed):,}' for seed in short)}, before {_SHORT:g} of the median "
+        f"{np.median(ends):,.0f} and below the top threshold; left out, the other {len(seeds) - len(short)} seeds are used"
+    )
+    warnings.append(RunWarning(code="short-seed", message=message, where=where))
+    return [seed for seed in seeds if all(seed is not one for one in short)]
+
+
+def _reaches(returns: Floats, threshold: float) -> bool:
+    """Whether the isotonic regression of a curve does: its last value is the largest mean over any tail."""
+    return bool((np.cumsum(returns[::-1]) >= threshold * np.arange(1, len(returns) + 1)).any())
+
+
 def _grid(seeds: list[_Seed], where: str, warnings: list[RunWarning]) -> tuple[Steps, int]:
     """One axis of env steps for all seeds, shape (n_steps,), and the last env step that all of them were seen at."""
     lasting = [seed for seed in seeds if not seed.diverged]
-    # a run may go on past its last logged row; nothing is known there but that no return was logged
-    ends = [max(seed.status.last_step, int(seed.steps[-1]) if seed.steps.size else 0) for seed in lasting or seeds]
+    ends = [_end(seed) for seed in lasting or seeds]
     last_step = min(ends) if lasting else max(ends)
     first = seeds[0].steps
     if all(seed.steps is first or np.array_equal(seed.steps, first) for seed in seeds) and first.size:

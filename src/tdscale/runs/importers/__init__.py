@@ -1,7 +1,7 @@
 """Curves from elsewhere into the store. Nothing that is imported is ever executed."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,12 @@ from typing import Any
 from tdscale.errors import UserError
 from tdscale.runs.importers.detect import detect_kind
 from tdscale.runs.importers.gather import Gathered, Scale
+from tdscale.runs.importers.moving_mean import turned_back
 from tdscale.runs.importers.preview import Preview
 from tdscale.runs.importers.qscaled import import_qscaled
 from tdscale.runs.importers.raw import Columns, RawRun, Unreadable
 from tdscale.runs.importers.report import ImportReport
+from tdscale.runs.importers.resumed import as_one, checked
 
 # The published zips, which are imported as they are.
 KINDS: dict[str, Callable[..., ImportReport]] = {"qscaled": import_qscaled}
@@ -57,7 +59,27 @@ def gather_runs(source: str | Path, kind: str = "auto", columns: Columns | None 
     module, _, name = READERS[chosen].partition(".")
     read: Callable[..., Iterator[RawRun | Unreadable]] = getattr(import_module(f"{__name__}.{module}"), name)
     path: Any = source if chosen == "wandb" else Path(source)
-    return Gathered(read(path, columns), chosen, str(source), columns, skip_bad=skip_bad)
+    return Gathered(mended(read(path, columns), columns), chosen, str(source), columns, skip_bad=skip_bad)
+
+
+def mended(runs: Iterable[RawRun | Unreadable], columns: Columns) -> Iterator[RawRun | Unreadable]:
+    """Each run in one piece where it was resumed, and its returns those of episodes where the log has means of many.
+
+    Raises:
+        UserError: if an option that says how is none that there is.
+    """
+    resumed = checked(columns.resumed)
+
+    def pieces() -> Iterator[RawRun | Unreadable]:
+        for run in runs:
+            try:
+                # what the user says of a table's repeated env steps goes before
+                said = getattr(columns, "repeated", None) is not None
+                yield run if isinstance(run, Unreadable) or (said and not run.in_order) else as_one(run, resumed)
+            except UserError as error:
+                yield Unreadable(str(error))
+
+    yield from turned_back(pieces(), columns)
 
 
 def import_runs(source: str | Path, kind: str, directory: str | Path, **options: Any) -> ImportReport:

@@ -10,6 +10,7 @@ from tdscale.runs.importers.raw import RawRun
 from tdscale.runs.types import ENV_STEP, EVALUATION_RETURN, RETURN
 
 Floats = NDArray[np.float64]
+_LONGER = 10  # times: by this much NaN at the end goes on longer than it does between returns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,7 @@ class CleanCurve:
     Attributes:
         columns: env_step, return and, where logged, evaluation_return.
         last_step: env steps up to which the run was seen.
-        diverged: whether its returns are NaN from some step to the end.
+        diverged: whether its returns were finite and are NaN from some step to the end, at rows that log a return.
         unsorted, repeated, copies, not_finite: rows out of order, rows beyond the first of one env step, exact copies of rows, returns that
             are no finite number.
     """
@@ -63,8 +64,10 @@ def clean(run: RawRun, repeated: str | None = None, *, series: bool = True) -> C
     order = np.argsort(steps, kind="stable")
     steps, returns = steps[order], returns[order]
     finite = np.isfinite(returns)
-    at_end = int(np.argmax(finite[::-1])) if finite.any() else len(finite)
-    ends = [int(values[-1]) for values in (steps,) if values.size]
+    diverged = run.nan_at_end_is_divergence and _diverged(finite, every_row=run.in_order)
+    # a row without a return does not say that the run was there
+    seen = steps if diverged else steps[finite]
+    ends = [int(seen[-1])] if seen.size else []
     kept, means = _means(steps[finite], returns[finite])
     columns: dict[str, NDArray[np.float64] | NDArray[np.int64]] = {ENV_STEP: kept.astype(np.int64), RETURN: means}
     if run.evaluations is not None:
@@ -83,12 +86,27 @@ def clean(run: RawRun, repeated: str | None = None, *, series: bool = True) -> C
     return CleanCurve(
         columns=columns,
         last_step=max([run.last_step, *ends]),
-        diverged=run.nan_at_end_is_divergence and at_end > 0,
+        diverged=diverged,
         unsorted=unsorted,
         repeated=int(finite.sum()) - len(kept),
         copies=copies,
         not_finite=int((~finite).sum()),
     )
+
+
+def _diverged(finite: NDArray[np.bool_], *, every_row: bool) -> bool:
+    """Whether a curve that was finite is NaN to its end. NaN between returns is what a log has where it logs none.
+
+    Args:
+        finite: of each row, by env step.
+        every_row: whether rows are those that log a return; a table's may be those of other keys.
+    """
+    known = np.flatnonzero(finite)
+    if not known.size or finite[-1]:
+        return False
+    between = int(np.diff(known).max(initial=1)) - 1
+    at_end = len(finite) - 1 - int(known[-1])
+    return between == 0 or (every_row and at_end > _LONGER * between)
 
 
 def passes(run: RawRun) -> list[RawRun]:

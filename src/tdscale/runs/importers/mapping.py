@@ -26,7 +26,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
         raise UserError(f"{path}: can't be read as TOML ({reason}); a mapping is a small TOML file, e.g. {_EXAMPLE}") from None
-    known = {name.replace("returns", "return") for name in Columns.known()} | {"from"}
+    known = {"return" if name == "returns" else name for name in Columns.known()} | {"from"}
     found: dict[str, Any] = {}
     for key, value in values.items():
         if key not in known:
@@ -40,7 +40,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
         if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
             raise UserError(f"{path}, {key}: {value!r} is neither a key's name nor a number; it must be like {_EXAMPLE}")
         constant = not isinstance(value, str) and not key.endswith("_scale")
-        found[key.replace("return", "returns")] = f"={value}" if constant else value
+        found["returns" if key == "return" else key] = f"={value}" if constant else value
     return found
 
 

@@ -102,11 +102,15 @@ class Part:
         curve = clean(run, repeated, series=self._kind in _SERIES)
         for code, message in run.remarks:
             self.say(code, message, run.name)
+        for code, message in run.of_log:
+            self.say(code, message)
         steps, returns = curve.columns[ENV_STEP], curve.columns[RETURN]
         logged = returns[np.isfinite(returns)]
         if not logged.size and not curve.diverged:
             self._notes["no-returns"].append((run.name, 1))
             return
+        if curve.diverged:
+            self._notes["diverged"].append((run.name, 1))
         meaning = meaning or meaning_of(run, self._columns)
         task, utd, batch_size, rate = meaning.place
         seed, seed_found = seed_of(run, self._columns, self._counts, meaning.place)
@@ -348,6 +352,7 @@ class Part:
             "copies": "with # that are exact copies of another one; they are left out",
             "not-finite": "with # whose return is NaN or infinite; they are left out",
             "no-returns": "without any return, left out",
+            "diverged": "whose returns are NaN from some env step to the end: diverged, which counts as not reaching J",
         }
         for code, what in said.items():
             if self._notes[code]:

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -44,6 +44,11 @@ class Columns:
         where: conditions on runs, as `parse_where` takes them; the others are left out.
         split_by: keys whose values make studies of their own.
         ignore: keys whose differences do not matter.
+        resumed: of a counter of env steps that begins again, "continue" (its steps are added to those before) or "restart" (what came
+            before is dead).
+        return_window: of a return that is a mean over the last episodes, how many; "none": it is taken as it is.
+        episode_length: env steps of an episode, where the log does not say.
+        monitors: what 0.monitor.csv, 1.monitor.csv, … of one folder are, "seeds" or "environments" of one run.
     """
 
     env_step: str | None = None
@@ -62,6 +67,10 @@ class Columns:
     where: Sequence[str] = ()
     split_by: Sequence[str] = ()
     ignore: Sequence[str] = ()
+    resumed: str | None = None
+    return_window: str | None = None
+    episode_length: str | None = None
+    monitors: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("where", "split_by", "ignore"):
@@ -84,6 +93,25 @@ class Columns:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MeanOf:
+    """That a log's return is a mean over the last episodes, and what else it says of them.
+
+    Attributes:
+        key: what the log calls it.
+        window: episodes of the mean.
+        lengths: shape (n,), the mean length of the same episodes, where it is logged.
+        episodes: shape (n,), how many episodes have ended, where it is logged.
+        said: what `Columns.return_window` says of it.
+    """
+
+    key: str
+    window: int
+    lengths: Floats | None = None
+    episodes: Floats | None = None
+    said: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RawRun:
     """One run of a log.
 
@@ -95,9 +123,15 @@ class RawRun:
         apart: keys of `config` by which rows of one table were told apart, and nothing else would have.
         config: its configuration; keys of nested tables are joined by dots.
         steps, returns: shape (n,), as logged: in any order, steps repeated; NaN is a return that was logged as NaN.
+        begins: rows at which a session began anew, and the env step that it says it began at (NaN: it does not say).
+        in_order: whether rows stand in the order in which they were logged, as those of a table need not.
+        mean_of: where a return is a mean over the last episodes.
+        total: env steps that a model beside the log counts.
         evaluations: None, or steps and returns of evaluations, shapes (m,).
         last_step: env steps done, where the log says so beyond its last row.
         nan_at_end_is_divergence: whether NaN up to the end says that the run diverged, and not that nothing was logged there.
+        remarks: codes and sentences about the run.
+        of_log: codes and sentences about the log; those that several runs have are said once.
     """
 
     name: str
@@ -113,6 +147,19 @@ class RawRun:
     named: Mapping[str, str] = field(default_factory=dict)
     logged: Mapping[str, Any] | None = None
     apart: tuple[str, ...] = ()
+    of_log: tuple[tuple[str, str], ...] = ()
+    begins: tuple[tuple[int, float], ...] = ()
+    in_order: bool = True
+    mean_of: MeanOf | None = None
+    total: float | None = None
+
+    def take(self, rows: NDArray[np.intp]) -> "RawRun":
+        """With these rows alone, in this order, as one session."""
+        mean = self.mean_of
+        if mean is not None:
+            lengths, episodes = (None if values is None else values[rows] for values in (mean.lengths, mean.episodes))
+            mean = replace(mean, lengths=lengths, episodes=episodes)
+        return replace(self, steps=self.steps[rows], returns=self.returns[rows], mean_of=mean, begins=())
 
     def fitted(self, pattern: str) -> dict[str, str] | None:
         """What its path says by a pattern of names; None where it does not fit."""

@@ -2,14 +2,16 @@
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tdscale.errors import UserError
-from tdscale.runs.importers.raw import Columns, RawRun, Unreadable, each, flat, number, series_keys
+from tdscale.runs.importers.moving_mean import beside, companions, mean_of
+from tdscale.runs.importers.raw import Columns, Floats, RawRun, Unreadable, each, flat, number, series_keys
 from tdscale.runs.importers.walk import files_below, run_name
 
 USUAL_STEPS = (
@@ -25,6 +27,9 @@ USUAL_RETURNS = (
     "sampler_results/episode_reward_mean",
     "episode_reward_mean",
 )
+# the last episodes' returns as a list, and how many of them ended in this iteration
+_EPISODES = tuple(f"{place}hist_stats/episode_reward" for place in ("", "env_runners/", "sampler_results/"))
+_ENDED = tuple(f"{place}episodes_this_iter" for place in ("", "env_runners/", "sampler_results/"))
 _PROGRESS, _RESULT, _PARAMS = "progress.csv", "result.json", "params.json"
 _MAX_LINE = 1 << 24
 
@@ -43,19 +48,81 @@ def read_rllib(source: Path, columns: Columns) -> Iterator[RawRun | Unreadable]:
         files = folders[folder]
         name = run_name(folder, source if source.is_dir() else folder)
         config = _params(folder / _PARAMS)
-        progress = files.get(_PROGRESS)
-        if progress is not None and progress.stat().st_size:
-            rows, torn = _csv_rows(progress, columns)
-        else:
-            result = next(path for name, path in files.items() if path is not progress or len(files) == 1)
-            rows, torn, inside = _json_rows(result, columns)
-            config = inside | config
-        values = np.array(rows, dtype=np.float64).reshape(-1, 2)
+        progress, results = files.get(_PROGRESS), files.get(_RESULT)
+        inside: dict[str, Any] = {}
+        found = _Results(columns)
+        if progress is not None and (progress.stat().st_size or results is None):
+            torn = _csv_rows(progress, found)
+        # its columns are those of the first result, before any episode has ended
+        if results is not None and (progress is None or not found.has_return):
+            found = _Results(columns)
+            torn, inside = _json_rows(results, found)
+        path = progress if results is None else results
         remarks = (("torn-line", "its last line is not complete; the lines before it are taken"),) if torn else ()
-        # RLlib's mean is NaN wherever no episode ended, at the end, too
-        yield RawRun(name=name, config=config, steps=values[:, 0], returns=values[:, 1], nan_at_end_is_divergence=False, remarks=remarks)
+        yield replace(found.run(name, inside | config, str(path)), remarks=remarks)
 
     return each(folders, read)
+
+
+class _Results:
+    """Values of the keys that may be wanted, result by result.
+
+    Attributes:
+        keys: all that there are.
+    """
+
+    def __init__(self, columns: Columns) -> None:
+        """Which keys they are, `columns` says."""
+        self._columns = columns
+        self._returns = (columns.returns,) if columns.returns is not None else USUAL_RETURNS
+        wanted = [*((columns.env_step,) if columns.env_step is not None else USUAL_STEPS), *self._returns, *_EPISODES, *_ENDED]
+        wanted += [key for name in self._returns for keys in companions(name) for key in keys]
+        self.keys: dict[str, None] = {}
+        self._values: dict[str, list[Any]] = {key: [] for key in dict.fromkeys(wanted)}
+
+    @property
+    def has_return(self) -> bool:
+        """Whether one of the results may hold a return."""
+        return any(key in self.keys for key in self._returns)
+
+    def add(self, result: Mapping[str, Any]) -> None:
+        """The next result."""
+        self.keys |= dict.fromkeys(result)
+        for key, values in self._values.items():
+            values.append(result.get(key))
+
+    def run(self, name: str, config: Mapping[str, Any], where: str) -> RawRun:
+        """The run that they are. Raises UserError if the return or the env steps are not there."""
+        step, value = series_keys(self._columns, self.keys, USUAL_STEPS, USUAL_RETURNS, where)
+        steps, returns = self._numbers(step), self._numbers(value)
+        # RLlib's mean is NaN wherever no episode ended, at the end, too
+        run = RawRun(name=name, config=config, steps=steps, returns=returns, nan_at_end_is_divergence=False)
+        episodes = next((key for key in _EPISODES if any(self._values[key])), None)
+        ended = next((key for key in _ENDED if any(self._values[key])), None)
+        if self._columns.returns is None and episodes is not None and ended is not None:
+            at, means = _ended_here(steps, self._values[episodes], self._numbers(ended))
+            said = f"the return is that of single episodes, read from {episodes}, not {value}, a mean over many that is late"
+            return replace(run, steps=at, returns=means, of_log=(("no-moving-mean", said),))
+        lengths, counts = (None if key is None else self._numbers(key) for key in beside(value, self.keys))
+        return replace(run, mean_of=mean_of(value, self._columns, config, lengths, counts))
+
+    def _numbers(self, key: str) -> Floats:
+        return np.array([_number(value) for value in self._values[key]], dtype=np.float64)
+
+
+def _ended_here(steps: Floats, episodes: list[Any], ended: Floats) -> tuple[Floats, Floats]:
+    """The means of the episodes that ended in each iteration, out of lists of the last ones, at the mean of their ends."""
+    means = np.full(len(steps), np.nan)
+    for row, (texts, count) in enumerate(zip(episodes, ended, strict=True)):
+        try:
+            values = json.loads(texts) if isinstance(texts, str) else texts
+            last = [] if not values or not count >= 1 else [float(value) for value in values[-int(count) :]]
+        except (ValueError, TypeError, RecursionError):
+            last = []
+        means[row] = np.mean(last) if last else np.nan
+    rises = np.maximum(np.diff(steps, prepend=0.0), 0.0)
+    # where a run was resumed the steps fall; its first episodes are few
+    return np.rint(steps - rises * (1 - 1 / np.maximum(np.nan_to_num(ended), 1.0)) / 2), means
 
 
 def _params(path: Path) -> dict[str, Any]:
@@ -68,29 +135,27 @@ def _params(path: Path) -> dict[str, Any]:
     return flat(values) if isinstance(values, dict) else {}
 
 
-def _csv_rows(path: Path, columns: Columns) -> tuple[list[tuple[float, float]], bool]:
-    rows: list[tuple[float, float]] = []
+def _csv_rows(path: Path, found: _Results) -> bool:
+    """Whether its last line is torn."""
     torn = False
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         reader = csv.reader(file)
         try:
             header = next(reader)
-            step, value = (header.index(key) for key in series_keys(columns, header, USUAL_STEPS, USUAL_RETURNS, str(path)))
             for cells in reader:
                 if torn:
                     raise UserError(f"{path}, line {reader.line_num - 1}: is no whole row; only the last line of a run may be torn")
                 torn = len(cells) != len(header)
                 if not torn:
-                    rows.append((_number(cells[step]), _number(cells[value])))
+                    found.add(dict(zip(header, cells, strict=True)))
         except (csv.Error, StopIteration) as error:
             raise UserError(f"{path}: is no table of results ({error or 'it is empty'})") from None
-    return rows, torn
+    return torn
 
 
-def _json_rows(path: Path, columns: Columns) -> tuple[list[tuple[float, float]], bool, dict[str, Any]]:
-    rows: list[tuple[float, float]] = []
+def _json_rows(path: Path, found: _Results) -> tuple[bool, dict[str, Any]]:
+    """Whether its last line is torn, and the configuration."""
     torn, config = False, dict[str, Any]()
-    step = value = ""
     with path.open("rb") as file:
         for index, line in enumerate(iter(lambda: file.readline(_MAX_LINE), b"")):
             if torn:
@@ -104,14 +169,11 @@ def _json_rows(path: Path, columns: Columns) -> tuple[list[tuple[float, float]],
                 continue
             if not isinstance(result, dict):
                 raise UserError(f"{path}, line {index + 1}: is no JSON object; every line must be a result")
-            found = result.pop("config", None)
-            if not rows and isinstance(found, dict):
-                config = flat(found)
-            values = {key.replace(".", "/"): item for key, item in flat(result).items()}
-            if not rows:
-                step, value = series_keys(columns, values, USUAL_STEPS, USUAL_RETURNS, str(path))
-            rows.append((_number(values.get(step)), _number(values.get(value))))
-    return rows, torn, config
+            inside = result.pop("config", None)
+            if not config and isinstance(inside, dict):
+                config = flat(inside)
+            found.add({key.replace(".", "/"): item for key, item in flat(result).items()})
+    return torn, config
 
 
 def _number(value: Any) -> float:

@@ -1,11 +1,11 @@
 """Stable-Baselines3: monitor.csv files, evaluations.npz, and the hyperparameters of a saved model beside them."""
 
-import csv
 import json
 import re
 import zipfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 
 from tdscale.errors import UserError
 from tdscale.runs.importers.archive import Archive
+from tdscale.runs.importers.monitors import MONITOR, Monitor, read_monitor, stepped_together
 from tdscale.runs.importers.raw import Columns, RawRun, Unreadable, each, flat, number
 from tdscale.runs.importers.walk import files_below, natural, run_name
 
-MONITOR, EVALUATIONS = "monitor.csv", "evaluations.npz"
+EVALUATIONS = "evaluations.npz"
+_WHAT = ("seeds", "environments")
+_ON_THE_WAY = re.compile(r"best|_steps$|checkpoint|interrupt")  # models that were saved while the run went on
 _ENVIRONMENT = re.compile(r"\d+\.monitor\.csv")
 _CONFIGS = ("config.json", "hyperparameters.json", "params.json", "args.json")
 _MAX_CONFIG = 1 << 24
-_MAX_LINE = 1 << 16
 
 Floats = NDArray[np.float64]
 
@@ -29,9 +31,9 @@ Floats = NDArray[np.float64]
 def read_sb3(source: Path, columns: Columns) -> Iterator[RawRun | Unreadable]:
     """The runs below a folder.
 
-    A run is a folder's `monitor.csv` or its `0.monitor.csv`, `1.monitor.csv`, … (one each of environments stepped together), or one
-    other `NAME.monitor.csv`; `evaluations.npz` beside it, or one folder below, belongs to it. The return is that of training
-    episodes; `--return evaluations` takes the evaluations' means instead.
+    A run is a folder's `monitor.csv`, or one other `NAME.monitor.csv`. `0.monitor.csv`, `1.monitor.csv`, … are one run of environments
+    that are stepped together where their times and lengths allow it, else each a seed. `evaluations.npz` beside a run, or one folder
+    below, belongs to it. The return is that of training episodes; `--return evaluations` takes the evaluations' means instead.
 
     Raises:
         UserError: if a file is not of Stable-Baselines3's form.
@@ -42,6 +44,8 @@ def read_sb3(source: Path, columns: Columns) -> Iterator[RawRun | Unreadable]:
         raise UserError(
             f"--env-step {columns.env_step}: Stable-Baselines3's env steps are counted from the episodes' lengths; leave it out"
         )
+    if columns.monitors not in (None, *_WHAT):
+        raise UserError(f"--monitors {columns.monitors}: must be {_WHAT[0]}, each file a run, or {_WHAT[1]}, all of them one run")
     files = files_below(source, lambda name: name.endswith(MONITOR) or name == EVALUATIONS)
     evaluations = {path.parent: path for path in files if path.name == EVALUATIONS}
     runs: dict[tuple[Path, str], list[Path]] = {}
@@ -58,74 +62,89 @@ def read_sb3(source: Path, columns: Columns) -> Iterator[RawRun | Unreadable]:
 
     def read(run: tuple[Path, str]) -> Iterator[RawRun]:
         folder, label = run
-        steps, returns, config = _episodes(sorted(runs[run], key=lambda path: natural(path.name)))
-        mine = owners[run]
-        evaluated = _evaluations(evaluations[mine]) if mine is not None else None
-        # a monitor file for each environment, or one of all: then the log's own n_envs says how many
-        config = {"n_envs": len(runs[run])} | _config(folder, label) | config
         where = run_name(folder, source) if source.is_dir() else source.name
         name = f"{where}/{label}" if label else where
+        found = _runs(folder, label, name, sorted(runs[run], key=lambda path: natural(path.name)), columns)
+        mine = owners[run] if len(found) == 1 else None
+        evaluated = _evaluations(evaluations[mine]) if mine is not None else None
         if columns.returns != "evaluations":
-            yield RawRun(name=name, config=config, steps=steps, returns=returns, evaluations=evaluated)
+            yield from (replace(one, evaluations=evaluated) for one in found)
         elif evaluated is not None:
-            yield RawRun(name=name, config=config, steps=evaluated[0], returns=evaluated[1])
+            yield RawRun(name=name, config=found[0].config, steps=evaluated[0], returns=evaluated[1])
 
     def read_evaluations(folder: Path) -> Iterator[RawRun]:
         at, values = _evaluations(evaluations[folder])
         name = run_name(folder, source) if source.is_dir() else folder.resolve().name
-        yield RawRun(name=name, config=_config(folder, ""), steps=at, returns=values)
+        yield RawRun(name=name, config=_config(folder, "")[0], steps=at, returns=values)
 
     yield from each(runs, read)
     taken = set(owners.values()) | {folder for folder, _ in runs}
     yield from each([folder for folder in evaluations if folder not in taken], read_evaluations)
 
 
-def _episodes(paths: list[Path]) -> tuple[Floats, Floats, dict[str, Any]]:
-    """Env steps of all environments at each episode's end, its return, and what the headers say."""
-    steps, returns, config = [], [], dict[str, Any]()
-    for path in paths:
-        lengths, values, header = _monitor(path)
-        # environments are stepped together: each has done its share of the steps
-        steps.append(np.cumsum(lengths) * len(paths))
-        returns.append(values)
-        config |= header
-    return np.concatenate(steps), np.concatenate(returns), config
+def _runs(folder: Path, label: str, name: str, paths: list[Path], columns: Columns) -> list[RawRun]:
+    """The runs that monitors of one folder are."""
+    config, total = _config(folder, label)
+    monitors = [read_monitor(path) for path in paths]
+    if len(monitors) == 1:
+        return [_run(name, config, monitors, total, columns)]
+    groups, why = stepped_together(monitors)
+    if columns.monitors is not None or number(config.get("n_envs")) == 1:
+        groups = [monitors] if columns.monitors == _WHAT[1] else [[monitor] for monitor in monitors]
+        why = "as --monitors says" if columns.monitors is not None else "the model beside them has one environment"
+    if len(groups) == 1:
+        said = f"{name}: its {len(monitors)} monitor files are taken for environments of one run ({why}); --monitors seeds makes each a run"
+        run = _run(name, config, monitors, total, columns)
+        return [replace(run, remarks=(*run.remarks, ("monitors", said)))]
+    said = f"{name}: its {len(monitors)} monitor files are taken for {len(groups)} seeds, not for one run's environments ({why})"
+    found = []
+    for number_, group in enumerate(groups):
+        index = int(group[0].path.name.split(".")[0]) if len(groups) == len(monitors) else number_
+        run = _run(name, {**config, "seed": index}, group, None, columns)
+        found.append(replace(run, remarks=(*run.remarks, ("monitors", said)) if number_ == 0 else run.remarks))
+    return found
 
 
-def _monitor(path: Path) -> tuple[Floats, Floats, dict[str, Any]]:
-    rows: list[tuple[float, float]] = []
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        first = file.readline(_MAX_LINE)
-        try:
-            header = json.loads(first.removeprefix("#")) if first.startswith("#") else None
-            columns = next(csv.reader([file.readline(_MAX_LINE)]), [])
-        except (ValueError, RecursionError, csv.Error):
-            header = None
-        if not isinstance(header, dict) or "r" not in columns or "l" not in columns:
-            raise UserError(f"{path}: is no monitor file of Stable-Baselines3: a line of JSON after #, then the columns r,l,t")
-        at, length = columns.index("r"), columns.index("l")
-        torn = 0
-        for line, text in enumerate(file, 3):
-            cells = text.rstrip("\r\n").split(",")
-            if not text.strip():
-                continue
-            if torn:
-                raise UserError(f"{path}, line {torn}: is no row of r,l,t; only the last line of a run may be torn")
-            count = number(cells[length]) if len(cells) == len(columns) and text.endswith("\n") else None
-            if count is None or count < 1:
-                torn = line
-                continue
-            rows.append((count, _float(cells[at])))
-    values = np.array(rows, dtype=np.float64).reshape(-1, 2)
-    env_id = header.get("env_id")
-    return values[:, 0], values[:, 1], {"env_id": env_id} if isinstance(env_id, str) and env_id != "None" else {}
+def _run(name: str, config: dict[str, Any], monitors: list[Monitor], total: float | None, columns: Columns) -> RawRun:
+    """One run of environments that are stepped together: each has done its share of the steps."""
+    count = len(monitors)
+    steps = [monitor.steps() if count == 1 else np.cumsum(monitor.lengths) * count for monitor in monitors]
+    at, returns = np.concatenate(steps), np.concatenate([monitor.returns for monitor in monitors])
+    order = np.argsort(at, kind="stable") if count > 1 else np.arange(len(at))
+    env_ids = [monitor.env_id for monitor in monitors if monitor.env_id is not None]
+    # a monitor file for each environment, or one of all: then the log's own n_envs says how many
+    config = {"n_envs": count} | config | ({"env_id": env_ids[-1]} if env_ids else {})
+    begins = tuple((row, np.nan) for row in monitors[0].sessions) if count == 1 else ()
+    run = RawRun(name=name, config=config, steps=at[order], returns=returns[order], begins=begins, total=total)
+    return _agreeing(run, monitors, total, columns) if total is not None else run
 
 
-def _float(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return np.nan
+def _agreeing(run: RawRun, monitors: list[Monitor], total: float, columns: Columns) -> RawRun:
+    """With the env steps that the model counts, too. Raises UserError where the two can't both be right."""
+    counted = len(monitors) * float(np.mean([monitor.total for monitor in monitors]))
+    last = monitors[0].sessions[-1] if monitors[0].sessions and len(monitors) == 1 else 0
+    environments = max(number(run.config.get("n_envs")) or 1.0, len(monitors))
+    # each environment may have an episode under way that is in no file
+    room = max(2 * environments * max(monitor.longest for monitor in monitors), 0.02 * total)
+    alone = float(monitors[0].lengths[last:].sum())
+    if min(abs(counted - total), abs(alone - total) if last else np.inf) <= room or getattr(columns, "env_step_scale", None) is not None:
+        return run
+    if counted < total and columns.resumed is not None:
+        # the file begins where the model was loaded
+        return replace(run, steps=run.steps + (np.floor(total - counted) if columns.resumed == "continue" else 0.0))
+    both = f"{run.name}: its monitor counts {counted:,.0f} env steps, the model beside it {total:,.0f} (num_timesteps)"
+    ratio = counted / total if counted else 0.0
+    if counted > total:
+        skip = f" of {ratio:.0f}" if round(ratio) > 1 and abs(ratio - round(ratio)) < 0.1 else ""
+        scale = 1 / round(ratio) if skip else total / counted
+        raise UserError(
+            f"{both}; give --env-step-scale {scale:.4g} if the monitor stands inside a frame skip{skip}, or --env-step-scale 1 if the "
+            "monitor is right, as where learn() was called again"
+        )
+    raise UserError(
+        f"{both}; give --resumed continue if the model had been trained before this monitor began (those env steps are added), or "
+        "--env-step-scale 1 if the monitor is right"
+    )
 
 
 def _evaluations(path: Path) -> tuple[Floats, Floats]:
@@ -139,17 +158,23 @@ def _evaluations(path: Path) -> tuple[Floats, Floats]:
     return steps, results.mean(axis=1)
 
 
-def _config(folder: Path, label: str) -> dict[str, Any]:
-    """Of a model saved beside the logs, and of JSON files of that purpose. What is pickled in a model is not looked at."""
+def _config(folder: Path, label: str) -> tuple[dict[str, Any], float | None]:
+    """Of a model saved beside the logs, and of JSON files of that purpose; and the env steps that the last model counts.
+
+    What is pickled in a model is not looked at.
+    """
     config: dict[str, Any] = {}
+    totals: list[float] = []
     models = sorted(folder.glob("*.zip"), key=lambda path: natural(path.name))
     for path in [p for p in models if not label or p.name.startswith(label)]:
-        config = _model(path)
-        if config:
-            break
+        found = _model(path)
+        config = config or found
+        total = number(found.get("num_timesteps"))
+        if total is not None and total > 0 and not _ON_THE_WAY.search(path.stem):
+            totals.append(total)
     for name in _CONFIGS:
         config |= _json(folder / name)
-    return config
+    return config, max(totals, default=None)
 
 
 def _model(path: Path) -> dict[str, Any]:

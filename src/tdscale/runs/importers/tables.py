@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from tdscale.errors import UserError
 from tdscale.runs.importers.meaning import columns_asked
+from tdscale.runs.importers.moving_mean import beside, mean_of
 from tdscale.runs.importers.patterns import USUAL_NAMES, from_name
 from tdscale.runs.importers.raw import Columns, RawRun, Unreadable, each, series_key, series_keys, shown_keys
 from tdscale.runs.importers.runs_of import KeyColumns, runs_of
@@ -84,10 +85,11 @@ def _table(path: Path, name: str, columns: Columns) -> Iterator[RawRun]:
         yield from _wide(path, name, names, step, columns, delimiter)
         return
     step, value = series_keys(columns, names, USUAL_STEPS, USUAL_RETURNS, str(path))
-    keys = _keys(names, columns, {step, value})
-    series = {step, value, *keys, *USUAL_STEPS, *USUAL_RETURNS}
+    more = beside(value, names) if mean_of(value, columns, {}) else (None, None)
+    keys = _keys(names, columns, {step, value, *filter(None, more)})
+    series = {step, value, *filter(None, more), *keys, *USUAL_STEPS, *USUAL_RETURNS}
     others = KeyColumns([key for key in names if key not in series], columns.ignore)
-    yield from _long(path, name, (step, value), keys, others, delimiter)
+    yield from _long(path, name, (step, value, *more), keys, others, columns, delimiter)
 
 
 def _keys(names: list[str], columns: Columns, taken: set[str]) -> list[str]:
@@ -104,30 +106,40 @@ def _keys(names: list[str], columns: Columns, taken: set[str]) -> list[str]:
     return [key for key in dict.fromkeys(keys) if key not in taken and key not in columns.ignore]
 
 
-def _long(path: Path, name: str, series: tuple[str, str], keys: list[str], others: KeyColumns, delimiter: str | None) -> Iterator[RawRun]:
-    step, value = series
+def _long(
+    path: Path,
+    name: str,
+    series: tuple[str, str, str | None, str | None],
+    keys: list[str],
+    others: KeyColumns,
+    asked: Columns,
+    delimiter: str | None,
+) -> Iterator[RawRun]:
+    step, value, *beside_it = series
+    numbers = [step, value, *filter(None, beside_it)]
     odd = _OddRows()
-    places: dict[tuple[Any, ...], list[tuple[Place, Place, dict[str, Place]]]] = {}
+    places: dict[tuple[Any, ...], list[tuple[list[Place], dict[str, Place]]]] = {}
     first: dict[tuple[tuple[Any, ...], str], float] = {}
     with Spool() as spool:
-        for batch in _batches(path, [step, value, *keys, *others.names], {step, value}, delimiter, odd, others.names):
+        for batch in _batches(path, [*numbers, *keys, *others.names], set(numbers), delimiter, odd, others.names):
             logged = _valid(batch.column(value))
-            steps, returns = (_floats(batch.column(key))[logged] for key in (step, value))
+            rows_of = [_floats(batch.column(key))[logged] for key in numbers]
             texts = [_plain(batch.column(key)).filter(pa.array(logged)) for key in keys]
             codes = {key: others.codes(key, batch.column(key).filter(pa.array(logged))) for key in others.alive}
-            for key, rows in _groups(texts, len(steps)):
+            for key, rows in _groups(texts, len(rows_of[0])):
                 if key not in places and len(places) >= _MAX_RUNS:
                     raise UserError(f"{path}: tells over {_MAX_RUNS} runs apart by {', '.join(keys)}; one of them is no key of a run")
                 known = {column: spool.add(one[rows]) for column, one in codes.items() if one is not None}
                 for column, one in codes.items():
                     if one is not None and (one[rows] != first.setdefault((key, column), one[rows[0]])).any():
                         others.changes(column)
-                places.setdefault(key, []).append((spool.add(steps[rows]), spool.add(returns[rows]), known))
+                places.setdefault(key, []).append(([spool.add(column[rows]) for column in rows_of], known))
         told = {column for k, column in enumerate(keys) if len({key[k] for key in places}) > 1}
         for key, parts in places.items():
             config = {column: text for column, text in zip(keys, key, strict=True) if text is not None}
-            at, values = (spool.get([part[k] for part in parts]) for k in (0, 1))  # type: ignore[misc]
-            columns = {column: spool.get([part[2][column] for part in parts]) for column in others.alive}
+            found = {column: spool.get([part[0][k] for part in parts]) for k, column in enumerate(numbers)}
+            at, values = found[step], found[value]
+            columns = {column: spool.get([part[1][column] for part in parts]) for column in others.alive}
             for rows, more, apart in runs_of(at, values, columns, others):
                 whole = config | more
                 differ = [f"{k} {v}" for k, v in whole.items() if k in told or others.varied(k)]
@@ -138,6 +150,8 @@ def _long(path: Path, name: str, series: tuple[str, str], keys: list[str], other
                     apart=apart,
                     steps=at[rows],
                     returns=values[rows],
+                    in_order=False,
+                    mean_of=mean_of(value, asked, whole, *(None if key is None else found[key][rows] for key in beside_it)),
                     remarks=odd.take(),
                 )
 
@@ -168,6 +182,8 @@ def _wide(path: Path, name: str, names: list[str], step: str, columns: Columns, 
                 returns=spool.get([part[1] for part in parts]),
                 # a shorter run's column is filled up with NaN
                 nan_at_end_is_divergence=False,
+                in_order=False,
+                mean_of=mean_of(key, columns, {}),
                 remarks=remarks if key == runs[0] else (),
             )
 

@@ -12,11 +12,16 @@ from typing import Any
 import numpy as np
 
 from tdscale.errors import UserError
-from tdscale.runs.importers.raw import Columns, RawRun, Unreadable, flat, number, series_keys
+from tdscale.runs.importers.moving_mean import companions, mean_of, preferred
+from tdscale.runs.importers.raw import Columns, Floats, MeanOf, RawRun, Unreadable, flat, number, series_keys
+from tdscale.runs.importers.resumed import joined
 from tdscale.runs.importers.walk import files_below
 
 USUAL_STEPS = ("global_step", "env_step", "env_steps", "timesteps", "step")
-USUAL_RETURNS = ("charts/episodic_return", "rollout/ep_rew_mean", "episode/return", "episodic_return", "episode_return", "return")
+USUAL_RETURNS = (
+    *("charts/episodic_return", "episode/return", "episodic_return", "episode_return", "return", "eval/mean_reward"),
+    "rollout/ep_rew_mean",  # a moving mean
+)
 _INSTALL = "reading W&B's runs needs its package; pip install 'tdscale[wandb]'"
 # the file: a header, then blocks of records that may be cut into fragments
 _MAGIC = b":W&B\xe1\xbe\x00"
@@ -59,8 +64,27 @@ def _joined(pieces: list[RawRun]) -> RawRun:
         config=config,
         steps=np.concatenate([piece.steps for piece in pieces]),
         returns=np.concatenate([piece.returns for piece in pieces]),
+        begins=joined([len(piece.steps) for piece in pieces]),
+        mean_of=_joined_mean(pieces),
         remarks=(*(remark for piece in pieces for remark in piece.remarks), remark),
     )
+
+
+def _joined_mean(pieces: list[RawRun]) -> MeanOf | None:
+    means = [piece.mean_of for piece in pieces]
+    known = [mean for mean in means if mean is not None]
+    if not known:
+        return None
+
+    def series(name: str) -> Floats | None:
+        parts = [getattr(mean, name) if mean is not None else None for mean in means]
+        if all(part is None for part in parts):
+            return None
+        return np.concatenate(
+            [np.full(len(piece.steps), np.nan) if part is None else part for piece, part in zip(pieces, parts, strict=True)]
+        )
+
+    return replace(known[0], lengths=series("lengths"), episodes=series("episodes"))
 
 
 def _offline_run(path: Path, columns: Columns) -> tuple[str, RawRun]:
@@ -163,9 +187,11 @@ class _Rows:
         self._columns = columns
         self._steps = (columns.env_step,) if columns.env_step is not None else USUAL_STEPS
         self._returns = (columns.returns,) if columns.returns is not None else USUAL_RETURNS
-        self._names = {*self._steps, *self._returns}
+        self._beside = {name: companions(name) for name in self._returns}
+        self._names = {*self._steps, *self._returns, *(key for pair in self._beside.values() for names in pair for key in names)}
         self._keys: dict[str, None] = {}
-        self._found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+        # env step, return, mean length of the episodes, their count
+        self._found: dict[tuple[str, str], list[tuple[float, float, float, float]]] = {}
         self._latest: dict[str, float] = {}
 
     def wants(self, key: str) -> bool:
@@ -179,16 +205,26 @@ class _Rows:
                 self._latest[step] = at
         for name in self._returns:
             if name in values:
+                more = [next((_float(values[key]) for key in keys if key in values), np.nan) for keys in self._beside[name]]
                 for step, at in self._latest.items():
-                    self._found.setdefault((step, name), []).append((at, _float(values[name])))
+                    self._found.setdefault((step, name), []).append((at, _float(values[name]), more[0], more[1]))
 
     def run(self, name: str, config: Mapping[str, Any], remarks: tuple[tuple[str, str], ...]) -> RawRun:
-        rows: list[tuple[float, float]] = []
+        rows: list[tuple[float, float, float, float]] = []
+        value = ""
         if self._keys:
             step, value = series_keys(self._columns, self._keys, USUAL_STEPS, USUAL_RETURNS, name)
             rows = self._found.get((step, value), [])
-        array = np.array(rows, dtype=np.float64).reshape(-1, 2)
-        return RawRun(name=name, config=config, steps=array[:, 0], returns=array[:, 1], remarks=remarks)
+        steps, returns, lengths, episodes = np.array(rows, dtype=np.float64).reshape(-1, 4).T
+        return RawRun(
+            name=name,
+            config=config,
+            steps=steps,
+            returns=returns,
+            mean_of=mean_of(value, self._columns, config, lengths, episodes) if value else None,
+            remarks=remarks,
+            of_log=preferred(value, self._keys, self._columns.returns),
+        )
 
 
 def _float(value: Any) -> float:
