@@ -16,6 +16,7 @@ import numpy as np
 
 from tdscale.errors import UserError
 from tdscale.runs.importers.raw import Columns, Floats, MeanOf, RawRun, Unreadable, number
+from tdscale.runs.importers.scatter import leaving, neighbours, rows_of_window
 
 _KEY = re.compile(r"(^|[/._])(ep_rew_mean|episode_return_mean|episode_reward_mean)$")
 _USUAL_WINDOW = 100  # of Stable-Baselines3 and RLlib
@@ -27,7 +28,6 @@ _FEW = 8.5  # episodes between two rows: up to so many, an estimate tells how ma
 _BLOCK = 5  # episodes of a block at least, where their number is estimated
 _ALONE, _MOVING = -0.33, -0.25  # autocorrelation of what rows differ by: below, noise of single rows; above, of a moving mean
 _TELLING, _SEEN = 400, 1.5  # rows that must show a window, and by how many standard errors, or it is doubted
-_FOUND = 4.0  # standard errors by which a window shows in the rows
 
 
 def is_mean(key: str) -> bool:
@@ -136,7 +136,7 @@ class _Ends:
 
 def _group(key: str, window: int, runs: list[RawRun], length: float | None) -> Iterator[RawRun | Unreadable]:
     ends = [_ends(run, length) for run in runs]
-    independent = float(np.mean([_neighbours(run.returns) for run in runs]))
+    independent = float(np.mean([neighbours(run.returns) for run in runs]))
     unknown = [run for run, known in zip(runs, ends, strict=True) if known is None]
     overlap = [window / _rise(known.counts) for known in ends if known is not None and len(known.counts) > 1]
     rows = sum(len(run.returns) for run in runs)
@@ -158,7 +158,7 @@ def _group(key: str, window: int, runs: list[RawRun], length: float | None) -> I
         yield from (Unreadable(f"{run.name}: {why}") for run in runs)
         return
     if unknown:
-        left = _rows_of_window(unknown, window)
+        left = rows_of_window(unknown, window)
         if left is None:
             for run in unknown:
                 why = f"{key} is a mean over the last {window} episodes, and the log does not say how long an episode is"
@@ -325,62 +325,6 @@ def _short(value: float) -> str:
     return f"{float(f'{value:.2g}'):,.0f}"
 
 
-def _local(values: Floats) -> Floats:
-    """Medians of the values within 4 rows."""
-    return np.array([np.median(values[max(0, i - 4) : i + 5]) for i in range(len(values))])
-
-
-def _neighbours(returns: Floats) -> float:
-    """Autocorrelation of what neighbouring rows differ by, beyond the trend: -1/2 where each row has noise of its own."""
-    rises = np.diff(returns)
-    if rises.size < 4:
-        return 0.0
-    rises = rises - _local(rises)
-    scale = _local(np.abs(rises))
-    scaled = np.clip(rises / np.where(scale > 0, scale, np.inf), -3, 3)
-    power = float(scaled @ scaled)
-    return float(scaled[1:] @ scaled[:-1]) / power if power > 0 else 0.0
-
-
-def _leaving(runs: list[RawRun], most: int) -> dict[float, tuple[float, int]]:
-    """How clearly episodes leave the window after so many rows: there the mean moves by their noise, turned round.
-
-    Returns:
-        By rows, in halves: standard errors, and how many rows tell.
-    """
-    series = []
-    for run in runs:
-        bends = np.diff(run.returns, 2)
-        scale = _local(np.abs(bends)) if bends.size else bends
-        scaled = np.clip(bends / np.where(scale > 0, scale, np.inf), -3, 3)
-        power = float(np.mean(scaled**2)) if scaled.size else 0.0
-        series += [scaled / np.sqrt(power)] if power > 0 else []
-    products, counts = np.zeros(most + 3), np.zeros(most + 3)
-    for bends in series:
-        for lag in range(1, min(most + 3, len(bends) - 8)):
-            products[lag] += float(bends[lag:] @ bends[: len(bends) - lag])
-            counts[lag] += len(bends) - lag
-    shown: dict[float, tuple[float, int]] = {}
-    for lag in range(2, most + 1):
-        if counts[lag + 2]:
-            # second differences of a moving mean have these correlations: +1/4, -1/2, +1/4 about the window's length
-            before, at, after, later = products[lag - 1 : lag + 3]
-            shown[lag] = ((before + after) / 2 - at) / np.sqrt(1.5 * counts[lag]), int(counts[lag])
-            # or, where episodes leave it between two rows: +1/8, -1/8, -1/8, +1/8
-            shown[lag + 0.5] = (before + later - at - after) / np.sqrt(4 * counts[lag]), int(counts[lag])
-    return shown
-
-
-def _rows_of_window(runs: list[RawRun], most: int) -> float | None:
-    """After how many rows episodes leave the window; None if that does not show."""
-    shown = {rows: clear for rows, (clear, _) in _leaving(runs, most).items()}
-    if not shown:
-        return None
-    best = max(shown, key=lambda lag: shown[lag])
-    others = max((value for lag, value in shown.items() if abs(lag - best) > 1.5), default=0.0)
-    return best if shown[best] >= _FOUND and others < 0.6 * shown[best] else None
-
-
 def _doubtful(runs: list[RawRun], ends: list[_Ends], window: int) -> str | None:
     """Why a window may be another one: a clause; None where the rows show it, or can't tell."""
     rises = np.concatenate([np.diff(known.counts) for known in ends])
@@ -388,9 +332,9 @@ def _doubtful(runs: list[RawRun], ends: list[_Ends], window: int) -> str | None:
     if not 0 < every < window / 2:
         return None
     most = int(4 * window / every) + 1
-    rows = _rows_of_window(runs, most)
+    rows = rows_of_window(runs, most)
     if rows is None:
-        here = [pair for at, pair in _leaving(runs, most).items() if abs(at - window / every) <= 1]
+        here = [pair for at, pair in leaving(runs, most).items() if abs(at - window / every) <= 1]
         even = all(known.exact for known in ends) and np.ptp(rises) == 0
         if not even or not here or max(count for _, count in here) < _TELLING or max(clear for clear, _ in here) >= _SEEN:
             return None
