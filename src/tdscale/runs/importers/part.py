@@ -295,7 +295,7 @@ class Part:
             more = f"; {len(drafted) - _SOME} more" if len(drafted) > _SOME else ""
             message = (
                 f"the scale of returns is read off these curves ({what}{more}): low is the 5 % quantile of the first quarter of a "
-                "curve, 0 where that is positive, and high is where the best curve ends; put the tasks' own into study.toml, or give --low and "
+                "curve, 0 where that is positive, high where the best curve ends; put the tasks' own into study.toml, or give --low and "
                 "--high"
             )
             messages.append(RunWarning("drafted-scale", message, self.name))
