@@ -74,7 +74,7 @@ def mended(runs: Iterable[RawRun | Unreadable], columns: Columns) -> Iterator[Ra
         for run in runs:
             try:
                 # what the user says of a table's repeated env steps goes before
-                said = getattr(columns, "repeated", None) is not None
+                said = columns.repeated is not None
                 yield run if isinstance(run, Unreadable) or (said and not run.in_order) else as_one(run, resumed)
             except UserError as error:
                 yield Unreadable(str(error))

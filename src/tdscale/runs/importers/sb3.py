@@ -127,7 +127,7 @@ def _agreeing(run: RawRun, monitors: list[Monitor], total: float, columns: Colum
     # each environment may have an episode under way that is in no file
     room = max(2 * environments * max(monitor.longest for monitor in monitors), 0.02 * total)
     alone = float(monitors[0].lengths[last:].sum())
-    if min(abs(counted - total), abs(alone - total) if last else np.inf) <= room or getattr(columns, "env_step_scale", None) is not None:
+    if min(abs(counted - total), abs(alone - total) if last else np.inf) <= room or columns.env_step_scale is not None:
         return run
     if counted < total and columns.resumed is not None:
         # the file begins where the model was loaded
