@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -14,6 +14,7 @@ from tdscale.errors import UserError
 from tdscale.runs import packed
 from tdscale.runs.files import existing
 from tdscale.runs.importers import spool
+from tdscale.runs.importers.conventions import Conventions
 from tdscale.runs.importers.curve import CleanCurve, clean
 from tdscale.runs.importers.drafts import STUDY_FILE, THRESHOLDS, draft_scale, existing_study, per_task, write_study
 from tdscale.runs.importers.preview import Preview, Survey, digest, preview_tasks
@@ -35,7 +36,7 @@ class Scale:
 
     low: Sequence[str] = ()
     high: Sequence[str] = ()
-    thresholds: Sequence[float] = THRESHOLDS
+    thresholds: Sequence[float] | None = None
     data_cost: float | None = None
 
 
@@ -46,6 +47,7 @@ class _Held:
     places: dict[str, spool.Place]
     status: RunStatus
     ends: tuple[float, float]
+    notes: Mapping[str, str | bool]
 
 
 class Gathered:
@@ -55,9 +57,19 @@ class Gathered:
         preview: what was understood.
     """
 
-    def __init__(self, runs: Iterable[RawRun | Unreadable], kind: str, source: str, columns: Columns, *, skip_bad: bool = False) -> None:
+    def __init__(
+        self,
+        runs: Iterable[RawRun | Unreadable],
+        kind: str,
+        source: str,
+        columns: Columns,
+        *,
+        conventions: Conventions | None = None,
+        skip_bad: bool = False,
+    ) -> None:
         """Read them all. Raises UserError where one can't be understood, unless such are to be skipped, or none is there."""
         self._source, self._kind, self._columns = source, kind, columns
+        self._conventions = conventions
         self._name = re.split(r"[/\\]", source.rstrip("/\\"))[-1] or kind
         self._messages: list[RunWarning] = []
         self._notes: dict[str, list[tuple[str, int]]] = defaultdict(list)
@@ -99,7 +111,7 @@ class Gathered:
             message = "study.toml was there already and is kept as it is; the conventions in it hold for these runs too"
             messages.append(RunWarning("study-kept", message, str(directory / STUDY_FILE)))
         store = RunStore(directory)
-        part = _part_name(self._source, self._kind)
+        part = self._part()
         self._refuse_known(store, part)
         if before is not None:
             before()
@@ -168,14 +180,15 @@ class Gathered:
         if not logged.size and not curve.diverged:
             self._notes["no-returns"].append((run.name, 1))
             return None
-        place = task, utd, batch_size, rate = place_of(run, self._columns)
+        task, utd, batch_size, rate = place = place_of(run, self._columns)
         seed = seed_of(run, self._columns, counts, place)
+        settings = tuple(sorted(run.settings.items()))
         for code, count in (("unsorted", curve.unsorted), ("repeated", curve.repeated), ("not-finite", curve.not_finite)):
             if count:
                 self._notes[code].append((run.name, count))
         size = size_of(run, self._columns)
         self._sizes.add(size)
-        self._compare(run, place)
+        self._compare(run, (*place, settings))
         asked = self._columns.algorithm
         algorithm = value_of("algorithm", run, self._columns) if asked or isinstance(run.config.get("algorithm"), str) else None
         spec = RunSpec(
@@ -187,6 +200,7 @@ class Gathered:
             learning_rate=rate,
             seed=seed,
             stage="scaling",
+            settings=run.settings,
         )
         survey = Survey(
             name=run.name,
@@ -199,6 +213,7 @@ class Gathered:
             last_step=curve.last_step,
             grid=digest(steps),
             curve=digest(np.concatenate([steps.astype(np.float64), returns])) if len(np.unique(logged)) >= 4 else None,
+            settings=settings,
         )
         few = max(1, len(logged) // 10)
         ends = (float(logged[:few].mean()), float(logged[-few:].mean())) if logged.size else (np.nan, np.nan)
@@ -208,6 +223,7 @@ class Gathered:
             places={name: self._spool.add(values.astype(np.float64)) for name, values in curve.columns.items()},
             status=self._status(curve, size),
             ends=ends,
+            notes=run.notes,
         )
 
     def _status(self, curve: CleanCurve, size: float | None) -> RunStatus:
@@ -246,10 +262,13 @@ class Gathered:
         for one in held:
             places[one.survey.task, one.survey.utd].add((one.survey.batch_size, one.survey.learning_rate))
         stage: Stage = "sweep" if any(len(pairs) > 1 for pairs in places.values()) else "scaling"
+        if self._conventions is not None:
+            stage = self._conventions.stage or stage
+            self._messages += self._conventions.messages()
         self._stage = stage
         self._say_notes()
         tasks = preview_tasks([one.survey for one in held], stage)
-        if any(task.duplicates for task in tasks):
+        if any(task.duplicates for task in tasks) and not any(message.code == "duplicate-seeds" for message in self._messages):
             count = sum(task.duplicates for task in tasks)
             self._say("duplicate-seeds", f"{count} runs are byte for byte the curves of other seeds; the default method leaves copies out")
         if any(task.seeds[0] == 1 for task in tasks):
@@ -288,6 +307,10 @@ class Gathered:
             ends[place[0]].append((float(first), float(last)))
         ends = {task: pairs or [(0.0, 1.0)] for task, pairs in ends.items()}
         low, high = per_task("--low", scale.low, ends), per_task("--high", scale.high, ends)
+        layout = self._conventions.layout if self._conventions is not None else None
+        if layout is not None:
+            known = {task: maximum for task in ends if (maximum := layout.maximum(task)) is not None}
+            low, high = dict.fromkeys(known, 0.0) | low, known | high
         tasks = draft_scale(ends, low, high)
         drafted = [name for name in tasks if name not in high]
         if drafted:
@@ -296,16 +319,22 @@ class Gathered:
             message = f"low and high are read off these curves ({what}{more}); put the tasks' own into study.toml, or give --low and --high"
             messages.append(RunWarning("drafted-scale", message, str(directory / STUDY_FILE)))
         size = next(iter(self._sizes)) if len(self._sizes) == 1 else None
+        name = self._conventions.name if self._conventions is not None else None
+        thresholds = layout.thresholds if layout is not None else THRESHOLDS
+        data_cost = layout.data_cost if layout is not None else None
+        if self._conventions is not None and self._sizes == {None}:
+            size = self._conventions.model_size
         try:
             return Study(
-                name=self._name[:MAX_NAME],
+                name=name or self._name[:MAX_NAME],
                 algorithm=self._held[0].spec.algorithm,
-                return_thresholds=tuple(scale.thresholds),
+                return_thresholds=tuple(thresholds if scale.thresholds is None else scale.thresholds),
                 tasks=tasks,
-                data_cost=scale.data_cost,
+                data_cost=data_cost if scale.data_cost is None else scale.data_cost,
                 accounting="paper",
                 model_size=size,
-                origin=f"imported from {self._name} ({self._kind})"[:MAX_NAME],
+                published_laws=layout.published_laws if layout is not None and name is not None else None,
+                origin=f"{name}.zip, published by the paper's authors" if name else f"imported from {self._name} ({self._kind})"[:MAX_NAME],
             )
         except ValueError as error:
             text = str(error).splitlines()[2].strip().removeprefix("Value error, ").partition(" [type=")[0]
@@ -323,11 +352,21 @@ class Gathered:
             where = f"{len(both)} of its runs, the first {both[0]}, are in {store.directory} already, from another source"
             raise UserError(f"{self._source}: {where}; import into another folder, or give --seed a key that tells them apart")
 
+    def _part(self) -> str:
+        """A published file is one part, wherever it lies."""
+        name = self._conventions.name if self._conventions is not None else None
+        return name if name is not None else _part_name(self._source, self._kind)
+
     def _results(self) -> Iterator[RunResult]:
+        first: dict[tuple[Any, ...], str] = {}
         for one in self._held:
             columns: dict[str, Any] = {name: self._spool.get([place]) for name, place in one.places.items()}
             columns[ENV_STEP] = columns[ENV_STEP].astype(np.int64)
-            yield RunResult(spec=self._final(one), columns=columns, status=one.status)
+            spec, notes = self._final(one), dict(one.notes)
+            if one.survey.curve is not None:
+                earlier = first.setdefault((one.survey.place, one.survey.curve), spec.run_id)
+                notes |= {"duplicate_of": earlier} if earlier != spec.run_id else {}
+            yield RunResult(spec=spec, columns=columns, status=replace(one.status, notes=notes))
 
     def _final(self, one: _Held) -> RunSpec:
         return replace(one.spec, stage=self._stage, algorithm=self._algorithm)

@@ -40,6 +40,8 @@ class Columns:
             `config.` before one may be left out. `seed` may be `=count`: the runs of a cell are numbered.
         names: pattern of a run's name, whose `{key}` are keys of its configuration and whose `*` stands for anything, for example
             "sac-utd{utd}/seed{seed}"; it is held against the last folders, the file or the column.
+        step_column: of arrays and of tables without a header, the number of the column of env steps; the others are seeds.
+        first_step, step_every: of arrays without env steps: row r is at first_step + step_every·r.
     """
 
     env_step: str | None = None
@@ -52,6 +54,9 @@ class Columns:
     model_size: str | None = None
     algorithm: str | None = None
     names: str | None = None
+    step_column: str | None = None
+    first_step: str | None = None
+    step_every: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("env_step", "returns"):
@@ -74,6 +79,9 @@ class RawRun:
         steps, returns: shape (n,), as logged: in any order, steps repeated; NaN is a return that was logged as NaN.
         evaluations: None, or steps and returns of evaluations, shapes (m,).
         last_step: env steps done, where the log says so beyond its last row.
+        columns: what else was logged at `steps`, by the store's names.
+        settings: what else tells its cell from others, for its spec.
+        notes: for its status.
         nan_at_end_is_divergence: whether NaN up to the end says that the run diverged, and not that nothing was logged there.
     """
 
@@ -85,6 +93,9 @@ class RawRun:
     last_step: int = 0
     nan_at_end_is_divergence: bool = True
     remarks: tuple[tuple[str, str], ...] = field(default=())
+    columns: Mapping[str, Floats] = field(default_factory=dict)
+    settings: Mapping[str, str | int] = field(default_factory=dict)
+    notes: Mapping[str, str | bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
