@@ -13,6 +13,7 @@ from tdscale.runs.importers.archive import Archive, Folder, arrays_of, shown
 from tdscale.runs.importers.conventions import Conventions
 from tdscale.runs.importers.layouts import EXTRAS, LAYOUTS, RETURNS, Layout, conventions_for, keys_of, published_as
 from tdscale.runs.importers.raw import Columns, RawRun, Unreadable, from_name, series_keys, shown_keys
+from tdscale.runs.importers.rows import Steps, given_steps, why_not_steps
 from tdscale.runs.importers.tables import USUAL_RETURNS, USUAL_STEPS
 from tdscale.runs.records import step_problem
 
@@ -28,15 +29,6 @@ class _Entry:
     name: str
     label: str
     keys: dict[str, str]
-
-
-@dataclass(frozen=True)
-class _Steps:
-    """Where env steps stand: in a column, or first + every·row."""
-
-    column: int | None = None
-    first: int = 0
-    every: int = 1
 
 
 def open_arrays(
@@ -176,56 +168,40 @@ def _siblings(name: str, there: set[str]) -> dict[str, str]:
     return found
 
 
-def _steps(source: Path, archive: Archive | Folder, entries: list[_Entry], columns: Columns, known: Layout | None) -> _Steps:
+def _steps(source: Path, archive: Archive | Folder, entries: list[_Entry], columns: Columns, known: Layout | None) -> Steps:
     """Where the env steps are: as the options say, as the published file has it, or as all arrays show. Raises UserError."""
-    given = {name: _whole(name, getattr(columns, name)) for name in ("step_column", "first_step", "step_every")}
-    if given["step_column"] is not None:
-        if given["first_step"] is not None or given["step_every"] is not None:
-            raise UserError("--step-column: goes without --first-step and --step-every, which are for arrays that have no env steps")
-        return _Steps(column=given["step_column"])
-    if given["step_every"] is not None or given["first_step"] is not None:
-        if given["step_every"] is None or given["first_step"] is None or given["step_every"] < 1:
-            raise UserError("--first-step and --step-every go together: row r is env step FIRST + EVERY·r, e.g. --first-step 1000 --step-every 1000")
-        return _Steps(first=given["first_step"], every=given["step_every"])
+    given = given_steps(columns)
+    if given is not None:
+        return given
     if known is not None:
-        return _Steps(column=0) if known.first_step is None or known.step is None else _Steps(first=known.first_step, every=known.step)
-    why = _why_not_steps(archive, entries)
+        return Steps(column=0) if known.first_step is None or known.step is None else Steps(first=known.first_step, every=known.step)
+    why = _why_not_column_0(archive, entries)
     if why is None:
-        return _Steps(column=0)
+        return Steps(column=0)
     raise UserError(
-        f"{source}: where its env steps are can't be told, {why}; give --step-column 0 if column 0 holds them, or --first-step F and "
+        f"{source}: where its env steps are can't be told, for {why}; give --step-column 0 if column 0 holds them, or --first-step F and "
         "--step-every E if no column does: row r is env step F + E·r"
     )
 
 
-def _whole(name: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not re.fullmatch(r"=?\d{1,15}", text):
-        raise UserError(f"--{name.replace('_', '-')} {text}: must be a whole number, 0 or more")
-    return int(text.removeprefix("="))
-
-
-def _why_not_steps(archive: Archive | Folder, entries: list[_Entry]) -> str | None:
-    """Why column 0 is not seen to be env steps; None if it is: it alone rises in whole numbers, by more than one, in every array."""
-    alone = False
+def _why_not_column_0(archive: Archive | Folder, entries: list[_Entry]) -> str | None:
+    """Why column 0 is not seen to be env steps; None if it is: it alone looks like them, and in every array."""
+    alone = not entries
     for entry in entries:
-        if "/" in entry.name and ".npz/" in entry.name:
+        if ".npz/" in entry.name:
+            alone = True
             continue
         array = archive.array(entry.name, None)
-        where = f"in {shown(entry.name)}"
         if array.ndim == 1 or array.shape[1] < 2:
-            return f"for there is one column {where}"
-        problem = step_problem(array[:, 0])
+            return f"{shown(entry.name)} has one column"
+        problem = why_not_steps(array[:, 0])
         if problem:
-            return f"for column 0 does not rise in whole numbers {where}"
-        if len(array) > 1 and (np.diff(array[:, 0]) == 1).all():
-            return f"for column 0 counts {array[0, 0]:.0f}, {array[1, 0]:.0f}, … {where}, as rows do"
-        alone |= len(array) > 2 and not any(step_problem(column) is None for column in array[:, 1:].T)
-    return None if alone else "for other columns rise in whole numbers, too"
+            return f"column 0 {problem} in {shown(entry.name)}"
+        alone |= len(array) > 2 and all(why_not_steps(column) is not None for column in array[:, 1:].T)
+    return None if alone else "other columns rise in whole numbers, too"
 
 
-def _runs(source: Path, entries: list[_Entry], steps: _Steps, conventions: Conventions, columns: Columns) -> Iterator[RawRun | Unreadable]:
+def _runs(source: Path, entries: list[_Entry], steps: Steps, conventions: Conventions, columns: Columns) -> Iterator[RawRun | Unreadable]:
     with arrays_of(source) as archive:
         there = set(archive.names)
         for entry, parts in _grouped(entries):
@@ -252,7 +228,7 @@ def _of_entry(
     there: set[str],
     entry: _Entry,
     parts: list[str],
-    rule: _Steps,
+    rule: Steps,
     conventions: Conventions,
     columns: Columns,
 ) -> Iterator[RawRun]:
@@ -291,7 +267,7 @@ def _of_entry(
         )
 
 
-def _split(array: Floats, rule: _Steps, where: str, strict: bool) -> tuple[NDArray[np.int64], Floats]:
+def _split(array: Floats, rule: Steps, where: str, strict: bool) -> tuple[NDArray[np.int64], Floats]:
     """Env steps of shape (n_steps,) and returns of shape (n_seeds, n_steps), checked."""
     if rule.column is not None and array.shape[1] < 2:
         raise UserError(f"{where}: has {array.shape[1]} column; it must have the env step and at least one seed")
