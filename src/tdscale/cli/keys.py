@@ -47,7 +47,9 @@ Algorithm = Annotated[str | None, _key("the algorithm's name, e.g. =sac.")]
 EnvStep = Annotated[str | None, _key("env steps of a curve.")]
 Returns = Annotated[str | None, _option("--return", metavar="KEY", what="Key of the return, e.g. charts/episodic_return.")]
 Names = Annotated[str | None, _option(metavar="PATTERN", what="What folders, files or columns are called, e.g. utd{utd}/seed{seed}.")]
-StepColumn = Annotated[str | None, _option(metavar="N", what="Arrays, tables without header: column of env steps, e.g. 0; others are seeds.")]
+StepColumn = Annotated[
+    str | None, _option(metavar="N", what="Arrays, tables without header: column of env steps, e.g. 0; others are seeds.")
+]
 FirstStep = Annotated[str | None, _option(metavar="F", what="Arrays without env steps: row r is at F + E·r.")]
 StepEvery = Annotated[str | None, _option(metavar="E", what="See --first-step.")]
 Low = Annotated[list[str] | None, _option(metavar="[TASK=]R", what="Return that counts as 0, for study.toml.")]

@@ -132,7 +132,17 @@ class Archive:
         except zipfile.BadZipFile as error:
             what = f"is damaged ({first_line(error)})" if name else "is not a zip file, or not all of it"
             raise UserError(f"{where}: {what}; download it again") from None
-        except (zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, MemoryError, OverflowError, struct.error, lzma.LZMAError) as error:
+        except (
+            zlib.error,
+            EOFError,
+            NotImplementedError,
+            RuntimeError,
+            ValueError,
+            MemoryError,
+            OverflowError,
+            struct.error,
+            lzma.LZMAError,
+        ) as error:
             raise UserError(f"{where}: is damaged or packed in an unknown way ({first_line(error)}); download it again") from None
         except OSError as error:
             raise UserError(f"{where}: can't be read ({error.strerror or error})") from None

@@ -92,7 +92,9 @@ def _example(layout: str) -> str:
 def _entries(archive: Archive | Folder, label: str, columns: Columns) -> list[_Entry]:
     """The arrays that are returns by --names; without it those in the authors' layouts, and if there is none all of them."""
     if columns.names is not None:
-        labels = {name: _label(f"{label}/{name}" if len(archive.names) > 1 or "/" in name else name, columns.names) for name in archive.names}
+        labels = {
+            name: _label(f"{label}/{name}" if len(archive.names) > 1 or "/" in name else name, columns.names) for name in archive.names
+        }
         found = {name: from_name(columns.names, text) for name, text in labels.items()}
         return [_Entry(name, labels[name], dict(keys)) for name, keys in found.items() if keys is not None]
     known = [_Entry(name, name, keys) for name in archive.names if (keys := keys_of(name)) is not None]
@@ -272,9 +274,13 @@ def _split(array: Floats, rule: Steps, where: str, strict: bool) -> tuple[NDArra
     if rule.column is not None and array.shape[1] < 2:
         raise UserError(f"{where}: has {array.shape[1]} column; it must have the env step and at least one seed")
     if rule.column is not None and rule.column >= array.shape[1]:
-        raise UserError(f"{where}: has {array.shape[1]} columns, the last is number {array.shape[1] - 1}; --step-column {rule.column} is none")
+        raise UserError(
+            f"{where}: has {array.shape[1]} columns, the last is number {array.shape[1] - 1}; --step-column {rule.column} is none"
+        )
     if array.shape[1] > max(_MAX_SEEDS, len(array)):
-        raise UserError(f"{where}: has {len(array)} rows of {array.shape[1]} columns; rows must be env steps and columns seeds: transpose it")
+        raise UserError(
+            f"{where}: has {len(array)} rows of {array.shape[1]} columns; rows must be env steps and columns seeds: transpose it"
+        )
     others = [n for n in range(array.shape[1]) if n != rule.column]
     returns = np.ascontiguousarray(array[:, others].T)
     bad = np.argwhere(~np.isfinite(returns)) if strict else np.argwhere(np.isinf(returns))

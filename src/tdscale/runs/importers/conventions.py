@@ -88,9 +88,7 @@ class Conventions:
                 settings[name] = int(keys[name])
         return config, settings
 
-    def note_array(
-        self, entry: str, config: dict[str, Any], steps: NDArray[np.int64], returns: NDArray[np.float64]
-    ) -> None:
+    def note_array(self, entry: str, config: dict[str, Any], steps: NDArray[np.int64], returns: NDArray[np.float64]) -> None:
         """What an array shows, returns of shape (n_seeds, n_steps)."""
         copied = copies([(steps, row) for row in returns])
         maximum = self.layout.maximum(str(config.get("task"))) if self.layout is not None else None

@@ -85,8 +85,7 @@ def kind_of_text(path: Path) -> Kind | None:
             if not all(isinstance(one, dict) for one in objects):
                 return None
             names = {key.replace(".", "/") for one in objects for key in flat(one)}
-            named = _named(names)
-            return named if named is not None or len(objects) > 1 else None
+            return _named(names) or ("csv" if len(objects) > 1 else None)
         form = _table_form(lines)
     except (OSError, EOFError, ValueError, RecursionError, csv.Error):
         return None

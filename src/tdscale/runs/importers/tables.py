@@ -120,9 +120,7 @@ def _table(path: Path, name: str, columns: Columns) -> Iterator[RawRun]:
         raise UserError(f"{path}: has two columns {twice!r}; each name must be one column's")
     if not form.header:
         odd = _OddRows()
-        batches = (
-            np.column_stack([_floats(batch.column(key)) for key in names]) for batch in _batches(path, names, set(names), form, odd)
-        )
+        batches = (np.column_stack([_floats(batch.column(key)) for key in names]) for batch in _batches(path, names, set(names), form, odd))
         yield from headless_runs(path, name, batches, columns, odd.take)
         return
     for evaluated, trained in _EITHER:
