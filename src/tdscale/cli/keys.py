@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 # fields of `tdscale.runs.importers.Columns`
-COLUMNS = ("utd", "batch_size", "learning_rate", "task", "seed", "model_size", "algorithm", "env_step", "returns", "names") + (
+COLUMNS = (
+    *("utd", "batch_size", "learning_rate", "task", "seed", "model_size", "algorithm", "env_step", "returns", "names"),
     *("step_column", "first_step", "step_every"),
 )
 

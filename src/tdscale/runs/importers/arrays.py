@@ -56,7 +56,8 @@ def open_arrays(
             if layout is not None or source.stem in LAYOUTS:
                 raise UserError(f"{source}: holds no array of the layout {layout or source.stem!r}, e.g. {_example(layout or source.stem)}")
             raise UserError(
-                f"{source}: holds no array in a layout of the paper's authors, e.g. {_example('gym_ours')}; give --from arrays --names PATTERN"
+                f"{source}: holds no array in a layout of the paper's authors, e.g. {_example('gym_ours')}; "
+                "say what their names mean with --from arrays --names PATTERN"
             )
         if not entries:
             raise UserError(f"{source}: {_nothing(archive, columns)}")

@@ -50,14 +50,10 @@ class Conventions:
         if self.layout is not None and self.published and stem != self.layout.name:
             self._said.append(("renamed-file", f"its content is that of {self.layout.name}.zip, and it is read as that"))
         elif self.layout is not None and not self.published:
-            n = "" if self.model_size is None else " and N"
-            self._said.append(
-                (
-                    "authors-conventions",
-                    f"its tasks are those of the authors' {self.layout.name}.zip: algorithm {self.layout.algorithm}, the scale of returns, "
-                    f"thresholds, δ{n} are taken from there; --algorithm, --low, --high, --thresholds, --data-cost, --model-size say others",
-                )
-            )
+            what = f"algorithm {self.layout.algorithm}, the scale of returns, thresholds, δ{'' if self.model_size is None else ' and N'}"
+            others = "--algorithm, --low, --high, --thresholds, --data-cost, --model-size say others"
+            message = f"its tasks are of the kind of the authors' {self.layout.name}.zip: {what} are taken from there; {others}"
+            self._said.append(("authors-conventions", message))
         if left:
             fits = f"the layout {self.layout.name!r}" if self.layout is not None else "that kind"
             self._said.append(("skipped-entries", f"{len(left)} entries are not of {fits} and are left out, the first: {left[0]}"))

@@ -50,7 +50,7 @@ class Form:
     constants: tuple[tuple[str, Any], ...] = ()
 
 
-def opened(path: Path) -> IO[bytes]:
+def opened(path: Path) -> IO[bytes] | gzip.GzipFile:
     """A file, unpacked where it is gzipped."""
     file = path.open("rb")
     if file.read(2) == b"\x1f\x8b":

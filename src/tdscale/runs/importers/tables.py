@@ -81,7 +81,7 @@ def _tables(source: Path, paths: list[Path], columns: Columns) -> Iterator[RawRu
         known = settings_beside(path, alone=path.parent in alone)
         with reading(path):
             for run in _table(path, name, columns):
-                yield replace(run, config=known | run.config)
+                yield replace(run, config={**known, **run.config})
 
     return each(paths, read)
 
@@ -136,7 +136,7 @@ def _table(path: Path, name: str, columns: Columns) -> Iterator[RawRun]:
     step, value = series_keys(columns, names, USUAL_STEPS, USUAL_RETURNS, str(path))
     keys = [key for key in _keys(names, columns, {step, value}) if key not in dict(form.constants)]
     for run in _long(path, name, [step, value, *keys], form):
-        yield replace(run, config=dict(form.constants) | run.config)
+        yield replace(run, config={**dict(form.constants), **run.config})
 
 
 def _keys(names: list[str], columns: Columns, taken: set[str]) -> list[str]:
