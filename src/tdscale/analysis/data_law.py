@@ -85,7 +85,7 @@ class ShapeFit:
         return self.log_ratio - self.alpha * self.centre
 
 
-def too_few(utd: Floats, reached: NDArray[np.bool_]) -> str:
+def too_few(utd: Floats, reached: Bools) -> str:
     """Why too few σ reach a threshold for a law, which of them do, and the cure; `utd` and `reached` have shape (n_utds,)."""
     named = [", ".join(f"{value:g}" for value in values) for values in (utd[reached], utd[~reached])]
     who = f"only σ = {named[0]} of the {len(utd)} that ran" if named[0] else f"none of the {len(utd)} σ that ran"
@@ -115,7 +115,7 @@ def fit_offset_law(utd: Floats, data: Floats, bound: Floats | None = None, prior
     Raises:
         ValueError: with fewer than three different σ, which can't identify a law of three parameters.
     """
-    reached = np.isfinite(data).any(axis=(0, 1))
+    reached: Bools = np.asarray(np.isfinite(data).any(axis=(0, 1)))
     if reached.sum() < 3:
         raise ValueError(too_few(utd, reached))
     censored = np.isposinf(data)
