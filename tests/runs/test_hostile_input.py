@@ -66,6 +66,8 @@ def test_whole_it_is_imported(samples, kind, tmp_path):
 def said_well(answer, folder: Path) -> str | None:
     """What is wrong with how a command ended; None if nothing is."""
     if answer.returncode == 0:
+        if not all(line.isprintable() for line in answer.stdout.splitlines()):
+            return f"prints what is not printable: {answer.stdout!r}"
         return None if answer.stderr == "" else "said something on standard error"
     line = answer.stderr.removesuffix("\n")
     if answer.returncode != 2 or not line.startswith("tdscale: "):
@@ -104,6 +106,7 @@ def test_with_many_faults_it_ends_well_or_in_a_sentence(samples, kind, part, tmp
 
 
 def study_files(tmp_path, numbers):
+    """Those that are refused in another way."""
     examples = sorted((Path(__file__).resolve().parents[2] / "examples").rglob("*.toml"))
     assert examples
     for number in numbers:
@@ -113,14 +116,14 @@ def study_files(tmp_path, numbers):
         try:
             read_study(path)
         except UserError as error:
-            assert str(error).isprintable(), (number, str(error))
-            assert len(str(error)) < 4000, (number, len(str(error)))
+            if not str(error).isprintable() or len(str(error)) > 4000:
+                yield number, str(error)
 
 
 def test_a_study_file_with_faults_is_read_or_refused_in_a_sentence(tmp_path):
-    study_files(tmp_path, range(60))
+    assert list(study_files(tmp_path, range(60))) == []
 
 
 @pytest.mark.slow
 def test_a_study_file_with_many_faults_is_read_or_refused_in_a_sentence(tmp_path):
-    study_files(tmp_path, range(60, 1500))
+    assert list(study_files(tmp_path, range(60, 1500))) == []

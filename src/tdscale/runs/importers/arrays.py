@@ -51,8 +51,12 @@ def open_arrays(
     with arrays_of(source) as archive:
         label = source.resolve().name if isinstance(archive, Folder) else source.name.removesuffix(".zip")
         entries = _entries(archive, label, columns)
-        by_path = columns.names is None and bool(entries) and all(entry.keys for entry in entries)
-        if kind == "qscaled" and not by_path:
+        theirs = [keys_of(entry.name) for entry in entries]
+        by_path = bool(entries) and None not in theirs
+        if by_path:
+            # what --names says of a path goes before what the layout says
+            entries = [replace(entry, keys={**(keys or {}), **entry.keys}) for entry, keys in zip(entries, theirs, strict=True)]
+        if kind == "qscaled" and not by_path and columns.names is None:
             if layout is not None or source.stem in LAYOUTS:
                 raise UserError(f"{source}: holds no array of the layout {layout or source.stem!r}, e.g. {_example(layout or source.stem)}")
             raise UserError(
@@ -66,8 +70,7 @@ def open_arrays(
             raise UserError(f"{source}: holds no array of the layout {layout!r}, e.g. {_example(layout)}")
         if by_path:
             entries = _returns(source, entries, columns, known)
-        theirs = [keys_of(entry.name) for entry in entries]
-        assumed = known or conventions_for([keys for keys in theirs if keys is not None]) if all(theirs) else None
+        assumed = known or (conventions_for([entry.keys for entry in entries]) if by_path else None)
         _one_variant(source, entries, columns)
         conventions = Conventions(layout=assumed, published=known is not None, by_path=by_path, source=source.name)
         conventions.note_entries(source.stem, [entry.keys for entry in entries], _left(archive, entries))
