@@ -199,7 +199,7 @@ def compact(directory: Directory, as_json: Json = False) -> None:
 def import_(
     source: keys.SourcePath,
     directory: keys.Into = None,
-    kind: Annotated[keys.Source, typer.Option("--from", help="What it is; auto sees by the files' names.")] = keys.Source.auto,
+    kind: Annotated[keys.Source, typer.Option("--from", help="What it is; auto sees by names and content.")] = keys.Source.auto,
     mapping: keys.Mapping = None,
     utd: keys.Utd = None,
     batch_size: keys.BatchSize = None,
