@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.crossings import Crossings
-from tdscale.analysis.data_law import Prior, ShapeFit, fit_offset_law, fit_power_law, task_shapes
+from tdscale.analysis.data_law import Prior, ShapeFit, fit_offset_law, fit_power_law, task_shapes, too_few
 from tdscale.analysis.estimate import LEVEL
 from tdscale.analysis.form_weights import weigh_forms
 from tdscale.analysis.forms import Form
@@ -180,7 +180,7 @@ class _Paper:
         ratio = np.where(np.isfinite(data), data, np.nan) / self.medians[..., None]
         keep = np.isfinite(ratio[0]).any(axis=0)
         if keep.sum() < 3:
-            raise ValueError("fewer than three σ reach the threshold; a law of three parameters needs at least three, better five")
+            raise ValueError(too_few(self.points.utd, keep))
         z = np.stack([np.nanmean(np.where(np.isfinite(row).any(axis=0), row, 1.0), axis=0) for row in ratio[:, :, keep]])
         a, b, c = fit_plain(self.points.utd[keep], z)
         if b[0] == 0:

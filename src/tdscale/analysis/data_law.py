@@ -85,6 +85,16 @@ class ShapeFit:
         return self.log_ratio - self.alpha * self.centre
 
 
+def too_few(utd: Floats, reached: Bools) -> str:
+    """Why too few σ reach a threshold for a law, which of them do, and the cure; `utd` and `reached` have shape (n_utds,)."""
+    named = [", ".join(f"{value:g}" for value in values) for values in (utd[reached], utd[~reached])]
+    who = f"only σ = {named[0]} of the {len(utd)} that ran" if named[0] else f"none of the {len(utd)} σ that ran"
+    reaches = "reach it" if reached.sum() > 1 else "reaches it"
+    others = f" (σ = {named[1]} {'does' if (~reached).sum() == 1 else 'do'} not)" if named[1] else ""
+    cure = "run more σ, or run longer, or take a lower threshold" if named[1] else "run more σ"
+    return f"{who} {reaches}{others}; a law of three parameters needs at least three, better five: {cure}"
+
+
 def log_shape(utd: Floats, alpha: Floats, log_ratio: Floats) -> Floats:
     """log(1 + (σ/β)^(−α)) for σ of shape (n,) and parameters of shape (...,): shape (..., n)."""
     return np.logaddexp(0.0, log_ratio[..., None] - alpha[..., None] * np.log(utd))
@@ -105,8 +115,9 @@ def fit_offset_law(utd: Floats, data: Floats, bound: Floats | None = None, prior
     Raises:
         ValueError: with fewer than three different σ, which can't identify a law of three parameters.
     """
-    if (np.isfinite(data).any(axis=(0, 1))).sum() < 3:
-        raise ValueError("fewer than three σ reach the threshold; a law of three parameters needs at least three, better five")
+    reached: Bools = np.asarray(np.isfinite(data).any(axis=(0, 1)))
+    if reached.sum() < 3:
+        raise ValueError(too_few(utd, reached))
     censored = np.isposinf(data)
     # a task in which nothing is reached tells nothing of the shape
     alive = np.isfinite(data).any(axis=-1, keepdims=True)

@@ -211,7 +211,7 @@ def compact(directory: Directory, as_json: Json = False) -> None:
 def import_(
     source: keys.SourcePath,
     directory: keys.Into = None,
-    kind: Annotated[keys.Source, typer.Option("--from", help="What it is; auto sees by the files' names.")] = keys.Source.auto,
+    kind: Annotated[keys.Source, typer.Option("--from", help="What it is; auto sees by names and content.")] = keys.Source.auto,
     mapping: keys.Mapping = None,
     utd: keys.Utd = None,
     batch_size: keys.BatchSize = None,
@@ -233,6 +233,9 @@ def import_(
     return_window: keys.ReturnWindow = None,
     episode_length: keys.EpisodeLength = None,
     monitors: keys.Monitors = None,
+    step_column: keys.StepColumn = None,
+    first_step: keys.FirstStep = None,
+    step_every: keys.StepEvery = None,
     low: keys.Low = None,
     high: keys.High = None,
     thresholds: keys.Thresholds = None,

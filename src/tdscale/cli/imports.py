@@ -10,7 +10,7 @@ from tdscale.analysis.estimate import short
 from tdscale.cli.console import for_people, print_json
 from tdscale.cli.summary import print_warnings
 from tdscale.errors import UserError
-from tdscale.runs.importers import READERS, ImportReport, Preview, Scale, gather_runs, import_runs, kind_of
+from tdscale.runs.importers import ImportReport, Preview, Scale, gather_runs, kind_of
 from tdscale.runs.importers.mapping import columns_from
 from tdscale.runs.importers.preview import TaskPreview
 from tdscale.runs.types import RunWarning
@@ -36,13 +36,8 @@ def bring(
     understood, named = columns_from(columns, mapping)
     chosen = kind_of(source, named if kind == "auto" and named is not None else kind)
     console = for_people()
-    if chosen not in READERS:
-        _published(console, source, chosen, directory, columns, scale, layout, dry_run, as_json)
-        return
-    if layout is not None:
-        raise UserError("--layout: goes with --from qscaled alone")
     said = Scale(**_scale(scale))
-    with gather_runs(source, chosen, understood, skip_bad=skip_bad) as gathered:
+    with gather_runs(source, chosen, understood, layout=layout, skip_bad=skip_bad) as gathered:
         if directory is None or dry_run:
             for label, part in gathered.parts.items():
                 # what would be drafted is checked, too
@@ -74,34 +69,6 @@ def bring(
 def _by_label(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Of one study as it is; of several by their folders' names."""
     return found.get("", {"studies": found})
-
-
-def _published(
-    console: Console,
-    source: str,
-    kind: str,
-    directory: Path | None,
-    columns: dict[str, str | None],
-    scale: dict[str, Any],
-    layout: str | None,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
-    given = [name for name, value in {**columns, **scale}.items() if value]
-    if given or dry_run or directory is None:
-        name = "dry-run" if not given else given[0].replace("returns", "return").replace("_", "-")
-        raise UserError(f"--{name}: does not go with --from {kind}, whose files say all that there is")
-    report = import_runs(source, kind, directory, **({} if layout is None else {"layout": layout}))
-    if as_json:
-        print_json(_to_dict(report))
-        return
-    _line(
-        console,
-        f"{report.study.name}: {report.runs} runs in {report.cells} cells, {len(report.tasks)} tasks, σ ="
-        f" {', '.join(map(short, report.utds))}",
-    )
-    print_warnings(console, report.messages)
-    _line(console, f"\nnext: tdscale fit {directory}")
 
 
 def _scale(given: dict[str, Any]) -> dict[str, Any]:

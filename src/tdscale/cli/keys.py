@@ -11,6 +11,7 @@ COLUMNS = (
     *("utd", "batch_size", "learning_rate", "task", "seed", "model_size", "algorithm", "env_step", "returns", "names"),
     *("utd_scale", "env_step_scale", "repeated", "where", "split_by", "ignore"),
     *("resumed", "return_window", "episode_length", "monitors"),
+    *("step_column", "first_step", "step_every"),
 )
 
 
@@ -25,6 +26,7 @@ class Source(StrEnum):
     csv = "csv"
     parquet = "parquet"
     qscaled = "qscaled"
+    arrays = "arrays"
 
 
 def _option(*names: str, metavar: str | None = None, what: str) -> Any:
@@ -61,6 +63,11 @@ Resumed = Annotated[str | None, _option(metavar="HOW", what="A counter of env st
 ReturnWindow = Annotated[str | None, _option(metavar="N", what="Episodes that the return is a moving mean of; none: take it as it is.")]
 EpisodeLength = Annotated[str | None, _option(metavar="N", what="Env steps of an episode, where a moving mean's log does not say.")]
 Monitors = Annotated[str | None, _option(metavar="WHAT", what="sb3: 0.monitor.csv, 1.monitor.csv, … are seeds or environments.")]
+StepColumn = Annotated[
+    str | None, _option(metavar="N", what="Arrays, tables without header: column of env steps, e.g. 0; others are seeds.")
+]
+FirstStep = Annotated[str | None, _option(metavar="F", what="Arrays without env steps: row r is at F + E·r.")]
+StepEvery = Annotated[str | None, _option(metavar="E", what="See --first-step.")]
 Low = Annotated[list[str] | None, _option(metavar="[TASK=]R", what="Return that counts as 0, for study.toml.")]
 High = Annotated[list[str] | None, _option(metavar="[TASK=]R", what="Return that counts as 1000, for study.toml.")]
 Thresholds = Annotated[str | None, _option(metavar="J,J,…", what="Normalised returns, for study.toml. [default: 300,500,800]")]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tdscale.errors import printable
 from tdscale.study import RunSpec
 
 RunState = Literal["finished", "diverged", "failed"]
@@ -71,6 +72,10 @@ class RunWarning:
     code: str
     message: str
     where: str
+
+    def __post_init__(self) -> None:
+        # names in logs may be any bytes
+        object.__setattr__(self, "message", printable(self.message))
 
 
 @dataclass(frozen=True, kw_only=True)

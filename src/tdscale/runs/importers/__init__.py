@@ -1,7 +1,7 @@
 """Curves from elsewhere into the store. Nothing that is imported is ever executed."""
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,12 @@ from tdscale.runs.importers.detect import detect_kind
 from tdscale.runs.importers.gather import Gathered, Scale
 from tdscale.runs.importers.moving_mean import turned_back
 from tdscale.runs.importers.preview import Preview
-from tdscale.runs.importers.qscaled import import_qscaled
 from tdscale.runs.importers.raw import Columns, RawRun, Unreadable
 from tdscale.runs.importers.report import ImportReport
 from tdscale.runs.importers.resumed import as_one, checked
 
-# The published zips, which are imported as they are.
-KINDS: dict[str, Callable[..., ImportReport]] = {"qscaled": import_qscaled}
-# The user's own logs: where each is read.
+# Where each kind is read; "qscaled": arrays in the authors' layouts, of the published files first of all.
+ARRAYS = ("qscaled", "arrays")
 READERS = {
     "wandb": "wandb_runs.read_wandb",
     "tensorboard": "tensorboard_events.read_tensorboard",
@@ -26,27 +24,32 @@ READERS = {
     "rllib": "rllib.read_rllib",
     "csv": "tables.read_csv",
     "parquet": "tables.read_parquet",
+    "qscaled": "arrays.open_arrays",
+    "arrays": "arrays.open_arrays",
 }
 
-__all__ = ["KINDS", "READERS", "Columns", "Gathered", "ImportReport", "Preview", "Scale", "gather_runs", "import_runs", "kind_of"]
+__all__ = ["ARRAYS", "READERS", "Columns", "Gathered", "ImportReport", "Preview", "Scale", "gather_runs", "import_runs", "kind_of"]
 
 
 def kind_of(source: str | Path, kind: str = "auto") -> str:
     """A kind by name, or the one that a source is seen to be. Raises UserError if there is no such kind or it can't be seen."""
     if kind == "auto":
         return detect_kind(Path(source))
-    if kind not in KINDS and kind not in READERS:
-        raise UserError(f"--from {kind}: there is no such kind of source; there is {', '.join((*KINDS, *READERS))}")
+    if kind not in READERS:
+        raise UserError(f"--from {kind}: there is no such kind of source; there is {', '.join(READERS)}")
     return kind
 
 
-def gather_runs(source: str | Path, kind: str = "auto", columns: Columns | None = None, *, skip_bad: bool = False) -> Gathered:
-    """Read and check a log of the user's own, and survey it; nothing is written yet.
+def gather_runs(
+    source: str | Path, kind: str = "auto", columns: Columns | None = None, *, layout: str | None = None, skip_bad: bool = False
+) -> Gathered:
+    """Read and check a log, and survey it; nothing is written yet.
 
     Args:
         source: a file, a folder or, for "wandb", "entity/project" on its server.
         kind: a key of `READERS`, or "auto".
         columns: which of its keys mean what.
+        layout: for "qscaled": which published file it is, where that can't be seen.
         skip_bad: leave out what can't be read or understood, and say so, where something else is left.
 
     Raises:
@@ -54,10 +57,13 @@ def gather_runs(source: str | Path, kind: str = "auto", columns: Columns | None 
     """
     columns = columns or Columns()
     chosen = kind_of(source, kind)
-    if chosen not in READERS:
-        raise UserError(f"{source}: is one of the published files, in which nothing is left to say; give --from qscaled alone")
     module, _, name = READERS[chosen].partition(".")
-    read: Callable[..., Iterator[RawRun | Unreadable]] = getattr(import_module(f"{__name__}.{module}"), name)
+    read: Callable[..., Any] = getattr(import_module(f"{__name__}.{module}"), name)
+    if chosen in ARRAYS:
+        runs, filled, conventions = read(Path(source), chosen, columns, layout)
+        return Gathered(runs, chosen, str(source), filled, conventions=conventions, skip_bad=skip_bad)
+    if layout is not None:
+        raise UserError("--layout: goes with --from qscaled alone")
     path: Any = source if chosen == "wandb" else Path(source)
     return Gathered(mended(read(path, columns), columns), chosen, str(source), columns, skip_bad=skip_bad)
 
@@ -87,25 +93,19 @@ def import_runs(source: str | Path, kind: str, directory: str | Path, **options:
 
     Args:
         source: the file or folder to read.
-        kind: a key of `KINDS` or `READERS`, or "auto".
+        kind: a key of `READERS`, or "auto".
         directory: the study's folder; made if absent.
-        **options: of the kind's function; for one of `READERS` fields of `Columns` and of `Scale`.
+        **options: fields of `Columns` and of `Scale`, `layout`, `skip_bad`.
 
     Raises:
         UserError: if there is no such kind or option, or the source can't be read as that kind.
     """
     chosen = kind_of(source, kind)
-    scale = ("low", "high", "thresholds", "data_cost")
-    if chosen in KINDS:
-        known = [name for name, p in inspect.signature(KINDS[chosen]).parameters.items() if p.kind is p.KEYWORD_ONLY]
-    else:
-        known = [*Columns.known(), *scale, "skip_bad"]
+    scale, how = tuple(one.name for one in fields(Scale)), ("layout", "skip_bad")
+    known = (*Columns.known(), *scale, *how)
     for name in options:
         if name not in known:
             raise UserError(f"--from {chosen} has no option {name!r}; it has {', '.join(known)}")
-    if chosen in KINDS:
-        return KINDS[chosen](Path(source), Path(directory), **options)
-    own = {name: options.pop(name) for name in scale if name in options}
-    skip_bad = options.pop("skip_bad", False)
-    with gather_runs(source, chosen, Columns(**options), skip_bad=skip_bad) as gathered:
+    own, reading = ({name: options.pop(name) for name in names if name in options} for names in (scale, how))
+    with gather_runs(source, chosen, Columns(**options), **reading) as gathered:
         return gathered.write(Path(directory), Scale(**own))

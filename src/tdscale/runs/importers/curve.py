@@ -70,6 +70,11 @@ def clean(run: RawRun, repeated: str | None = None, *, series: bool = True) -> C
     ends = [int(seen[-1])] if seen.size else []
     kept, means = _means(steps[finite], returns[finite])
     columns: dict[str, NDArray[np.float64] | NDArray[np.int64]] = {ENV_STEP: kept.astype(np.int64), RETURN: means}
+    if run.columns:
+        # rows at which something else was logged stay, without a return
+        logged = finite | np.any([np.isfinite(values) for values in run.columns.values()], axis=0)
+        columns = {ENV_STEP: steps[logged].astype(np.int64), RETURN: np.where(finite, returns, np.nan)[logged]}
+        columns |= {name: values[order][logged] for name, values in run.columns.items()}
     if run.evaluations is not None:
         at, values = _known_steps(*run.evaluations, run.name)
         order = np.argsort(at, kind="stable")

@@ -31,7 +31,7 @@ class Findings:
     """Counts over the arrays of one file."""
 
     source: str
-    top: float
+    top: float | None
     files: int = 0
     runs: int = 0
     seed_counts: dict[str, int] = field(default_factory=dict)
@@ -44,6 +44,7 @@ class Findings:
     rows: dict[str, int] = field(default_factory=dict)
     singles_short: int = 0
     means_short: int = 0
+    scaled: bool = True
 
     def add(
         self,
@@ -51,7 +52,7 @@ class Findings:
         task: str,
         steps: NDArray[np.int64],
         returns: NDArray[np.float64],
-        maximum: float,
+        maximum: float | None,
         n_copies: int,
         unverified_rows: int | None,
     ) -> None:
@@ -71,7 +72,10 @@ class Findings:
         if len(steps) == unverified_rows:
             self.unverified.append(entry)
         self.rising += bool((np.diff(returns, axis=-1) >= 0).all())
-        self.fractional[task] += bool((returns != np.floor(returns)).any())
+        self.fractional[task] += bool((returns[np.isfinite(returns)] % 1 != 0).any())
+        if maximum is None or self.top is None or not np.isfinite(returns).all():
+            self.scaled = False
+            return
         normalised = 1000 * returns / maximum
         self.singles_short += int((~reaches(normalised, self.top)).sum())
         self.means_short += int(not reaches(normalised.mean(axis=0), self.top))
@@ -113,7 +117,7 @@ class Findings:
                 "already-isotonic",
                 "no curve ever falls: an isotonic regression went over each seed before publication, so single seeds hide their noise",
             )
-        if self.singles_short or self.means_short:
+        if self.scaled and (self.singles_short or self.means_short):
             say(
                 "never-reached",
                 f"{self.singles_short} of {self.runs} single seeds ({self.singles_short / self.runs:.1%}) and {self.means_short} of "

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from tdscale.errors import UserError
+from tdscale.runs.importers.conventions import Conventions
 from tdscale.runs.importers.curve import passes
 from tdscale.runs.importers.meaning import value_of
 from tdscale.runs.importers.part import Part, Scale
@@ -32,9 +33,18 @@ class Gathered:
         parts: the studies that they become, by the values of `Columns.split_by`; one, called "", without it.
     """
 
-    def __init__(self, runs: Iterable[RawRun | Unreadable], kind: str, source: str, columns: Columns, *, skip_bad: bool = False) -> None:
+    def __init__(
+        self,
+        runs: Iterable[RawRun | Unreadable],
+        kind: str,
+        source: str,
+        columns: Columns,
+        *,
+        conventions: Conventions | None = None,
+        skip_bad: bool = False,
+    ) -> None:
         """Read them all. Raises UserError where one can't be understood, unless such are to be skipped, or none is there."""
-        self._source, self._kind, self._columns = source, kind, columns
+        self._source, self._kind, self._columns, self._conventions = source, kind, columns, conventions
         self._name = re.split(r"[/\\]", source.rstrip("/\\"))[-1] or kind
         self._where = parse_where(columns.where)
         self._where_values: dict[str, Counter[str]] = defaultdict(Counter)
@@ -190,7 +200,7 @@ class Gathered:
         if label not in self.parts:
             name = f"{self._name} {label}" if label else self._name
             columns = replace(self._columns, seed=COUNT) if self._columns.repeated == "seeds" else self._columns
-            self.parts[label] = Part(name, self._kind, self._source, columns, self._spool)
+            self.parts[label] = Part(name, self._kind, self._source, columns, self._spool, self._conventions)
         return self.parts[label]
 
     def _left_out_so_far(self) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from tdscale.errors import UserError
 from tdscale.runs import packed
 from tdscale.runs.files import existing
 from tdscale.runs.importers import spool
+from tdscale.runs.importers.conventions import Conventions
 from tdscale.runs.importers.curve import CleanCurve, clean
 from tdscale.runs.importers.drafts import (
     STUDY_FILE,
@@ -42,7 +43,7 @@ _SOME = 3
 _ANY = "imported"  # the algorithm of runs whose log does not say
 _ENDED_EARLY = 0.8  # of another run's env steps: a run that was stopped and started again
 # logs that keep one series of one run, in which rows of one env step are episodes of parallel environments
-_SERIES = ("sb3", "tensorboard", "wandb", "rllib")
+_SERIES = ("sb3", "tensorboard", "wandb", "rllib", "arrays", "qscaled")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,7 @@ class _Held:
     status: RunStatus
     ends: Ends | None
     deciding: dict[str, Any]
+    notes: Mapping[str, str | bool]
     algorithm: str | None
 
 
@@ -75,8 +77,9 @@ class Part:
 
     preview: Preview
 
-    def __init__(self, name: str, kind: str, source: str, columns: Columns, held_in: Spool) -> None:
+    def __init__(self, name: str, kind: str, source: str, columns: Columns, held_in: Spool, conventions: Conventions | None = None) -> None:
         """Without runs yet."""
+        self._conventions = conventions
         self.name, self._kind, self._source, self._columns, self._spool = name, kind, source, columns, held_in
         self.messages: list[RunWarning] = []
         self.keys = KeySurvey(columns.ignore)
@@ -95,7 +98,8 @@ class Part:
 
     def add(self, run: RawRun) -> None:
         """Take a run in. What it is is asked for before what its rows are. Raises UserError where it can't be understood."""
-        index = self.keys.add(run.config, run.apart)
+        # what the run's own settings say tells cells apart, and needs no question
+        index = self.keys.add({key: value for key, value in run.config.items() if key not in run.settings}, run.apart)
         meaning = meaning_of(run, self._columns) if np.isfinite(run.returns).any() else None
         # environments stepped together have a monitor each
         repeated = self._columns.repeated or ("mean" if self._kind == "sb3" else None)
@@ -114,6 +118,7 @@ class Part:
         meaning = meaning or meaning_of(run, self._columns)
         task, utd, batch_size, rate = meaning.place
         seed, seed_found = seed_of(run, self._columns, self._counts, meaning.place)
+        settings = tuple(sorted(run.settings.items()))
         for code, count in (
             ("unsorted", curve.unsorted),
             ("repeated", curve.repeated),
@@ -135,7 +140,7 @@ class Part:
         # W&B's own names of runs are words by chance
         if seed_found is None and self._columns.seed is None and self._kind != "wandb":
             name = "/".join(filter(None, (run.path or run.name, run.column)))
-            self._names[meaning.place, meaning.size].setdefault(words_of(name), name)
+            self._names[meaning.place, meaning.size, settings].setdefault(words_of(name), name)
         words = words_of_algorithms(run.name) if algorithm is None else ()
         if words:
             self._by_name.setdefault(words, run.name)
@@ -161,6 +166,7 @@ class Part:
             last_step=curve.last_step,
             grid=digest(steps),
             curve=digest(np.concatenate([steps.astype(np.float64), returns])) if len(np.unique(logged)) >= 4 else None,
+            settings=settings,
         )
         one = _Held(
             spec=spec,
@@ -168,7 +174,8 @@ class Part:
             places={name: self._spool.add(values.astype(np.float64)) for name, values in curve.columns.items()},
             status=_status(curve, meaning.size),
             ends=ends_of(steps.astype(np.float64), returns.astype(np.float64)) if logged.size else None,
-            deciding=self.keys.deciding(run.config),
+            deciding=self.keys.deciding(run.config) | dict(run.settings),
+            notes=run.notes,
             algorithm=algorithm,
         )
         self._held.append(one)
@@ -213,14 +220,18 @@ class Part:
             for one in self._held
         ]
         self._held = self._without_repeated()
-        places: dict[tuple[str, float, Any], set[tuple[int, float]]] = defaultdict(set)
+        places: dict[tuple[Any, ...], set[tuple[int, float]]] = defaultdict(set)
         for one in self._held:
-            places[one.survey.task, one.survey.utd, one.status.critic_parameters].add((one.survey.batch_size, one.survey.learning_rate))
+            place = one.survey.task, one.survey.utd, one.status.critic_parameters, one.survey.settings
+            places[place].add((one.survey.batch_size, one.survey.learning_rate))
         stage: Stage = "sweep" if any(len(pairs) > 1 for pairs in places.values()) else "scaling"
+        if self._conventions is not None:
+            stage = self._conventions.stage or stage
+            self.messages += self._conventions.messages()
         self._stage = stage
         self._say_notes()
         tasks = preview_tasks([one.survey for one in self._held], stage)
-        if any(task.duplicates for task in tasks):
+        if any(task.duplicates for task in tasks) and not any(message.code == "duplicate-seeds" for message in self.messages):
             count = sum(task.duplicates for task in tasks)
             self.say("duplicate-seeds", f"{count} runs are byte for byte the curves of other seeds; the default method leaves copies out")
         if any(task.seeds[0] == 1 for task in tasks):
@@ -237,7 +248,8 @@ class Part:
         if self._algorithm == _ANY:
             self._held = [replace(one, spec=replace(one.spec, algorithm=study.algorithm)) for one in self._held]
         store = RunStore(directory)
-        part = _part_name(self._source, self._kind)
+        # a published file is one part, wherever it lies
+        part = (self._conventions.name if self._conventions is not None else None) or _part_name(self._source, self._kind)
         self._refuse_known(store, part)
         earlier = existing(store.runs / "packed").get(part)
         gone = set(packed.read_specs(earlier)) - {replace(one.spec, stage=self._stage).run_id for one in self._held} if earlier else set()
@@ -269,12 +281,15 @@ class Part:
         for place, members in cells.items():
             ends[place[0]].append(Ends(*np.mean([(one.low, one.first, one.last) for one in members], axis=0).tolist()))
         low, high = per_task("--low", scale.low, ends), per_task("--high", scale.high, ends)
+        layout = self._conventions.layout if self._conventions is not None else None
         kept = None
         if directory is not None:
             kept = existing_study(directory, ends, None if self._algorithm == _ANY else self._algorithm, self.name)
         if directory is not None and kept is not None:
             given = {"thresholds": scale.thresholds, "data_cost": scale.data_cost}
             refuse_other_scale(kept, directory / STUDY_FILE, low, high, given)
+        if layout is not None:
+            low, high = dict.fromkeys(layout.scale_of(ends), 0.0) | low, layout.scale_of(ends) | high
         study = kept or self._draft(scale, ends, (low, high), messages)
         covered = {task: members for task, members in ends.items() if members}
         messages += [RunWarning(code, message, self.name) for code, message in uncovered(study, covered)]
@@ -300,16 +315,22 @@ class Part:
             )
             messages.append(RunWarning("drafted-scale", message, self.name))
         size = next(iter(self._sizes)) if len(self._sizes) == 1 else None
+        layout, name = (None, None) if self._conventions is None else (self._conventions.layout, self._conventions.name)
+        if self._conventions is not None and self._sizes == {None}:
+            size = self._conventions.model_size
+        thresholds = layout.thresholds if layout is not None else THRESHOLDS
+        data_cost = layout.data_cost if layout is not None else None
         try:
             return Study(
-                name=self.name[:MAX_NAME],
+                name=name or self.name[:MAX_NAME],
                 algorithm=self._algorithm,
-                return_thresholds=tuple(THRESHOLDS if scale.thresholds is None else scale.thresholds),
+                return_thresholds=tuple(thresholds if scale.thresholds is None else scale.thresholds),
                 tasks=tasks,
-                data_cost=scale.data_cost,
+                data_cost=data_cost if scale.data_cost is None else scale.data_cost,
                 accounting="paper",
                 model_size=size,
-                origin=f"imported from {self.name} ({self._kind})"[:MAX_NAME],
+                published_laws=layout.published_laws if layout is not None and name is not None else None,
+                origin=f"{name}.zip, published by the paper's authors" if name else f"imported from {self.name} ({self._kind})"[:MAX_NAME],
             )
         except ValueError as error:
             text = str(error).splitlines()[2].strip().removeprefix("Value error, ").partition(" [type=")[0]
@@ -379,10 +400,15 @@ class Part:
             raise UserError(f"{self._source}: {where}; import into another folder, or give --seed a key that tells them apart")
 
     def _results(self) -> Iterator[RunResult]:
+        first: dict[tuple[Any, ...], str] = {}
         for one in self._held:
             columns: dict[str, Any] = {name: self._spool.get([place]) for name, place in one.places.items()}
             columns[ENV_STEP] = columns[ENV_STEP].astype(np.int64)
-            yield RunResult(spec=replace(one.spec, stage=self._stage), columns=columns, status=one.status)
+            spec, notes = replace(one.spec, stage=self._stage), dict(one.notes)
+            if one.survey.curve is not None:
+                earlier = first.setdefault((one.survey.place, one.survey.curve), spec.run_id)
+                notes |= {"duplicate_of": earlier} if earlier != spec.run_id else {}
+            yield RunResult(spec=spec, columns=columns, status=replace(one.status, notes=notes))
 
     def say(self, code: str, message: str, where: str | None = None) -> None:
         """A message for the preview."""

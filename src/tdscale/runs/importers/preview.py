@@ -4,6 +4,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +27,12 @@ class Survey:
     last_step: int
     grid: str
     curve: str | None
+    settings: tuple[tuple[str, str | int], ...] = ()
 
     @property
-    def place(self) -> tuple[str, float, int, float]:
+    def place(self) -> tuple[str, float, int, float, tuple[tuple[str, str | int], ...]]:
         """Its cell."""
-        return self.task, self.utd, self.batch_size, self.learning_rate
+        return self.task, self.utd, self.batch_size, self.learning_rate, self.settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,14 +97,15 @@ def preview_tasks(runs: Sequence[Survey], stage: str) -> tuple[TaskPreview, ...]
 
 
 def _task(task: str, runs: Sequence[Survey], stage: str, every_utd: set[float]) -> TaskPreview:
-    cells: dict[tuple[str, float, int, float], list[Survey]] = defaultdict(list)
+    cells: dict[tuple[Any, ...], list[Survey]] = defaultdict(list)
     for run in runs:
         cells[run.place].append(run)
     utds = tuple(sorted({run.utd for run in runs}))
     batch_sizes = tuple(sorted({run.batch_size for run in runs}))
     rates = tuple(sorted({run.learning_rate for run in runs}))
     if stage == "sweep":
-        holes = [(u, b, r) for u in utds for b in batch_sizes for r in rates if (task, u, b, r) not in cells]
+        there = {place[:4] for place in cells}
+        holes = [(u, b, r) for u in utds for b in batch_sizes for r in rates if (task, u, b, r) not in there]
     else:
         holes = [(u, 0, 0.0) for u in sorted(every_utd - set(utds))]
     seeds = [len(members) for members in cells.values()]

@@ -49,6 +49,8 @@ class Columns:
         return_window: of a return that is a mean over the last episodes, how many; "none": it is taken as it is.
         episode_length: env steps of an episode, where the log does not say.
         monitors: what 0.monitor.csv, 1.monitor.csv, … of one folder are, "seeds" or "environments" of one run.
+        step_column: of arrays and of tables without a header, the number of the column of env steps; the others are seeds.
+        first_step, step_every: of arrays without env steps: row r is at first_step + step_every·r.
     """
 
     env_step: str | None = None
@@ -71,6 +73,9 @@ class Columns:
     return_window: str | None = None
     episode_length: str | None = None
     monitors: str | None = None
+    step_column: str | None = None
+    first_step: str | None = None
+    step_every: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("where", "split_by", "ignore"):
@@ -129,6 +134,9 @@ class RawRun:
         total: env steps that a model beside the log counts.
         evaluations: None, or steps and returns of evaluations, shapes (m,).
         last_step: env steps done, where the log says so beyond its last row.
+        columns: what else was logged at `steps`, by the store's names.
+        settings: what else tells its cell from others, for its spec.
+        notes: for its status.
         nan_at_end_is_divergence: whether NaN up to the end says that the run diverged, and not that nothing was logged there.
         remarks: codes and sentences about the run.
         of_log: codes and sentences about the log; those that several runs have are said once.
@@ -164,6 +172,10 @@ class RawRun:
     def fitted(self, pattern: str) -> dict[str, str] | None:
         """What its path says by a pattern of names; None where it does not fit."""
         return from_name(pattern, self.name if self.path is None else self.path, self.column)
+
+    columns: Mapping[str, Floats] = field(default_factory=dict)
+    settings: Mapping[str, str | int] = field(default_factory=dict)
+    notes: Mapping[str, str | bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

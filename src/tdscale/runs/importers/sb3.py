@@ -16,6 +16,7 @@ from tdscale.errors import UserError
 from tdscale.runs.importers.archive import Archive
 from tdscale.runs.importers.monitors import MONITOR, Monitor, read_monitor, stepped_together
 from tdscale.runs.importers.raw import Columns, RawRun, Unreadable, each, flat, number
+from tdscale.runs.importers.sb3_progress import progress_below, read_progress
 from tdscale.runs.importers.walk import files_below, natural, run_name
 
 EVALUATIONS = "evaluations.npz"
@@ -38,6 +39,10 @@ def read_sb3(source: Path, columns: Columns) -> Iterator[RawRun | Unreadable]:
     Raises:
         UserError: if a file is not of Stable-Baselines3's form.
     """
+    progress = progress_below(source)
+    if progress and (source.is_file() or not any(next(source.rglob(name), None) for name in (f"*{MONITOR}", EVALUATIONS))):
+        yield from read_progress(source, progress, columns, lambda folder: _config(folder, "")[0])
+        return
     if columns.returns not in (None, "r", "evaluations"):
         raise UserError(f"--return {columns.returns}: Stable-Baselines3 has r, of training episodes, and evaluations")
     if columns.env_step not in (None, "l", "timesteps"):

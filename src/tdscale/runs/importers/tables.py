@@ -1,8 +1,14 @@
-"""CSV and Parquet tables: long (one row a run and env step) or wide (one column a run); read in batches, whatever their length."""
+"""Tables, as text of any form or Parquet: long (one row a run and env step) or wide (one column a run); read in batches."""
 
 import csv
+import json
 import re
-from collections.abc import Collection, Iterator
+import zlib
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from tdscale.errors import UserError
+from tdscale.runs.importers.beside import settings_beside
+from tdscale.runs.importers.formats import BLANKS, JSON_LINES, Form, form_of, kind_of_text, may_be_text, rows_of, stream_of
+from tdscale.runs.importers.headless import headless_runs
 from tdscale.runs.importers.meaning import columns_asked
 from tdscale.runs.importers.moving_mean import beside, mean_of
 from tdscale.runs.importers.patterns import USUAL_NAMES, from_name
@@ -20,52 +30,84 @@ from tdscale.runs.importers.runs_of import KeyColumns, runs_of
 from tdscale.runs.importers.spool import Place, Spool
 from tdscale.runs.importers.walk import files_below, run_name
 
+Floats = NDArray[np.float64]
+
 USUAL_STEPS = (
     *("env_step", "env_steps", "global_step", "timesteps", "total_timesteps", "num_timesteps", "total_steps", "time/total_timesteps"),
-    *("step", "steps"),
+    *("step", "steps", "TotalEnvInteracts"),
 )
 USUAL_RETURNS = (
     *("return", "returns", "episodic_return", "charts/episodic_return", "episode_return", "episode_reward", "ep_return"),
-    *("rollout/ep_rew_mean", "ep_rew_mean", "ep_rew", "score", "reward"),
+    *("rollout/ep_rew_mean", "ep_rew_mean", "ep_rew", "score", "reward", "AverageTestEpRet", "AverageEpRet"),
 )
+# names of evaluations, and of the training episodes that some programs log beside them
+_EITHER = (("AverageTestEpRet", "AverageEpRet"),)
 _BATCH_BYTES = 1 << 19  # the reader holds dozens of them
 _BATCH_ROWS = 1 << 17
-_MAX_HEADER = 1 << 20
+_PLAIN_ROWS = 1 << 13
 _MAX_RUNS = 1_000_000
-_SUFFIXES = (".csv", ".csv.gz", ".parquet")
+_SUFFIXES = (".csv", ".csv.gz", ".parquet", ".tsv", ".txt", ".txt.gz", ".jsonl", ".ndjson", ".json", ".dat", ".data", ".log", ".out")
+_PARQUET = "parquet"
 _NO_VALUE = ["", "NA", "N/A", "null", "None"]
 
 
 def read_csv(source: Path, columns: Columns) -> Iterator[RawRun | Unreadable]:
-    """The runs of a CSV file, or of those below a folder.
+    """The runs of a table that is text (CSV, tabs, blanks, JSON lines, with or without a header), or of those below a folder.
 
     A table is long if it has the return's column: rows that agree in the columns of σ, B, η, task and seed are a run. Else it is wide:
-    `Columns.names` tells what the other columns' names mean.
+    `Columns.names` tells what the other columns' names mean. What a table does not say is taken from a `config.json` beside it.
 
     Raises:
         UserError: if a file is no table, or its columns are not told apart.
     """
-    yield from _tables(source, columns, ".csv", ".csv.gz")
+    tables = (".csv", ".csv.gz")
+    paths = files_below(
+        source,
+        lambda name: name.endswith(tables) or may_be_text(name),
+        lambda path: path.name.endswith(tables) or kind_of_text(path) is not None,
+    )
+    yield from _tables(source, paths, columns)
 
 
 def read_parquet(source: Path, columns: Columns) -> Iterator[RawRun | Unreadable]:
     """The runs of a Parquet file, or of those below a folder: long or wide as `read_csv` has it. Raises UserError as that does."""
-    yield from _tables(source, columns, ".parquet")
+    yield from _tables(source, files_below(source, lambda name: name.endswith(".parquet")), columns)
 
 
-def _tables(source: Path, columns: Columns, *suffixes: str) -> Iterator[RawRun | Unreadable]:
+def _tables(source: Path, paths: list[Path], columns: Columns) -> Iterator[RawRun | Unreadable]:
+    alone = {folder for folder, count in Counter(path.parent for path in paths).items() if count == 1}
+
     def read(path: Path) -> Iterator[RawRun]:
         name = run_name(path, source)
         for suffix in _SUFFIXES:
-            name = name.removesuffix(suffix)
-        try:
-            yield from _table(path, name, columns)
-        except UnicodeDecodeError:
-            raise UserError(f"{path}: can't be read as a table (it is no text in UTF-8)") from None
-        except (OSError, pa.ArrowException, EOFError, csv.Error) as error:
-            raise UserError(f"{path}: can't be read as a table ({_plainly(error)})") from None
+            if columns.names is None or not columns.names.endswith(suffix):
+                name = name.removesuffix(suffix)
+        known = settings_beside(path, alone=path.parent in alone)
+        with reading(path):
+            for run in _table(path, name, columns):
+                yield replace(run, config={**known, **run.config})
 
-    return each(files_below(source, lambda name: name.endswith(suffixes)), read)
+    return each(paths, read)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Says in one sentence what keeps a file from being read as a table."""
+    try:
+        yield
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: can't be read as a table (it is no text in UTF-8)") from None
+    except (OSError, pa.ArrowException, EOFError, csv.Error, zlib.error) as error:
+        raise UserError(f"{path}: can't be read as a table ({_plainly(error)})") from None
+
+
+def series_of(path: Path, wanted: Iterable[str]) -> tuple[tuple[str, ...], dict[str, Floats], tuple[tuple[str, str], ...]]:
+    """The columns' names, those of the wanted ones that a table has, as numbers, NaN where there is none; and remarks."""
+    form = _form(path)
+    there = [key for key in dict.fromkeys(wanted) if key in form.names]
+    odd = _OddRows()
+    parts = [[_floats(batch.column(key)) for key in there] for batch in _batches(path, there, set(there), form, odd)]
+    return form.names, {key: np.concatenate([part[n] for part in parts] or [np.empty(0)]) for n, key in enumerate(there)}, odd.take()
 
 
 def _plainly(error: Exception) -> str:
@@ -75,21 +117,34 @@ def _plainly(error: Exception) -> str:
 
 
 def _table(path: Path, name: str, columns: Columns) -> Iterator[RawRun]:
-    names, delimiter = _header(path)
+    form = _form(path)
+    names = list(form.names)
     if len(names) != len(set(names)):
         twice = next(key for key in names if names.count(key) > 1)
         raise UserError(f"{path}: has two columns {twice!r}; each name must be one column's")
+    if not form.header:
+        odd = _OddRows()
+        batches = (np.column_stack([_floats(batch.column(key)) for key in names]) for batch in _batches(path, names, set(names), form, odd))
+        yield from headless_runs(path, name, batches, columns, odd.take)
+        return
+    for evaluated, trained in _EITHER:
+        if columns.returns is None and evaluated in names and trained in names:
+            raise UserError(
+                f"{path}: holds two returns; give --return {evaluated} for evaluations, or --return {trained} for training episodes"
+            )
     value = next((key for key in USUAL_RETURNS if key in names), None) if columns.returns is None else columns.returns
     if value is None and columns.names is not None:
         step = series_key("env_step", columns.env_step, names, USUAL_STEPS, str(path))
-        yield from _wide(path, name, names, step, columns, delimiter)
+        yield from _wide(path, name, names, step, columns, form)
         return
     step, value = series_keys(columns, names, USUAL_STEPS, USUAL_RETURNS, str(path))
     more = beside(value, names) if mean_of(value, columns, {}) else (None, None)
-    keys = _keys(names, columns, {step, value, *filter(None, more)})
-    series = {step, value, *filter(None, more), *keys, *USUAL_STEPS, *USUAL_RETURNS}
+    taken = {step, value, *filter(None, more)}
+    keys = [key for key in _keys(names, columns, taken) if key not in dict(form.constants)]
+    series = {*taken, *keys, *USUAL_STEPS, *USUAL_RETURNS, *dict(form.constants)}
     others = KeyColumns([key for key in names if key not in series], columns.ignore)
-    yield from _long(path, name, (step, value, *more), keys, others, columns, delimiter)
+    for run in _long(path, name, (step, value, *more), keys, others, columns, form):
+        yield replace(run, config={**dict(form.constants), **run.config})
 
 
 def _keys(names: list[str], columns: Columns, taken: set[str]) -> list[str]:
@@ -113,7 +168,7 @@ def _long(
     keys: list[str],
     others: KeyColumns,
     asked: Columns,
-    delimiter: str | None,
+    form: Form,
 ) -> Iterator[RawRun]:
     step, value, *beside_it = series
     numbers = [step, value, *filter(None, beside_it)]
@@ -121,7 +176,7 @@ def _long(
     places: dict[tuple[Any, ...], list[tuple[list[Place], dict[str, Place]]]] = {}
     first: dict[tuple[tuple[Any, ...], str], float] = {}
     with Spool() as spool:
-        for batch in _batches(path, [*numbers, *keys, *others.names], set(numbers), delimiter, odd, others.names):
+        for batch in _batches(path, [*numbers, *keys, *others.names], set(numbers), form, odd, others.names):
             logged = _valid(batch.column(value))
             rows_of = [_floats(batch.column(key))[logged] for key in numbers]
             texts = [_plain(batch.column(key)).filter(pa.array(logged)) for key in keys]
@@ -156,7 +211,7 @@ def _long(
                 )
 
 
-def _wide(path: Path, name: str, names: list[str], step: str, columns: Columns, delimiter: str | None) -> Iterator[RawRun]:
+def _wide(path: Path, name: str, names: list[str], step: str, columns: Columns, form: Form) -> Iterator[RawRun]:
     # W&B's web page writes the least and the most beside each column
     spans = {key for key in names if key.endswith(("__MIN", "__MAX")) and key[:-5] in names}
     runs = [key for key in names if key != step and key not in spans and from_name(columns.names, name, key) is not None]
@@ -165,7 +220,7 @@ def _wide(path: Path, name: str, names: list[str], step: str, columns: Columns, 
     places: dict[str, list[tuple[Place, Place]]] = {key: [] for key in runs}
     odd = _OddRows()
     with Spool() as spool:
-        for batch in _batches(path, [step, *runs], {step, *runs}, delimiter, odd):
+        for batch in _batches(path, [step, *runs], {step, *runs}, form, odd):
             steps = _floats(batch.column(step))
             for key in runs:
                 logged = _valid(batch.column(key))
@@ -188,18 +243,13 @@ def _wide(path: Path, name: str, names: list[str], step: str, columns: Columns, 
             )
 
 
-def _header(path: Path) -> tuple[list[str], str | None]:
-    """The columns' names and, of a CSV file, what divides them."""
-    if path.name.endswith(".parquet"):
-        with pq.ParquetFile(path) as file:
-            return list(file.schema_arrow.names), None
-    with pa.input_stream(path) as stream:
-        line = stream.read(_MAX_HEADER).split(b"\n", 1)[0]
-    text = line.decode("utf-8-sig").rstrip("\r")
-    if not text.strip():
-        raise UserError(f"{path}: begins with an empty line; the first line must name the columns")
-    delimiter = max(",;\t", key=text.count)
-    return next(csv.reader([text], delimiter=delimiter)), delimiter
+def _form(path: Path) -> Form:
+    with path.open("rb") as file:
+        packed = file.read(4) == b"PAR1"
+    if not packed:
+        return form_of(path)
+    with pq.ParquetFile(path) as file:
+        return Form(_PARQUET, tuple(file.schema_arrow.names))
 
 
 class _OddRows:
@@ -209,9 +259,12 @@ class _OddRows:
         self._first, self._count = "", 0
 
     def __call__(self, row: Any) -> str:
-        self._first = self._first or f"{row.actual_columns} of {row.expected_columns} columns"
-        self._count += 1
+        self.note(f"{row.actual_columns} of {row.expected_columns} columns")
         return "skip"
+
+    def note(self, what: str) -> None:
+        self._first = self._first or what
+        self._count += 1
 
     def take(self) -> tuple[tuple[str, str], ...]:
         count, self._count = self._count, 0
@@ -220,27 +273,56 @@ class _OddRows:
 
 
 def _batches(
-    path: Path, wanted: list[str], numbers: set[str], delimiter: str | None, odd: _OddRows, few: Collection[str] = ()
+    path: Path, wanted: list[str], numbers: set[str], form: Form, odd: _OddRows, few: Collection[str] = ()
 ) -> Iterator[pa.RecordBatch]:
-    """Pieces of a table, with columns of `few` values as categories."""
-    if delimiter is None:
+    """Pieces of a table, with columns of `few` values as categories where they are read as text."""
+    coded = pa.dictionary(pa.int32(), pa.string())
+    types = {key: pa.float64() if key in numbers else coded if key in few else pa.string() for key in wanted}
+    if form.delimiter == _PARQUET:
         with pq.ParquetFile(path) as file:
             yield from file.iter_batches(_BATCH_ROWS, columns=wanted, use_threads=False)
         return
-    coded = pa.dictionary(pa.int32(), pa.string())
+    if form.delimiter in (BLANKS, JSON_LINES):
+        yield from _plain_batches(path, types, form, odd)
+        return
     reader = pa_csv.open_csv(
-        pa.input_stream(path),
-        read_options=pa_csv.ReadOptions(block_size=_BATCH_BYTES, use_threads=False),
-        parse_options=pa_csv.ParseOptions(delimiter=delimiter, invalid_row_handler=odd),
+        stream_of(path),
+        read_options=pa_csv.ReadOptions(block_size=_BATCH_BYTES, use_threads=False, column_names=list(form.names), skip_rows=form.skip),
+        parse_options=pa_csv.ParseOptions(delimiter=form.delimiter, invalid_row_handler=odd),
         convert_options=pa_csv.ConvertOptions(
-            include_columns=wanted,
-            column_types={key: pa.float64() if key in numbers else coded if key in few else pa.string() for key in wanted},
-            null_values=_NO_VALUE,
-            strings_can_be_null=True,
+            include_columns=wanted, column_types=types, null_values=_NO_VALUE, strings_can_be_null=True, check_utf8=False
         ),
     )
     with reader:
         yield from reader
+
+
+def _plain_batches(path: Path, types: dict[str, pa.DataType], form: Form, odd: _OddRows) -> Iterator[pa.RecordBatch]:
+    """Of rows that are no CSV."""
+    places = [form.names.index(key) for key in types]
+    rows_in = rows_of(path, form)
+    while rows := list(islice(rows_in, _PLAIN_ROWS)):
+        whole = [row for row in rows if row is not None]
+        for _ in range(len(rows) - len(whole)):
+            odd.note("another number of columns" if form.delimiter == BLANKS else "no JSON object")
+        arrays = []
+        for place, (key, kind) in zip(places, types.items(), strict=True):
+            cells = [None if row[place] is None or row[place] in _NO_VALUE else row[place] for row in whole]
+            read = _number_in if pa.types.is_floating(kind) else _text_in
+            values = [None if cell is None else read(cell, path, key) for cell in cells]
+            arrays.append(pa.array(values, pa.string()).cast(kind) if pa.types.is_dictionary(kind) else pa.array(values, kind))
+        yield pa.RecordBatch.from_arrays(arrays, names=list(types))
+
+
+def _number_in(cell: Any, path: Path, key: str) -> float:
+    try:
+        return float(cell)
+    except (ValueError, TypeError, OverflowError):
+        raise UserError(f"{path}: {str(cell)[:60]!r} stands where a number should, in {key!r}") from None
+
+
+def _text_in(cell: Any, path: Path, key: str) -> str:
+    return cell if isinstance(cell, str) else json.dumps(cell)
 
 
 def _plain(column: pa.Array) -> pa.Array:

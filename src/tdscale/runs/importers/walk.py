@@ -15,8 +15,8 @@ def natural(text: str) -> list[tuple[int, int | str]]:
     ]
 
 
-def files_below(source: Path, fits: Callable[[str], bool]) -> list[Path]:
-    """A file itself, or those below a folder whose name fits; links to folders are not followed.
+def files_below(source: Path, fits: Callable[[str], bool], within: Callable[[Path], bool] = lambda path: True) -> list[Path]:
+    """A file itself, or those below a folder whose name and content fit; links to folders are not followed.
 
     Raises:
         UserError: if there is no such file or folder, or none of its files fits.
@@ -25,7 +25,7 @@ def files_below(source: Path, fits: Callable[[str], bool]) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise UserError(f"{source}: no such file or folder")
-    found = [Path(folder, name) for folder, _, names in os.walk(source) for name in names if fits(name)]
+    found = [Path(folder, name) for folder, _, names in os.walk(source) for name in names if fits(name) and within(Path(folder, name))]
     if not found:
         raise UserError(f"{source}: holds no such file as this kind of log has; --from says which kind it is")
     return sorted(found, key=lambda path: natural(path.as_posix()))
