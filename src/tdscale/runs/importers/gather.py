@@ -111,7 +111,8 @@ class Gathered:
             message = "study.toml was there already and is kept as it is; the conventions in it hold for these runs too"
             messages.append(RunWarning("study-kept", message, str(directory / STUDY_FILE)))
         store = RunStore(directory)
-        part = self._part()
+        # a published file is one part, wherever it lies
+        part = (self._conventions.name if self._conventions is not None else None) or _part_name(self._source, self._kind)
         self._refuse_known(store, part)
         if before is not None:
             before()
@@ -309,8 +310,7 @@ class Gathered:
         low, high = per_task("--low", scale.low, ends), per_task("--high", scale.high, ends)
         layout = self._conventions.layout if self._conventions is not None else None
         if layout is not None:
-            known = {task: maximum for task in ends if (maximum := layout.maximum(task)) is not None}
-            low, high = dict.fromkeys(known, 0.0) | low, known | high
+            low, high = dict.fromkeys(layout.scale_of(ends), 0.0) | low, layout.scale_of(ends) | high
         tasks = draft_scale(ends, low, high)
         drafted = [name for name in tasks if name not in high]
         if drafted:
@@ -351,11 +351,6 @@ class Gathered:
         if both:
             where = f"{len(both)} of its runs, the first {both[0]}, are in {store.directory} already, from another source"
             raise UserError(f"{self._source}: {where}; import into another folder, or give --seed a key that tells them apart")
-
-    def _part(self) -> str:
-        """A published file is one part, wherever it lies."""
-        name = self._conventions.name if self._conventions is not None else None
-        return name if name is not None else _part_name(self._source, self._kind)
 
     def _results(self) -> Iterator[RunResult]:
         first: dict[tuple[Any, ...], str] = {}

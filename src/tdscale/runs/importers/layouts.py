@@ -99,6 +99,10 @@ class Layout:
             return 1.0
         return 1000.0 if _CONTROL.fullmatch(task) or _BENCH.fullmatch(task) else None
 
+    def scale_of(self, tasks: Iterable[str]) -> dict[str, float]:
+        """Of those tasks that are known here, `maximum`."""
+        return {task: maximum for task in tasks if (maximum := self.maximum(task)) is not None}
+
 
 def digest(cells: Iterable[Keys]) -> str:
     """Of the cells that some arrays are: equal for equal cells, whatever the arrays' order and folder are called."""
