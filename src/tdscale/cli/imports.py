@@ -65,7 +65,7 @@ def _scale(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print_preview(console: Console, source: str, preview: Preview) -> None:
-    kinds = {"sweep": "a sweep over B or η at some σ", "scaling": "one B and η at each σ"}
+    kinds = {"sweep": "a sweep over B or η at some σ", "scaling": "one B and η at each σ", "baseline": "one B and η for every σ"}
     _line(console, f"{source} ({preview.kind}): {kinds[preview.stage]}")
     for task in preview.tasks:
         _line(console, f"\n{task.task}")
