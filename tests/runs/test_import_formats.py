@@ -457,6 +457,19 @@ def test_a_dry_run_shows_a_published_layout_and_writes_nothing(tmp_path):
     assert set(tmp_path.rglob("*")) == before
 
 
+def test_constant_hyperparameters_are_shown_as_such(tmp_path):
+    root = "gym_baseline_utd2"
+    entries = {f"{root}/utd_{utd}/Ant-v4/episode.return/bs_256_lr_3e-4.npy": npy(np.column_stack([STEPS, seeds_of(utd)])) for utd in UTDS}
+    source = as_zip(tmp_path / "a.zip", entries)
+    assert "one B and η for every σ" in called("import", source, "--dry-run", cwd=tmp_path).stdout
+    assert {spec.stage for spec in _specs(source, tmp_path)} == {"baseline"}
+
+
+def _specs(source, folder):
+    import_runs(source, "auto", folder / "study")
+    return RunStore(folder / "study").specs().values()
+
+
 # --- logs that others were misled by, where they are found
 
 

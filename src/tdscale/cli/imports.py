@@ -82,7 +82,7 @@ def _scale(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print_preview(console: Console, source: str, preview: Preview, label: str = "") -> None:
-    kinds = {"sweep": "a sweep over B or η at some σ", "scaling": "one B and η at each σ"}
+    kinds = {"sweep": "a sweep over B or η at some σ", "scaling": "one B and η at each σ", "baseline": "one B and η for every σ"}
     of = f"\n{label}, of " if label else ""
     _line(console, f"{of}{source} ({preview.kind}): {kinds[preview.stage]}")
     for task in preview.tasks:
