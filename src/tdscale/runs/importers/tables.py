@@ -39,6 +39,7 @@ USUAL_STEPS = (
 USUAL_RETURNS = (
     *("return", "returns", "episodic_return", "charts/episodic_return", "episode_return", "episode_reward", "ep_return"),
     *("rollout/ep_rew_mean", "ep_rew_mean", "ep_rew", "score", "reward", "AverageTestEpRet", "AverageEpRet"),
+    "value",  # of a table that holds several metrics, which another column tells apart
 )
 # names of evaluations, and of the training episodes that some programs log beside them
 _EITHER = (("AverageTestEpRet", "AverageEpRet"),)
@@ -133,7 +134,7 @@ def _table(path: Path, name: str, columns: Columns) -> Iterator[RawRun]:
                 f"{path}: holds two returns; give --return {evaluated} for evaluations, or --return {trained} for training episodes"
             )
     value = next((key for key in USUAL_RETURNS if key in names), None) if columns.returns is None else columns.returns
-    if value is None and columns.names is not None:
+    if value is None and columns.names is not None and from_name(columns.names, name) is None:
         step = series_key("env_step", columns.env_step, names, USUAL_STEPS, str(path))
         yield from _wide(path, name, names, step, columns, form)
         return
