@@ -114,7 +114,9 @@ def test_fresh_weights_have_the_singular_values_of_the_reference_program(name, f
                 found, expected = (np.linalg.svd(matrix, compute_uv=False) for matrix in (mine, known))
                 np.testing.assert_allclose(found, expected, rtol=1e-5)
                 compared += 1
-    assert compared == {"sac": 10, "bro_minimal": 16, "bro": 20}[name]
+    # twins lie in one array
+    kernels = [key for key in golden if key.startswith("init/") and key.endswith("/kernel") and key.split("/")[1][-1] != "2"]
+    assert compared == len(kernels)
 
 
 @pytest.mark.parametrize("name", ["pql", "pql_d"])
