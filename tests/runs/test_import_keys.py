@@ -140,14 +140,14 @@ def test_exact_copies_of_rows_are_left_out_and_counted(tmp_path):
 
 
 def write_logs(folder, configs, d_min=lambda config: 4000.0):
-    """A CSV and a config a run, as RLlib's trials have them."""
+    """A monitor and a config a run, as scripts around Stable-Baselines3 leave them."""
     for number, config in enumerate(configs):
         place = folder / f"trial_{number}"
         place.mkdir(parents=True)
-        returns = curve(STEPS, config["utd"], config.get("seed", number), d_min(config))
-        table = {"num_env_steps_sampled_lifetime": STEPS, "env_runners/episode_return_mean": returns}
-        pd.DataFrame(table).to_csv(place / "progress.csv", index=False)
-        (place / "params.json").write_text(json.dumps({"env": "A", "lr": 3e-4, "batch_size": 128} | config))
+        returns = curve(STEPS[1:], config["utd"], config.get("seed", number), d_min(config))
+        rows = "".join(f"{value},500,{at}\n" for at, value in enumerate(returns))
+        (place / "monitor.csv").write_text(f'#{{"t_start": {1.7e9 + number}}}\nr,l,t\n{rows}')
+        (place / "config.json").write_text(json.dumps({"env": "A", "lr": 3e-4, "batch_size": 128} | config))
 
 
 def notes_of(folder, **columns):

@@ -17,6 +17,16 @@ THRESHOLDS = (300.0, 500.0, 800.0)
 LOW_QUANTILE = 0.05
 
 
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """What a drafted study.toml takes from options: `low` and `high` as VALUE or TASK=VALUE, thresholds normalised."""
+
+    low: Sequence[str] = ()
+    high: Sequence[str] = ()
+    thresholds: Sequence[float] | None = None
+    data_cost: float | None = None
+
+
 def write_study(study: Study, path: Path) -> None:
     """Write a study file, whole or not at all. Raises UserError."""
     try:

@@ -12,8 +12,9 @@ import numpy as np
 from tdscale.errors import UserError
 from tdscale.runs.importers.conventions import Conventions
 from tdscale.runs.importers.curve import passes
+from tdscale.runs.importers.drafts import Scale
 from tdscale.runs.importers.meaning import value_of
-from tdscale.runs.importers.part import Part, Scale
+from tdscale.runs.importers.part import Part
 from tdscale.runs.importers.patterns import USUAL_NAMES
 from tdscale.runs.importers.preview import Preview
 from tdscale.runs.importers.raw import COUNT, Columns, RawRun, Unreadable, number, shown_keys, without_numbers
@@ -97,11 +98,12 @@ class Gathered:
         bad: list[str] = []
         unnamed: list[str] = []
         elsewhere: list[str] = []
-        found = 0
+        found = unreadable = 0
         for run in runs:
             found += 1
             if isinstance(run, Unreadable):
                 bad.append(run.why)
+                unreadable += 1
                 continue
             named = self._named(run)
             if named is None:
@@ -116,7 +118,7 @@ class Gathered:
                     part.add(piece)
             except UserError as error:
                 bad.append(str(error))
-        self._refuse_conditions(found, elsewhere)
+        self._refuse_conditions(found - unreadable - len(unnamed), elsewhere)
         for part in self.parts.values():
             part.keys.refuse_algorithms()
         held = any(self.parts.values())

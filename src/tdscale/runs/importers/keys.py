@@ -8,11 +8,12 @@ from typing import Any
 
 from tdscale.errors import UserError
 from tdscale.runs.importers.patterns import USUAL_NAMES
-from tdscale.runs.importers.raw import MAX_NAME
+from tdscale.runs.importers.raw import COUNT, MAX_NAME
 from tdscale.runs.where import as_text, decides
 
 Key = Mapping[int, str]  # by run: what it has under a key
 _SHOWN_VALUES = 6
+_SHOWN_NAMES = 3
 # keys that name an algorithm, and free names of experiments, in which an algorithm's may stand
 _ALGORITHM = (*USUAL_NAMES["algorithm"], "algo.name", "algorithm.name", "agent.name", "method.name")
 _FREE = ("exp_name", "experiment", "experiment_name", "script", "variant")
@@ -49,6 +50,28 @@ def words_of(name: str) -> tuple[str, ...]:
 def words_of_algorithms(name: str) -> tuple[str, ...]:
     """The algorithms that a run's name tells of, sorted."""
     return tuple(sorted(set(_KNOWN.findall(name.lower()))))
+
+
+def refuse_names(algorithms: Mapping[tuple[str, ...], str], cells: Iterable[Mapping[tuple[str, ...], str]]) -> None:
+    """Raises UserError where runs' names say that they don't belong together.
+
+    Args:
+        algorithms: by the algorithms in a name, the first run that is called so.
+        cells: of each cell whose runs the log gives no seeds, by the words in a name, the first that is called so.
+    """
+    if len(algorithms) > 1:
+        shown = "; ".join(f"{' and '.join(words)}, the first {name}" for words, name in list(algorithms.items())[:_SHOWN_NAMES])
+        raise UserError(
+            f"the runs are of several algorithms by their names ({shown}); a study is of one: read it with {{algorithm}} in --names, "
+            "or with --algorithm KEY:PATTERN, and choose with --where algorithm=NAME; if it is one all the same, give --algorithm =NAME"
+        )
+    for names in cells:
+        if len(names) > 1:
+            first, second, *_ = names.values()
+            raise UserError(
+                f"{first} and {second} would count as seeds of one cell, but are called by other words; if they are seeds, "
+                f"give --seed {COUNT}; else read what tells them apart with a {{key}} in --names, and choose with --where KEY=VALUE"
+            )
 
 
 def named_algorithm(config: Mapping[str, Any]) -> str | None:

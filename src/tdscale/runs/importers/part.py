@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from tdscale.runs.importers.drafts import (
     STUDY_FILE,
     THRESHOLDS,
     Ends,
+    Scale,
     draft_scale,
     ends_of,
     existing_study,
@@ -28,7 +29,7 @@ from tdscale.runs.importers.drafts import (
     uncovered,
     write_study,
 )
-from tdscale.runs.importers.keys import KeySurvey, named_algorithm, words_of, words_of_algorithms
+from tdscale.runs.importers.keys import KeySurvey, named_algorithm, refuse_names, words_of, words_of_algorithms
 from tdscale.runs.importers.meaning import value_of
 from tdscale.runs.importers.preview import Preview, Survey, digest, preview_tasks
 from tdscale.runs.importers.raw import COUNT, DERIVED, MAX_NAME, Columns, RawRun, without_numbers
@@ -44,16 +45,6 @@ _ANY = "imported"  # the algorithm of runs whose log does not say
 _ENDED_EARLY = 0.8  # of another run's env steps: a run that was stopped and started again
 # logs that keep one series of one run, in which rows of one env step are episodes of parallel environments
 _SERIES = ("sb3", "tensorboard", "wandb", "rllib", "arrays", "qscaled")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scale:
-    """What a drafted study.toml takes from options: `low` and `high` as VALUE or TASK=VALUE, thresholds normalised."""
-
-    low: Sequence[str] = ()
-    high: Sequence[str] = ()
-    thresholds: Sequence[float] | None = None
-    data_cost: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,19 +186,7 @@ class Part:
             key = "algorithm" if re.search("[:/]", asked) else asked
             choose = f"choose with --where {key}={algorithms[0]}, or import each with --split-by {key} into a study of its own"
             raise UserError(f"the runs are of several algorithms: {key} is {', '.join(algorithms[:6])}; a study is of one: {choose}")
-        if len(self._by_name) > 1:
-            shown = "; ".join(f"{' and '.join(words)}, the first {name}" for words, name in list(self._by_name.items())[:_SOME])
-            raise UserError(
-                f"the runs are of several algorithms by their names ({shown}); a study is of one: read it with {{algorithm}} in --names, "
-                "or with --algorithm KEY:PATTERN, and choose with --where algorithm=NAME; if it is one all the same, give --algorithm =NAME"
-            )
-        for names in self._names.values():
-            if len(names) > 1:
-                first, second, *_ = names.values()
-                raise UserError(
-                    f"{first} and {second} would count as seeds of one cell, but are called by other words; if they are seeds, "
-                    f"give --seed {COUNT}; else read what tells them apart with a {{key}} in --names, and choose with --where KEY=VALUE"
-                )
+        refuse_names(self._by_name, self._names.values())
         self._algorithm = algorithms[0] if len(algorithms) == 1 and algorithms[0] != "None" else _ANY
         notes = self.keys.refuse_differences()
         self._held = [
