@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.errors import UserError
+from tdscale.runs.importers.conventions import Conventions
+from tdscale.runs.importers.raw import MAX_NAME
 from tdscale.study import Study, Task, read_study, study_to_toml
 from tdscale.whole_file import write_text
 
 STUDY_FILE = "study.toml"
 THRESHOLDS = (300.0, 500.0, 800.0)
 LOW_QUANTILE = 0.05
+_SOME = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,3 +162,63 @@ def uncovered(study: Study, ends: Mapping[str, Sequence[Ends]]) -> Iterator[tupl
 
 def _rounded(value: float) -> float:
     return float(f"{value:.6g}")
+
+
+def draft_study(
+    ends: Mapping[str, Sequence[Ends]],
+    given: tuple[dict[str, float], dict[str, float]],
+    scale: Scale,
+    *,
+    names: tuple[str, str, str],
+    sizes: Collection[float | None],
+    conventions: Conventions | None,
+) -> tuple[Study, str | None]:
+    """The study.toml of imported runs, and a sentence on a scale of returns that is read off their curves.
+
+    Args:
+        ends: what each task's curves show.
+        given: low and high, by task, as far as they are known.
+        scale: what the options say.
+        names: of the study, of the kind of log, of the algorithm.
+        sizes: N of the runs.
+        conventions: of arrays in the authors' layouts.
+
+    Raises:
+        UserError: if thresholds or δ can't be a study's.
+    """
+    name, kind, algorithm = names
+    low, high = given
+    tasks = draft_scale({task: cells or [Ends(0.0, 0.0, 1.0)] for task, cells in ends.items()}, low, high)
+    drafted = [task for task in tasks if task not in high or (task not in low and tasks[task].low != 0)]
+    message = None
+    if drafted:
+        what = "; ".join(f"{task} {tasks[task].low:g} to {tasks[task].high:g}" for task in drafted[:_SOME])
+        more = f"; {len(drafted) - _SOME} more" if len(drafted) > _SOME else ""
+        message = (
+            f"the scale of returns is read off these curves ({what}{more}): low is the 5 % quantile of the first quarter of a "
+            "curve, 0 where that is positive, high where the best curve ends; put the tasks' own into study.toml, or give --low and "
+            "--high"
+        )
+    size = next(iter(sizes)) if len(sizes) == 1 else None
+    layout, published = (None, None) if conventions is None else (conventions.layout, conventions.name)
+    if conventions is not None and set(sizes) == {None}:
+        size = conventions.model_size
+    thresholds = layout.thresholds if layout is not None else THRESHOLDS
+    data_cost = layout.data_cost if layout is not None else None
+    origin = f"{published}.zip, published by the paper's authors" if published else f"imported from {name} ({kind})"[:MAX_NAME]
+    try:
+        study = Study(
+            name=published or name[:MAX_NAME],
+            algorithm=algorithm,
+            return_thresholds=tuple(thresholds if scale.thresholds is None else scale.thresholds),
+            tasks=tasks,
+            data_cost=data_cost if scale.data_cost is None else scale.data_cost,
+            accounting="paper",
+            model_size=size,
+            published_laws=layout.published_laws if layout is not None and published is not None else None,
+            origin=origin,
+        )
+    except ValueError as error:
+        text = str(error).splitlines()[2].strip().removeprefix("Value error, ").partition(" [type=")[0]
+        raise UserError(f"--thresholds or --data-cost: {text}") from None
+    return study, message

@@ -18,10 +18,9 @@ from tdscale.runs.importers.conventions import Conventions
 from tdscale.runs.importers.curve import CleanCurve, clean
 from tdscale.runs.importers.drafts import (
     STUDY_FILE,
-    THRESHOLDS,
     Ends,
     Scale,
-    draft_scale,
+    draft_study,
     ends_of,
     existing_study,
     per_task,
@@ -32,7 +31,7 @@ from tdscale.runs.importers.drafts import (
 from tdscale.runs.importers.keys import KeySurvey, named_algorithm, refuse_names, words_of, words_of_algorithms
 from tdscale.runs.importers.meaning import value_of
 from tdscale.runs.importers.preview import Preview, Survey, digest, preview_tasks
-from tdscale.runs.importers.raw import COUNT, DERIVED, MAX_NAME, Columns, RawRun, without_numbers
+from tdscale.runs.importers.raw import COUNT, DERIVED, Columns, RawRun, without_numbers
 from tdscale.runs.importers.report import ImportReport
 from tdscale.runs.importers.spool import Spool
 from tdscale.runs.importers.values import Place, meaning_of, plain, seed_of
@@ -269,51 +268,15 @@ class Part:
             refuse_other_scale(kept, directory / STUDY_FILE, low, high, given)
         if layout is not None:
             low, high = dict.fromkeys(layout.scale_of(ends), 0.0) | low, layout.scale_of(ends) | high
-        study = kept or self._draft(scale, ends, (low, high), messages)
+        if kept is None:
+            names = self.name, self._kind, self._algorithm
+            study, said = draft_study(ends, (low, high), scale, names=names, sizes=self._sizes, conventions=self._conventions)
+            messages += [] if said is None else [RunWarning("drafted-scale", said, self.name)]
+        else:
+            study = kept
         covered = {task: members for task, members in ends.items() if members}
         messages += [RunWarning(code, message, self.name) for code, message in uncovered(study, covered)]
         return study, kept is not None
-
-    def _draft(
-        self,
-        scale: Scale,
-        ends: dict[str, list[Ends]],
-        given: tuple[dict[str, float], dict[str, float]],
-        messages: list[RunWarning],
-    ) -> Study:
-        low, high = given
-        tasks = draft_scale({task: cells or [Ends(0.0, 0.0, 1.0)] for task, cells in ends.items()}, low, high)
-        drafted = [name for name in tasks if name not in high or (name not in low and tasks[name].low != 0)]
-        if drafted:
-            what = "; ".join(f"{name} {tasks[name].low:g} to {tasks[name].high:g}" for name in drafted[:_SOME])
-            more = f"; {len(drafted) - _SOME} more" if len(drafted) > _SOME else ""
-            message = (
-                f"the scale of returns is read off these curves ({what}{more}): low is the 5 % quantile of the first quarter of a "
-                "curve, 0 where that is positive, high where the best curve ends; put the tasks' own into study.toml, or give --low and "
-                "--high"
-            )
-            messages.append(RunWarning("drafted-scale", message, self.name))
-        size = next(iter(self._sizes)) if len(self._sizes) == 1 else None
-        layout, name = (None, None) if self._conventions is None else (self._conventions.layout, self._conventions.name)
-        if self._conventions is not None and self._sizes == {None}:
-            size = self._conventions.model_size
-        thresholds = layout.thresholds if layout is not None else THRESHOLDS
-        data_cost = layout.data_cost if layout is not None else None
-        try:
-            return Study(
-                name=name or self.name[:MAX_NAME],
-                algorithm=self._algorithm,
-                return_thresholds=tuple(thresholds if scale.thresholds is None else scale.thresholds),
-                tasks=tasks,
-                data_cost=data_cost if scale.data_cost is None else scale.data_cost,
-                accounting="paper",
-                model_size=size,
-                published_laws=layout.published_laws if layout is not None and name is not None else None,
-                origin=f"{name}.zip, published by the paper's authors" if name else f"imported from {self.name} ({self._kind})"[:MAX_NAME],
-            )
-        except ValueError as error:
-            text = str(error).splitlines()[2].strip().removeprefix("Value error, ").partition(" [type=")[0]
-            raise UserError(f"--thresholds or --data-cost: {text}") from None
 
     def _without_repeated(self) -> list[_Held]:
         """Of runs with one spec and seed, the one that goes furthest. Raises UserError where that is not enough to know."""
