@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from command import called, refused
-from imported_truth import D0, SCALE, THRESHOLDS, assert_true, returns_at
+from lawful import THRESHOLDS, assert_lawful, curve
 from own_logs import messages
 from tdscale.errors import UserError
 from tdscale.runs.importers import gather_runs, import_runs
@@ -24,11 +24,17 @@ from tdscale.runs.store import RunStore
 STEPS = np.arange(2000, 140_001, 2000)
 UTDS = (1, 2, 4, 8)
 GIVEN = {"batch_size": "=256", "learning_rate": "=3e-4", "task": "=walker-run"}
+D0 = 40_000.0  # D at 800 is D0·(1 + 1/σ)
+SCALE = {"low": ["0"], "high": ["1000"], "thresholds": THRESHOLDS}
 TASK = {"walker-run": D0}
 TYPED = (
     *("--batch-size", "=256", "--learning-rate", "=3e-4", "--task", "=walker-run"),
     *("--low", "0", "--high", "1000", "--thresholds", ",".join(f"{j:g}" for j in THRESHOLDS)),
 )
+
+
+def returns_at(steps, utd, seed):
+    return curve(steps, utd, seed, D0)
 
 
 def written(folder, write, name):
@@ -114,7 +120,7 @@ def test_a_table_is_read_by_its_content(tmp_path, write, name, columns, suffix):
     pattern = "run_utd{utd}/" + (name if suffix else name.partition(".")[0])
     report = imported(logs, tmp_path / "study", names=pattern, **GIVEN, **columns)
     assert report.runs == 12
-    assert_true(tmp_path / "study", TASK, UTDS, 2000)
+    assert_lawful(tmp_path / "study", UTDS, 2000, TASK)
 
 
 def test_keys_of_json_lines_are_those_of_all_lines_and_a_value_said_once_holds_for_all(tmp_path):
@@ -136,7 +142,7 @@ def test_files_that_are_no_tables_are_passed_over(tmp_path):
     (logs / "config.json").write_text(json.dumps({"batch_size": 256}, indent=1))
     (logs / "empty.txt").write_text("")
     imported(logs, tmp_path / "study", names="run_utd{utd}/{seed}", **GIVEN)
-    assert_true(tmp_path / "study", TASK, UTDS, 2000)
+    assert_lawful(tmp_path / "study", UTDS, 2000, TASK)
 
 
 # --- what can't be seen is asked for, and the answer as it is typed gives it
@@ -161,7 +167,7 @@ def test_of_three_columns_without_names_the_return_is_asked_for(tmp_path):
     question = refused("import", logs, "--dir", "study", *typed, cwd=tmp_path)
     assert "3 columns without a header" in question
     assert answered(question, logs, "study", *typed, cwd=tmp_path) == ["--env-step", "0", "--return", "1"]
-    assert_true(tmp_path / "study", TASK, UTDS, 2000)
+    assert_lawful(tmp_path / "study", UTDS, 2000, TASK)
 
 
 def test_rows_that_count_themselves_are_not_taken_for_env_steps(tmp_path):
@@ -173,7 +179,7 @@ def test_rows_that_count_themselves_are_not_taken_for_env_steps(tmp_path):
     assert "column 0 counts 0, 1, … as rows do" in question
     question = question.replace("give --env-step 0 --return 1", "give --first-step 2000 --step-every 2000 --return 1")
     answered(question, logs, "study", *TYPED, "--names", "run_utd{utd}/{seed}", cwd=tmp_path)
-    assert_true(tmp_path / "study", TASK, UTDS, 2000)
+    assert_lawful(tmp_path / "study", UTDS, 2000, TASK)
 
 
 def spinning_up(folder, *, tested=True):
@@ -198,7 +204,7 @@ def spinning_up(folder, *, tested=True):
 def test_spinning_ups_progress_is_read_with_the_config_beside_it(tmp_path):
     logs = spinning_up(tmp_path / "logs", tested=False)
     imported(logs, tmp_path / "study")
-    assert_true(tmp_path / "study", {"Hopper-v4": D0}, (1, 5, 20), 2000)
+    assert_lawful(tmp_path / "study", (1, 5, 20), 2000, {"Hopper-v4": D0})
     assert {spec.seed for spec in RunStore(tmp_path / "study").specs().values()} == {0, 1}
 
 
@@ -208,7 +214,7 @@ def test_of_evaluations_and_training_episodes_one_is_asked_for(tmp_path):
     question = refused("import", logs, "--dir", "study", *typed, cwd=tmp_path)
     assert "--return AverageTestEpRet for evaluations, or --return AverageEpRet for training episodes" in question
     called("import", logs, "--dir", "study", *typed, "--return", "AverageTestEpRet", cwd=tmp_path)
-    assert_true(tmp_path / "study", {"Hopper-v4": D0}, (1, 5, 20), 2000)
+    assert_lawful(tmp_path / "study", (1, 5, 20), 2000, {"Hopper-v4": D0})
 
 
 def sb3(folder, *, evaluated=True):
@@ -236,7 +242,7 @@ def test_sb3s_own_progress_is_read_as_sb3_with_the_model_beside_it(tmp_path, kin
     report = imported(logs, tmp_path / "study", kind=kind, task="=walker-run")
     assert report.preview.kind == "sb3"
     assert ("moving-mean" in messages(report)) == (not evaluated)
-    assert_true(tmp_path / "study", TASK, UTDS, 2000)
+    assert_lawful(tmp_path / "study", UTDS, 2000, TASK)
     assert {spec.batch_size for spec in RunStore(tmp_path / "study").specs().values()} == {128}
 
 
@@ -288,7 +294,7 @@ def test_arrays_have_a_seed_in_each_column_beside_the_steps(tmp_path, make, plac
     columns = {} if "bs_" in place else {"batch_size": "=64", "learning_rate": "=3e-4"}
     report = imported(source, tmp_path / "study", kind="arrays", names=pattern.format(), **columns)
     assert (report.runs, report.cells) == (16, 4)
-    assert_true(tmp_path / "study", TASK, UTDS, 2000)
+    assert_lawful(tmp_path / "study", UTDS, 2000, TASK)
 
 
 def test_where_arrays_have_no_steps_they_are_asked_for(tmp_path):
@@ -299,7 +305,7 @@ def test_where_arrays_have_no_steps_they_are_asked_for(tmp_path):
     assert "--first-step F and --step-every E if no column does" in question
     answer = called("import", source, "--dir", "study", *typed, "--first-step", "2000", "--step-every", "2000", cwd=tmp_path)
     assert answer.returncode == 0, answer.stderr
-    assert_true(tmp_path / "study", TASK, UTDS, 2000)
+    assert_lawful(tmp_path / "study", UTDS, 2000, TASK)
 
 
 @pytest.mark.parametrize("shape", ["one", "many"])
@@ -311,7 +317,7 @@ def test_an_npz_file_names_its_steps_and_returns(tmp_path, shape):
         np.savez(logs / f"utd{utd}.npz", env_steps=STEPS, returns=returns if shape == "many" else returns.mean(axis=1), lengths=STEPS)
     report = imported(logs, tmp_path / "study", names="utd{utd}", **GIVEN)
     assert report.runs == (16 if shape == "many" else 4)
-    assert_true(tmp_path / "study", TASK, UTDS, 2000)
+    assert_lawful(tmp_path / "study", UTDS, 2000, TASK)
     assert_names_asked(logs, tmp_path)
 
 
@@ -329,7 +335,7 @@ def test_shorter_seeds_end_where_their_column_turns_nan(tmp_path):
     report = imported(as_zip(tmp_path / "a.zip", entries), tmp_path / "study", names="s{utd}.npy", **GIVEN)
     assert "12 rows" in messages(report)["not-finite"]
     assert {status.state for status in RunStore(tmp_path / "study").statuses().values()} == {"finished"}
-    assert_true(tmp_path / "study", TASK, UTDS, 2000)
+    assert_lawful(tmp_path / "study", UTDS, 2000, TASK)
 
 
 @pytest.mark.parametrize(
@@ -369,7 +375,7 @@ def test_a_file_of_the_authors_tool_is_read_under_any_name(tmp_path, make):
     assert report.preview.kind == "qscaled"
     assert (report.study.tasks["dog-run"].high, report.study.data_cost) == (1000.0, 1e10)
     assert "authors-conventions" in messages(report)
-    assert_true(tmp_path / "study", {"walker-run": D0, "dog-run": D0}, UTDS, 2000)
+    assert_lawful(tmp_path / "study", UTDS, 2000, {"walker-run": D0, "dog-run": D0})
 
 
 def test_a_task_that_the_authors_did_not_have_gets_no_scale_of_theirs(tmp_path):
@@ -412,7 +418,7 @@ def test_runs_that_differ_in_what_else_their_path_says_are_asked_for(tmp_path):
     words = shlex.split(question[question.index("--from arrays") :])
     answer = called("import", source, "--dir", "study", *words, *TYPED[6:], cwd=tmp_path)
     assert answer.returncode == 0, answer.stderr
-    assert_true(tmp_path / "study", TASK, UTDS, 2000)
+    assert_lawful(tmp_path / "study", UTDS, 2000, TASK)
 
 
 def test_of_two_returns_in_the_authors_layout_one_is_asked_for(tmp_path):
@@ -425,7 +431,7 @@ def test_of_two_returns_in_the_authors_layout_one_is_asked_for(tmp_path):
     question = refused("import", source, "--dir", "study", cwd=tmp_path)
     assert "give --return FOLDER; there are online_returns, return" in question
     called("import", source, "--dir", "study", "--return", "online_returns", "--thresholds", "300,500,800", cwd=tmp_path)
-    assert_true(tmp_path / "study", TASK, UTDS, 2000)
+    assert_lawful(tmp_path / "study", UTDS, 2000, TASK)
 
 
 @pytest.mark.parametrize("name", ["gym_ours", "dmc_bro_ablations", "simbav2"])
@@ -484,7 +490,7 @@ def cases():
 def test_the_case_of_plain_text(cases, tmp_path):
     names = "task_{task}_updates_per_step_{utd}/{seed}"
     imported(cases / "plain-text", tmp_path / "study", names=names, batch_size="=256", learning_rate="=3e-4")
-    assert_true(tmp_path / "study", {"walker-run": 40_000.0, "dog-run": 300_000.0}, UTDS, 20_000)
+    assert_lawful(tmp_path / "study", UTDS, 20_000, {"walker-run": 40_000.0, "dog-run": 300_000.0})
 
 
 def test_the_case_of_spinning_up(cases, tmp_path):
