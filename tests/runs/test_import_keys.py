@@ -360,6 +360,7 @@ def test_counts_of_log_calls_are_not_taken_for_env_steps(tmp_path, step):
         ("*{utd}", "gs16", None, {"utd": "16"}),
         ("lr{lr}_*", "lr3e-4_x", None, {"lr": "3e-4"}),
         ("utd{utd}*", "utd0p5_s1", None, None),
+        ("w{width}p{model_size}_x{utd}", "w512p2000000_x2", None, {"width": "512", "model_size": "2000000", "utd": "2"}),
         ("gs{utd}/seed{seed}", "logs/gs0.5/seed2", None, {"utd": "0.5", "seed": "2"}),
         ("gs{utd}", "gs4/x", None, None),
         ("{task}_utd{utd} - *", "wide", "Hopper-v4_utd2 - charts/episodic_return", {"task": "Hopper-v4", "utd": "2"}),

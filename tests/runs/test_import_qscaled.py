@@ -11,7 +11,9 @@ from tdscale.errors import UserError
 from tdscale.runs.cells import load_cells
 from tdscale.runs.importers import import_runs
 from tdscale.runs.importers.findings import reaches
+from tdscale.runs.selection import select_runs
 from tdscale.runs.store import RunStore
+from tdscale.runs.where import parse_where
 from tdscale.study import read_study, study_to_toml
 
 ENTRY = "gym_ours/utd_0.25/Ant-v4/episode.return/bs_128_lr_15e-5.npy"
@@ -157,7 +159,9 @@ def test_model_sizes_and_widths_are_in_the_specs(make_zip, tmp_path):
     path = make_zip({f"ablations_rr/rr10_{size}/{task}.npy": curve for size in ("s", "sm") for task in ("dog-run", "myo-reach")})
     report = import_runs(path, "qscaled", tmp_path / "a", layout="dmc_bro_ablations")
     assert report.study.tasks["myo-reach"].high == 1.0
-    cells, _ = load_cells(RunStore(tmp_path / "a"), report.study)
+    store = RunStore(tmp_path / "a")
+    chosen = [select_runs(store, report.study, where=parse_where([f"size={size}"])) for size in ("s", "sm")]
+    cells = [cell for selection in chosen for cell in load_cells(store, report.study, selection=selection)[0]]
     assert {(c.spec.settings["size"], c.spec.settings["model_size"], c.costs["critic_parameters"]) for c in cells} == {
         ("s", 1_050_000, 1_050_000.0),
         ("sm", 2_830_000, 2_830_000.0),

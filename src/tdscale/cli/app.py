@@ -1,13 +1,13 @@
 """The commands and their options. Each one's work is in `tdscale.cli.commands`, imported when it is called."""
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tdscale.cli import keys
+from tdscale.cli.choices import Device, FitMethod, NoiseRegime, Unit
 
 app = typer.Typer(
     name="tdscale",
@@ -33,37 +33,6 @@ Workers = Annotated[
         show_default=False,
     ),
 ]
-
-
-class NoiseRegime(StrEnum):
-    """Sizes of simulated noise."""
-
-    low = "low"
-    medium = "medium"
-    high = "high"
-
-
-class Device(StrEnum):
-    """Where runs are trained."""
-
-    auto = "auto"
-    cpu = "cpu"
-    gpu = "gpu"
-
-
-class Unit(StrEnum):
-    """What compute is told in."""
-
-    flops = "flops"
-    gradient_steps = "gradient-steps"
-    seconds = "seconds"
-
-
-class FitMethod(StrEnum):
-    """Ways to fit."""
-
-    default = "default"
-    paper = "paper"
 
 
 def _run(name: str, **arguments: Any) -> None:

@@ -143,7 +143,7 @@ class Part:
             learning_rate=rate,
             seed=seed,
             stage="scaling",
-            settings={} if meaning.size is None else {"model_size": int(meaning.size)},
+            settings=dict(run.settings) | ({} if meaning.size is None else {"model_size": int(meaning.size)}),
         )
         survey = Survey(
             name=run.name,
@@ -164,7 +164,7 @@ class Part:
             places={name: self._spool.add(values.astype(np.float64)) for name, values in curve.columns.items()},
             status=_status(curve, meaning.size),
             ends=ends_of(steps.astype(np.float64), returns.astype(np.float64)) if logged.size else None,
-            deciding=self.keys.deciding(run.config) | dict(run.settings),
+            deciding=self.keys.deciding(run.config),
             notes=run.notes,
             algorithm=algorithm,
         )

@@ -54,22 +54,28 @@ def from_name(pattern: str | None, name: str, column: str | None = None) -> dict
 def fitted(pattern: str, text: str, what: str) -> dict[str, str] | None:
     """The `{key}` of a pattern, found in a text; None where it does not fit. Raises UserError if it is no pattern."""
     keys: set[str] = set()
+    parts = [part for part in re.split(r"(\{[^{}]*\}|\*)", pattern) if part]
+    literal = [part != "*" and not _is_key(part) for part in parts]
     for numeric in (True, False):
         expression = ""
         keys.clear()
-        for part in re.split(r"(\{[^{}]*\}|\*)", pattern):
+        for index, part in enumerate(parts):
             key = part[1:-1]
             if part == "*":
                 expression += "[^/]*"
-            elif part.startswith("{") and part.endswith("}"):
+            elif _is_key(part):
                 if not re.fullmatch(r"[A-Za-z_]\w{0,40}", key) or key in keys:
                     raise UserError(
                         f"{what} {pattern}: {part} can't be a key; each must be a name of its own, e.g. utd{{utd}}_seed{{seed}}"
                     )
                 keys.add(key)
-                # a number is read to its end, whatever follows: of utd16_s1 the pattern utd{utd}* takes 16
-                number_here = numeric and _quantity_of(key) in _NUMERIC
-                expression += f"(?<![\\d.])(?<!\\dp)(?P<{key}>{_NUMBER})(?![.p]?\\d)" if number_here else f"(?P<{key}>[^/]+?)"
+                if numeric and _quantity_of(key) in _NUMERIC:
+                    # a number is read whole, unless the pattern's own text divides it: of utd16_s1 utd{utd}* takes 16
+                    before = "" if index and literal[index - 1] else r"(?<![\d.])(?<!\dp)"
+                    after = "" if index + 1 < len(parts) and literal[index + 1] else r"(?![.p]?\d)"
+                    expression += f"{before}(?P<{key}>{_NUMBER}){after}"
+                else:
+                    expression += f"(?P<{key}>[^/]+?)"
             else:
                 expression += re.escape(part).replace("/", f"[/{WITHIN}]")
         match = re.fullmatch(expression, text[-1000:])
@@ -78,6 +84,10 @@ def fitted(pattern: str, text: str, what: str) -> dict[str, str] | None:
             cut = [key for key, value in found.items() if _quantity_of(key) in _NUMERIC and re.fullmatch(_NUMBER, value)]
             return None if cut and not numeric else found
     return None
+
+
+def _is_key(part: str) -> bool:
+    return part.startswith("{") and part.endswith("}")
 
 
 def _quantity_of(key: str) -> str | None:
