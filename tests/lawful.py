@@ -19,9 +19,9 @@ def needed(utd: float, threshold: float, d_min: float) -> float:
     return d_min * (1 + 1 / utd) * np.log(1 - threshold / 1000) / np.log(0.2)
 
 
-def curve(steps: np.ndarray, utd: float, seed: int, d_min: float = 4000.0) -> np.ndarray:
-    """Returns of that law: 1000·(1 − exp(−t/τ)), with noise of 1 %."""
-    noise = np.random.default_rng([int(100 * utd), seed, int(d_min)]).normal(0, 10, len(steps))
+def curve(steps: np.ndarray, utd: float, seed: int, d_min: float = 4000.0, spread: float = 10.0) -> np.ndarray:
+    """Returns of that law: 1000·(1 − exp(−t/τ)), with noise of 1 %, or as much as is said."""
+    noise = np.random.default_rng([int(100 * utd), seed, int(d_min)]).normal(0, spread, len(steps))
     return 1000 * (1 - np.exp(steps * np.log(0.2) / (d_min * (1 + 1 / utd)))) + noise
 
 

@@ -164,6 +164,8 @@ def samples(events: Callable[[], bytes], recorded: bytes | None) -> list[Sample]
         {"num_env_steps_sampled_lifetime": int(s), "episode_return_mean": float(r), "training_iteration": i}
         for i, (s, r) in enumerate(zip(steps, returns, strict=True))
     ]
+    whole = "\n".join(map(json.dumps, results)).encode()
+    no_mean = ("--return-window", "none")
     progress = pd.DataFrame(results).to_csv(index=False).encode()
     params = json.dumps({"train_batch_size": 64, "lr": 3e-4, "env": "Pendulum-v1"}).encode()
     array = np.column_stack([steps + 1000.0, returns, returns + 1])
@@ -184,9 +186,9 @@ def samples(events: Callable[[], bytes], recorded: bytes | None) -> list[Sample]
             "npz", {"log/utd1.npz": zipped({"steps.npy": npy(steps), "returns.npy": npy(returns)})}, (*given[2:], "--names", "utd{utd}")
         ),
         Sample("monitor", {"log/monitor.csv": monitor, "log/model.zip": model, "log/evaluations.npz": evaluations}, given[:2]),
-        Sample("sb3-progress", {"log/progress.csv": logged.encode(), "log/model.zip": model}, given),
-        Sample("rllib", {"log/progress.csv": progress, "log/params.json": params}, given[:2]),
-        Sample("rllib-json", {"log/result.json": "\n".join(map(json.dumps, results)).encode(), "log/params.json": params}, given[:2]),
+        Sample("sb3-progress", {"log/progress.csv": logged.encode(), "log/model.zip": model}, (*given, *no_mean)),
+        Sample("rllib", {"log/progress.csv": progress, "log/params.json": params}, (*given[:2], *no_mean)),
+        Sample("rllib-json", {"log/result.json": whole, "log/params.json": params}, (*given[:2], *no_mean)),
         Sample("tensorboard", {"log/run/events.out.tfevents.1": events()}, given),
         Sample(
             "map",

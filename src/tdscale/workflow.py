@@ -247,7 +247,11 @@ class _Asked:
         if not cells:
             what = "; ".join(w.message for w in [*self._problems, *warnings][:3]) or "there are no runs"
             raise UserError(f"{self._files.directory}: nothing to fit: {what}")
-        return measure(cells, self._options), list(dict.fromkeys([*self._problems, *warnings]))
+        try:
+            measured = measure(cells, self._options)
+        except ValueError as error:  # two imports that each say what B and η at a σ are
+            raise UserError(f"{self._files.directory}: {error}, of different batch size or learning rate; import them apart") from None
+        return measured, list(dict.fromkeys([*self._problems, *warnings]))
 
     def fit(self, *, write: bool = True) -> Fitted:
         """Fit, and write laws.json."""

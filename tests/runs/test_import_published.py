@@ -8,6 +8,7 @@ import pytest
 
 from tdscale.runs.cells import load_cells
 from tdscale.runs.importers import import_runs
+from tdscale.runs.selection import Selection
 from tdscale.runs.store import RunStore
 
 
@@ -20,7 +21,9 @@ def imported(published_data, tmp_path_factory):
         if name not in done:
             directory = tmp_path_factory.mktemp(name)
             report = import_runs(published_data / f"{name}.zip", "qscaled", directory)
-            done[name] = (*load_cells(RunStore(directory), report.study), report)
+            # of every size: what the cells of one look like is the same
+            everything = Selection(specs=RunStore(directory).specs())
+            done[name] = (*load_cells(RunStore(directory), report.study, selection=everything), report)
         return done[name]
 
     return get

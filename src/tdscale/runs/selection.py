@@ -27,7 +27,7 @@ class Selection:
         left_out: one sentence for each kind of run that is on disk and does not answer it: foreign-task, earlier-version,
             other-settings, other-choice.
         listed: sentences about settings that differ between tasks and are kept all the same.
-        is_sweep: whether imported runs hold several B or η at one (task, σ), which makes all of them a sweep.
+        is_sweep: whether imported runs, none of them of a sweep, hold several B or η at one (task, σ), which makes all of them one.
     """
 
     specs: Mapping[str, RunSpec]
@@ -175,6 +175,8 @@ def _nothing(store: RunStore, where: Where, specs: Iterable[RunSpec]) -> str:
 def _is_sweep(specs: Iterable[RunSpec]) -> bool:
     places: dict[tuple[str, float], set[tuple[int, float]]] = defaultdict(set)
     for spec in specs:
+        if spec.stage == "sweep":
+            return False
         if spec.stage == "scaling":
             places[spec.task, spec.utd].add((spec.batch_size, spec.learning_rate))
     return any(len(pairs) > 1 for pairs in places.values())
