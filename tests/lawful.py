@@ -32,7 +32,8 @@ def data_of(folder) -> dict[tuple[str, float], list[float]]:
     found = {}
     for cell in cells:
         at = first_crossing(cell.returns.mean(axis=0), study.return_thresholds)
-        data = [float(cell.env_steps[i]) if i < len(cell.env_steps) else np.inf for i in at]
+        ends = np.concatenate([[0], cell.env_steps])  # D is known to an interval of the log: its middle
+        data = [float(ends[i] + ends[i + 1]) / 2 if i < len(cell.env_steps) else np.inf for i in at]
         found[cell.spec.task, cell.spec.utd] = [*data, float(cell.last_step)]
     return found
 

@@ -87,6 +87,8 @@ _SAID = {
         "duplicate-seeds": "byte-identical",
         "unequal-lengths": "80 rows",
         "never-reached": "of 1000 mean curves",
+        "threshold-from-start": "",
+        "threshold-not-reached": "",
     },
     "simbav2": {
         "means-of-seeds": "mean of 5 seeds",
@@ -94,6 +96,7 @@ _SAID = {
         "no-model-size": "width",
         "unequal-seeds": "most files have 5 seeds",
         "never-reached": "of 160 mean curves",
+        "threshold-from-start": "",
     },
 }
 _COUNTS = {
