@@ -94,13 +94,6 @@ def test_stopped_anywhere_and_resumed_it_is_the_run_that_never_stopped(tmp_path:
         assert list(tmp_path.iterdir()) == [], "what is done needs no checkpoint"
 
 
-def test_a_classic_that_never_leaves_the_device_resumes_between_segments(tmp_path: Path) -> None:
-    spec = replace(walk_spec(utd=0.5, update_block=3, replay_capacity=700), suite="tdscale", task="pendulum")
-    wanted = train(None, spec, env_steps=1400)
-    for stops in ((0, 1), (2,)):
-        assert_same(train(tmp_path, spec, env_steps=1400, stops=stops), wanted)
-
-
 def test_a_cell_stops_where_it_would_have_stopped(tmp_path: Path) -> None:
     cell, target = [spec_of(0), spec_of(1)], StopTarget(return_threshold=-1000.0, margin=0.5)
     wanted = train(None, *cell, env_steps=1000, target=target)

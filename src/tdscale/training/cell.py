@@ -13,7 +13,7 @@ from tdscale.training.saving import Saving
 from tdscale.training.stopping import StopRule, StopTarget
 
 if TYPE_CHECKING:
-    from tdscale.training.batches import Batch
+    from tdscale.training.batch import RunBatch
     from tdscale.training.record import Record
 
 _REPORT_EVERY = 1000  # env steps of one seed between reports
@@ -125,11 +125,11 @@ def train_cells(
     except ModuleNotFoundError as error:
         raise UserError(f'training needs {error.name}, which is not installed; pip install "tdscale[train]" brings it') from None
 
-    batches: list[Batch] = []
+    batches: list[RunBatch] = []
     try:
         for batch in open_batches(goals, together=together, folder=folder, saving=saving):
             batches.append(batch)
-        found: dict[str, tuple[Record, Batch]] = {run.spec.run_id: (run, batch) for batch in batches for run in batch.runs}
+        found: dict[str, tuple[Record, RunBatch]] = {run.spec.run_id: (run, batch) for batch in batches for run in batch.runs}
         cells = [_Cell(goal, [found[spec.run_id] for spec in goal.specs]) for goal in goals]
 
         def tell() -> None:
@@ -159,7 +159,7 @@ class _Cell:
     """A cell on its way: when it is to stop."""
 
     goal: CellGoal
-    runs: list[tuple["Record", "Batch"]]
+    runs: list[tuple["Record", "RunBatch"]]
     rule: StopRule = field(init=False)
 
     def __post_init__(self) -> None:
