@@ -2,34 +2,30 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tdscale.study import RunSpec
+from tdscale.study import CellJob, RunSpec
 from tdscale.training.batch import RunBatch, advance_in_turns
 from tdscale.training.checkpoint import Checkpoint, CheckpointRefused
 from tdscale.training.saving import Saving
 
-if TYPE_CHECKING:
-    from tdscale.training.cell import CellGoal
-
 _HALVES = 8  # runs from which on two batches take turns: the environments of one step while the device learns for the other
 
 
-def open_batches(goals: Sequence["CellGoal"], *, together: bool, folder: Path | None, saving: Saving | None) -> Iterator[RunBatch]:
+def open_batches(jobs: Sequence[CellJob], *, together: bool, folder: Path | None, saving: Saving | None) -> Iterator[RunBatch]:
     """The runs of all cells. Those that don't stand at one step can't share a batch.
 
     Raises:
         UserError: if a task or algorithm can't be had.
     """
-    limit = max(goal.env_steps for goal in goals)
+    limit = max(job.env_steps for job in jobs)
 
     def make(specs: Sequence[RunSpec]) -> RunBatch:
         return RunBatch(specs, limit, together=together, folder=folder)
 
-    found = {} if saving is None else _found(goals, saving)
+    found = {} if saving is None else _found(jobs, saving)
     fresh: list[RunSpec] = []
     by_steps: dict[int, list[RunSpec]] = {}
-    for spec in (spec for goal in goals for spec in goal.specs):
+    for spec in (spec for job in jobs for spec in job.specs):
         steps = found[spec.run_id].values["steps"] if spec.run_id in found else 0
         (by_steps.setdefault(steps, []) if steps else fresh).append(spec)
     for part in (part for specs in by_steps.values() for part in _parts(specs, together)):
@@ -42,13 +38,13 @@ def open_batches(goals: Sequence["CellGoal"], *, together: bool, folder: Path | 
         yield make(part)
 
 
-def _found(goals: Sequence["CellGoal"], saving: Saving) -> dict[str, Checkpoint]:
-    found = saving.find(spec for goal in goals for spec in goal.specs)
-    for goal in goals:
-        for spec in goal.specs:
-            if spec.run_id in found and found[spec.run_id].values["env_step"] > goal.last_env_step:
+def _found(jobs: Sequence[CellJob], saving: Saving) -> dict[str, Checkpoint]:
+    found = saving.find(spec for job in jobs for spec in job.specs)
+    for job in jobs:
+        for spec in job.specs:
+            if spec.run_id in found and found[spec.run_id].values["env_step"] > job.last_env_step:
                 past = found.pop(spec.run_id)
-                where = f"{past.path}: stands at env step {past.values['env_step']}, past the {goal.env_steps} that are wanted"
+                where = f"{past.path}: stands at env step {past.values['env_step']}, past the {job.env_steps} that are wanted"
                 saving.refuse([spec], CheckpointRefused(where))
     return found
 
