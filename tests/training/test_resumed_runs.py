@@ -154,7 +154,7 @@ def _damage(path: Path) -> None:
 
 
 def _other_library(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tdscale.training.record.version", lambda package: "0.0.1")
+    monkeypatch.setattr("tdscale.training.run.version", lambda package: "0.0.1")
 
 
 def _other_format(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

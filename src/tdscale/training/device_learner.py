@@ -15,8 +15,8 @@ from tdscale.agents.diagnosis import diagnosis_columns
 from tdscale.training.algorithms import Algorithm
 from tdscale.training.checkpoint import Ring
 from tdscale.training.learner import Ages, Floats, Generators, seed
-from tdscale.training.pytrees import from_arrays
 from tdscale.training.replay import Replay
+from tdscale.training.resuming import from_arrays
 from tdscale.training.schedule import UpdateFlags
 
 _SHARE = 0.6  # of the device's memory that replays may take: half as much again while a batch is formed anew

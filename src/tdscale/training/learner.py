@@ -11,8 +11,8 @@ from tdscale.agents.costs import Costs
 from tdscale.agents.diagnosis import diagnosis_columns
 from tdscale.training.algorithms import Algorithm
 from tdscale.training.checkpoint import Ring
-from tdscale.training.pytrees import from_arrays
 from tdscale.training.replay import Replay
+from tdscale.training.resuming import from_arrays
 from tdscale.training.schedule import UpdateFlags
 
 Floats = NDArray[np.float32]
@@ -77,7 +77,7 @@ class Learner(Protocol):
         ...
 
     def restore(self, slot: int, agent: dict[str, NDArray[Any]], added: int, rows: Iterable[tuple[int, Floats]]) -> None:
-        """Put an agent, as `pytrees.to_arrays` gives it, and a replay, as `Replay.restore` takes it, into a slot."""
+        """Put an agent, as `resuming.to_arrays` gives it, and a replay, as `Replay.restore` takes it, into a slot."""
         ...
 
 
