@@ -19,13 +19,13 @@ import numpy as np
 from tdscale.analysis.crossings import find_crossings
 from tdscale.analysis.fit import fit_laws
 from tdscale.analysis.options import FitOptions
-from tdscale.execution.jobs import CellJob, Target, pending_jobs
+from tdscale.execution.jobs import pending_jobs
 from tdscale.execution.pool import Event, run_jobs
 from tdscale.runs.cells import load_cells
 from tdscale.runs.importers import import_runs
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import Cell as CellCurves
-from tdscale.study import SETTINGS, RunSpec, read_study
+from tdscale.study import SETTINGS, CellJob, RunSpec, StopTarget, read_study
 from tdscale.study.toml import parse_study
 from tdscale.training import single_thread_environment
 
@@ -132,7 +132,7 @@ def run(domain: Domain, directory: Path, workers: int, utd: list[float], variant
     """Train what is not there yet, cell by cell or, `apart`, seed by seed."""
     store = RunStore(directory)
     jobs: list[CellJob] = []
-    target = {domain.task: Target(return_threshold=domain.threshold / 1000 * domain.high, margin=MARGIN_APART if apart else MARGIN)}
+    target = {domain.task: StopTarget(return_threshold=domain.threshold / 1000 * domain.high, margin=MARGIN_APART if apart else MARGIN)}
     for name, cell, specs in wanted(domain):
         if (not utd or cell.utd in utd) and (not variants or name in variants):
             limit = {domain.task: int(3 * cell.published)}

@@ -70,7 +70,7 @@ def update_rate(name: str, runs: int, seconds: float, *, on_host: bool = False, 
     from tdscale.training.algorithms import ALGORITHMS
     from tdscale.training.device_learner import DeviceLearner
     from tdscale.training.learner import HostLearner
-    from tdscale.training.record import UNIFORM, VALIDATION, newest_ages
+    from tdscale.training.run import UNIFORM, VALIDATION, newest_ages
     from tdscale.training.schedule import UpdateFlags
 
     algorithm, settings = ALGORITHMS[name], SETTINGS[name].model_validate({"matmul_precision": precision})

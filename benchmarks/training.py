@@ -118,8 +118,8 @@ def updater(name: str, batch_size: int, actor_every: int = 1, **settings: Any) -
     do_critic, do_actor = np.ones(CHUNK, bool), np.arange(CHUNK) % actor_every == actor_every - 1
 
     def call() -> None:
-        state[0] = algorithm.update(config, state[0], batches, do_critic, do_actor, np.int32(CHUNK), np.float32(3e-4))
-        state[0].finite.block_until_ready()
+        state[0], finite = algorithm.update(config, state[0], batches, do_critic, do_actor, np.int32(CHUNK), np.float32(3e-4))
+        finite.block_until_ready()
 
     return call
 

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from tdscale.agents.costs import Costs
 from tdscale.agents.networks import Network, apply_network, apply_twins, count_parameters, init_network, init_twins, parameter_norm
-from tdscale.agents.rows import Batch, unpack
+from tdscale.agents.rows import Batch, RowSizes, unpack
 from tdscale.agents.types import Array, Key
 from tdscale.study import TrainingSettings
 from tdscale.training.algorithms import Algorithm
@@ -40,22 +40,15 @@ class TD3Settings(TrainingSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TD3Config:
-    """All that shapes the compiled functions; fields that the settings have too take their values from there."""
+class TD3Config(RowSizes):
+    """All that shapes the compiled functions: the task's sizes, and what the settings say."""
 
-    observation_size: int
-    action_size: int
     hidden_sizes: tuple[int, ...]
     discount: float
     target_rate: float
     exploration_std: float
     smoothing_std: float
     smoothing_clip: float
-
-    @property
-    def row_size(self) -> int:
-        """Values of one packed transition."""
-        return 2 * self.observation_size + self.action_size + 2
 
 
 class TD3State(NamedTuple):
@@ -68,7 +61,6 @@ class TD3State(NamedTuple):
     actor_optimiser: Any
     critic_optimiser: Any
     key: Key
-    finite: Array  # False, for good, from the first loss that is NaN or infinite
 
 
 class Diagnosis(NamedTuple):
@@ -86,7 +78,7 @@ def init(config: TD3Config, seed: Array) -> TD3State:
     actor_key, critic_key, key = jax.random.split(jax.random.key(seed), 3)
     actor = init_network(actor_key, (config.observation_size, *config.hidden_sizes, config.action_size))
     critics = init_twins(critic_key, (config.observation_size + config.action_size, *config.hidden_sizes, 1))
-    return TD3State(actor, actor, critics, critics, ADAM.init(actor), ADAM.init(critics), key, jnp.array(True))
+    return TD3State(actor, actor, critics, critics, ADAM.init(actor), ADAM.init(critics), key)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -96,22 +88,8 @@ def act(config: TD3Config, state: TD3State, observations: Array, noise: Array | 
     return actions if noise is None else jnp.clip(actions + config.exploration_std * noise, -1.0, 1.0)
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=1)
-def update(
-    config: TD3Config, state: TD3State, batches: Array, do_critic: Array, do_actor: Array, count: Array, learning_rate: Array
-) -> TD3State:
-    """The first `count` minibatches in turn, each for the critics, the actor or both; the given state is consumed."""
-
-    def apply(index: Array, state: TD3State) -> TD3State:
-        batch = unpack(batches[index], config.observation_size, config.action_size)
-        state = jax.lax.cond(do_critic[index], partial(update_critics, config), unchanged, state, batch, learning_rate)
-        return jax.lax.cond(do_actor[index], partial(update_actor, config), unchanged, state, batch, learning_rate)
-
-    return jax.lax.fori_loop(0, count, apply, state)
-
-
-def update_critics(config: TD3Config, state: TD3State, batch: Batch, learning_rate: Array) -> TD3State:
-    """One Adam step on the squared TD error of both critics; their targets follow."""
+def critic_step(config: TD3Config, state: TD3State, batch: Batch, learning_rate: Array) -> tuple[TD3State, Array]:
+    """One Adam step on the squared TD error of both critics; their targets follow. The new state, and the loss."""
     key, noise_key = jax.random.split(state.key)
     target = target_value(config, state, batch, noise_key)
 
@@ -120,17 +98,12 @@ def update_critics(config: TD3Config, state: TD3State, batch: Batch, learning_ra
 
     value, gradient = jax.value_and_grad(loss)(state.critics)
     critics, optimiser = descend(state.critics, gradient, state.critic_optimiser, learning_rate)
-    return state._replace(
-        critics=critics,
-        critic_optimiser=optimiser,
-        target_critics=follow(config, state.target_critics, critics),
-        key=key,
-        finite=state.finite & jnp.isfinite(value),
-    )
+    targets = follow(config, state.target_critics, critics)
+    return state._replace(critics=critics, critic_optimiser=optimiser, target_critics=targets, key=key), value
 
 
-def update_actor(config: TD3Config, state: TD3State, batch: Batch, learning_rate: Array) -> TD3State:
-    """One Adam step up the first critic; the target actor follows."""
+def actor_step(config: TD3Config, state: TD3State, batch: Batch, learning_rate: Array) -> tuple[TD3State, Array]:
+    """One Adam step up the first critic; the target actor follows. The new state, and the loss."""
     first = jax.tree.map(lambda leaf: leaf[0], state.critics)
 
     def loss(actor: Network) -> Array:
@@ -139,12 +112,7 @@ def update_actor(config: TD3Config, state: TD3State, batch: Batch, learning_rate
 
     value, gradient = jax.value_and_grad(loss)(state.actor)
     actor, optimiser = descend(state.actor, gradient, state.actor_optimiser, learning_rate)
-    return state._replace(
-        actor=actor,
-        actor_optimiser=optimiser,
-        target_actor=follow(config, state.target_actor, actor),
-        finite=state.finite & jnp.isfinite(value),
-    )
+    return state._replace(actor=actor, actor_optimiser=optimiser, target_actor=follow(config, state.target_actor, actor)), value
 
 
 def target_value(config: TD3Config, state: TD3State, batch: Batch, key: Key) -> Array:
@@ -166,7 +134,7 @@ def diagnose(config: TD3Config, state: TD3State, uniform: Array, newest: Array, 
         return jnp.mean((values(state.critics, batch.observation, batch.action) - target) ** 2)
 
     norm = parameter_norm(state.critics)
-    return Diagnosis(error(uniform), error(newest), norm, state.finite & jnp.isfinite(norm + parameter_norm(state.actor)))
+    return Diagnosis(error(uniform), error(newest), norm, jnp.isfinite(norm + parameter_norm(state.actor)))
 
 
 def costs(state: TD3State) -> Costs:
@@ -191,9 +159,13 @@ def follow(config: TD3Config, target: Any, network: Any) -> Any:
     return jax.tree.map(lambda old, new: old + config.target_rate * (new - old), target, network)
 
 
-def unchanged(state: TD3State, batch: Batch, learning_rate: Array) -> TD3State:
-    """What an update that is not due does."""
-    return state
-
-
-TD3 = Algorithm(settings=TD3Settings, config=TD3Config, init=init, act=act, update=update, diagnose=diagnose, costs=costs)
+TD3 = Algorithm(
+    settings=TD3Settings,
+    config=TD3Config,
+    init=init,
+    act=act,
+    critic_step=critic_step,
+    actor_step=actor_step,
+    diagnose=diagnose,
+    costs=costs,
+)

@@ -13,7 +13,7 @@ import pytest
 
 from command import start, tdscale
 from tdscale.cli.commands import _engine
-from tdscale.execution import CellJob, Event, Target, pending_jobs, run_jobs
+from tdscale.execution import CellJob, Event, StopTarget, pending_jobs, run_jobs
 from tdscale.execution.crew import Ending, LocalCrew
 from tdscale.execution.own_trainer import OwnTrainer
 from tdscale.execution.pool import SAME_FAILURES, StageFailure, _Queue, _raised, _SameFailure, run_with
@@ -23,7 +23,7 @@ from tdscale.study import RunSpec, SACSettings
 from tdscale.training.devices import cache_directory, single_thread_environment
 
 SETTINGS = SACSettings(hidden_sizes=(8,), warm_up=50, update_block=8, evaluation_interval=0, diagnostics_interval=0).model_dump(mode="json")
-LIMIT, TARGET = 1000, Target(return_threshold=-300.0, margin=0.1)
+LIMIT, TARGET = 1000, StopTarget(return_threshold=-300.0, margin=0.1)
 
 
 def _cell(count: int = 3, *, task: str = "Pendulum-v1", batch_size: int = 16, learning_rate: float = 1e-3) -> list[RunSpec]:

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tdscale.execution.jobs import CellJob, Target
 from tdscale.execution.own_cell import train_own_cell
 from tdscale.execution.own_trainer import OwnTrainer
 from tdscale.runs.types import RunResult
-from tdscale.study import RunSpec
+from tdscale.study import CellJob, RunSpec, StopTarget
 from tdscale.training import Stopped
 
 # writes 20 rows, each 50 env steps and 1 higher than the last; what else it does, by its task's name
@@ -62,7 +61,7 @@ if task == "short":
 LIMIT = 1000
 
 
-def _job(task: str, seeds: int = 2, target: Target | None = None) -> CellJob:
+def _job(task: str, seeds: int = 2, target: StopTarget | None = None) -> CellJob:
     specs = tuple(
         RunSpec(algorithm="own", suite="own", task=task, utd=2, batch_size=8, learning_rate=0.1, seed=seed, stage="sweep")
         for seed in range(seeds)
@@ -143,7 +142,7 @@ def test_a_program_that_is_not_there_is_a_reason(trainer):
 
 def test_a_cell_stops_as_one_and_nothing_outlives_it(trainer):
     """All seeds stand at one env step; what a trainer started, and would not end, is ended."""
-    results = _train(_job("stubborn", 3, Target(return_threshold=2.5, margin=0.1)), trainer)
+    results = _train(_job("stubborn", 3, StopTarget(return_threshold=2.5, margin=0.1)), trainer)
     ends = {result.status.last_step for result in results}
     assert len(ends) == 1
     assert ends < set(range(100, 501))

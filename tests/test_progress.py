@@ -9,13 +9,13 @@ from rich.console import Console
 
 from tdscale.cli.progress import RunDisplay, TimeLeft
 from tdscale.cli.words import duration
-from tdscale.execution import CellJob, Event, Target
+from tdscale.execution import CellJob, Event, StopTarget
 from tdscale.study import RunSpec
 
 
 def job(utd: float) -> CellJob:
     spec = RunSpec(algorithm="sac", suite="gymnasium", task="T", utd=utd, batch_size=64, learning_rate=1e-3, seed=0, stage="sweep")
-    return CellJob(specs=(spec,), env_steps=1000, target=Target(return_threshold=0.0, margin=0.1))
+    return CellJob(specs=(spec,), env_steps=1000, target=StopTarget(return_threshold=0.0, margin=0.1))
 
 
 @pytest.fixture

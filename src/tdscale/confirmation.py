@@ -9,12 +9,12 @@ from typing import Any
 from tdscale.analysis.laws import ScalingLaws
 from tdscale.errors import UserError
 from tdscale.execution.engine import Engine
-from tdscale.execution.jobs import Target, pending_jobs
+from tdscale.execution.jobs import pending_jobs
 from tdscale.folder import StudyFiles, sole_runner
 from tdscale.planning import Confirmation, Plan, laws_for, round_batch, score
 from tdscale.runs.cells import load_cells
 from tdscale.stages import RunFailure
-from tdscale.study import RunSpec, Stage
+from tdscale.study import RunSpec, Stage, StopTarget
 from tdscale.whole_file import write_text
 from tdscale.workflow import Display, crew_of, current_laws, run_stage
 
@@ -51,7 +51,7 @@ def confirm_plan(
     end = plan.data.high if math.isfinite(plan.data.high) else plan.data.value
     limits = {spec.task: math.ceil(BEYOND * end) for spec in specs}
     margin = study.limits.margin if study.limits is not None else 0.0
-    targets = {spec.task: Target(return_threshold=study.raw_return(spec.task, plan.threshold), margin=margin) for spec in specs}
+    targets = {spec.task: StopTarget(return_threshold=study.raw_return(spec.task, plan.threshold), margin=margin) for spec in specs}
     with sole_runner(files.directory), closing(crew_of(files, engine, display)) as crew:
         jobs = pending_jobs(specs, files.store.statuses(problems=[]), limits, targets)
         failures = run_stage(files, "confirm", specs, jobs, engine, crew, display, [])

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 
 from tdscale.execution.engine import Engine
-from tdscale.execution.jobs import CellJob
 from tdscale.execution.own_report import due_updates, run_costs
 from tdscale.execution.own_trainer import OwnTrainer
 from tdscale.execution.probe import Speed, probe
 from tdscale.folder import StudyFiles
 from tdscale.stages import cells_to_go, wanted_specs
-from tdscale.study import RunSpec, expected_stages, is_own, own_file
+from tdscale.study import CellJob, RunSpec, expected_stages, is_own, own_file
 
 _FILES_BYTES = 3 * 4096  # of a run: spec, status and curve each take a block at least
 _ROW_BYTES = 40  # of a curve's row, compressed

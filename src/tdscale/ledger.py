@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tdscale.errors import UserError
-from tdscale.execution.jobs import CellJob
 from tdscale.execution.pool import Event
 from tdscale.folder import STUDY_FILE, StudyFiles
-from tdscale.study import RunSpec, Stage
+from tdscale.study import CellJob, RunSpec, Stage
 from tdscale.whole_file import write_text
 
 STAGES_FILE, FAILURES_FILE = "stages.json", "failures.json"

@@ -12,7 +12,7 @@ from tdscale.analysis.laws import PowerLaw
 from tdscale.analysis.options import FitOptions
 from tdscale.errors import RunFailure as RunFailure
 from tdscale.errors import UserError
-from tdscale.execution.jobs import CellJob, Target, pending_jobs
+from tdscale.execution.jobs import pending_jobs
 from tdscale.folder import STUDY_FILE, StudyFiles
 from tdscale.planning import round_batch
 from tdscale.published import power_law, published_laws
@@ -21,7 +21,7 @@ from tdscale.runs.choice import Choice, condition_id, read_choices, write_choice
 from tdscale.runs.selection import Selection, select_runs
 from tdscale.runs.types import Cell, RunWarning
 from tdscale.runs.where import Where
-from tdscale.study import RunSpec, Study
+from tdscale.study import CellJob, RunSpec, StopTarget, Study
 from tdscale.study.spec import Stage
 
 Method = Literal["default", "paper"]
@@ -217,7 +217,7 @@ def cells_to_go(files: StudyFiles, specs: Sequence[RunSpec]) -> list[CellJob]:
     assert study.limits is not None
     limits = {task: study.env_step_limit(task) for task in study.tasks}
     top = study.return_thresholds[-1]
-    targets = {task: Target(return_threshold=study.raw_return(task, top), margin=study.limits.margin) for task in study.tasks}
+    targets = {task: StopTarget(return_threshold=study.raw_return(task, top), margin=study.limits.margin) for task in study.tasks}
     return pending_jobs(specs, files.store.statuses(problems=[]), limits, targets)
 
 

@@ -17,7 +17,6 @@ from tdscale.analysis.options import FitOptions
 from tdscale.errors import UserError
 from tdscale.execution.crew import Crew
 from tdscale.execution.engine import Engine
-from tdscale.execution.jobs import CellJob
 from tdscale.execution.pool import Event, StageFailure, run_with
 from tdscale.folder import STUDY_FILE as STUDY_FILE
 from tdscale.folder import StudyFiles as StudyFiles
@@ -41,7 +40,7 @@ from tdscale.stages import (
     later_specs,
     refuse_divergence,
 )
-from tdscale.study import RunSpec, expected_stages, is_smoke, with_scale
+from tdscale.study import CellJob, RunSpec, expected_stages, is_smoke, with_scale
 from tdscale.study.spec import Stage
 from tdscale.validation import Validation, validate
 

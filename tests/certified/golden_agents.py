@@ -21,6 +21,7 @@ from tdscale.agents.bronet import Body, BroNet, NormedLayer
 from tdscale.agents.networks import Layer
 from tdscale.agents.normaliser import RunningStatistics, normalise
 from tdscale.agents.rows import Batch
+from tdscale.training.algorithms import ALGORITHMS, Algorithm
 
 FLOAT = jnp.zeros(()).dtype  # float64 where JAX was told so
 FILES = ("sac", "bro_minimal", "bro", "bro_alt", "pql", "pql_d")
@@ -180,10 +181,12 @@ def draws_of(golden: Golden, step: int) -> dict[str, np.ndarray]:
 def update_program(agent: Any, config: Any) -> Callable[..., Any]:
     """(state, noise, rows, whether critics are updated, whether actors are, η) to the state after one update, compiled."""
 
+    algorithm = ALGORITHMS[agent.__name__.rpartition(".")[2]]
+
     def program(state: Any, draws: Any, rows: Any, critic: Any, actor: Any, rate: Any) -> Any:
         # both branches are traced, whatever the flags say
         with noise(*draws):
-            return agent.update.__wrapped__(config, state, rows[None], critic[None], actor[None], np.int32(1), rate)
+            return Algorithm.update.__wrapped__(algorithm, config, state, rows[None], critic[None], actor[None], np.int32(1), rate)[0]
 
     return jax.jit(program)
 

@@ -12,7 +12,7 @@ from tdscale.errors import UserError
 from tdscale.runs.types import RunResult
 from tdscale.study import RunSpec
 from tdscale.study.settings import PQLSettings
-from tdscale.training import CellGoal, Progress, StopTarget, single_thread_environment, train_cell, train_cells
+from tdscale.training import CellJob, Progress, StopTarget, single_thread_environment, train_cell, train_cells
 from tdscale.training.experience import guarded
 
 toys = pytest.importorskip("toys", reason='needs pip install "tdscale[train]"')
@@ -210,7 +210,7 @@ def together(*specs: object, env_steps: int = 200, target: StopTarget | None = N
     cells: dict[str, list[RunSpec]] = {}
     for spec in specs:
         cells.setdefault(spec.cell_id, []).append(spec)  # type: ignore[attr-defined]
-    goals = [CellGoal(specs=tuple(members), env_steps=env_steps, target=target) for members in cells.values()]
+    goals = [CellJob(specs=tuple(members), env_steps=env_steps, target=target) for members in cells.values()]
     return {result.spec.run_id: result for _, results in train_cells(goals, together=True) for result in results}
 
 
@@ -252,8 +252,8 @@ def test_a_cell_that_is_done_leaves_and_the_others_go_on() -> None:
     easy = [walk_spec(seed) for seed in range(3)]
     hard = walk_spec(0, learning_rate=1e-3)
     goals = [
-        CellGoal(specs=tuple(easy), env_steps=1000, target=StopTarget(return_threshold=-1000.0, margin=0.5)),
-        CellGoal(specs=(hard,), env_steps=300, target=None),
+        CellJob(specs=tuple(easy), env_steps=1000, target=StopTarget(return_threshold=-1000.0, margin=0.5)),
+        CellJob(specs=(hard,), env_steps=300, target=None),
     ]
     toys.Walk.instances = 0
     done = [(goal, [result.status.last_step for result in results]) for goal, results in train_cells(goals, together=True)]
@@ -289,8 +289,8 @@ def test_a_batch_formed_anew_keeps_a_run_that_ended_badly_for_its_cell(task: str
     unlucky = tuple(walk_spec(seed, task) for seed in range(2))
     early = tuple(walk_spec(seed, task, learning_rate=1e-3) for seed in range(2))
     goals = [
-        CellGoal(specs=unlucky, env_steps=200, target=None),
-        CellGoal(specs=early, env_steps=1000, target=StopTarget(return_threshold=-1000.0, margin=0.5)),
+        CellJob(specs=unlucky, env_steps=200, target=None),
+        CellJob(specs=early, env_steps=1000, target=StopTarget(return_threshold=-1000.0, margin=0.5)),
     ]
     toys.Walk.instances = 0
     found = dict(train_cells(goals, together=True))

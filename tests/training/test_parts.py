@@ -10,8 +10,8 @@ from tdscale.training.curve import CurveRecorder
 from tdscale.training.devices import gpu_environment
 from tdscale.training.experience import Experience
 from tdscale.training.held_out import HeldOut
-from tdscale.training.record import newest_ages
 from tdscale.training.replay import Replay
+from tdscale.training.run import newest_ages
 
 toys = pytest.importorskip("toys", reason='needs pip install "tdscale[train]"')
 walk_spec = toys.walk_spec

@@ -15,7 +15,7 @@ from tdscale.runs.types import RunResult
 from tdscale.study import RunSpec
 from tdscale.tasks import make_task
 from tdscale.tasks.group import TaskGroup
-from tdscale.training import CellGoal, StopTarget, train_cells
+from tdscale.training import CellJob, StopTarget, train_cells
 from tdscale.training.saving import Saving, Stopped
 
 toys = pytest.importorskip("toys", reason='needs pip install "tdscale[train]"')
@@ -50,7 +50,7 @@ def train(
     keep: bool = False,
 ) -> list[RunResult]:
     """Train a cell, stopped after so many steps since it was last begun, and begun again."""
-    goals = [CellGoal(specs=specs, env_steps=env_steps, target=target)]
+    goals = [CellJob(specs=specs, env_steps=env_steps, target=target)]
     for stop in stops:
         assert path is not None
         with pytest.raises(Stopped):
@@ -94,13 +94,6 @@ def test_stopped_anywhere_and_resumed_it_is_the_run_that_never_stopped(tmp_path:
         assert list(tmp_path.iterdir()) == [], "what is done needs no checkpoint"
 
 
-def test_a_classic_that_never_leaves_the_device_resumes_between_segments(tmp_path: Path) -> None:
-    spec = replace(walk_spec(utd=0.5, update_block=3, replay_capacity=700), suite="tdscale", task="pendulum")
-    wanted = train(None, spec, env_steps=1400)
-    for stops in ((0, 1), (2,)):
-        assert_same(train(tmp_path, spec, env_steps=1400, stops=stops), wanted)
-
-
 def test_a_cell_stops_where_it_would_have_stopped(tmp_path: Path) -> None:
     cell, target = [spec_of(0), spec_of(1)], StopTarget(return_threshold=-1000.0, margin=0.5)
     wanted = train(None, *cell, env_steps=1000, target=target)
@@ -119,7 +112,7 @@ def test_runs_that_advance_together_resume_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stop", [19, 22, 25])
 def test_batches_that_take_turns_stop_at_one_step_and_go_on_as_they_were(tmp_path: Path, stop: int) -> None:
     cell = [spec_of(seed) for seed in range(10)]
-    goals = [CellGoal(specs=tuple(cell), env_steps=60, target=None)]
+    goals = [CellJob(specs=tuple(cell), env_steps=60, target=None)]
     with pytest.raises(Stopped):
         list(train_cells(goals, together=True, saving=saving(tmp_path, stop=_After(stop))))
     left = saving(tmp_path).find(cell)
@@ -144,7 +137,7 @@ def test_a_kept_checkpoint_lets_a_raised_limit_go_on(tmp_path: Path) -> None:
     train(tmp_path, spec, env_steps=110, keep=True)
     before = _bytes_of_rows(tmp_path)
     assert before > 0
-    goals = [CellGoal(specs=(spec,), env_steps=200, target=None)]
+    goals = [CellJob(specs=(spec,), env_steps=200, target=None)]
     with pytest.raises(Stopped):  # at its first step: it has one step to write
         list(train_cells(goals, saving=saving(tmp_path, stop=_After(0))))
     assert _bytes_of_rows(tmp_path) == before + 4 * 7
@@ -161,7 +154,7 @@ def _damage(path: Path) -> None:
 
 
 def _other_library(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tdscale.training.record.version", lambda package: "0.0.1")
+    monkeypatch.setattr("tdscale.training.run.version", lambda package: "0.0.1")
 
 
 def _other_format(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +187,7 @@ def test_a_checkpoint_that_cannot_be_used_is_told_in_a_sentence_and_the_run_begi
 
 def train_until(path: Path, spec: RunSpec, stop: int) -> None:
     with pytest.raises(Stopped):
-        list(train_cells([CellGoal(specs=(spec,), env_steps=200, target=None)], saving=saving(path, stop=_After(stop))))
+        list(train_cells([CellJob(specs=(spec,), env_steps=200, target=None)], saving=saving(path, stop=_After(stop))))
 
 
 def test_a_checkpoint_past_a_lowered_limit_is_not_used(tmp_path: Path) -> None:
@@ -211,7 +204,7 @@ def test_a_disk_that_fills_up_costs_the_checkpoint_alone(tmp_path: Path, monkeyp
 
     spec, told = spec_of(), []
     monkeypatch.setattr("tdscale.training.checkpoint.sync", full)
-    goals = [CellGoal(specs=(spec,), env_steps=200, target=None)]
+    goals = [CellJob(specs=(spec,), env_steps=200, target=None)]
     ((_, found),) = train_cells(goals, saving=saving(tmp_path, told, minutes=1e-6))
     assert_same(found, train(None, spec))
     assert len(told) == 1
@@ -226,7 +219,7 @@ def test_without_checkpoints_nothing_is_written_or_read(tmp_path: Path) -> None:
     there = sorted(path.name for path in tmp_path.rglob("*"))
     off = saving(tmp_path, minutes=0, stop=_After(50))
     with pytest.raises(Stopped):
-        list(train_cells([CellGoal(specs=(spec_of(),), env_steps=80, target=None)], saving=off))
+        list(train_cells([CellJob(specs=(spec_of(),), env_steps=80, target=None)], saving=off))
     assert sorted(path.name for path in tmp_path.rglob("*")) == there
 
 
@@ -258,7 +251,7 @@ class _Clock:
 
 
 def _written(path: Path, clock: _Clock) -> list[float]:
-    goals = [CellGoal(specs=(spec_of(),), env_steps=200, target=None)]
+    goals = [CellJob(specs=(spec_of(),), env_steps=200, target=None)]
     list(train_cells(goals, saving=saving(path, minutes=1)))
     return clock.written
 
@@ -322,7 +315,7 @@ def test_a_fresh_environment_goes_on_where_another_one_stood_in_mid_episode(suit
 
 def test_a_checkpoint_that_does_not_fit_costs_its_own_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cell, told = [spec_of(seed) for seed in range(2)], []
-    goals = [CellGoal(specs=tuple(cell), env_steps=120, target=None)]
+    goals = [CellJob(specs=tuple(cell), env_steps=120, target=None)]
     with pytest.raises(Stopped):
         list(train_cells(goals, together=True, saving=saving(tmp_path, stop=_After(70))))
     set_state, calls = TaskGroup.set_state, itertools.count(1)
@@ -346,10 +339,10 @@ def test_a_checkpoint_that_does_not_fit_costs_its_own_run_alone(tmp_path: Path, 
 
 def test_a_run_that_joins_those_that_were_stopped_before_their_first_step(tmp_path: Path) -> None:
     first, joined = ([replace(spec_of(seed), learning_rate=rate) for seed in range(4)] for rate in (1e-3, 2e-3))
-    goals = [CellGoal(specs=tuple(first), env_steps=60, target=None)]
+    goals = [CellJob(specs=tuple(first), env_steps=60, target=None)]
     with pytest.raises(Stopped):
         list(train_cells(goals, together=True, saving=saving(tmp_path, stop=_After(0))))
-    goals.append(CellGoal(specs=tuple(joined), env_steps=60, target=None))
+    goals.append(CellJob(specs=tuple(joined), env_steps=60, target=None))
     found = dict(train_cells(goals, together=True, saving=saving(tmp_path)))
     assert [result.status.last_step for results in found.values() for result in results] == [60] * 8
 

@@ -1,4 +1,4 @@
-"""BRO, "bigger, regularized, optimistic" (Nauman et al. 2024), as pure functions: init, act, update, diagnose.
+"""BRO, "bigger, regularized, optimistic" (Nauman et al. 2024), as pure functions: init, act, critic_step, actor_step, diagnose.
 
 Soft actor-critic with large critics of residual blocks and layer norm that predict quantiles, AdamW, no pessimism by default,
 and an explorer that is optimistic where the critics differ. Resets are the training loop's. Rows are packed as in `agents.rows`.
@@ -79,7 +79,7 @@ class Optimism(NamedTuple):
 
 
 class BROState(NamedTuple):
-    """Everything that learning changes. `finite` turns False, for good, at the first loss that is NaN or infinite."""
+    """Everything that learning changes."""
 
     actor: BroNet
     critics: BroNet
@@ -90,7 +90,6 @@ class BROState(NamedTuple):
     critic_optimiser: Any
     temperature_optimiser: Any
     key: Key
-    finite: Array
 
 
 @partial(jax.jit, static_argnums=0)
@@ -115,7 +114,6 @@ def init(config: BROConfig, seed: Array) -> BROState:
         critic_optimiser=init_adam(critics),
         temperature_optimiser=init_adam(log_temperature),
         key=key,
-        finite=jnp.array(True),
     )
 
 
@@ -161,72 +159,6 @@ def act(config: BROConfig, state: BROState, observations: Array, noise: Array | 
     return jnp.tanh(mean + shift + config.explorer_std_factor * jnp.exp(log_std) * noise)
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=1)
-def update(
-    config: BROConfig, state: BROState, batches: Array, do_critic: Array, do_actor: Array, count: Array, learning_rate: Array
-) -> BROState:
-    """Apply the first `count` minibatches in turn. The given state is consumed.
-
-    Args:
-        config: static; with the shape of `batches` it decides the compilation.
-        state: the agent.
-        batches: shape (chunk, batch_size, row_size); entries from `count` on are ignored.
-        do_critic: shape (chunk,), whether a minibatch updates the critics and moves their targets.
-        do_actor: shape (chunk,), whether it updates actor, temperature, explorer and dual variables (after the critics).
-        count: at most chunk.
-        learning_rate: η of critics, actor and explorer.
-    """
-
-    def apply(index: Array, state: Any) -> Any:
-        batch = unpack(batches[index], config.observation_size, config.action_size)
-        state = jax.lax.cond(do_critic[index], partial(_update_critics, config), _unchanged, state, batch, learning_rate)
-        return jax.lax.cond(do_actor[index], partial(_update_actors, config), _unchanged, state, batch, learning_rate)
-
-    updated: BROState = jax.lax.fori_loop(0, count, apply, state)
-    return updated
-
-
-@partial(jax.jit, static_argnums=0)
-def diagnose(config: BROConfig, state: BROState, uniform: Array, newest: Array, validation: Array, seed: Array) -> Diagnosis:
-    """As `sac.diagnose`; TD errors are those of the values, the quantiles' means. Hidden units are those behind a ReLU, features
-    what the head is given."""
-    batch = unpack(jnp.concatenate([uniform, newest, validation]), config.observation_size, config.action_size)
-    target = _target(config, state, batch, jax.random.key(seed))
-    squared = jnp.mean((_values(config, state.critics, batch.observation, batch.action) - jnp.mean(target, axis=-1)) ** 2, axis=0)
-    td_errors = mean_by_source(squared, uniform, newest)
-    drawn, drawn_target = jax.tree.map(lambda leaf: leaf[: len(uniform)], (batch, target))
-    small, large = squared_norms(lambda part: _critic_gradient(config, state.critics, *part)[1], in_small_batches((drawn, drawn_target)))
-    inputs = jnp.concatenate([drawn.observation, drawn.action], axis=-1)
-    active, features = jax.vmap(body_layers, (0, None))(state.critics.body, inputs)
-    norm = parameter_norm(state.critics)
-    return Diagnosis(
-        td_error_uniform=td_errors[0],
-        td_error_newest=td_errors[1],
-        td_error_validation=td_errors[2],
-        critic_parameter_norm=norm,
-        critic_parameter_norm_layer=tuple(map(parameter_norm, bronet_layers(state.critics))),
-        critic_gradient_norm_squared_64=small,
-        critic_gradient_norm_squared_1024=large,
-        critic_dormant_share=dormant_share(active),
-        critic_feature_rank=feature_rank(features),
-        temperature=jnp.exp(state.log_temperature),
-        finite=state.finite & jnp.isfinite(norm + parameter_norm(state.actor) + state.log_temperature),
-    )
-
-
-def costs(state: BROState) -> Costs:
-    """As `sac.costs`; the explorer adds the actor forward, itself and the critics forward and backward to an actor update."""
-    actor, critics = count_parameters(state.actor), count_parameters(state.critics)
-    explorer = 0 if state.optimism is None else count_parameters(state.optimism.explorer)
-    optimism = 0 if state.optimism is None else 2 * actor + 6 * (explorer + critics)
-    return Costs(
-        actor_parameters=actor + explorer,
-        critic_parameters=critics,
-        critic_update_flops=2 * actor + 8 * critics,
-        actor_update_flops=6 * (actor + critics) + optimism,
-    )
-
-
 def _critic_gradient(config: BROConfig, critics: BroNet, batch: Batch, target: Array) -> tuple[Array, BroNet]:
     """Both critics' quantile Huber loss and its gradient."""
     predicted, pull_back = jax.vjp(lambda parameters: _quantiles(config, parameters, batch.observation, batch.action), critics)
@@ -234,24 +166,22 @@ def _critic_gradient(config: BROConfig, critics: BroNet, batch: Batch, target: A
     return loss, pull_back(slope)[0]
 
 
-def _update_critics(config: BROConfig, state: BROState, batch: Batch, learning_rate: Array) -> BROState:
-    """One AdamW step on both critics' quantile Huber loss; then their targets follow."""
+def critic_step(config: BROConfig, state: BROState, batch: Batch, learning_rate: Array) -> tuple[BROState, Array]:
+    """One AdamW step on both critics' quantile Huber loss; then their targets follow. The new state, and the loss."""
     key, noise_key = jax.random.split(state.key)
     target = _target(config, state, batch, noise_key)
 
     loss, gradient = _critic_gradient(config, state.critics, batch, target)
     critics, optimiser = _descend(config, state.critics, gradient, state.critic_optimiser, learning_rate)
-    return state._replace(
-        critics=critics,
-        critic_optimiser=optimiser,
-        target_critics=jax.tree.map(lambda old, new: old + config.target_rate * (new - old), state.target_critics, critics),
-        key=key,
-        finite=state.finite & jnp.isfinite(loss),
-    )
+    targets = jax.tree.map(lambda old, new: old + config.target_rate * (new - old), state.target_critics, critics)
+    return state._replace(critics=critics, critic_optimiser=optimiser, target_critics=targets, key=key), loss
 
 
-def _update_actors(config: BROConfig, state: BROState, batch: Batch, learning_rate: Array) -> BROState:
-    """One AdamW step of the actor on E[temperature · log π − Q], one of the temperature; then the explorer's. Q: see `_lower`."""
+def actor_step(config: BROConfig, state: BROState, batch: Batch, learning_rate: Array) -> tuple[BROState, tuple[Array, ...]]:
+    """One AdamW step of the actor on E[temperature · log π − Q], one of the temperature; then the explorer's. Q: see `_lower`.
+
+    The new state, and the losses of actor and explorer.
+    """
     key, noise_key, explorer_key = jax.random.split(state.key, 3)
     temperature = jnp.exp(state.log_temperature)
 
@@ -276,15 +206,14 @@ def _update_actors(config: BROConfig, state: BROState, batch: Batch, learning_ra
         log_temperature=log_temperature,
         temperature_optimiser=temperature_optimiser,
         key=key,
-        finite=state.finite & jnp.isfinite(value),
     )
     if state.optimism is None:
-        return state
-    optimism, value = _update_explorer(config, state, state.optimism, batch.observation, explorer_key, learning_rate)
-    return state._replace(optimism=optimism, finite=state.finite & jnp.isfinite(value))
+        return state, (value,)
+    optimism, explorer_value = _explorer_step(config, state, state.optimism, batch.observation, explorer_key, learning_rate)
+    return state._replace(optimism=optimism), (value, explorer_value)
 
 
-def _update_explorer(
+def _explorer_step(
     config: BROConfig, state: BROState, held: Optimism, observation: Array, key: Key, learning_rate: Array
 ) -> tuple[Optimism, Array]:
     """One AdamW step on E[regulariser · KL − mean Q − optimism · |Q1 − Q2| / 2], where |Q1 − Q2| is the mean of the distances from
@@ -369,5 +298,42 @@ def _descend_scalar(parameter: Array, gradient: Array, optimiser: Any, learning_
     return descend(parameter, gradient, optimiser, learning_rate, first_decay=_SLOW_DECAY)
 
 
-def _unchanged(state: BROState, batch: Batch, learning_rate: Array) -> BROState:
-    return state
+@partial(jax.jit, static_argnums=0)
+def diagnose(config: BROConfig, state: BROState, uniform: Array, newest: Array, validation: Array, seed: Array) -> Diagnosis:
+    """As `sac.diagnose`; TD errors are those of the values, the quantiles' means. Hidden units are those behind a ReLU, features
+    what the head is given."""
+    batch = unpack(jnp.concatenate([uniform, newest, validation]), config.observation_size, config.action_size)
+    target = _target(config, state, batch, jax.random.key(seed))
+    squared = jnp.mean((_values(config, state.critics, batch.observation, batch.action) - jnp.mean(target, axis=-1)) ** 2, axis=0)
+    td_errors = mean_by_source(squared, uniform, newest)
+    drawn, drawn_target = jax.tree.map(lambda leaf: leaf[: len(uniform)], (batch, target))
+    small, large = squared_norms(lambda part: _critic_gradient(config, state.critics, *part)[1], in_small_batches((drawn, drawn_target)))
+    inputs = jnp.concatenate([drawn.observation, drawn.action], axis=-1)
+    active, features = jax.vmap(body_layers, (0, None))(state.critics.body, inputs)
+    norm = parameter_norm(state.critics)
+    return Diagnosis(
+        td_error_uniform=td_errors[0],
+        td_error_newest=td_errors[1],
+        td_error_validation=td_errors[2],
+        critic_parameter_norm=norm,
+        critic_parameter_norm_layer=tuple(map(parameter_norm, bronet_layers(state.critics))),
+        critic_gradient_norm_squared_64=small,
+        critic_gradient_norm_squared_1024=large,
+        critic_dormant_share=dormant_share(active),
+        critic_feature_rank=feature_rank(features),
+        temperature=jnp.exp(state.log_temperature),
+        finite=jnp.isfinite(norm + parameter_norm(state.actor) + state.log_temperature),
+    )
+
+
+def costs(state: BROState) -> Costs:
+    """As `sac.costs`; the explorer adds the actor forward, itself and the critics forward and backward to an actor update."""
+    actor, critics = count_parameters(state.actor), count_parameters(state.critics)
+    explorer = 0 if state.optimism is None else count_parameters(state.optimism.explorer)
+    optimism = 0 if state.optimism is None else 2 * actor + 6 * (explorer + critics)
+    return Costs(
+        actor_parameters=actor + explorer,
+        critic_parameters=critics,
+        critic_update_flops=2 * actor + 8 * critics,
+        actor_update_flops=6 * (actor + critics) + optimism,
+    )

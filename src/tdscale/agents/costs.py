@@ -1,4 +1,7 @@
-"""What an update costs. Without JAX: the light install counts, too."""
+"""What an update costs, and what the updates that were made cost (METHOD.md section 3, accounting "counted").
+
+Without JAX: the light install counts, too.
+"""
 
 from typing import NamedTuple
 
@@ -17,3 +20,8 @@ class Costs(NamedTuple):
     critic_parameters: int
     critic_update_flops: int
     actor_update_flops: int
+
+
+def counted_flops(costs: Costs, critic_updates: int, actor_updates: int, batch_size: int) -> float:
+    """FLOPs of the updates that were made, each of `batch_size` transitions."""
+    return float(batch_size * (critic_updates * costs.critic_update_flops + actor_updates * costs.actor_update_flops))

@@ -1,4 +1,5 @@
-"""PQL, parallel Q-learning (Li et al. 2023), as pure functions: init, act, observe, update, diagnose.
+"""PQL, parallel Q-learning (Li et al. 2023), as pure functions: init, act, observe, prepare, critic_step, actor_step,
+diagnose.
 
 A deterministic policy and twin critics (the DDPG family, without a target actor) for thousands of environments in step, each
 with noise of its own size. Observations are normalised by their running statistics. The critics predict values or, in PQL-D,
@@ -60,7 +61,7 @@ class PQLConfig(RowSizes):
 
 
 class PQLState(NamedTuple):
-    """Everything that learning changes. `finite` turns False, for good, at the first loss that is NaN or infinite."""
+    """Everything that learning changes."""
 
     actor: Network
     critics: Network
@@ -69,7 +70,6 @@ class PQLState(NamedTuple):
     actor_optimiser: Any
     critic_optimiser: Any
     key: Key
-    finite: Array
 
 
 class PQLDiagnosis(NamedTuple):
@@ -102,7 +102,6 @@ def init(config: PQLConfig, seed: Array) -> PQLState:
         actor_optimiser=init_adam(actor),
         critic_optimiser=init_adam(critics),
         key=key,
-        finite=jnp.array(True),
     )
 
 
@@ -126,84 +125,27 @@ def observe(config: PQLConfig, state: PQLState, observations: Array) -> PQLState
     return state._replace(statistics=merge(state.statistics, observations))
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=1)
-def update(
-    config: PQLConfig, state: PQLState, batches: Array, do_critic: Array, do_actor: Array, count: Array, learning_rate: Array
-) -> PQLState:
-    """Apply the first `count` minibatches in turn. The given state is consumed.
-
-    Args:
-        config: static; with the shape of `batches` it decides the compilation.
-        state: the agent.
-        batches: shape (chunk, batch_size, row_size); entries from `count` on are ignored.
-        do_critic: shape (chunk,), whether a minibatch updates the critics and moves their targets.
-        do_actor: shape (chunk,), whether it updates the actor (after the critics).
-        count: at most chunk.
-        learning_rate: η of both optimisers.
-    """
-
-    def apply(index: Array, state: Any) -> Any:
-        batch = _unpacked(config, state, batches[index])
-        state = jax.lax.cond(do_critic[index], partial(_update_critics, config), _unchanged, state, batch, learning_rate)
-        return jax.lax.cond(do_actor[index], partial(_update_actor, config), _unchanged, state, batch, learning_rate)
-
-    updated: PQLState = jax.lax.fori_loop(0, count, apply, state)
-    return updated
-
-
-@partial(jax.jit, static_argnums=0)
-def diagnose(config: PQLConfig, state: PQLState, uniform: Array, newest: Array, validation: Array, seed: Array) -> PQLDiagnosis:
-    """TD errors on uniform, newest and validation rows, shapes (…, row_size), gradients on the first, a multiple of 64.
-
-    TD errors are squared, averaged over both critics and the rows; PQL-D's are of the distributions' means.
-    """
-    batch = _unpacked(config, state, jnp.concatenate([uniform, newest, validation]))
-    target = _target(config, state, batch, jax.random.key(seed))
-    squared = jnp.mean((_values(config, state.critics, batch.observation, batch.action) - _mean(config, target)) ** 2, axis=0)
-    td_errors = mean_by_source(squared, uniform, newest)
-    parts = jax.tree.map(lambda leaf: leaf[: len(uniform)].reshape(-1, SMALL_BATCH, *leaf.shape[1:]), (batch, target))
-    small, large = squared_norms(lambda part: jax.grad(_critic_loss, argnums=1)(config, state.critics, *part), parts)
-    inputs = jnp.concatenate([batch.observation, batch.action], axis=-1)[: len(uniform)]
-    hidden = jax.vmap(lambda critic: hidden_layers(critic, inputs, jax.nn.elu))(state.critics)
-    norm = parameter_norm(state.critics)
-    return PQLDiagnosis(
-        td_error_uniform=td_errors[0],
-        td_error_newest=td_errors[1],
-        td_error_validation=td_errors[2],
-        critic_parameter_norm=norm,
-        critic_parameter_norm_layer=tuple(map(parameter_norm, state.critics)),
-        critic_gradient_norm_squared_64=small,
-        critic_gradient_norm_squared_1024=large,
-        critic_dormant_share=dormant_share(hidden),
-        critic_feature_rank=feature_rank(hidden[-1]),
-        finite=state.finite & jnp.isfinite(norm + parameter_norm(state.actor)),
+def prepare(config: PQLConfig, state: PQLState, rows: Array) -> Batch:
+    """Rows as a batch of normalised observations."""
+    batch = unpack(rows, config.observation_size, config.action_size)
+    return batch._replace(
+        observation=_normalised(config, state, batch.observation), next_observation=_normalised(config, state, batch.next_observation)
     )
 
 
-def costs(state: PQLState) -> Costs:
-    """As `sac.costs`: what is not a matrix product, the projection of PQL-D's targets too, is not counted."""
-    actor, critics = count_parameters(state.actor), count_parameters(state.critics)
-    return Costs(actor, critics, critic_update_flops=2 * actor + 8 * critics, actor_update_flops=6 * (actor + critics))
-
-
-def _update_critics(config: PQLConfig, state: PQLState, batch: Batch, learning_rate: Array) -> PQLState:
-    """One AdamW step on both critics' loss; then their targets follow."""
+def critic_step(config: PQLConfig, state: PQLState, batch: Batch, learning_rate: Array) -> tuple[PQLState, Array]:
+    """One AdamW step on both critics' loss; then their targets follow. The new state, and the loss."""
     key, noise_key = jax.random.split(state.key)
     target = _target(config, state, batch, noise_key)
 
-    value, gradient = jax.value_and_grad(_critic_loss, argnums=1)(config, state.critics, batch, target)
+    loss, gradient = jax.value_and_grad(_critic_loss, argnums=1)(config, state.critics, batch, target)
     critics, optimiser = _descend(config, state.critics, gradient, state.critic_optimiser, learning_rate)
-    return state._replace(
-        critics=critics,
-        critic_optimiser=optimiser,
-        target_critics=jax.tree.map(lambda old, new: old + config.target_rate * (new - old), state.target_critics, critics),
-        key=key,
-        finite=state.finite & jnp.isfinite(value),
-    )
+    targets = jax.tree.map(lambda old, new: old + config.target_rate * (new - old), state.target_critics, critics)
+    return state._replace(critics=critics, critic_optimiser=optimiser, target_critics=targets, key=key), loss
 
 
-def _update_actor(config: PQLConfig, state: PQLState, batch: Batch, learning_rate: Array) -> PQLState:
-    """One AdamW step of the actor on −E[min Q] at its own actions."""
+def actor_step(config: PQLConfig, state: PQLState, batch: Batch, learning_rate: Array) -> tuple[PQLState, Array]:
+    """One AdamW step of the actor on −E[min Q] at its own actions. The new state, and the loss."""
 
     def loss(actor: Network) -> Array:
         action = _policy(actor, batch.observation, config.matmul_precision)
@@ -211,7 +153,7 @@ def _update_actor(config: PQLConfig, state: PQLState, batch: Batch, learning_rat
 
     value, gradient = jax.value_and_grad(loss)(state.actor)
     actor, optimiser = _descend(config, state.actor, gradient, state.actor_optimiser, learning_rate)
-    return state._replace(actor=actor, actor_optimiser=optimiser, finite=state.finite & jnp.isfinite(value))
+    return state._replace(actor=actor, actor_optimiser=optimiser), value
 
 
 def _target(config: PQLConfig, state: PQLState, batch: Batch, key: Key) -> Array:
@@ -264,14 +206,6 @@ def _normalised(config: PQLConfig, state: PQLState, observations: Array) -> Arra
     return normalise(state.statistics, observations, config.observation_limit)
 
 
-def _unpacked(config: PQLConfig, state: PQLState, rows: Array) -> Batch:
-    """A batch of normalised observations."""
-    batch = unpack(rows, config.observation_size, config.action_size)
-    return batch._replace(
-        observation=_normalised(config, state, batch.observation), next_observation=_normalised(config, state, batch.next_observation)
-    )
-
-
 def _descend(config: PQLConfig, parameters: Any, gradient: Any, optimiser: Any, learning_rate: Array) -> tuple[Any, Any]:
     """AdamW (weight decay, times η, on every parameter) on the gradient, its norm over all parameters clipped as PyTorch does it."""
     scale = jnp.minimum(1.0, config.gradient_norm_limit / (parameter_norm(gradient) + _CLIP_EPSILON))
@@ -279,5 +213,36 @@ def _descend(config: PQLConfig, parameters: Any, gradient: Any, optimiser: Any, 
     return descend(parameters, clipped, optimiser, learning_rate, weight_decay=config.weight_decay)
 
 
-def _unchanged(state: PQLState, batch: Batch, learning_rate: Array) -> PQLState:
-    return state
+@partial(jax.jit, static_argnums=0)
+def diagnose(config: PQLConfig, state: PQLState, uniform: Array, newest: Array, validation: Array, seed: Array) -> PQLDiagnosis:
+    """TD errors on uniform, newest and validation rows, shapes (…, row_size), gradients on the first, a multiple of 64.
+
+    TD errors are squared, averaged over both critics and the rows; PQL-D's are of the distributions' means.
+    """
+    batch = prepare(config, state, jnp.concatenate([uniform, newest, validation]))
+    target = _target(config, state, batch, jax.random.key(seed))
+    squared = jnp.mean((_values(config, state.critics, batch.observation, batch.action) - _mean(config, target)) ** 2, axis=0)
+    td_errors = mean_by_source(squared, uniform, newest)
+    parts = jax.tree.map(lambda leaf: leaf[: len(uniform)].reshape(-1, SMALL_BATCH, *leaf.shape[1:]), (batch, target))
+    small, large = squared_norms(lambda part: jax.grad(_critic_loss, argnums=1)(config, state.critics, *part), parts)
+    inputs = jnp.concatenate([batch.observation, batch.action], axis=-1)[: len(uniform)]
+    hidden = jax.vmap(lambda critic: hidden_layers(critic, inputs, jax.nn.elu))(state.critics)
+    norm = parameter_norm(state.critics)
+    return PQLDiagnosis(
+        td_error_uniform=td_errors[0],
+        td_error_newest=td_errors[1],
+        td_error_validation=td_errors[2],
+        critic_parameter_norm=norm,
+        critic_parameter_norm_layer=tuple(map(parameter_norm, state.critics)),
+        critic_gradient_norm_squared_64=small,
+        critic_gradient_norm_squared_1024=large,
+        critic_dormant_share=dormant_share(hidden),
+        critic_feature_rank=feature_rank(hidden[-1]),
+        finite=jnp.isfinite(norm + parameter_norm(state.actor)),
+    )
+
+
+def costs(state: PQLState) -> Costs:
+    """As `sac.costs`: what is not a matrix product, the projection of PQL-D's targets too, is not counted."""
+    actor, critics = count_parameters(state.actor), count_parameters(state.critics)
+    return Costs(actor, critics, critic_update_flops=2 * actor + 8 * critics, actor_update_flops=6 * (actor + critics))

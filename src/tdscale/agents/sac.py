@@ -1,4 +1,4 @@
-"""Soft actor-critic (Haarnoja et al. 2018) as pure functions: init, act, update, diagnose.
+"""Soft actor-critic (Haarnoja et al. 2018) as pure functions: init, act, critic_step, actor_step, diagnose.
 
 Transitions are packed in rows (`agents.rows`) of `SACConfig.row_size` values.
 """
@@ -48,7 +48,7 @@ class SACConfig(RowSizes):
 
 
 class SACState(NamedTuple):
-    """Everything that learning changes. `finite` turns False, for good, at the first loss that is NaN or infinite."""
+    """Everything that learning changes."""
 
     actor: Network
     critics: Network
@@ -58,7 +58,6 @@ class SACState(NamedTuple):
     critic_optimiser: Any
     temperature_optimiser: Any
     key: Key
-    finite: Array
 
 
 @partial(jax.jit, static_argnums=0)
@@ -79,7 +78,6 @@ def init(config: SACConfig, seed: Array) -> SACState:
         critic_optimiser=init_adam(critics),
         temperature_optimiser=init_adam(log_temperature),
         key=key,
-        finite=jnp.array(True),
     )
 
 
@@ -90,29 +88,76 @@ def act(config: SACConfig, state: SACState, observations: Array, noise: Array | 
     return jnp.tanh(mean if noise is None else mean + jnp.exp(log_std) * noise)
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=1)
-def update(
-    config: SACConfig, state: SACState, batches: Array, do_critic: Array, do_actor: Array, count: Array, learning_rate: Array
-) -> SACState:
-    """Apply the first `count` minibatches in turn. The given state is consumed.
+def _critic_loss(config: SACConfig, critics: Network, batch: Batch, target: Array) -> Array:
+    """Mean squared TD error, summed over both critics."""
+    return jnp.sum(jnp.mean((_value(config, critics, batch.observation, batch.action) - target) ** 2, axis=1))
 
-    Args:
-        config: static; with the shape of `batches` it decides the compilation.
-        state: the agent.
-        batches: shape (chunk, batch_size, row_size); entries from `count` on are ignored.
-        do_critic: shape (chunk,), whether a minibatch updates the critics and moves their targets.
-        do_actor: shape (chunk,), whether it updates the actor and the temperature (after the critics).
-        count: at most chunk.
-        learning_rate: η of all three optimisers.
+
+def critic_step(config: SACConfig, state: SACState, batch: Batch, learning_rate: Array) -> tuple[SACState, Array]:
+    """One Adam step on both critics' mean squared TD error; then their targets follow. The new state, and the loss."""
+    key, noise_key = jax.random.split(state.key)
+    target = _target(config, state, batch, noise_key)
+
+    loss, gradient = jax.value_and_grad(_critic_loss, argnums=1)(config, state.critics, batch, target)
+    critics, optimiser = descend(state.critics, gradient, state.critic_optimiser, learning_rate)
+    targets = jax.tree.map(lambda old, new: old + config.target_rate * (new - old), state.target_critics, critics)
+    return state._replace(critics=critics, critic_optimiser=optimiser, target_critics=targets, key=key), loss
+
+
+def actor_step(config: SACConfig, state: SACState, batch: Batch, learning_rate: Array) -> tuple[SACState, Array]:
+    """One Adam step of the actor on E[temperature · log π − min Q], and of log temperature towards the target entropy.
+
+    The new state, and the actor's loss.
     """
+    key, noise_key = jax.random.split(state.key)
+    temperature = jnp.exp(state.log_temperature)
 
-    def apply(index: Array, state: Any) -> Any:
-        batch = unpack(batches[index], config.observation_size, config.action_size)
-        state = jax.lax.cond(do_critic[index], partial(_update_critics, config), _unchanged, state, batch, learning_rate)
-        return jax.lax.cond(do_actor[index], partial(_update_actor, config), _unchanged, state, batch, learning_rate)
+    def loss(actor: Network) -> tuple[Array, Array]:
+        action, log_probability = _sample(config, actor, batch.observation, noise_key)
+        value = jnp.min(_value(config, state.critics, batch.observation, action), axis=0)
+        return jnp.mean(temperature * log_probability - value), jnp.mean(log_probability)
 
-    updated: SACState = jax.lax.fori_loop(0, count, apply, state)
-    return updated
+    (value, mean_log_probability), gradient = jax.value_and_grad(loss, has_aux=True)(state.actor)
+    actor, actor_optimiser = descend(state.actor, gradient, state.actor_optimiser, learning_rate)
+    # the loss temperature · (entropy − target entropy), with entropy = −E[log π]
+    target_entropy = config.target_entropy_per_dimension * config.action_size
+    temperature_gradient = temperature * (-mean_log_probability - target_entropy)
+    log_temperature, temperature_optimiser = descend(
+        state.log_temperature, temperature_gradient, state.temperature_optimiser, learning_rate
+    )
+    state = state._replace(
+        actor=actor,
+        actor_optimiser=actor_optimiser,
+        log_temperature=log_temperature,
+        temperature_optimiser=temperature_optimiser,
+        key=key,
+    )
+    return state, value
+
+
+def _target(config: SACConfig, state: SACState, batch: Batch, key: Key) -> Array:
+    """r + γ · continues · (min of the target critics − temperature · log π) at a fresh action in the next observation."""
+    next_action, log_probability = _sample(config, state.actor, batch.next_observation, key)
+    next_value = jnp.min(_value(config, state.target_critics, batch.next_observation, next_action), axis=0)
+    soft_value = next_value - jnp.exp(state.log_temperature) * log_probability
+    return batch.reward + config.discount * batch.continues * soft_value
+
+
+def _value(config: SACConfig, critics: Network, observation: Array, action: Array) -> Array:
+    """Both critics' values, shape (2, batch)."""
+    inputs = jnp.concatenate([observation, action], axis=-1)
+    return apply_twins(critics, inputs, precision=config.matmul_precision)[..., 0]
+
+
+def _policy(config: SACConfig, actor: Network, observation: Array, precision: Precision) -> tuple[Array, Array]:
+    mean, log_std = jnp.split(apply_network(actor, observation, precision=precision), 2, axis=-1)
+    return mean, jnp.clip(log_std, config.log_std_min, config.log_std_max)
+
+
+def _sample(config: SACConfig, actor: Network, observation: Array, key: Key) -> tuple[Array, Array]:
+    """A reparameterised action and its log density, of shapes (batch, action_size) and (batch,)."""
+    mean, log_std = _policy(config, actor, observation, config.matmul_precision)
+    return sample_squashed(mean, log_std, key)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -148,7 +193,7 @@ def diagnose(config: SACConfig, state: SACState, uniform: Array, newest: Array, 
         critic_dormant_share=dormant_share(hidden),
         critic_feature_rank=feature_rank(hidden[-1]),
         temperature=jnp.exp(state.log_temperature),
-        finite=state.finite & jnp.isfinite(parameter_norm(state.critics) + parameter_norm(state.actor) + state.log_temperature),
+        finite=jnp.isfinite(parameter_norm(state.critics) + parameter_norm(state.actor) + state.log_temperature),
     )
 
 
@@ -159,81 +204,3 @@ def costs(state: SACState) -> Costs:
     """
     actor, critics = count_parameters(state.actor), count_parameters(state.critics)
     return Costs(actor, critics, critic_update_flops=2 * actor + 8 * critics, actor_update_flops=6 * (actor + critics))
-
-
-def _critic_loss(config: SACConfig, critics: Network, batch: Batch, target: Array) -> Array:
-    """Mean squared TD error, summed over both critics."""
-    return jnp.sum(jnp.mean((_value(config, critics, batch.observation, batch.action) - target) ** 2, axis=1))
-
-
-def _update_critics(config: SACConfig, state: SACState, batch: Batch, learning_rate: Array) -> SACState:
-    """One Adam step on both critics' mean squared TD error; then their targets follow."""
-    key, noise_key = jax.random.split(state.key)
-    target = _target(config, state, batch, noise_key)
-
-    value, gradient = jax.value_and_grad(_critic_loss, argnums=1)(config, state.critics, batch, target)
-    critics, optimiser = descend(state.critics, gradient, state.critic_optimiser, learning_rate)
-    return state._replace(
-        critics=critics,
-        critic_optimiser=optimiser,
-        target_critics=jax.tree.map(lambda old, new: old + config.target_rate * (new - old), state.target_critics, critics),
-        key=key,
-        finite=state.finite & jnp.isfinite(value),
-    )
-
-
-def _update_actor(config: SACConfig, state: SACState, batch: Batch, learning_rate: Array) -> SACState:
-    """One Adam step of the actor on E[temperature · log π − min Q], and of log temperature towards the target entropy."""
-    key, noise_key = jax.random.split(state.key)
-    temperature = jnp.exp(state.log_temperature)
-
-    def loss(actor: Network) -> tuple[Array, Array]:
-        action, log_probability = _sample(config, actor, batch.observation, noise_key)
-        value = jnp.min(_value(config, state.critics, batch.observation, action), axis=0)
-        return jnp.mean(temperature * log_probability - value), jnp.mean(log_probability)
-
-    (value, mean_log_probability), gradient = jax.value_and_grad(loss, has_aux=True)(state.actor)
-    actor, actor_optimiser = descend(state.actor, gradient, state.actor_optimiser, learning_rate)
-    # the loss temperature · (entropy − target entropy), with entropy = −E[log π]
-    target_entropy = config.target_entropy_per_dimension * config.action_size
-    temperature_gradient = temperature * (-mean_log_probability - target_entropy)
-    log_temperature, temperature_optimiser = descend(
-        state.log_temperature, temperature_gradient, state.temperature_optimiser, learning_rate
-    )
-    return state._replace(
-        actor=actor,
-        actor_optimiser=actor_optimiser,
-        log_temperature=log_temperature,
-        temperature_optimiser=temperature_optimiser,
-        key=key,
-        finite=state.finite & jnp.isfinite(value),
-    )
-
-
-def _target(config: SACConfig, state: SACState, batch: Batch, key: Key) -> Array:
-    """r + γ · continues · (min of the target critics − temperature · log π) at a fresh action in the next observation."""
-    next_action, log_probability = _sample(config, state.actor, batch.next_observation, key)
-    next_value = jnp.min(_value(config, state.target_critics, batch.next_observation, next_action), axis=0)
-    soft_value = next_value - jnp.exp(state.log_temperature) * log_probability
-    return batch.reward + config.discount * batch.continues * soft_value
-
-
-def _value(config: SACConfig, critics: Network, observation: Array, action: Array) -> Array:
-    """Both critics' values, shape (2, batch)."""
-    inputs = jnp.concatenate([observation, action], axis=-1)
-    return apply_twins(critics, inputs, precision=config.matmul_precision)[..., 0]
-
-
-def _policy(config: SACConfig, actor: Network, observation: Array, precision: Precision) -> tuple[Array, Array]:
-    mean, log_std = jnp.split(apply_network(actor, observation, precision=precision), 2, axis=-1)
-    return mean, jnp.clip(log_std, config.log_std_min, config.log_std_max)
-
-
-def _sample(config: SACConfig, actor: Network, observation: Array, key: Key) -> tuple[Array, Array]:
-    """A reparameterised action and its log density, of shapes (batch, action_size) and (batch,)."""
-    mean, log_std = _policy(config, actor, observation, config.matmul_precision)
-    return sample_squashed(mean, log_std, key)
-
-
-def _unchanged(state: SACState, batch: Batch, learning_rate: Array) -> SACState:
-    return state

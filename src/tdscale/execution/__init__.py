@@ -2,8 +2,9 @@
 
 from tdscale.execution.crew import Crew, LocalCrew
 from tdscale.execution.engine import Engine
-from tdscale.execution.jobs import CellJob, Target, pending_jobs
+from tdscale.execution.jobs import pending_jobs
 from tdscale.execution.pool import RETRIES, Event, StageFailure, default_workers, run_jobs, run_with
+from tdscale.study import CellJob, StopTarget
 
 __all__ = [
     "RETRIES",
@@ -13,7 +14,7 @@ __all__ = [
     "Event",
     "LocalCrew",
     "StageFailure",
-    "Target",
+    "StopTarget",
     "default_workers",
     "pending_jobs",
     "run_jobs",

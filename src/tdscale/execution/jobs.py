@@ -1,73 +1,13 @@
 """What is left to run: cells as jobs, worked out from the specs that are wanted and the runs that are there."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from tdscale.runs.types import RunStatus
-from tdscale.study import RunSpec
-
-
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """A cell stops once its mean has reached `return_threshold` (raw, in the task's units), plus `margin` of the steps so far."""
-
-    return_threshold: float
-    margin: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class CellJob:
-    """Seeds of one cell to be trained together.
-
-    Attributes:
-        specs: of one cell, by seed.
-        env_steps: limit, or, without a target, the step to reach exactly.
-        target: when the cell may stop earlier; None where its other seeds have settled that already.
-    """
-
-    specs: tuple[RunSpec, ...]
-    env_steps: int
-    target: Target | None
-
-    @property
-    def shape(self) -> tuple[str, int]:
-        """Jobs of one shape share a compiled program."""
-        return self.specs[0].task, self.specs[0].batch_size
-
-    @property
-    def batch_id(self) -> str:
-        """Jobs with one can be trained together on a GPU."""
-        return self.specs[0].batch_id
-
-    @property
-    def cost(self) -> float:
-        """Rough relative time if it runs to its limit: env steps, and updates that grow with B."""
-        spec = self.specs[0]
-        return len(self.specs) * self.env_steps * (0.3 + (spec.utd + 1.0) * (0.5 + spec.batch_size / 128))
-
-    def describe(self) -> str:
-        """One line for progress displays."""
-        return self.specs[0].describe()
-
-    def to_message(self) -> dict[str, Any]:
-        """As JSON types, for a worker."""
-        target = None if self.target is None else {"return_threshold": self.target.return_threshold, "margin": self.target.margin}
-        return {"specs": [spec.to_dict() for spec in self.specs], "env_steps": self.env_steps, "target": target}
-
-    @classmethod
-    def from_message(cls, message: Mapping[str, Any]) -> "CellJob":
-        """The inverse of `to_message`."""
-        target = message["target"]
-        return cls(
-            specs=tuple(RunSpec.from_dict(values) for values in message["specs"]),
-            env_steps=int(message["env_steps"]),
-            target=None if target is None else Target(**target),
-        )
+from tdscale.study import CellJob, RunSpec, StopTarget
 
 
 def pending_jobs(
-    specs: Iterable[RunSpec], statuses: Mapping[str, RunStatus], limits: Mapping[str, int], targets: Mapping[str, Target]
+    specs: Iterable[RunSpec], statuses: Mapping[str, RunStatus], limits: Mapping[str, int], targets: Mapping[str, StopTarget]
 ) -> list[CellJob]:
     """The jobs that bring every wanted cell to its end; none for a cell that is there.
 
@@ -92,7 +32,7 @@ def pending_jobs(
     return jobs
 
 
-def _job(members: Sequence[RunSpec], statuses: Mapping[str, RunStatus], limit: int, target: Target) -> CellJob | None:
+def _job(members: Sequence[RunSpec], statuses: Mapping[str, RunStatus], limit: int, target: StopTarget) -> CellJob | None:
     ended = {spec.run_id: status for spec in members if (status := statuses.get(spec.run_id)) and status.state != "failed"}
     whole = CellJob(specs=tuple(members), env_steps=limit, target=target)
     finished = [status for status in ended.values() if status.state == "finished"]

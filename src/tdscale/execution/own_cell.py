@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tdscale.execution.jobs import CellJob
 from tdscale.execution.own_run import OwnRun
 from tdscale.execution.own_trainer import OwnTrainer
 from tdscale.runs.types import RunResult
+from tdscale.study import CellJob
 
 if TYPE_CHECKING:
     from tdscale.training.stopping import StopRule
@@ -49,11 +49,10 @@ def train_own_cell(
     Raises:
         Stopped: if `stop` was set.
     """
-    from tdscale.training import Stopped, StopTarget
+    from tdscale.training import Stopped
     from tdscale.training.stopping import StopRule
 
-    target = None if job.target is None else StopTarget(return_threshold=job.target.return_threshold, margin=job.target.margin)
-    rule = StopRule(job.env_steps, target if trainer.stop_early else None)
+    rule = StopRule(job.env_steps, job.target if trainer.stop_early else None)
     runs = [OwnRun(spec, trainer, job.env_steps, directory=directory, work=work(spec.run_id)) for spec in job.specs]
     reported = time.monotonic()
     report(sum(min(run.env_step, rule.end) for run in runs))  # what was done before
@@ -74,7 +73,7 @@ def train_own_cell(
             run.end()
     for problem in {run.report_problem() for run in runs} - {None}:
         note(str(problem))
-    stopped_at = target.return_threshold if target is not None and rule.end < job.env_steps else None
+    stopped_at = job.target.return_threshold if job.target is not None and rule.end < job.env_steps else None
     return [run.result(rule.end, {"stopped_at_return": stopped_at}) for run in runs]
 
 

@@ -9,9 +9,8 @@ from typing import Any
 
 from tdscale.errors import OUT_OF_MEMORY
 from tdscale.execution.crew import Crew, Ending, LocalCrew
-from tdscale.execution.jobs import CellJob
 from tdscale.execution.own_trainer import OwnTrainer
-from tdscale.study import Checkpoints
+from tdscale.study import CellJob, Checkpoints
 
 RETRIES = 1
 PREEMPTIONS = 20  # of one job; a worker that was told to end left checkpoints, so its job gets on all the same

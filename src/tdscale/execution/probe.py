@@ -13,10 +13,9 @@ from typing import Any
 
 from tdscale.execution.crew import Crew
 from tdscale.execution.engine import Engine
-from tdscale.execution.jobs import CellJob
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import RunStatus
-from tdscale.study import Checkpoints, RunSpec
+from tdscale.study import CellJob, Checkpoints, RunSpec
 
 _ENOUGH = 1.5  # seconds of training that tell a shape's speed
 _UPDATES = 20.0  # of the first, short try

@@ -11,13 +11,12 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from tdscale.errors import UserError
-from tdscale.execution.jobs import CellJob
+from tdscale.study import CellJob
 
 if TYPE_CHECKING:
     from tdscale.runs.store import RunStore
@@ -82,7 +81,7 @@ def _trained(
     jobs: Sequence[CellJob], request: Mapping[str, Any], store: "RunStore", say: Callable[..., None], stop: threading.Event
 ) -> "Iterator[tuple[CellJob, list[RunResult], Callable[[], None]]]":
     """Each job as it is done, with its results and what is to be called once they are stored."""
-    from tdscale.training import CellGoal, Progress, Saving, StopTarget, train_cells
+    from tdscale.training import Progress, Saving, train_cells
 
     def note(sentence: str) -> None:
         print(sentence, file=sys.stderr, flush=True)
@@ -106,13 +105,9 @@ def _trained(
     def report(progress: Progress) -> None:
         say("progress", done=progress.cells)
 
-    goals = [
-        CellGoal(specs=job.specs, env_steps=job.env_steps, target=None if job.target is None else StopTarget(**asdict(job.target)))
-        for job in jobs
-    ]
     saving = Saving(directory=store.checkpoint_directory, stop=stop, tell=note, **request["checkpoints"])
-    for goal, results in train_cells(goals, together=request["together"], report=report, folder=store.directory, saving=saving):
-        yield jobs[goals.index(goal)], results, partial(saving.stored, goal.specs)
+    for job, results in train_cells(jobs, together=request["together"], report=report, folder=store.directory, saving=saving):
+        yield job, results, partial(saving.stored, job.specs)
 
 
 def _serve(request: dict[str, Any], answers: TextIO, stop: threading.Event) -> None:

@@ -1,6 +1,7 @@
 """The question: `Study` and `RunSpec`, read from TOML and checked."""
 
 from tdscale.study.expected import expected_stages
+from tdscale.study.job import CellJob, StopTarget
 from tdscale.study.own import is_own, module_of, own_file
 from tdscale.study.settings import (
     SETTINGS,
@@ -23,6 +24,7 @@ __all__ = [
     "STAGES",
     "BROMinimalSettings",
     "BROSettings",
+    "CellJob",
     "Checkpoints",
     "Limits",
     "PQLDSettings",
@@ -32,6 +34,7 @@ __all__ = [
     "SACSettings",
     "Scaling",
     "Stage",
+    "StopTarget",
     "Study",
     "Sweep",
     "Task",

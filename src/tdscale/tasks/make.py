@@ -10,7 +10,7 @@ HOST = "mujoco"  # the backend that leaves a GPU to others
 
 
 def make_task(suite: str, name: str) -> Task:
-    """Open one environment of suite "gymnasium" (any id), "dm_control" (domain-task) or "tdscale" (a small classic).
+    """Open one environment of suite "gymnasium" (any id) or "dm_control" (domain-task).
 
     Raises:
         UserError: if the suite or task does not exist, its actions or observations are not continuous, or the
@@ -26,10 +26,6 @@ def make_task(suite: str, name: str) -> Task:
                 from tdscale.tasks.dm_control_suite import DMControlTask
 
                 return DMControlTask(name)
-            case "tdscale":
-                from tdscale.tasks.classics import ClassicTask
-
-                return ClassicTask(name)
     except ModuleNotFoundError as error:
         raise _missing(name, error) from None
     raise UserError(f"task {name!r}: there is no suite {suite!r} to run; it must be 'gymnasium', 'dm_control' or 'tdscale'")
@@ -58,7 +54,7 @@ def make_parallel_task(suite: str, name: str, environments: int, backend: str | 
     Raises:
         UserError: as `make_task`.
     """
-    if suite != "tdscale" or not name.startswith("franka-push"):
+    if suite != "tdscale":
         return TaskGroup([make_task(suite, name) for _ in range(environments)])
     try:
         from tdscale.tasks.franka_push import franka_push

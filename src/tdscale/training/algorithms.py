@@ -5,9 +5,12 @@ Another one is a file that holds an `Algorithm`, named in a study as "module:nam
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,10 +18,13 @@ from tdscale.agents import bro, pql, sac
 from tdscale.agents.bro_host import bro_policy
 from tdscale.agents.costs import Costs
 from tdscale.agents.host import HostPolicy
+from tdscale.agents.rows import unpack
 from tdscale.errors import UserError
 from tdscale.study import SETTINGS, RunSpec, TrainingSettings, is_own
 from tdscale.tasks import ParallelTask, Task
 from tdscale.training.own import load_own
+
+Step = Callable[[Any, Any, Any, Any], tuple[Any, Any]]
 
 
 class Policy(Protocol):
@@ -31,7 +37,7 @@ class Policy(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Algorithm:
-    """An algorithm as functions. A `state` is a pytree with a boolean scalar `finite`; rows are packed as in `agents.rows`.
+    """An algorithm as functions. A `state` is a pytree; rows are packed as in `agents.rows`.
 
     Attributes:
         settings: what a study's [settings] may say.
@@ -40,13 +46,15 @@ class Algorithm:
         init: (config, 32-bit seed) to a fresh state; called again at every reset.
         act: (config, state, observations of shape (n, observation_size), noise) to actions in [-1, 1], shape (n, action_size):
             explored with standard normal noise of that shape, or evaluated (None).
-        update: (config, state, batches, do_critic, do_actor, count, learning_rate) to the state after the first `count`
-            minibatches, as `agents.sac.update`; it may consume the given state. count = 0 only compiles.
+        critic_step: (config, state, batch, learning_rate) to the state after one update of the critics and their targets, and its
+            loss: a scalar, or a pytree of several. A run ends as diverged at the first one that is not finite.
+        actor_step: the same for what acts. `update` calls both as the schedule wants them.
         diagnose: (config, state, uniform rows, newest rows, validation rows, seed) to a named tuple of scalars: `finite` and columns
             of the curve; a field that is a tuple of scalars stands for as many columns (`agents.diagnosis.diagnosis_columns`).
         costs: state to the networks' sizes and the FLOPs of an update.
         policy: (config, state) to what acts until the next update; optional: on one observation NumPy is quicker than a device.
         observe: (config, state, observations) to a state whose statistics of observations have seen these; optional.
+        prepare: (config, state, rows) to the batch that the steps are given; without it they are given an `agents.rows.Batch`.
 
     All but `costs` and `policy` are traced by JAX, and by `jax.vmap` over states where runs advance together on a GPU.
     """
@@ -54,17 +62,63 @@ class Algorithm:
     settings: type[TrainingSettings]
     config: type[Any]
     init: Callable[[Any, np.uint32], Any]
-    update: Callable[[Any, Any, Any, Any, Any, Any, Any], Any]
     act: Callable[[Any, Any, Any, Any], Any]
+    critic_step: Step
+    actor_step: Step
     diagnose: Callable[[Any, Any, Any, Any, Any, Any], Any]
     costs: Callable[[Any], Costs]
     policy: Callable[[Any, Any], Policy] | None = None
     observe: Callable[[Any, Any, Any], Any] | None = None
+    prepare: Callable[[Any, Any, Any], Any] | None = None
 
     def configure(self, settings: TrainingSettings, task: Task | ParallelTask) -> Any:
         """The config of these settings on a task."""
         named = {field.name: getattr(settings, field.name) for field in fields(self.config) if hasattr(settings, field.name)}
         return self.config(observation_size=task.observation_size, action_size=task.action_size, **named)
+
+    @partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+    def update(
+        self, config: Any, state: Any, batches: Any, do_critic: Any, do_actor: Any, count: Any, learning_rate: Any
+    ) -> tuple[Any, jax.Array]:
+        """Apply the first `count` minibatches in turn. The given state is consumed.
+
+        Args:
+            config: static; with the shape of `batches` it decides the compilation.
+            state: the agent.
+            batches: shape (chunk, batch_size, row_size); entries from `count` on are ignored.
+            do_critic: shape (chunk,), whether a minibatch is used for `critic_step`.
+            do_actor: shape (chunk,), whether it is used for `actor_step`, after the critics.
+            count: at most chunk; 0 only compiles.
+            learning_rate: η.
+
+        Returns:
+            The new state, and whether every loss was finite.
+        """
+        steps = ((do_critic, self.critic_step), (do_actor, self.actor_step))
+
+        def apply(index: Any, carried: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
+            batch = self._prepare(config, carried[0], batches[index])
+            for due, step in steps:
+                carried = jax.lax.cond(due[index], partial(_checked, step, config), _unchanged, *carried, batch, learning_rate)
+            return carried
+
+        updated: tuple[Any, jax.Array] = jax.lax.fori_loop(0, count, apply, (state, jnp.array(True)))
+        return updated
+
+    def _prepare(self, config: Any, state: Any, rows: Any) -> Any:
+        return unpack(rows, config.observation_size, config.action_size) if self.prepare is None else self.prepare(config, state, rows)
+
+
+def _checked(step: Step, config: Any, state: Any, finite: jax.Array, batch: Any, learning_rate: Any) -> tuple[Any, jax.Array]:
+    """A step, and whether its losses and those before it were finite."""
+    state, losses = step(config, state, batch, learning_rate)
+    for loss in jax.tree.leaves(losses):
+        finite &= jnp.isfinite(loss)
+    return state, finite
+
+
+def _unchanged(state: Any, finite: jax.Array, batch: Any, learning_rate: Any) -> tuple[Any, jax.Array]:
+    return state, finite
 
 
 _BRO = Algorithm(
@@ -72,7 +126,8 @@ _BRO = Algorithm(
     config=bro.BROConfig,
     init=bro.init,
     act=bro.act,
-    update=bro.update,
+    critic_step=bro.critic_step,
+    actor_step=bro.actor_step,
     diagnose=bro.diagnose,
     costs=bro.costs,
     policy=bro_policy,
@@ -83,10 +138,12 @@ _PQL = Algorithm(
     config=pql.PQLConfig,
     init=pql.init,
     act=pql.act,
-    update=pql.update,
+    critic_step=pql.critic_step,
+    actor_step=pql.actor_step,
     diagnose=pql.diagnose,
     costs=pql.costs,
     observe=pql.observe,
+    prepare=pql.prepare,
 )
 
 ALGORITHMS: dict[str, Algorithm] = {
@@ -95,7 +152,8 @@ ALGORITHMS: dict[str, Algorithm] = {
         config=sac.SACConfig,
         init=sac.init,
         act=sac.act,
-        update=sac.update,
+        critic_step=sac.critic_step,
+        actor_step=sac.actor_step,
         diagnose=sac.diagnose,
         costs=sac.costs,
         policy=lambda config, state: HostPolicy(config, state.actor),

@@ -20,11 +20,9 @@ from tdscale.training.evaluation import Evaluation
 from tdscale.training.experience import EnvironmentFailure
 from tdscale.training.learner import HostLearner, Learner
 from tdscale.training.own import own_version
-from tdscale.training.pytrees import to_arrays
-from tdscale.training.record import UNIFORM, VALIDATION, newest_ages
 from tdscale.training.replay import replay_rows
-from tdscale.training.resuming import fitting, named, origin, part_of
-from tdscale.training.run import Run
+from tdscale.training.resuming import fitting, named, origin, part_of, to_arrays
+from tdscale.training.run import UNIFORM, VALIDATION, Run, newest_ages
 from tdscale.training.schedule import UpdateFlags, UpdateSchedule
 
 _CHUNK = 16  # minibatches in one call of the update: enough to hide the call, few enough that padding costs nothing
@@ -273,7 +271,7 @@ class RunBatch:
             self.runs = [self.runs[slot] for slot in kept]
 
     def snapshot(self, slot: int) -> Snapshot:
-        """See `Resumable.snapshot`."""
+        """What a checkpoint holds of a run: among its values env_step, and `steps`, where the batch stands."""
         run, agent = self.runs[slot], self._learner.agent(slot)
         values, arrays = run.recorded()
         values |= {"steps": self._steps, "due": [list(flags) for flags in self._due]} | origin(agent, self._versions(run))
@@ -281,7 +279,11 @@ class RunBatch:
         return Snapshot(values=values, arrays=arrays | named(agent=to_arrays(agent)), rows=rows)
 
     def restore(self, checkpoints: Mapping[str, Checkpoint]) -> None:
-        """See `Resumable.restore`."""
+        """Become the batch that wrote these checkpoints, one for each run by run_id, all of the same `steps`.
+
+        Raises:
+            CheckpointRefused: if one was not written by this algorithm on this task with these libraries; the batch is of no use then.
+        """
         for slot, run in enumerate(self.runs):
             checkpoint = checkpoints[run.spec.run_id]
             with fitting(run.spec.run_id, checkpoint, origin(self._learner.agent(slot), self._versions(run))):
@@ -292,7 +294,7 @@ class RunBatch:
                 self._due = [UpdateFlags(*flags) for flags in checkpoint.values["due"]]
 
     def checkpoint_bytes(self) -> int:
-        """See `Resumable.checkpoint_bytes`."""
+        """About so many in the first checkpoints of these runs."""
         rows = sum(self._learner.remembered(slot) for slot in range(len(self.runs)))
         agent = sum(array.nbytes for array in to_arrays(self._learner.agent(0)).values())
         return 4 * rows * int(self._config.row_size) + agent * len(self.runs)

@@ -2,19 +2,18 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tdscale.errors import UserError
 from tdscale.runs.types import RunResult
-from tdscale.study import RunSpec
+from tdscale.study import CellJob, RunSpec, StopTarget
 from tdscale.training.saving import Saving
-from tdscale.training.stopping import StopRule, StopTarget
+from tdscale.training.stopping import StopRule
 
 if TYPE_CHECKING:
-    from tdscale.training.batches import Batch
-    from tdscale.training.record import Record
+    from tdscale.training.batch import RunBatch
+    from tdscale.training.run import Run
 
 _REPORT_EVERY = 1000  # env steps of one seed between reports
 
@@ -34,35 +33,6 @@ class Progress:
     limit: int
     seeds: int
     cells: tuple[int, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CellGoal:
-    """A cell to be trained.
-
-    Attributes:
-        specs: alike but for the seed.
-        env_steps: the limit, in env steps per seed.
-        target: where to stop before it; None runs every seed to the limit.
-    """
-
-    specs: tuple[RunSpec, ...]
-    env_steps: int
-    target: StopTarget | None
-
-    def __post_init__(self) -> None:
-        if len({spec.cell_id for spec in self.specs}) != 1 or len({spec.run_id for spec in self.specs}) != len(self.specs):
-            raise ValueError("a cell is made of specs which differ in their seeds and in nothing else")
-
-    @property
-    def environments(self) -> int:
-        """Of each run, stepped together."""
-        return int(self.specs[0].settings.get("environments", 1))
-
-    @property
-    def last_env_step(self) -> int:
-        """Where a run stands at the limit: at a whole step of its environments."""
-        return ceil(self.env_steps / self.environments) * self.environments
 
 
 def train_cell(
@@ -93,22 +63,22 @@ def train_cell(
         UserError: if the task or algorithm can't be had, or the training libraries are not installed.
         ValueError: if the specs are not of one cell.
     """
-    ((_, results),) = train_cells([CellGoal(specs=tuple(specs), env_steps=env_steps, target=target)], report=report, folder=folder)
+    ((_, results),) = train_cells([CellJob(specs=tuple(specs), env_steps=env_steps, target=target)], report=report, folder=folder)
     return results
 
 
 def train_cells(
-    goals: Sequence[CellGoal],
+    jobs: Sequence[CellJob],
     *,
     together: bool = False,
     report: Callable[[Progress], None] | None = None,
     folder: Path | None = None,
     saving: Saving | None = None,
-) -> Iterator[tuple[CellGoal, list[RunResult]]]:
+) -> Iterator[tuple[CellJob, list[RunResult]]]:
     """Train cells; each comes back with its results, one per spec in order, as soon as it is done.
 
     Args:
-        goals: the cells; with `together` they differ in η and stage alone.
+        jobs: the cells; with `together` they differ in η and stage alone.
         together: advance all runs at once with their agents under `vmap`, as a GPU wants it. A run's curve then depends on how many
             it runs with. Without it every run has the host to itself for a while, in turn, and its curve depends on its spec alone.
         report: called now and then with how far all of it is.
@@ -125,12 +95,12 @@ def train_cells(
     except ModuleNotFoundError as error:
         raise UserError(f'training needs {error.name}, which is not installed; pip install "tdscale[train]" brings it') from None
 
-    batches: list[Batch] = []
+    batches: list[RunBatch] = []
     try:
-        for batch in open_batches(goals, together=together, folder=folder, saving=saving):
+        for batch in open_batches(jobs, together=together, folder=folder, saving=saving):
             batches.append(batch)
-        found: dict[str, tuple[Record, Batch]] = {run.spec.run_id: (run, batch) for batch in batches for run in batch.runs}
-        cells = [_Cell(goal, [found[spec.run_id] for spec in goal.specs]) for goal in goals]
+        found: dict[str, tuple[Run, RunBatch]] = {run.spec.run_id: (run, batch) for batch in batches for run in batch.runs}
+        cells = [_Cell(job, [found[spec.run_id] for spec in job.specs]) for job in jobs]
 
         def tell() -> None:
             if report is not None:
@@ -148,7 +118,7 @@ def train_cells(
                     left.remove(cell)
                     if saving is not None:
                         saving.done(batches, [run for run, _ in cell.runs])
-                    yield cell.goal, cell.leave()
+                    yield cell.job, cell.leave()
     finally:
         for batch in batches:
             batch.close()
@@ -158,18 +128,18 @@ def train_cells(
 class _Cell:
     """A cell on its way: when it is to stop."""
 
-    goal: CellGoal
-    runs: list[tuple["Record", "Batch"]]
+    job: CellJob
+    runs: list[tuple["Run", "RunBatch"]]
     rule: StopRule = field(init=False)
 
     def __post_init__(self) -> None:
-        self.rule = StopRule(self.goal.env_steps, self.goal.target)
+        self.rule = StopRule(self.job.env_steps, self.job.target)
 
     def is_done_at(self, step: int) -> bool:
         """Asked at every step that training stops at."""
         runs = [run for run, _ in self.runs]
         # a run that went on under another target can't be taken back
-        further = max((run.env_step for run in runs if run.going or run.env_step > step), default=0) - self.goal.environments + 1
+        further = max((run.env_step for run in runs if run.going or run.env_step > step), default=0) - self.job.environments + 1
         return self.rule.is_done_at(step, runs, not_before=further)
 
     def env_steps_to_do(self) -> int:
@@ -178,8 +148,8 @@ class _Cell:
 
     def leave(self) -> list[RunResult]:
         """The results; the batches go on without these runs."""
-        target = self.goal.target
-        stopped_at = target.return_threshold if target is not None and self.rule.end < self.goal.env_steps else None
+        target = self.job.target
+        stopped_at = target.return_threshold if target is not None and self.rule.end < self.job.env_steps else None
         results = [batch.result(run.spec.run_id, {"stopped_at_return": stopped_at}) for run, batch in self.runs]
         for run, batch in self.runs:
             batch.leave(run.spec.run_id)

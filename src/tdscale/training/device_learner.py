@@ -15,8 +15,8 @@ from tdscale.agents.diagnosis import diagnosis_columns
 from tdscale.training.algorithms import Algorithm
 from tdscale.training.checkpoint import Ring
 from tdscale.training.learner import Ages, Floats, Generators, seed
-from tdscale.training.pytrees import from_arrays
 from tdscale.training.replay import Replay
+from tdscale.training.resuming import from_arrays
 from tdscale.training.schedule import UpdateFlags
 
 _SHARE = 0.6  # of the device's memory that replays may take: half as much again while a batch is formed anew
@@ -41,6 +41,7 @@ class DeviceLearner:
         self._algorithm, self._config = algorithm, config
         self.slots = len(seeds)
         self.states = _init(algorithm, config, np.array(seeds))
+        self._finite = jnp.ones(self.slots, bool)
         self._learning_rates = jnp.array(learning_rates, jnp.float32)
         self._chunk, self._batch_size, self._environments = chunk, batch_size, environments
         self._capacity = capacity
@@ -99,8 +100,8 @@ class DeviceLearner:
         do_critic[:count] = [flag.critic for flag in flags]
         do_actor[:count] = [flag.actor for flag in flags]
         batches = self._gather(indices)
-        self.states = _update(
-            self._algorithm, self._config, self.states, batches, do_critic, do_actor, np.int32(count), self._learning_rates
+        self.states, self._finite = _update(
+            self._algorithm, self._config, self.states, self._finite, batches, do_critic, do_actor, np.int32(count), self._learning_rates
         )
 
     def _gather(self, indices: NDArray[np.int32]) -> Any:
@@ -135,7 +136,7 @@ class DeviceLearner:
 
     def finite(self) -> NDArray[np.bool_]:
         """See `Learner.finite`."""
-        return np.asarray(self.states.finite)
+        return np.asarray(self._finite)
 
     def reset(self, seeds: Sequence[np.uint32]) -> None:
         """See `Learner.reset`."""
@@ -149,7 +150,7 @@ class DeviceLearner:
         """See `Learner.keep`."""
         kept = np.array(slots)
         self.states = jax.tree.map(lambda leaf: leaf[kept], self.states)
-        self._learning_rates = self._learning_rates[kept]
+        self._finite, self._learning_rates = self._finite[kept], self._learning_rates[kept]
         self._added = [self._added[slot] for slot in slots]
         self._replays = [self._replays[slot] for slot in slots] if self._replays else []
         if self._rows is not None:
@@ -217,11 +218,20 @@ def _observe(algorithm: Algorithm, config: Any, states: Any, observations: Any) 
 
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
 def _update(
-    algorithm: Algorithm, config: Any, states: Any, batches: Any, do_critic: Any, do_actor: Any, count: Any, learning_rates: Any
+    algorithm: Algorithm,
+    config: Any,
+    states: Any,
+    finite: Any,
+    batches: Any,
+    do_critic: Any,
+    do_actor: Any,
+    count: Any,
+    learning_rates: Any,
 ) -> Any:
-    return jax.vmap(partial(algorithm.update, config), (0, 0, None, None, None, 0))(
+    states, now = jax.vmap(partial(algorithm.update, config), (0, 0, None, None, None, 0))(
         states, batches, do_critic, do_actor, count, learning_rates
     )
+    return states, finite & now
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -11,8 +11,8 @@ from tdscale.agents.costs import Costs
 from tdscale.agents.diagnosis import diagnosis_columns
 from tdscale.training.algorithms import Algorithm
 from tdscale.training.checkpoint import Ring
-from tdscale.training.pytrees import from_arrays
 from tdscale.training.replay import Replay
+from tdscale.training.resuming import from_arrays
 from tdscale.training.schedule import UpdateFlags
 
 Floats = NDArray[np.float32]
@@ -77,7 +77,7 @@ class Learner(Protocol):
         ...
 
     def restore(self, slot: int, agent: dict[str, NDArray[Any]], added: int, rows: Iterable[tuple[int, Floats]]) -> None:
-        """Put an agent, as `pytrees.to_arrays` gives it, and a replay, as `Replay.restore` takes it, into a slot."""
+        """Put an agent, as `resuming.to_arrays` gives it, and a replay, as `Replay.restore` takes it, into a slot."""
         ...
 
 
@@ -97,6 +97,7 @@ class HostLearner:
         self._do_critic, self._do_actor = np.zeros(chunk, bool), np.zeros(chunk, bool)
         self._learning_rate = jnp.float32(learning_rate)
         self._policy: Any = None
+        self._finite = True
         self._call(0)
 
     def act(self, observations: Floats, noise: Floats | None) -> Floats:
@@ -141,7 +142,7 @@ class HostLearner:
 
     def finite(self) -> NDArray[np.bool_]:
         """See `Learner.finite`."""
-        return np.asarray(self.state.finite)[None]
+        return np.array([self._finite])
 
     def reset(self, seeds: Sequence[np.uint32]) -> None:
         """See `Learner.reset`."""
@@ -168,11 +169,11 @@ class HostLearner:
         self.replay.restore(added, rows)
 
     def _call(self, count: int) -> None:
-        updated = self._algorithm.update(
+        updated, finite = self._algorithm.update(
             self._config, self.state, self._batches, self._do_critic, self._do_actor, np.int32(count), self._learning_rate
         )
-        # the device may read the batches where they lie: they must not be filled anew before it is done
-        updated.finite.block_until_ready()
+        # waits: the device may read the batches where they lie, so they must not be filled anew before it is done
+        self._finite &= bool(finite)
         self._changed(updated)
 
     def _changed(self, state: Any) -> None:

@@ -1,45 +1,18 @@
-"""What every batch writes into its runs' checkpoints, and how it tells whether it can go on from one."""
+"""What a checkpoint holds of an agent and its run, and how a run tells whether it can resume from one."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from numpy.typing import NDArray
 
-from tdscale.training.checkpoint import Checkpoint, CheckpointRefused, Snapshot
-from tdscale.training.pytrees import fingerprint
-from tdscale.training.record import Record
-
-
-class Resumable(Protocol):
-    """A batch of runs whose state can be written between two steps."""
-
-    @property
-    def runs(self) -> Sequence[Record]:
-        """One in each slot."""
-        ...
-
-    def snapshot(self, slot: int) -> Snapshot:
-        """What a checkpoint holds of a run: among its values env_step, and `steps`, where the batch stands."""
-        ...
-
-    def restore(self, checkpoints: Mapping[str, Checkpoint]) -> None:
-        """Become the batch that wrote these checkpoints, one for each run by run_id, all of the same `steps`.
-
-        Raises:
-            CheckpointRefused: if one was not written by this algorithm on this task with these libraries; the batch is of no use then.
-        """
-        ...
-
-    def checkpoint_bytes(self) -> int:
-        """About so many in the first checkpoints of these runs."""
-        ...
-
-    def close(self) -> None:
-        """Free what is held."""
-        ...
+from tdscale.training.checkpoint import Checkpoint, CheckpointRefused
 
 
 def origin(agent: Any, versions: Mapping[str, str]) -> dict[str, Any]:
@@ -84,3 +57,35 @@ def named(**parts: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 
 def _listed(made_by: Any) -> str:
     return ", ".join(f"{name} {value}" for name, value in sorted(made_by.items())) if isinstance(made_by, dict) else str(made_by)
+
+
+def to_arrays(tree: Any) -> dict[str, NDArray[Any]]:
+    """The leaves in order, named by their place; of JAX's random keys, their data."""
+    leaves = [jax.random.key_data(leaf) if _is_key(leaf) else leaf for leaf in jax.tree.leaves(tree)]
+    return {f"{place:04d}": np.asarray(leaf) for place, leaf in enumerate(leaves)}
+
+
+def from_arrays(like: Any, arrays: dict[str, NDArray[Any]]) -> Any:
+    """The inverse of `to_arrays` for a tree of the structure of `like`. Raises KeyError if a leaf is missing."""
+    leaves, structure = jax.tree.flatten(like)
+    return jax.tree.unflatten(structure, [_leaf(leaf, arrays[f"{place:04d}"]) for place, leaf in enumerate(leaves)])
+
+
+def fingerprint(tree: Any) -> str:
+    """16 hexadecimal digits of SHA-256 over every leaf's path, shape and type."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    listed = [(jax.tree_util.keystr(path), np.shape(leaf), str(leaf.dtype)) for path, leaf in leaves]
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:16]
+
+
+def _is_key(leaf: Any) -> bool:
+    return bool(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))
+
+
+def _leaf(like: Any, array: NDArray[Any]) -> Any:
+    # copies: what JAX is given to consume must not be memory that NumPy still owns
+    if _is_key(like):
+        return jax.random.wrap_key_data(jnp.array(array, copy=True), impl=jax.random.key_impl(like))
+    if array.dtype.kind == "V":  # NumPy's files know bfloat16 and the like as bytes
+        array = array.view(like.dtype)
+    return jnp.array(array, dtype=like.dtype, copy=True)

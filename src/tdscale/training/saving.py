@@ -12,8 +12,8 @@ from tdscale.study import RunSpec
 from tdscale.training.checkpoint import Checkpoint, CheckpointFolder, CheckpointRefused
 
 if TYPE_CHECKING:
-    from tdscale.training.record import Record
-    from tdscale.training.resuming import Resumable
+    from tdscale.training.batch import RunBatch
+    from tdscale.training.run import Run
 
 _SHARE = 0.01  # of the time that checkpoints may take
 _BYTES_PER_SECOND = 1e8  # a slow disk's, before the first one was measured
@@ -69,7 +69,7 @@ class Saving:
         """Whether `attend` has something to do."""
         return self.stop.is_set() or (self.minutes > 0 and time.monotonic() >= self._due)
 
-    def attend(self, batches: Sequence["Resumable"]) -> None:
+    def attend(self, batches: Sequence["RunBatch"]) -> None:
         """Between two steps: write what is due. Raises Stopped if that is asked for."""
         stopping = self.stop.is_set()
         if self.minutes and (stopping or self._is_worth_it(batches)):
@@ -81,7 +81,7 @@ class Saving:
         if stopping:
             raise Stopped
 
-    def done(self, batches: Sequence["Resumable"], runs: Sequence["Record"]) -> None:
+    def done(self, batches: Sequence["RunBatch"], runs: Sequence["Run"]) -> None:
         """Runs are about to leave their batches: keep their last state if that is wanted."""
         if self.minutes and self.keep:
             for batch in batches:
@@ -96,7 +96,7 @@ class Saving:
             elif folder is not None:
                 folder.close()
 
-    def _is_worth_it(self, batches: Sequence["Resumable"]) -> bool:
+    def _is_worth_it(self, batches: Sequence["RunBatch"]) -> bool:
         """False for a while where the first checkpoint is a large one."""
         if not self._measured:
             self._measured = True
@@ -104,7 +104,7 @@ class Saving:
             self._due = max(self._due, self._begun + likely / _SHARE)
         return time.monotonic() >= self._due
 
-    def _save(self, batch: "Resumable", only: Sequence["Record"] | None = None) -> None:
+    def _save(self, batch: "RunBatch", only: Sequence["Run"] | None = None) -> None:
         for slot, run in enumerate(batch.runs):
             where = (run.env_step, run.state)
             over = run.left or run.state == "failed" or (only is not None and run not in only)

@@ -9,25 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.runs.types import RunState
+from tdscale.study import StopTarget
 
 _SEGMENTS = 50  # how often, within the limit, the stop rule is asked
 _EPISODES_AFTER = 3  # the margin holds at least so many episodes
 _RESAMPLES = 200
 _SHARE = 0.95
 _GRID = 500
-
-
-@dataclass(frozen=True, kw_only=True)
-class StopTarget:
-    """A cell goes on for `margin`·(env steps so far) after its mean return has crossed `return_threshold`.
-
-    Attributes:
-        return_threshold: in the task's own (raw) units.
-        margin: share of further env steps.
-    """
-
-    return_threshold: float
-    margin: float
 
 
 @dataclass(frozen=True)
