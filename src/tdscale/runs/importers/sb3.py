@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from tdscale.errors import UserError
 from tdscale.runs.importers.archive import Archive
+from tdscale.runs.importers.beside import CONFIGS, read_settings
 from tdscale.runs.importers.monitors import MONITOR, Monitor, read_monitor, stepped_together
-from tdscale.runs.importers.raw import Columns, RawRun, Unreadable, each, flat, number
+from tdscale.runs.importers.raw import Columns, RawRun, Unreadable, each, number
 from tdscale.runs.importers.sb3_progress import progress_below, read_progress
 from tdscale.runs.importers.walk import files_below, natural, run_name
 
@@ -23,7 +24,6 @@ EVALUATIONS = "evaluations.npz"
 _WHAT = ("seeds", "environments")
 _ON_THE_WAY = re.compile(r"best|_steps$|checkpoint|interrupt")  # models that were saved while the run went on
 _ENVIRONMENT = re.compile(r"\d+\.monitor\.csv")
-_CONFIGS = ("config.json", "hyperparameters.json", "params.json", "args.json")
 _MAX_CONFIG = 1 << 24
 
 Floats = NDArray[np.float64]
@@ -177,8 +177,8 @@ def _config(folder: Path, label: str) -> tuple[dict[str, Any], float | None]:
         total = number(found.get("num_timesteps"))
         if total is not None and total > 0 and not _ON_THE_WAY.search(path.stem):
             totals.append(total)
-    for name in _CONFIGS:
-        config |= _json(folder / name)
+    for name in CONFIGS:
+        config |= read_settings(folder / name)
     return config, max(totals, default=None)
 
 
@@ -195,13 +195,3 @@ def _model(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         return {}
     return {key: value for key, value in values.items() if value is None or isinstance(value, str | int | float | bool)}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > _MAX_CONFIG:
-            return {}
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return flat(values) if isinstance(values, dict) else {}
