@@ -188,6 +188,16 @@ def test_another_sigma_is_added_to_the_choice_and_the_others_stay(folder):
     assert set(after.scaling) == {0.5, 1.0, 2.0, 4.0, 8.0}
 
 
+def test_stage_2_at_several_b_without_a_record_is_refused_until_a_run_records_the_choice(folder):
+    files = open_study(folder)
+    (folder / "choice.json").unlink()
+    other = next(spec for spec in files.store.specs().values() if spec.stage == "scaling")
+    files.store.write(result(replace(other, batch_size=other.batch_size + 16), 9000))
+    assert "`tdscale run` on the study's file records which are meant" in refused("fit", ".", cwd=folder)
+    choose(files, store=True)
+    assert minimum(fit_study(files, n_draws=20).laws) == pytest.approx(4000, rel=0.15)
+
+
 def test_a_damaged_choice_is_one_sentence(folder):
     (folder / "choice.json").write_text("{")
     assert "choice.json: is damaged" in refused("fit", ".", cwd=folder)

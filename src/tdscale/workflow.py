@@ -85,8 +85,9 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display, rechoose: 
         failures = stage("sweep", files.study.sweep_specs(), after)
         if is_smoke(files.study):
             files = _with_scale(files)
-        refuse_divergence(files)
-        if files.study.scaling is not None:
+        if files.study.scaling is None:
+            refuse_divergence(files)
+        else:
             chosen = choose(files, again=rechoose, store=True)
             for note in chosen.notes:
                 display.note(note)
@@ -226,19 +227,16 @@ def current_laws(files: StudyFiles, *, times: bool = False) -> ScalingLaws:
 class _Asked:
     """A fit that is asked for: the options, and the runs that answer."""
 
-    def __init__(self, files: StudyFiles, options: FitOptions) -> None:
-        self._files, self._options = files, options
+    def __init__(self, files: StudyFiles, options: FitOptions, last: ScalingLaws | None = None) -> None:
+        self._files, self._options, self._last = files, options, last
         self._problems: list[RunWarning] = []
         self._selection = select_runs(files.store, files.study, where=parse_where(options.where), problems=self._problems)
         self._inputs = files.store.fingerprint(self._selection.fitted())
 
     def current(self) -> ScalingLaws | None:
-        """The laws on disk, if they are of these runs and this question."""
-        path = self._files.directory / FILE_NAME
-        if not path.exists():
-            return None
-        laws = read_laws(path)
-        return laws if laws.inputs == self._inputs and laws.asked == self._options.asked else None
+        """The last fit's laws, if they are of these runs and this question."""
+        laws = self._last
+        return laws if laws is not None and laws.inputs == self._inputs and laws.asked == self._options.asked else None
 
     def measured(self) -> tuple[Measured, list[RunWarning]]:
         """The cells and their crossings, and what a person should know about the runs."""
@@ -248,8 +246,9 @@ class _Asked:
             raise UserError(f"{self._files.directory}: nothing to fit: {what}")
         try:
             measured = measure(cells, self._options)
-        except ValueError as error:  # two imports that each say what B and η at a σ are
-            raise UserError(f"{self._files.directory}: {error}, of different batch size or learning rate; import them apart") from None
+        except ValueError as error:  # stage 2 has one B and η at each task and σ
+            cure = "import them apart" if self._files.study.sweep is None else "`tdscale run` on the study's file records which are meant"
+            raise UserError(f"{self._files.directory}: {error}, of different batch size or learning rate; {cure}") from None
         return measured, list(dict.fromkeys([*self._problems, *warnings]))
 
     def fit(self, *, write: bool = True) -> Fitted:
@@ -267,7 +266,7 @@ def _asked_before(files: StudyFiles) -> _Asked:
         return _Asked(files, fit_options(files.study, "default"))
     last = read_laws(path)
     where = parse_where(last.where)
-    return _Asked(files, fit_options(files.study, last.method, n_draws=last.n_draws, seed=last.seed, where=where))
+    return _Asked(files, fit_options(files.study, last.method, n_draws=last.n_draws, seed=last.seed, where=where), last)
 
 
 def validate_study(fitted: Fitted) -> Validation:

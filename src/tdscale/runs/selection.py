@@ -90,24 +90,9 @@ def _asked_for(store: RunStore, study: Study, known: Mapping[str, RunSpec], left
             answering[run_id] = spec
         else:
             others[reason] += 1
-    _one_choice(store, answering.values())
     for (code, why), count in sorted(others.items()):
         left_out.append(_warning(code, f"{_runs(count)} {'is' if count == 1 else 'are'} left out: {why}", "runs"))
     return Selection(specs=answering, left_out=tuple(left_out))
-
-
-def _one_choice(store: RunStore, specs: Iterable[RunSpec]) -> None:
-    """Stage 2 has one B and η at each task and σ. Only folders that an earlier version left without a choice.json can have more."""
-    places: dict[tuple[str, float, str], set[tuple[int, float]]] = defaultdict(set)
-    for spec in specs:
-        if spec.stage in ("scaling", "baseline"):
-            pairs = places[spec.task, spec.utd, spec.stage]
-            pairs.add((spec.batch_size, spec.learning_rate))
-            if len(pairs) > 1:
-                raise UserError(
-                    f"{store.directory}: stage 2 has runs at several batch sizes or learning rates for {spec.task}, UTD ratio "
-                    f"{spec.utd:g}, and no record of which are meant; `tdscale run` on the study's file records it"
-                )
 
 
 def _difference(spec: RunSpec, study: Study, settings: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -35,11 +35,6 @@ def is_mean(key: str) -> bool:
     return bool(_KEY.search(key)) and not key.startswith("evaluation")
 
 
-def last_of(keys: Collection[str]) -> tuple[str, ...]:
-    """Names of returns, those of moving means last: a return of each episode, or an evaluation, is preferred."""
-    return (*(key for key in keys if not is_mean(key)), *(key for key in keys if is_mean(key)))
-
-
 def companions(key: str) -> tuple[list[str], list[str]]:
     """Names that the mean length of the same episodes may have beside a return, and the count of episodes that have ended."""
     head = key[: len(key) - len(re.split(r"[/.]", key)[-1])]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tdscale.errors import UserError
+from tdscale.runs.importers.beside import read_settings
 from tdscale.runs.importers.moving_mean import beside, companions, mean_of
 from tdscale.runs.importers.raw import Columns, Floats, RawRun, Unreadable, each, flat, number, series_keys
 from tdscale.runs.importers.walk import files_below, run_name
@@ -47,7 +48,7 @@ def read_rllib(source: Path, columns: Columns) -> Iterator[RawRun | Unreadable]:
     def read(folder: Path) -> Iterator[RawRun]:
         files = folders[folder]
         name = run_name(folder, source if source.is_dir() else folder)
-        config = _params(folder / _PARAMS)
+        config = read_settings(folder / _PARAMS)
         progress, results = files.get(_PROGRESS), files.get(_RESULT)
         inside: dict[str, Any] = {}
         found = _Results(columns)
@@ -123,16 +124,6 @@ def _ended_here(steps: Floats, episodes: list[Any], ended: Floats) -> tuple[Floa
     rises = np.maximum(np.diff(steps, prepend=0.0), 0.0)
     # where a run was resumed the steps fall; its first episodes are few
     return np.rint(steps - rises * (1 - 1 / np.maximum(np.nan_to_num(ended), 1.0)) / 2), means
-
-
-def _params(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > _MAX_LINE:
-            return {}
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return flat(values) if isinstance(values, dict) else {}
 
 
 def _csv_rows(path: Path, found: _Results) -> bool:
