@@ -19,10 +19,10 @@ import numpy as np
 from tdscale.analysis.crossings import find_crossings
 from tdscale.analysis.fit import fit_laws
 from tdscale.analysis.options import FitOptions
-from tdscale.execution.jobs import pending_jobs
-from tdscale.execution.pool import Event, run_jobs
+from tdscale.importers import import_runs
+from tdscale.running.dispatch import Event, run_jobs
+from tdscale.running.jobs import pending_jobs
 from tdscale.runs.cells import load_cells
-from tdscale.runs.importers import import_runs
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import Cell as CellCurves
 from tdscale.study import SETTINGS, CellJob, RunSpec, StopTarget, read_study

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tdscale.folder import open_study
+from tdscale.running.folder import open_study
 from tdscale.runs.records import status_to_dict, to_json, write_curve
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import RunStatus
@@ -46,7 +46,7 @@ env_steps = 100000
 _MEASURE = """
 import json, resource, sys, time
 from pathlib import Path
-from tdscale.folder import open_study
+from tdscale.running.folder import open_study
 start = time.perf_counter()
 files = open_study(Path(sys.argv[1]))
 if sys.argv[2] == "compact":

@@ -34,11 +34,11 @@ from tdscale.analysis.power_law import fit_shared_slope
 from tdscale.analysis.response_surface import fit_surface
 from tdscale.analysis.surface_laws import find_places, fit_surface_laws
 from tdscale.analysis.surface_model import Sweep
-from tdscale.folder import open_study
+from tdscale.importers import import_runs
+from tdscale.running.folder import open_study
+from tdscale.running.stages import fit_options
 from tdscale.runs.cells import load_cells
-from tdscale.runs.importers import import_runs
 from tdscale.runs.types import Cell
-from tdscale.stages import fit_options
 
 Floats = NDArray[np.float64]
 QUANTITIES = ("batch_size", "learning_rate")

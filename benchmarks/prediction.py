@@ -27,12 +27,12 @@ from tdscale.analysis.crossings import find_crossings
 from tdscale.analysis.data import DataPoints, collect_points, fit_data_laws
 from tdscale.analysis.laws import DataLaw
 from tdscale.analysis.options import FitOptions
+from tdscale.importers import import_runs
+from tdscale.running.workflow import open_study
 from tdscale.runs.cells import load_cells
-from tdscale.runs.importers import import_runs
 from tdscale.runs.selection import Selection
 from tdscale.runs.types import Cell
 from tdscale.validation.predictors import simple_predictions
-from tdscale.workflow import open_study
 
 Floats = NDArray[np.float64]
 FILES = ("gym_ours", "gym_baseline_utd2", "dmc_sweep", "dmc_bro_ablations")

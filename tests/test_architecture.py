@@ -18,18 +18,17 @@ MAY_IMPORT = {
     "agents": set(),
     "simulate": {"study", "runs"},
     "runs": {"study"},
+    "importers": {"runs", "study"},
     "tasks": {"study"},
     "analysis": {"runs"},
-    "rehearsal": {"analysis", "simulate", "study"},
     "planning": {"analysis"},
-    "published": {"analysis", "planning"},
+    "paper": {"analysis", "planning"},
     "validation": {"analysis"},
     "report": {"analysis", "planning", "validation"},
     "training": {"agents", "tasks", "runs", "study"},
-    "execution": {"training", "runs", "study"},
 }
-# the command line and what puts the rooms together may import all
-ALL = {"cli", "workflow", "forecast", "confirmation", "stages", "ledger", "folder", "__main__", "__init__"}
+# what puts the rooms together may import all
+ALL = {"cli", "running", "__main__", "__init__"}
 # what analysis takes of the runs is types only, and so is what shows results
 TYPES_ONLY = {"analysis": {"tdscale.runs.types"}}
 LIGHT_TYPES = {"planning", "validation", "report"}  # may name the types of runs, too
@@ -103,7 +102,7 @@ def test_light_rooms_reach_training_lazily_or_not_at_all(path):
     heavy = {"tdscale.agents", "tdscale.tasks", "tdscale.training"}
     for module, at_once in _imports(path):
         if any(module == name or module.startswith(f"{name}.") for name in heavy):
-            assert room in MAY_TRAIN | {"execution", "workflow", "forecast", "confirmation", "stages", "folder", "cli"}
+            assert room in MAY_TRAIN | {"running", "cli"}
             assert room in MAY_TRAIN or not at_once, f"{_name(path)} imports {module} before it is needed"
 
 
@@ -143,4 +142,4 @@ def test_nothing_is_unpickled_or_executed(path):
 
 
 def test_every_room_is_in_the_table():
-    assert {_room(path) for path in FILES} <= set(MAY_IMPORT) | ALL | {"studies"}
+    assert {_room(path) for path in FILES} <= set(MAY_IMPORT) | ALL

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from command import tdscale
-from tdscale.study import is_own, read_study
+from tdscale.study import is_custom, read_study
 from tdscale.tasks import check_task
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.toml"))
@@ -15,13 +15,13 @@ DOMAINS = ["gym-sac", "dmc-bro", "franka-pql"]
 
 
 def test_there_are_examples() -> None:
-    assert [path.stem for path in EXAMPLES] == ["classic-sac", "dmc-bro", "franka-pql", "gym-sac", "own-algorithm"]
+    assert [path.stem for path in EXAMPLES] == ["classic-sac", "dmc-bro", "franka-pql", "gym-sac", "custom-algorithm"]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_is_a_study_with_both_stages_and_tasks_that_exist(path: Path) -> None:
     study = read_study(path)
-    assert is_own(study.algorithm) or study.sweep_specs()
+    assert is_custom(study.algorithm) or study.sweep_specs()
     assert study.scaling is not None
     assert study.data_cost is not None
     for name, task in study.tasks.items():

@@ -7,9 +7,9 @@ import jax
 import numpy as np
 import pytest
 
-from tdscale.training.own import load_own
+from tdscale.training.custom_algorithm import load_custom_algorithm
 
-TD3 = load_own("td3:TD3", Path(__file__).parents[2] / "examples")
+TD3 = load_custom_algorithm("td3:TD3", Path(__file__).parents[2] / "examples")
 CONFIG = TD3.config(
     observation_size=3,
     action_size=2,

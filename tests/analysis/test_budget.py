@@ -72,9 +72,9 @@ def test_a_flat_optimum_leaves_sigma_open_and_costs_little(laws):
 def test_the_regret_is_what_brute_force_says(laws):
     law, point = laws.data[-1], laws.budget.points[-1]
     grid = np.geomspace(0.25, 8, 20_001)
-    total = laws.flops(grid, law.predict_draws(grid)) + 1e7 * law.predict_draws(grid)
+    total = laws.compute_for(grid, law.predict_draws(grid)) + 1e7 * law.predict_draws(grid)
     at = np.array([point.utd.value])
-    there = (laws.flops(at, law.predict_draws(at)) + 1e7 * law.predict_draws(at))[:, 0]
+    there = (laws.compute_for(at, law.predict_draws(at)) + 1e7 * law.predict_draws(at))[:, 0]
     assert point.regret.value == pytest.approx(np.median(there / total.min(axis=1) - 1), abs=1e-6)
 
 
@@ -82,9 +82,9 @@ def test_the_regret_is_what_brute_force_says(laws):
 @given(st.floats(1e-3, 1e3))
 def test_the_unit_of_compute_does_not_matter(laws, factor):
     def scaled(utd, data):
-        return factor * laws.flops(utd, data)
+        return factor * laws.compute_for(utd, data)
 
-    one = fit_budget_law(laws.data, laws.flops, 1e7)
+    one = fit_budget_law(laws.data, laws.compute_for, 1e7)
     other = fit_budget_law(laws.data, scaled, factor * 1e7)
     np.testing.assert_allclose([p.utd.value for p in other.points], [p.utd.value for p in one.points], rtol=1e-7)
     np.testing.assert_allclose([p.budget.value for p in other.points], [factor * p.budget.value for p in one.points], rtol=1e-9)
@@ -92,6 +92,6 @@ def test_the_unit_of_compute_does_not_matter(laws, factor):
 
 
 def test_the_dearer_the_data_the_larger_the_cheapest_sigma(laws):
-    found = [fit_budget_law(laws.data, laws.flops, price).points[-1].utd.value for price in (2e6, 1e7, 3e7)]
+    found = [fit_budget_law(laws.data, laws.compute_for, price).points[-1].utd.value for price in (2e6, 1e7, 3e7)]
     assert found == sorted(found)
     assert found[0] < found[-1]

@@ -45,9 +45,9 @@ def test_counted_with_networks_of_equal_size_is_ten_sigma_plus_twelve():
     counted = ComputeModel.counted(*update_flops(1.0, 1.0), actor_per_critic_update=False, warm_up=100)
     paper = ComputeModel.paper(1.0)
     utd = np.array([0.25, 1.0, 4.0])
-    np.testing.assert_allclose(counted.flops(utd, 64, 1100), 64 * 1000 * (10 * utd + 12))
-    np.testing.assert_allclose(paper.flops(utd, 64, 1100), 64 * 1100 * 10 * utd)
-    assert counted.flops(1, 64, 50) == 0
+    np.testing.assert_allclose(counted.compute_for(utd, 64, 1100), 64 * 1000 * (10 * utd + 12))
+    np.testing.assert_allclose(paper.compute_for(utd, 64, 1100), 64 * 1100 * 10 * utd)
+    assert counted.compute_for(1, 64, 50) == 0
     assert counted.describe() == "FLOPs, counted"
 
 
@@ -66,8 +66,8 @@ def test_counted_takes_the_flops_that_runs_recorded_before_those_of_their_networ
 
 
 def test_gradient_steps_are_critic_updates_past_warm_up():
-    assert ComputeModel.gradient_steps(warm_up=100).flops(4, 64, 1100) == 4000
-    assert ComputeModel.gradient_steps(warm_up=100, paper=True).flops(4, 64, 1100) == 4400
+    assert ComputeModel.gradient_steps(warm_up=100).compute_for(4, 64, 1100) == 4000
+    assert ComputeModel.gradient_steps(warm_up=100, paper=True).compute_for(4, 64, 1100) == 4400
     assert not ComputeModel.gradient_steps().needs_batch_size
 
 
@@ -110,7 +110,7 @@ def test_the_measured_price_of_an_env_step_is_its_seconds_times_what_updates_do_
         updates = sum(cell.spec.utd for cell in own)
         assert models["seconds"][task].measured_data_cost == STEP
         assert models["gradient-steps"][task].measured_data_cost == pytest.approx(STEP * updates / seconds)
-        flops = sum(float(models["flops"][task].flops(cell.spec.utd, cell.spec.batch_size, 1201)) for cell in own)
+        flops = sum(float(models["flops"][task].compute_for(cell.spec.utd, cell.spec.batch_size, 1201)) for cell in own)
         assert models["flops"][task].measured_data_cost == pytest.approx(STEP * flops / (1001 * seconds))
 
 
@@ -122,7 +122,7 @@ def test_laws_in_seconds_keep_their_unit_in_the_file(laws, tmp_path):
     assert content["budget"]["unit"] == "seconds"
     assert content["compute"]["one"]["accounting"] == "measured"
     at, data = np.array([1.0]), np.array([1200.0])
-    np.testing.assert_allclose(again.flops(at, data, "one"), laws.flops(at, data, "one"))
+    np.testing.assert_allclose(again.compute_for(at, data, "one"), laws.compute_for(at, data, "one"))
 
 
 def test_seconds_are_in_the_file_only_where_the_study_asks_for_them(cells, tmp_path):
@@ -162,7 +162,7 @@ def test_gradient_steps_need_no_network_sizes():
     cells = [replace(cell, costs={}) for cell in synthetic_study(n_seeds=2)]
     laws = fit_laws(cells, replace(OPTIONS, data_cost=2.0, compute_unit="gradient-steps"))
     assert laws.compute_name == "gradient steps, counted"
-    np.testing.assert_allclose(laws.flops(np.array([2.0]), np.array([500.0])), 1000)
+    np.testing.assert_allclose(laws.compute_for(np.array([2.0]), np.array([500.0])), 1000)
     assert laws.budget is not None
 
 
@@ -172,6 +172,8 @@ def test_where_sigma_was_run_compute_is_that_of_the_batch_size_that_ran(laws):
     assert laws.batch_size_at(0.25, "one") == pytest.approx(128)
     assert laws.batch_size_at(0.26, "one") == pytest.approx(laws.batch_size.predict([0.26], "one")[0])
     at, data = np.array([0.25]), np.array([5000.0])
-    assert laws.flops(at, data, "one", as_run=True)[0] == pytest.approx(laws.compute["one"].flops(0.25, 128, 5000))
-    assert laws.flops(at, data, "one")[0] == pytest.approx(laws.compute["one"].flops(0.25, laws.batch_size.predict(at, "one")[0], 5000))
+    assert laws.compute_for(at, data, "one", as_run=True)[0] == pytest.approx(laws.compute["one"].compute_for(0.25, 128, 5000))
+    assert laws.compute_for(at, data, "one")[0] == pytest.approx(
+        laws.compute["one"].compute_for(0.25, laws.batch_size.predict(at, "one")[0], 5000)
+    )
     assert laws.batch_size_at(8.0) == pytest.approx(np.sqrt(used[8.0] * dict(laws.used_batch_size["two"])[8.0]))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tdscale.analysis.bowl import EDGES, N_RANGES, bowl
 from tdscale.analysis.response_surface import Surface, fit_surface
-from tdscale.analysis.surface_model import Sweep
+from tdscale.analysis.surface_model import SweepCells
 
 BATCH_SIZES = np.log([32.0, 64.0, 128.0, 256.0, 512.0])
 RATES = np.log([1.5e-4, 3e-4, 6e-4, 1.2e-3])
@@ -22,7 +22,7 @@ LEVELS = np.array([10.0, 12.0, 14.0])
 
 def make_sweep(
     *, slopes=SLOPES, centres=CENTRES, curvatures=(0.2, 0.3), grid=GRID, utd=UTD, noise=0.0, n_draws=20, seed=0, never_above=np.inf
-) -> tuple[Sweep, Sweep]:
+) -> tuple[SweepCells, SweepCells]:
     """Log D as parabolas about best values that follow their law exactly, and draws with `noise` about it; censored above a level."""
     rng = np.random.default_rng(seed)
     n_tasks = centres.shape[1]
@@ -33,10 +33,10 @@ def make_sweep(
     clean = LEVELS[task][:, None] - 0.3 * x[:, None] + excess
     shape = (len(task), len(grid))
 
-    def sweep(log_data: np.ndarray) -> Sweep:
+    def sweep(log_data: np.ndarray) -> SweepCells:
         bound = np.broadcast_to((clean.min(axis=1, keepdims=True) + never_above), log_data.shape)
         censored = log_data > bound
-        return Sweep(
+        return SweepCells(
             task=task,
             log_utd=x,
             values=np.broadcast_to(grid, (*shape, 2)),
@@ -50,7 +50,7 @@ def make_sweep(
     return sweep(point), sweep(point + noise * rng.standard_normal((n_draws, *shape)))
 
 
-def fit(sweep: Sweep, draws: Sweep) -> Surface:
+def fit(sweep: SweepCells, draws: SweepCells) -> Surface:
     return fit_surface(sweep, draws, np.random.default_rng(0))
 
 

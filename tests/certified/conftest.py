@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from tdscale.runs.importers import import_runs
-from tdscale.workflow import fit_study, open_study
+from tdscale.importers import import_runs
+from tdscale.running.workflow import fit_study, open_study
 
 Certify = Callable[..., None]
 MOST = 15.0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tdscale.published import PUBLISHED, scaling_laws
+from tdscale.paper import PUBLISHED, scaling_laws
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from command import tdscale
-from tdscale.runs.importers import import_runs
+from tdscale.importers import import_runs
 from tdscale.runs.store import RunStore
 
 pytestmark = pytest.mark.peers

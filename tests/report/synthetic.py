@@ -87,7 +87,7 @@ def make_plans(laws: ScalingLaws) -> list[Plan]:
     top = laws.data[-1]
     plans = [plan_data(laws, float(top.predict([1.0])[0])), plan_data(laws, 10.0)]
     if laws.compute:
-        plans.append(plan_compute(laws, float(laws.flops(np.array([2.0]), top.predict([2.0]))[0])))
+        plans.append(plan_compute(laws, float(laws.compute_for(np.array([2.0]), top.predict([2.0]))[0])))
     if laws.budget is not None:
         plans += [plan_budget(laws, laws.budget.points[-1].budget.value * factor) for factor in (0.9, 4.0)]
     return plans

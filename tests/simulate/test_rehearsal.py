@@ -8,7 +8,7 @@ import pytest
 from command import called, refused
 from tdscale.analysis.fit import fit_laws
 from tdscale.analysis.options import FitOptions
-from tdscale.rehearsal import FittedTruth, rehearse
+from tdscale.running.rehearsal import FittedTruth, rehearse
 from tdscale.simulate import LawTruth, Noise, SweepDesign, simulate_cells
 
 TRUTH = LawTruth(d_min={"one": 30_000.0, "two": 60_000.0})

@@ -9,7 +9,7 @@ from tdscale.training import counted_flops, single_thread_environment
 from tdscale.training.curve import CurveRecorder
 from tdscale.training.devices import gpu_environment
 from tdscale.training.experience import Experience
-from tdscale.training.held_out import HeldOut
+from tdscale.training.held_out_experience import HeldOutExperience
 from tdscale.training.replay import Replay
 from tdscale.training.run import newest_ages
 
@@ -66,7 +66,7 @@ def test_the_newest_rows_of_many_environments_are_spread_over_all_of_them() -> N
 def test_validation_environments_make_a_fixed_share_of_trainings_steps(environments: int, share: int) -> None:
     settings = SACSettings(environments=environments)
     stream = np.random.default_rng(0)
-    held_out = HeldOut(walk_spec(environments=environments), settings, 4 * environments, stream, stream)
+    held_out = HeldOutExperience(walk_spec(environments=environments), settings, 4 * environments, stream, stream)
     assert environments * held_out.every / len(held_out.observations) == share
     held_out.close()
 

@@ -103,7 +103,7 @@ class ComputeModel:
         actor = self.fixed_per_actor_update + batch * self.per_actor_update
         return np.asarray(critic * ratio + actor * actor_rate)
 
-    def flops(self, utd: ArrayLike, batch_size: ArrayLike, data: ArrayLike) -> NDArray[np.float64]:
+    def compute_for(self, utd: ArrayLike, batch_size: ArrayLike, data: ArrayLike) -> NDArray[np.float64]:
         """C, in FLOPs unless `unit` says otherwise, for σ, B and D of shapes that broadcast; infinite where D is."""
         return np.asarray(self.rate(utd, batch_size) * np.maximum(np.asarray(data) - self.warm_up, 0.0))
 

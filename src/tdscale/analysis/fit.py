@@ -248,7 +248,7 @@ def _with_budget(laws: ScalingLaws) -> ScalingLaws:
         if laws.data_cost_source == "measured":
             message = 'data_cost = "measured", but the runs recorded no times (imported curves have none), so there is no budget law'
         return replace(laws, warnings=(*laws.warnings, RunWarning("no-data-cost", message, "data_cost")))
-    budget = fit_budget_law(laws.data, laws.flops, laws.data_cost, paper=laws.method == "paper")
+    budget = fit_budget_law(laws.data, laws.compute_for, laws.data_cost, paper=laws.method == "paper")
     warnings = list(laws.warnings)
     edge = [point.threshold for point in budget.points if point.at_edge]
     if edge:

@@ -357,7 +357,7 @@ class ScalingLaws:
         needed = any(model.needs_batch_size for model in self.compute.values())
         return bool(self.compute) and (self.batch_size is not None or not needed)
 
-    def flops(self, utd: Floats, data: Floats, task: str | None = None, *, as_run: bool = False, least_batch_size: int = 0) -> Floats:
+    def compute_for(self, utd: Floats, data: Floats, task: str | None = None, *, as_run: bool = False, least_batch_size: int = 0) -> Floats:
         """C at σ and D of broadcasting shapes; NaN where it is not known. In FLOPs, or what else `unit` says.
 
         B is the fitted B*(σ), so that C is smooth in σ, but no less than `least_batch_size`; `as_run`: the rounded B of the runs at
@@ -370,7 +370,7 @@ class ScalingLaws:
         ratio = np.asarray(utd, dtype=np.float64)
         batch = self.batch_size_at(ratio, task) if as_run else self._fitted_batch_size(ratio, task)
         batch = np.maximum(batch, least_batch_size)
-        return np.asarray(np.mean([self.compute[name].flops(ratio, batch, data) for name in names], axis=0))
+        return np.asarray(np.mean([self.compute[name].compute_for(ratio, batch, data) for name in names], axis=0))
 
     def batch_size_at(self, utd: ArrayLike, task: str | None = None) -> Floats:
         """B at σ of any shape: that of the runs where σ was run, B*(σ) between and beyond; the domain's is the geometric mean."""

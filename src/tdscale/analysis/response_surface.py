@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tdscale.analysis.surface_model import DEVIATION_WEIGHT, State, SurfaceModel, Sweep
+from tdscale.analysis.surface_model import DEVIATION_WEIGHT, State, SurfaceModel, SweepCells
 
 Floats = NDArray[np.float64]
 
@@ -45,7 +45,7 @@ class Surface:
     excess: Floats
 
 
-def fit_surface(sweep: Sweep, draws: Sweep, rng: np.random.Generator) -> Surface:
+def fit_surface(sweep: SweepCells, draws: SweepCells, rng: np.random.Generator) -> Surface:
     """Fit the surface, and once more for every draw.
 
     A draw starts from the data of one bootstrap draw and adds what these don't hold: the cells' misfit, the deviations
@@ -86,7 +86,7 @@ def _intercepts(model: SurfaceModel, shared: Floats) -> Floats:
     return np.asarray(shared[..., : model.n_tasks] - shared[..., [model.slope]] * model.centre)
 
 
-def _draws(model: SurfaceModel, state: State, draws: Sweep, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def _draws(model: SurfaceModel, state: State, draws: SweepCells, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """The parameters of every draw: shared (n_draws, ...) and local (n_draws, ...), by steps with the point estimate's equations."""
     equations = model.equations(state)
     n_draws = len(draws.log_data)
@@ -107,7 +107,7 @@ def _draws(model: SurfaceModel, state: State, draws: Sweep, rng: np.random.Gener
     return shared, local
 
 
-def _unexplained(model: SurfaceModel, variance: Floats, draws: Sweep, rng: np.random.Generator) -> Floats:
+def _unexplained(model: SurfaceModel, variance: Floats, draws: SweepCells, rng: np.random.Generator) -> Floats:
     """Noise for what the cells scatter about the surface beyond the seeds' noise, which the bootstrap draws hold already."""
     data = np.where(draws.censored | ~draws.present, np.nan, draws.log_data)
     known = np.isfinite(data).sum(axis=0) > 1

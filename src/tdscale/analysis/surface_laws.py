@@ -13,7 +13,7 @@ from tdscale.analysis.laws import PowerLaw
 from tdscale.analysis.options import FitOptions
 from tdscale.analysis.power_law import SYMBOLS, Quantity
 from tdscale.analysis.response_surface import Surface, fit_surface
-from tdscale.analysis.surface_model import Sweep
+from tdscale.analysis.surface_model import SweepCells
 from tdscale.runs.types import Cell, RunWarning
 
 QUANTITIES: tuple[Quantity, ...] = ("batch_size", "learning_rate")
@@ -113,11 +113,11 @@ def _no_slope(quantity: Quantity, swept: NDArray[np.bool_], places: Places) -> s
     return ""
 
 
-def _sweep(data: Floats, bound: Floats, places: Places, values: Floats) -> Sweep:
+def _sweep(data: Floats, bound: Floats, places: Places, values: Floats) -> SweepCells:
     """The surface's input from D of shape (..., n_cells, n_thresholds)."""
     at = data[..., places.members, places.threshold[:, None]]
     censored = ~np.isfinite(at)
-    return Sweep(
+    return SweepCells(
         task=places.task,
         log_utd=np.log(places.utd),
         values=values,

@@ -37,7 +37,7 @@ _LEAST_NOISE, _MISFIT_RANGE = 1e-8, (1e-3, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sweep:
+class SweepCells:
     """The cells of a sweep, gathered into places (task, σ) and padded to the fullest of them.
 
     Attributes:
@@ -103,7 +103,7 @@ class Equations:
 class SurfaceModel:
     """The surface of one sweep, as functions of its parameters."""
 
-    def __init__(self, sweep: Sweep) -> None:
+    def __init__(self, sweep: SweepCells) -> None:
         self.sweep = sweep
         self.n_places, self.n_cells, self.n_quantities = sweep.values.shape
         n_tasks = self.n_tasks = sweep.n_tasks
@@ -217,7 +217,7 @@ class SurfaceModel:
             excess=excess,
         )
 
-    def likelihood(self, sweep: Sweep, fitted: Floats, variance: Floats) -> tuple[Floats, Floats]:
+    def likelihood(self, sweep: SweepCells, fitted: Floats, variance: Floats) -> tuple[Floats, Floats]:
         """Slope and curvature (its negative) of each cell's log likelihood by the surface's value there."""
         deviation = np.sqrt(variance)
         z = np.clip((sweep.log_data - fitted) / deviation, -1e6, 1e6)

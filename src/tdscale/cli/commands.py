@@ -7,7 +7,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from tdscale import workflow
 from tdscale.analysis.compute import ComputeUnit
 from tdscale.analysis.fit import in_unit
 from tdscale.analysis.laws import ScalingLaws
@@ -18,14 +17,14 @@ from tdscale.cli.console import for_people, print_json
 from tdscale.cli.forecast import print_forecast
 from tdscale.cli.progress import RunDisplay
 from tdscale.cli.words import counted
-from tdscale.confirmation import FILE_NAME as CONFIRMATIONS
-from tdscale.confirmation import confirm_plan, confirmations
 from tdscale.errors import UserError
-from tdscale.execution import RETRIES, Engine, default_workers
-from tdscale.folder import prepare_study, sole_runner
-from tdscale.forecast import forecast
+from tdscale.paper import NO_INTERVAL, PREFIX, STANDARD_UTD, laws_of_task, predict, scaling_laws
 from tdscale.planning import Plan, plan_budget, plan_compute, plan_data
-from tdscale.published import NO_INTERVAL, PREFIX, STANDARD_UTD, laws_of_task, predict, scaling_laws
+from tdscale.running import RETRIES, Engine, default_workers, workflow
+from tdscale.running.confirm import FILE_NAME as CONFIRMATIONS
+from tdscale.running.confirm import confirm_plan, confirmations
+from tdscale.running.folder import prepare_study, sole_runner
+from tdscale.running.forecast import forecast
 from tdscale.runs.where import parse_where
 from tdscale.study import is_smoke
 
@@ -169,7 +168,7 @@ def fit(directory: Path, method: str, draws: int, where: Sequence[str], as_json:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class PlanOptions:
     """What `plan` and `confirm` are asked."""
 
     data: float | None
@@ -208,7 +207,7 @@ def plan(directory: Path, question: dict[str, Any], as_json: bool) -> None:
     published = str(directory).startswith(PREFIX) and not directory.exists()
     name = str(directory).removeprefix(PREFIX)
 
-    asked = Question(**question)
+    asked = PlanOptions(**question)
 
     def laws(times: bool) -> ScalingLaws:
         return scaling_laws(name, asked.task) if published else workflow.current_laws(workflow.open_study(directory), times=times)
@@ -226,7 +225,7 @@ def confirm(directory: Path, question: dict[str, Any], seeds: int | None, where:
     """A plan, run and scored."""
     workflow.open_study(directory)  # says what is wrong with the folder
     files = prepare_study(directory / workflow.STUDY_FILE, directory)
-    asked = Question(**question)
+    asked = PlanOptions(**question)
     answer = asked.answer(lambda times: workflow.current_laws(files, times=times))
     engine = _engine(**where, own=files.trainer is not None)
     console = for_people(stderr=as_json)

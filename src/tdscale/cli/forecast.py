@@ -5,7 +5,7 @@ from rich.table import Table
 
 from tdscale.analysis.estimate import short
 from tdscale.cli.words import duration
-from tdscale.forecast import Forecast
+from tdscale.running.forecast import Forecast
 
 _BYTES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 

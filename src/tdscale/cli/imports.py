@@ -10,9 +10,9 @@ from tdscale.analysis.estimate import short
 from tdscale.cli.console import for_people, print_json
 from tdscale.cli.summary import print_warnings
 from tdscale.errors import UserError
-from tdscale.runs.importers import ImportReport, Preview, Scale, gather_runs, kind_of
-from tdscale.runs.importers.mapping import columns_from
-from tdscale.runs.importers.preview import TaskPreview
+from tdscale.importers import ImportReport, Preview, Scale, gather_runs, kind_of
+from tdscale.importers.mapping import columns_from
+from tdscale.importers.preview import TaskPreview
 from tdscale.runs.types import RunWarning
 
 _SHOWN = 12

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-# fields of `tdscale.runs.importers.Columns`
+# fields of `tdscale.importers.Columns`
 COLUMNS = (
     *("utd", "batch_size", "learning_rate", "task", "seed", "model_size", "algorithm", "env_step", "returns", "names"),
     *("utd_scale", "env_step_scale", "repeated", "where", "split_by", "ignore"),

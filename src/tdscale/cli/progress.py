@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from tdscale.cli.words import PROGRESS_FILE, counted, duration
-from tdscale.execution import CellJob, Event
+from tdscale.running import CellJob, Event
 from tdscale.whole_file import write_whole
 
 _TITLES = {

@@ -8,14 +8,14 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from tdscale import workflow
 from tdscale.analysis.estimate import short
 from tdscale.analysis.laws_file import FILE_NAME
 from tdscale.cli.words import counted
 from tdscale.errors import UserError
-from tdscale.rehearsal import BEYOND, Precision, Rehearsal, rehearse, rehearsed_sweep
+from tdscale.running import workflow
+from tdscale.running.rehearsal import BEYOND, Precision, Rehearsal, rehearse, rehearsed_sweep
+from tdscale.running.stages import fit_options
 from tdscale.simulate import SweepDesign, Truth, write_simulation
-from tdscale.stages import fit_options
 from tdscale.study import Study, read_study
 
 _DRAWS = 100

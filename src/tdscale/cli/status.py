@@ -16,8 +16,8 @@ from rich.text import Text
 from tdscale.cli.console import for_people, print_json
 from tdscale.cli.words import PROGRESS_FILE, duration
 from tdscale.errors import UserError
-from tdscale.folder import StudyFiles, open_study
-from tdscale.ledger import cell_failures, wanted_runs
+from tdscale.running.folder import StudyFiles, open_study
+from tdscale.running.ledger import cell_failures, wanted_runs
 from tdscale.runs.selection import select_runs
 from tdscale.runs.types import RunStatus
 from tdscale.study import STAGES, RunSpec, expected_stages

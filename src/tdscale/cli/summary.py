@@ -8,8 +8,8 @@ from rich.table import Table
 from tdscale.analysis.budget import held_out_laws, regret_in_words
 from tdscale.analysis.estimate import Estimate, short
 from tdscale.analysis.laws import PowerLaw, ScalingLaws
+from tdscale.paper import Prediction, PublishedLaws
 from tdscale.planning import Confirmation, Plan
-from tdscale.published import Prediction, PublishedLaws
 from tdscale.runs.types import RunWarning
 
 _HEADINGS = {

@@ -60,11 +60,11 @@ class Question:
         """C with this very B, for D of any shape; NaN where it is not known."""
         if not self.laws.knows_compute:
             return np.full(np.shape(data), np.nan)
-        return np.asarray(np.mean([self.laws.compute[name].flops(utd, batch_size or 1, data) for name in self.names], axis=0))
+        return np.asarray(np.mean([self.laws.compute[name].compute_for(utd, batch_size or 1, data) for name in self.names], axis=0))
 
     def smooth_compute(self, utd: Floats, data: Floats) -> Floats:
         """C at B*(σ), that no rounding makes jump; a B below the multiple is not to be had."""
-        return self.laws.flops(utd, data, self.task, least_batch_size=self.multiple)
+        return self.laws.compute_for(utd, data, self.task, least_batch_size=self.multiple)
 
     def needs(self, utd: float, batch_size: int | None) -> tuple[Floats, Floats, Floats]:
         """D, C and F (NaN where not known) at a σ and B: the point estimate first, draws behind, each of shape (1 + n_draws,)."""

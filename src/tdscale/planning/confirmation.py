@@ -128,7 +128,7 @@ def score(plan: Plan, laws: ScalingLaws, cells: Sequence[Cell]) -> Confirmation:
 
     def compute(of: ScalingLaws) -> Callable[[Floats], Floats]:
         names = [cell.spec.task for cell in cells]
-        return lambda data: np.mean([of.compute[name].flops(np.full_like(data, utd), batch, data) for name in names], axis=0)
+        return lambda data: np.mean([of.compute[name].compute_for(np.full_like(data, utd), batch, data) for name in names], axis=0)
 
     if plan.compute is not None:
         spent = compute(laws)(draws)

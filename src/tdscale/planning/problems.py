@@ -213,7 +213,7 @@ def check(laws: ScalingLaws, task: str | None, name: str, limit: float) -> None:
         raise UserError(f"--{name}: {limit:g} is not a limit; it must be > 0, e.g. 1e6")
     if task is not None and task not in laws.tasks:
         raise UserError(f"--task: there is no {task!r} in this study; there is {', '.join(laws.tasks)}")
-    if name != "data" and task is not None and laws.knows_compute and np.isnan(laws.flops(np.ones(1), np.ones(1), task)[0]):
+    if name != "data" and task is not None and laws.knows_compute and np.isnan(laws.compute_for(np.ones(1), np.ones(1), task)[0]):
         raise UserError(f"--{name}: the sweep tells no B*(σ) of {task}, so its compute is not known; see the warnings of `tdscale fit`")
     if not laws.data:
         raise UserError("no data law could be fitted, so there is nothing to plan with; see the warnings of `tdscale fit`")

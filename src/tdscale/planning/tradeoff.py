@@ -73,7 +73,7 @@ def tradeoff(laws: ScalingLaws, law: DataLaw, task: str | None, least_batch_size
     can_tell = np.array([law.refusal(float(at), task) is None for at in asked])
     place = np.interp(np.log(utd), np.log(asked), np.arange(_ASKED))
     told = can_tell[np.floor(place + 1e-9).astype(int)] & can_tell[np.ceil(place - 1e-9).astype(int)]
-    compute = laws.flops(utd, data, task, least_batch_size=least_batch_size)
+    compute = laws.compute_for(utd, data, task, least_batch_size=least_batch_size)
     return Tradeoff(utd=utd, data=data, compute=compute, told=_largest_stretch(told), run=run)
 
 

@@ -34,7 +34,7 @@ class HyperparameterComparison:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Selection:
+class GridChoice:
     """How B and η were chosen at one (task, σ).
 
     Attributes:
@@ -89,7 +89,7 @@ def hyperparameter_comparison(laws: ScalingLaws, measured: Measured | None) -> H
     return HyperparameterComparison(fitted=fitted, constant=law)
 
 
-def selection(measured: Measured | None, n_draws: int = 100) -> Selection | None:
+def selection(measured: Measured | None, n_draws: int = 100) -> GridChoice | None:
     """The sweep at the middle σ of the task whose grid reaches the top threshold most often; None without a sweep over B or η.
 
     At most `n_draws` of the draws are kept.
@@ -121,7 +121,7 @@ def selection(measured: Measured | None, n_draws: int = 100) -> Selection | None
         i, j = np.searchsorted(batch_sizes, spec.batch_size), np.searchsorted(learning_rates, spec.learning_rate)
         data[0, i, j], data[1:, i, j] = crossings.data[index, column], draws[:, index, column]
     threshold = float(crossings.thresholds[column])
-    return Selection(task=task, utd=utd, threshold=threshold, batch_sizes=batch_sizes, learning_rates=learning_rates, data=data)
+    return GridChoice(task=task, utd=utd, threshold=threshold, batch_sizes=batch_sizes, learning_rates=learning_rates, data=data)
 
 
 def typical_cell(laws: ScalingLaws, kept: Sequence[Cell]) -> Cell | None:

@@ -103,7 +103,7 @@ def _difference(spec: RunSpec, study: Study, settings: Mapping[str, Any]) -> tup
     differing = [f"{key} = {_shown(there[key])}, the study asks for {_shown(asked[key])}" for key in asked if there[key] != asked[key]]
     if not differing:
         own = _plain(spec.settings)
-        if not study.has_own_trainer and any(name in own for name in RECORDING):
+        if not study.has_custom_trainer and any(name in own for name in RECORDING):
             return "earlier-version", (
                 "an earlier version of tdscale trained them, whose random streams and first weights were others; "
                 "`tdscale run` trains them again"

@@ -1,8 +1,8 @@
 """The question: `Study` and `RunSpec`, read from TOML and checked."""
 
+from tdscale.study.custom import custom_file, is_custom, module_of
 from tdscale.study.expected import expected_stages
 from tdscale.study.job import CellJob, StopTarget
-from tdscale.study.own import is_own, module_of, own_file
 from tdscale.study.settings import (
     SETTINGS,
     BROMinimalSettings,
@@ -42,12 +42,12 @@ __all__ = [
     "TrainingSettings",
     "asks_for",
     "check_settings",
+    "custom_file",
     "expected_stages",
     "filled",
-    "is_own",
+    "is_custom",
     "is_smoke",
     "module_of",
-    "own_file",
     "parse_study",
     "read_study",
     "smoke_study",

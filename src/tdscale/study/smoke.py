@@ -39,7 +39,7 @@ def smoke_study(study: Study) -> Study:
     Raises:
         UserError: if the settings of a user's own algorithm are not known (`Study.with_full_settings`).
     """
-    settings = {} if study.has_own_trainer else study.full_settings  # those of a trainer of one's own are its own affair
+    settings = {} if study.has_custom_trainer else study.full_settings  # those of a trainer of one's own are its own affair
     assert study.sweep is not None
     assert study.limits is not None
     name, task = next(iter(study.tasks.items()))
@@ -71,7 +71,7 @@ def smoke_study(study: Study) -> Study:
     if study.baseline is not None:
         values["baseline"] = study.baseline.model_copy(update={"seeds": 1})
     values["limits"] = study.limits.model_copy(update={"env_steps": steps})
-    if not study.has_own_trainer:
+    if not study.has_custom_trainer:
         values["settings"] = study.settings | _smaller(settings, steps, _LEARNING * environments)
     return Study(**values)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from tdscale.errors import UserError
-from tdscale.study.own import is_own
+from tdscale.study.custom import is_custom
 from tdscale.study.settings import SETTINGS
 from tdscale.study.spec import RECORDING, RunSpec, Stage
 from tdscale.study.trainer import TrainerOptions, check_command
@@ -147,14 +147,14 @@ class Study(_Part):
     def _trainable(self) -> Self:
         if self.command is not None and self.function is not None:
             raise ValueError("function: stands beside command; one of them trains the runs")
-        if self.function is not None and not is_own(self.function):
+        if self.function is not None and not is_custom(self.function):
             raise ValueError(f'function: {self.function!r} names no function; it must be "module:name", e.g. "train:train"')
-        if self.trainer is not None and not self.has_own_trainer:
+        if self.trainer is not None and not self.has_custom_trainer:
             raise ValueError("trainer: is about a command or a function, of which there is none")
-        if self.has_own_trainer and self.sweep is None:
+        if self.has_custom_trainer and self.sweep is None:
             raise ValueError(f"{'function' if self.command is None else 'command'}: there is no [sweep], so nothing that it could run")
         for name, task in self.tasks.items():
-            if task.suite not in SUITES and not self.has_own_trainer:
+            if task.suite not in SUITES and not self.has_custom_trainer:
                 known = ", ".join(map(repr, SUITES[:-1]))
                 raise ValueError(f"tasks.{name}.suite: {task.suite!r} is not known; it must be {known} or {SUITES[-1]!r}")
         if self.command is not None and self.sweep is not None:
@@ -169,7 +169,7 @@ class Study(_Part):
     def _runnable(self) -> Self:
         if self.sweep is None and self.scaling is None:
             return self  # imported curves: nothing is run
-        if not self.has_own_trainer and self.algorithm not in SETTINGS and not is_own(self.algorithm):
+        if not self.has_custom_trainer and self.algorithm not in SETTINGS and not is_custom(self.algorithm):
             known = ", ".join(map(repr, SETTINGS))
             raise ValueError(f'algorithm: there is no {self.algorithm!r}; there is {known}, or your own as "module:name"')
         if self.limits is None:
@@ -178,7 +178,7 @@ class Study(_Part):
             raise ValueError("sweep: missing; [scaling] needs the B and η that a [sweep] finds")
         if self.baseline is not None and self.scaling is None:
             raise ValueError("baseline: is compared with the runs of a [scaling], of which there is none")
-        if self.algorithm in SETTINGS and not self.has_own_trainer:
+        if self.algorithm in SETTINGS and not self.has_custom_trainer:
             self._check_room(self.full_settings)
         return self
 
@@ -199,7 +199,7 @@ class Study(_Part):
                     )
 
     @property
-    def has_own_trainer(self) -> bool:
+    def has_custom_trainer(self) -> bool:
         """Whether runs are trained by a command or a function of the user's, not by tdscale's agents."""
         return self.command is not None or self.function is not None
 
@@ -210,7 +210,7 @@ class Study(_Part):
         Raises:
             UserError: if the algorithm is of the user's own and nobody has said what its settings are (`with_full_settings`).
         """
-        if self.has_own_trainer:
+        if self.has_custom_trainer:
             return dict(self.settings)
         if self.algorithm in SETTINGS:
             return SETTINGS[self.algorithm](**self.settings).model_dump(mode="json")
@@ -226,7 +226,7 @@ class Study(_Part):
             UserError: as `full_settings`.
         """
         settings = self.full_settings
-        recorded = () if self.has_own_trainer else RECORDING
+        recorded = () if self.has_custom_trainer else RECORDING
         recording = {name: settings.pop(name) for name in recorded if name in settings}
         return settings, recording
 

@@ -1,4 +1,4 @@
-"""A trainer of the user's own: a command, or a function, that trains one run in a process of its own (docs/own_trainer.md)."""
+"""A trainer of the user's own: a command, or a function, that trains one run in a process of its own (docs/custom_trainer.md)."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tdscale.study.spec import RunSpec
 
-OWN = "own"
+CUSTOM = "own"
 # what a command may ask for, besides the study's [settings]
 PLACEHOLDERS = (
     *("algorithm", "suite", "task", "utd", "batch_size", "learning_rate", "seed", "stage", "reward_scale", "env_steps"),
@@ -35,9 +35,9 @@ def with_names(values: dict[str, Any]) -> dict[str, Any]:
         return values
     tasks = values.get("tasks")
     if isinstance(tasks, dict):
-        tasks = {name: {"suite": OWN} | task if isinstance(task, dict) else task for name, task in tasks.items()}
+        tasks = {name: {"suite": CUSTOM} | task if isinstance(task, dict) else task for name, task in tasks.items()}
         values = values | {"tasks": tasks}
-    return {"algorithm": OWN} | values
+    return {"algorithm": CUSTOM} | values
 
 
 def check_command(command: Sequence[str], settings: Collection[str], counts: Mapping[str, int]) -> None:

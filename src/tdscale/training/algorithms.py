@@ -1,6 +1,6 @@
 """What training asks of an algorithm, and which algorithms there are.
 
-Another one is a file that holds an `Algorithm`, named in a study as "module:name" (docs/own_algorithm.md).
+Another one is a file that holds an `Algorithm`, named in a study as "module:name" (docs/custom_algorithm.md).
 """
 
 from collections.abc import Callable
@@ -20,9 +20,9 @@ from tdscale.agents.costs import Costs
 from tdscale.agents.host import HostPolicy
 from tdscale.agents.rows import unpack
 from tdscale.errors import UserError
-from tdscale.study import SETTINGS, RunSpec, TrainingSettings, is_own
+from tdscale.study import SETTINGS, RunSpec, TrainingSettings, is_custom
 from tdscale.tasks import ParallelTask, Task
-from tdscale.training.own import load_own
+from tdscale.training.custom_algorithm import load_custom_algorithm
 
 Step = Callable[[Any, Any, Any, Any], tuple[Any, Any]]
 
@@ -166,16 +166,16 @@ ALGORITHMS: dict[str, Algorithm] = {
 
 
 def named_algorithm(name: str, folder: Path | None = None) -> Algorithm:
-    """The algorithm of that name; one named as "module:name" is imported (`training.own.load_own`).
+    """The algorithm of that name; one named as "module:name" is imported (`training.own.load_custom_algorithm`).
 
     Raises:
         UserError: if there is no such algorithm, or it can't be imported.
     """
-    if not is_own(name):
+    if not is_custom(name):
         if name not in ALGORITHMS:
             raise UserError(f"algorithm {name!r} can't be trained; there is {', '.join(map(repr, ALGORITHMS))}")
         return ALGORITHMS[name]
-    found = load_own(name, folder)
+    found = load_custom_algorithm(name, folder)
     if not isinstance(found, Algorithm):
         raise UserError(f"algorithm {name!r} is of type {type(found).__name__}, not a tdscale.training.algorithms.Algorithm")
     return found

@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.runs.types import RunResult
-from tdscale.study import RunSpec, is_own
+from tdscale.study import RunSpec, is_custom
 from tdscale.training.algorithms import find_algorithm
 from tdscale.training.checkpoint import Checkpoint, Snapshot
+from tdscale.training.custom_algorithm import custom_version
 from tdscale.training.device_learner import DeviceLearner
 from tdscale.training.evaluation import Evaluation
 from tdscale.training.experience import EnvironmentFailure
 from tdscale.training.learner import HostLearner, Learner
-from tdscale.training.own import own_version
 from tdscale.training.replay import replay_rows
 from tdscale.training.resuming import fitting, named, origin, part_of, to_arrays
-from tdscale.training.run import UNIFORM, VALIDATION, Run, newest_ages
+from tdscale.training.run import UNIFORM, VALIDATION, TrainingRun, newest_ages
 from tdscale.training.schedule import UpdateFlags, UpdateSchedule
 
 _CHUNK = 16  # minibatches in one call of the update: enough to hide the call, few enough that padding costs nothing
@@ -48,15 +48,15 @@ class RunBatch:
         if len({spec.batch_id for spec in specs}) != 1 or not (together or len(specs) == 1):
             raise ValueError("a batch takes specs that differ in learning rate, seed and stage alone, and but one on the host")
         self._algorithm, settings = find_algorithm(specs[0], folder)
-        self._own_version = own_version(specs[0].algorithm, folder) if is_own(specs[0].algorithm) else {}
+        self._own_version = custom_version(specs[0].algorithm, folder) if is_custom(specs[0].algorithm) else {}
         self._settings = settings
-        self.runs: list[Run] = []
+        self.runs: list[TrainingRun] = []
         self._threads = ThreadPoolExecutor() if len(specs) > 1 else None
         self._mapped: Callable[..., Any] = map if self._threads is None else self._threads.map
         self._evaluation = Evaluation(settings, self._mapped)
         try:
             for spec in specs:
-                self.runs.append(Run(spec, settings, env_steps))
+                self.runs.append(TrainingRun(spec, settings, env_steps))
             self._config = self._algorithm.configure(settings, self.runs[0].experience.task)
             self._resets = settings.resets
             self._schedule = UpdateSchedule(specs[0].utd, settings.actor_updates, settings.critic_updates_per_actor_update)
@@ -230,7 +230,7 @@ class RunBatch:
     def _slots(self) -> list[int]:
         return [slot for slot, run in enumerate(self.runs) if run.going]
 
-    def _going(self) -> list[Run]:
+    def _going(self) -> list[TrainingRun]:
         return [run for run in self.runs if run.going]
 
     def _each(self, call: Callable[[int], object]) -> None:
@@ -299,7 +299,7 @@ class RunBatch:
         agent = sum(array.nbytes for array in to_arrays(self._learner.agent(0)).values())
         return 4 * rows * int(self._config.row_size) + agent * len(self.runs)
 
-    def _versions(self, run: Run) -> dict[str, str]:
+    def _versions(self, run: TrainingRun) -> dict[str, str]:
         return run.library_versions() | run.experience.task.versions() | self._own_version
 
     def result(self, run_id: str, notes: dict[str, Any]) -> RunResult:

@@ -13,7 +13,7 @@ from tdscale.training.stopping import StopRule
 
 if TYPE_CHECKING:
     from tdscale.training.batch import RunBatch
-    from tdscale.training.run import Run
+    from tdscale.training.run import TrainingRun
 
 _REPORT_EVERY = 1000  # env steps of one seed between reports
 
@@ -99,7 +99,7 @@ def train_cells(
     try:
         for batch in open_batches(jobs, together=together, folder=folder, saving=saving):
             batches.append(batch)
-        found: dict[str, tuple[Run, RunBatch]] = {run.spec.run_id: (run, batch) for batch in batches for run in batch.runs}
+        found: dict[str, tuple[TrainingRun, RunBatch]] = {run.spec.run_id: (run, batch) for batch in batches for run in batch.runs}
         cells = [_Cell(job, [found[spec.run_id] for spec in job.specs]) for job in jobs]
 
         def tell() -> None:
@@ -129,7 +129,7 @@ class _Cell:
     """A cell on its way: when it is to stop."""
 
     job: CellJob
-    runs: list[tuple["Run", "RunBatch"]]
+    runs: list[tuple["TrainingRun", "RunBatch"]]
     rule: StopRule = field(init=False)
 
     def __post_init__(self) -> None:

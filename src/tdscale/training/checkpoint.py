@@ -73,7 +73,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
-class _Rows:
+class _RowFiles:
     """One stream of rows as a manifest names it: files with the number of their first row and the one past their last."""
 
     added: int
@@ -89,7 +89,7 @@ class Checkpoint:
     number: int
     values: Mapping[str, Any]
     _files: Mapping[str, tuple[int, str]] = field(repr=False)  # of which it is made: bytes and SHA-256
-    _rows: Mapping[str, _Rows] = field(repr=False)
+    _rows: Mapping[str, _RowFiles] = field(repr=False)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """By name. Raises CheckpointRefused."""
@@ -115,7 +115,7 @@ class Checkpoint:
                 raise CheckpointRefused(f"{self.path / file}: does not hold rows {first} to {end} ({_line(error)})") from None
             yield first, rows.astype(np.float32, copy=False)
 
-    def _stream(self, name: str) -> _Rows:
+    def _stream(self, name: str) -> _RowFiles:
         if name not in self._rows:
             raise CheckpointRefused(f"{self.path}: holds no rows {name!r}")
         return self._rows[name]
@@ -208,7 +208,7 @@ class CheckpointFolder:
         write_whole(self.path / f"manifest-{number:06d}.json", manifest.encode())
         return Checkpoint(self.path, number, snapshot.values, files, rows)
 
-    def _write_rows(self, name: str, ring: Ring, number: int) -> tuple[_Rows, dict[str, tuple[int, str]]]:
+    def _write_rows(self, name: str, ring: Ring, number: int) -> tuple[_RowFiles, dict[str, tuple[int, str]]]:
         oldest = max(ring.added - ring.capacity, 0)
         earlier = self._last._rows.get(name) if self._last is not None else None
         kept = [] if earlier is None else [file for file in earlier.files if file[2] > oldest]
@@ -220,7 +220,7 @@ class CheckpointFolder:
             rows.tofile(path)
             files[path.name] = _sealed(path)
             kept.append((path.name, first, ring.added))
-        return _Rows(ring.added, rows.shape[1], tuple(kept)), files
+        return _RowFiles(ring.added, rows.shape[1], tuple(kept)), files
 
     def _read(self, path: Path, number: int) -> Checkpoint:
         try:
@@ -234,7 +234,7 @@ class CheckpointFolder:
                 raise CheckpointRefused(f"{path}: belongs to run {body['run_id']}, not to {self._run_id}")
             files = {str(name): (int(size), str(digest)) for name, (size, digest) in body["files"].items()}
             rows = {
-                str(name): _Rows(
+                str(name): _RowFiles(
                     int(stream["added"]),
                     int(stream["row_size"]),
                     tuple((str(file), int(first), int(end)) for file, first, end in stream["files"]),

@@ -9,7 +9,7 @@ from tdscale.study import TrainingSettings
 from tdscale.tasks import ParallelTask, make_parallel_task
 from tdscale.training.experience import EnvironmentFailure, guarded
 from tdscale.training.learner import Learner
-from tdscale.training.run import Run
+from tdscale.training.run import TrainingRun
 
 
 class Evaluation:
@@ -20,7 +20,7 @@ class Evaluation:
         self._episodes, self._mapped = settings.evaluation_episodes, mapped
         self._tasks: dict[str, ParallelTask] = {}
 
-    def returns(self, runs: list[Run], learner: Learner) -> dict[Run, float]:
+    def returns(self, runs: list[TrainingRun], learner: Learner) -> dict[TrainingRun, float]:
         """Mean raw return of each run that is going. The episodes' seeds depend on the run and its env step alone.
 
         Args:
@@ -62,12 +62,12 @@ class Evaluation:
         for _ in self._mapped(call, slots):
             pass
 
-    def _task(self, run: Run) -> ParallelTask:
+    def _task(self, run: TrainingRun) -> ParallelTask:
         if run.spec.run_id not in self._tasks:
             self._tasks[run.spec.run_id] = make_parallel_task(run.spec.suite, run.spec.task, self._episodes)
         return self._tasks[run.spec.run_id]
 
-    def forget(self, run: Run) -> None:
+    def forget(self, run: TrainingRun) -> None:
         """Close the environments of a run that is over."""
         task = self._tasks.pop(run.spec.run_id, None)
         if task is not None:

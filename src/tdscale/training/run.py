@@ -1,4 +1,4 @@
-"""`Run`: what one spec has of its own: environments, random streams, curve, counts, times, how it ended.
+"""`TrainingRun`: what one spec has of its own: environments, random streams, curve, counts, times, how it ended.
 
 Its agent is in a slot of the batch's learner.
 """
@@ -17,7 +17,7 @@ from tdscale.study import RunSpec, TrainingSettings
 from tdscale.training.checkpoint import Checkpoint
 from tdscale.training.curve import CurveRecorder
 from tdscale.training.experience import Experience
-from tdscale.training.held_out import HeldOut
+from tdscale.training.held_out_experience import HeldOutExperience
 from tdscale.training.learner import seed
 from tdscale.training.replay import Replay
 from tdscale.training.resuming import named, part_of
@@ -40,7 +40,7 @@ def newest_ages(environments: int, capacity: int) -> NDArray[np.int64]:
     return np.arange(NEWEST, 0, -1) * span // NEWEST
 
 
-class Run:
+class TrainingRun:
     """One spec on its environments. Nothing in it depends on how far it is asked to go, nor on other runs.
 
     Seconds are wall time, shared out over the runs that advance together.
@@ -66,10 +66,10 @@ class Run:
         self._acting, self.sampling, episodes, self.diagnosing, self._initial, *held_out = self._streams
         discount = getattr(settings, "discount", 1.0)
         self.experience = Experience(spec, settings.environments, episodes, n_step=settings.n_step, discount=discount)
-        self._held_out = HeldOut(spec, settings, env_steps, *held_out) if settings.diagnostics_interval else None
+        self._held_out = HeldOutExperience(spec, settings, env_steps, *held_out) if settings.diagnostics_interval else None
 
     @property
-    def held_out(self) -> HeldOut:
+    def held_out(self) -> HeldOutExperience:
         """The validation environment of a run with diagnostics."""
         assert self._held_out is not None
         return self._held_out

@@ -13,7 +13,7 @@ from tdscale.training.checkpoint import Checkpoint, CheckpointFolder, Checkpoint
 
 if TYPE_CHECKING:
     from tdscale.training.batch import RunBatch
-    from tdscale.training.run import Run
+    from tdscale.training.run import TrainingRun
 
 _SHARE = 0.01  # of the time that checkpoints may take
 _BYTES_PER_SECOND = 1e8  # a slow disk's, before the first one was measured
@@ -81,7 +81,7 @@ class Saving:
         if stopping:
             raise Stopped
 
-    def done(self, batches: Sequence["RunBatch"], runs: Sequence["Run"]) -> None:
+    def done(self, batches: Sequence["RunBatch"], runs: Sequence["TrainingRun"]) -> None:
         """Runs are about to leave their batches: keep their last state if that is wanted."""
         if self.minutes and self.keep:
             for batch in batches:
@@ -104,7 +104,7 @@ class Saving:
             self._due = max(self._due, self._begun + likely / _SHARE)
         return time.monotonic() >= self._due
 
-    def _save(self, batch: "RunBatch", only: Sequence["Run"] | None = None) -> None:
+    def _save(self, batch: "RunBatch", only: Sequence["TrainingRun"] | None = None) -> None:
         for slot, run in enumerate(batch.runs):
             where = (run.env_step, run.state)
             over = run.left or run.state == "failed" or (only is not None and run not in only)

@@ -86,7 +86,7 @@ def _batches(points: DataPoints, used: Sequence[tuple[str, float, float]]) -> Fl
 
 
 def _flops(tasks: Sequence[str], compute: Mapping[str, ComputeModel], utd: float, batch: Floats, data: Floats) -> Floats:
-    return np.stack([compute[task].flops(utd, batch[index], data[:, index]) for index, task in enumerate(tasks)], axis=1)
+    return np.stack([compute[task].compute_for(utd, batch[index], data[:, index]) for index, task in enumerate(tasks)], axis=1)
 
 
 def _ratio(top: Floats, bottom: Floats, both: np.ndarray) -> Estimate | None:

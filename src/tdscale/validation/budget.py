@@ -65,5 +65,5 @@ def _regret(laws: ScalingLaws, point: BudgetPoint, utd: float) -> float:
     """Share by which C + δ·D at σ exceeds the least, by the law of the point's threshold."""
     assert laws.budget is not None
     data = laws.data_law(point.threshold).predict([utd])
-    total = float(laws.flops(np.array([utd]), data)[0] + laws.budget.data_cost * data[0])
+    total = float(laws.compute_for(np.array([utd]), data)[0] + laws.budget.data_cost * data[0])
     return max(total / point.budget.value - 1, 0.0)

@@ -26,7 +26,7 @@ def frontier_figure(laws: ScalingLaws, *, axes: Axes | None = None) -> Figure | 
             low, high = seen_utd(law)
             grid = utd_grid(low, high, 120)
             data = law.predict(grid)
-            compute = laws.flops(grid, data)
+            compute = laws.compute_for(grid, data)
             axes.plot(compute, data, color=colour, zorder=3)
             spread.append((data, compute))
             marks = np.array([u for u in utds if low <= u <= high])
@@ -36,9 +36,9 @@ def frontier_figure(laws: ScalingLaws, *, axes: Axes | None = None) -> Figure | 
                 u, ends = np.array([utd, utd]), np.array([left, right])
                 if np.isfinite(ends).all():
                     # at a given σ compute goes with data: the interval is a slanted bar
-                    axes.plot(laws.flops(u, ends), ends, color=colour, linewidth=0.9, alpha=0.6, zorder=3)
+                    axes.plot(laws.compute_for(u, ends), ends, color=colour, linewidth=0.9, alpha=0.6, zorder=3)
                 axes.plot(
-                    laws.flops(u[:1], np.array([value])),
+                    laws.compute_for(u[:1], np.array([value])),
                     [value],
                     "o",
                     color=utd_colours[float(utd)],

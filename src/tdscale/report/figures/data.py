@@ -136,7 +136,7 @@ def _draw(axes: Axes, laws: ScalingLaws, need: Need, task: str | None, size: flo
 def _converter(laws: ScalingLaws, need: Need, task: str | None, *, as_run: bool = False) -> Callable[[Floats, Floats], Floats]:
     if need == "data":
         return lambda _utd, data: data
-    return lambda utd, data: laws.flops(utd, data, task, as_run=as_run)
+    return lambda utd, data: laws.compute_for(utd, data, task, as_run=as_run)
 
 
 def _legend(laws: ScalingLaws, shown: Sequence[DataLaw], tasks: Sequence[str]) -> tuple[list[Any], list[str]]:

@@ -89,12 +89,12 @@ def _frontier(
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """The law as a frontier, solid at the σ seen, and the measured means; the axes' limits."""
     data = law.predict(grid)
-    compute = laws.flops(grid, data)
+    compute = laws.compute_for(grid, data)
     inside = (grid >= seen[0] * 0.999) & (grid <= seen[1] * 1.001)
     axes.plot(compute, data, color=_FITTED, linestyle=(0, (3, 2)), linewidth=1.1, zorder=3)
     axes.plot(compute[inside], data[inside], color=_FITTED, zorder=3)
     utd, mean = mean_over_tasks(measured.utd, measured.data, law)
-    at = laws.flops(utd, mean)
+    at = laws.compute_for(utd, mean)
     out = np.isin(utd, left_out)
     axes.plot(at[~out], mean[~out], linestyle="none", marker="o", color=_FITTED, markersize=5.5, markeredgecolor="white", zorder=5)
     axes.plot(at[out], mean[out], linestyle="none", marker="X", color=_LEFT_OUT, markersize=8, markeredgecolor="white", zorder=6)
@@ -117,7 +117,13 @@ def _intervals(axes: Axes, laws: ScalingLaws, law: DataLaw, utd: Floats) -> None
         if np.isfinite([low, high]).all():
             ends = np.array([low, high])
             axes.plot(
-                laws.flops(np.array([value, value]), ends), ends, color=_FITTED, linewidth=5, alpha=0.22, solid_capstyle="butt", zorder=2
+                laws.compute_for(np.array([value, value]), ends),
+                ends,
+                color=_FITTED,
+                linewidth=5,
+                alpha=0.22,
+                solid_capstyle="butt",
+                zorder=2,
             )
 
 

@@ -12,7 +12,7 @@ from scipy.optimize import isotonic_regression
 from tdscale.analysis.crossings import first_crossing
 from tdscale.analysis.laws import PowerLaw, ScalingLaws
 from tdscale.report import style
-from tdscale.report.evidence import Selection
+from tdscale.report.evidence import GridChoice
 from tdscale.report.figures.parts import Floats, interval, limits
 from tdscale.runs.types import Cell
 
@@ -58,7 +58,7 @@ def isotonic_figure(cell: Cell, thresholds: Sequence[float], *, keep_duplicates:
     return figure
 
 
-def selection_figure(laws: ScalingLaws, chosen: Selection) -> Figure | None:
+def selection_figure(laws: ScalingLaws, chosen: GridChoice) -> Figure | None:
     """D over the sweep's B (a line per η) and η (a line per B) with 80 % intervals, and the best value with its interval.
 
     None where neither B nor η was varied.
@@ -109,7 +109,7 @@ def _draw(axes: Axes, values: Floats, others: Floats, data: Floats) -> None:
         axes.vlines(x, low[known], high[known], color=colour, linewidth=0.8, alpha=0.7, zorder=2)
 
 
-def _mark_best(axes: Axes, chosen: Selection, law: PowerLaw | None) -> None:
+def _mark_best(axes: Axes, chosen: GridChoice, law: PowerLaw | None) -> None:
     if law is None or law.source != "sweep" or chosen.task not in law.tasks:
         return
     match = np.flatnonzero(np.isclose(law.utd, chosen.utd))

@@ -1,0 +1,154 @@
+"""What a run's keys mean: its σ, B, η, task, seed, N and algorithm, by the user's word, by --names, or by usual names."""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tdscale.errors import UserError
+from tdscale.importers.patterns import LEVELS, USUAL_NAMES, WITHIN, fitted
+from tdscale.importers.raw import DERIVED, Columns, LoggedRun, number, option, same_value, shown_keys, shown_value
+
+# keys that some programs use for transitions per env step, and others for updates
+AMBIGUOUS_RATIOS = ("replay_ratio", "training_intensity", "samples_per_insert", "train_ratio")
+# "critic.lr", "optimizer.critic.learning_rate" and the like
+_CRITIC_RATE = re.compile(r"(.*[./_])?(critic|critics|qf|q_net|q_network|q_function)[./_].*?(lr|learning_rate)")
+_OTHER_RATE = re.compile(r"(^|[./_])(actor|policy|pi|alpha|temperature|temp|entropy|encoder|model)[./_]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A quantity of a run, as its log or an option has it.
+
+    Attributes:
+        value: what was found.
+        keys: where; none for a constant.
+        others: other keys of it with another value, which are less specific.
+        rivals: other keys of it with another value, which are just as specific.
+        derived: whether it was derived from a saved model's counters.
+    """
+
+    value: Any
+    keys: tuple[str, ...] = ()
+    others: tuple[tuple[str, Any], ...] = ()
+    rivals: tuple[tuple[str, Any], ...] = ()
+    derived: bool = False
+
+
+def columns_asked(asked: str, there: Collection[str]) -> tuple[str, ...]:
+    """The keys that an option's KEY, KEY:PATTERN or KEY/KEY takes a value from, as far as they are there; none for a constant."""
+    if asked.startswith("="):
+        return ()
+    key = _key_in(asked, there)
+    if key is not None:
+        return (key,)
+    if ":" in asked:
+        keys = [_key_in(asked.split(":", 1)[0], there)]
+    else:
+        above, _, below = asked.rpartition("/")
+        keys = [_key_in(above, there), *([] if number(below) else [_key_in(below, there)])]
+    return tuple(key for key in keys if key is not None) if all(keys) else ()
+
+
+def _key_in(asked: str, there: Collection[str]) -> str | None:
+    for key in (asked, asked.removeprefix("config.")):
+        if key in there:
+            return key
+    nested = [key for key in there if key.endswith((f".{asked}", f"/{asked}"))]
+    return nested[0] if len(nested) == 1 else None
+
+
+def value_of(name: str, run: LoggedRun, columns: Columns) -> Found | None:
+    """A run's σ, B, η, task, seed, N or algorithm: by the user's word, else by --names, else as its log has it; None if nobody says."""
+    asked = getattr(columns, name)
+    if asked is not None and not (name == "utd" and asked == DERIVED):
+        return Found(value=asked[1:]) if asked.startswith("=") else _asked(name, asked, run)
+    if run.named:
+        for key in USUAL_NAMES[name]:
+            if key in run.named:
+                return Found(value=run.named[key], keys=(key,))
+    return logged_value(name, run.config)
+
+
+def _asked(name: str, asked: str, run: LoggedRun) -> Found:
+    """What an option that names keys says. Raises UserError where they are not there."""
+    there = {key: value for key, value in run.config.items() if value is not None}
+    keys = columns_asked(asked, there)
+    if not keys:
+        missing = asked.split(":", 1)[0] if ":" in asked else asked
+        raise UserError(f"{run.name}: has no {missing!r}, which {option(name)} names; its configuration has {shown_keys(there)}")
+    if _key_in(asked, there) is not None:
+        return Found(value=there[keys[0]], keys=keys)
+    if ":" in asked:
+        pattern = asked.split(":", 1)[1]
+        text = str(there[keys[0]])
+        found = fitted(pattern.replace("{}", f"{{{name}}}").replace("/", WITHIN), text.replace("/", WITHIN), f"{option(name)} {keys[0]}:")
+        if not found:
+            raise UserError(
+                f"{run.name}: {keys[0]} is {text!r}, which does not fit {pattern!r}; {option(name)} KEY:PATTERN takes what stands at "
+                f"{{{name}}}, and * stands for anything, e.g. {option(name)} '{keys[0]}:*_x{{{name}}}'"
+            )
+        return Found(value=found.get(name, next(iter(found.values()))), keys=keys)
+    parts = [there[key] for key in keys] if len(keys) == 2 else [there[keys[0]], asked.rpartition("/")[2]]
+    above, below = map(number, parts)
+    if above is None or not below:
+        shown = " by ".join(map(shown_value, parts))
+        raise UserError(f"{run.name}: {option(name)} {asked} divides {shown}; both must be numbers, the second not 0")
+    return Found(value=above / below, keys=keys)
+
+
+def logged_value(name: str, config: Mapping[str, Any]) -> Found | None:
+    """What a configuration says by usual names, the most specific first; a nested key where it is the only one of its name."""
+    levels = [found for level in LEVELS[name] if (found := _in_level(level, config, name == "learning_rate" and "q_lr" in level))]
+    if name == "utd" and (derived := _sb3_utd(config)) is not None:
+        levels.append([(("gradient_steps", derived.value))])
+        if len(levels) == 1:
+            return derived
+    if not levels:
+        return None
+    (key, value), *rest = levels[0]
+    lower = [pair for level in levels[1:] for pair in level if not same_value(pair[1], value)]
+    return Found(value=value, keys=(key,), others=tuple(lower), rivals=tuple(pair for pair in rest if not same_value(pair[1], value)))
+
+
+def _in_level(level: tuple[str, ...], config: Mapping[str, Any], critic: bool) -> list[tuple[str, Any]]:
+    there = [(key, config[key]) for key in level if config.get(key) is not None]
+    if there:
+        return there
+    nested: dict[str, list[tuple[str, Any]]] = {}
+    for full, value in config.items():
+        last = re.split(r"[./]", full)[-1]
+        if value is None or full == last:
+            continue
+        of_another = not critic and last in ("lr", "learning_rate") and _OTHER_RATE.search(full)
+        if (last in level and not of_another) or (critic and _CRITIC_RATE.fullmatch(full)):
+            nested.setdefault(last, []).append((full, value))
+    return [pairs[0] for pairs in nested.values() if len(pairs) == 1]
+
+
+def _sb3_utd(config: Mapping[str, Any]) -> Found | None:
+    """Stable-Baselines3: gradient_steps updates after every train_freq steps of n_envs environments."""
+    steps, frequency = number(config.get("gradient_steps")), config.get("train_freq")
+    if isinstance(frequency, list | tuple) and len(frequency) == 2 and frequency[1] == "step":
+        frequency = frequency[0]
+    per = number(frequency)
+    if steps == -1:  # as many as the steps just taken
+        return Found(value=1.0, keys=("gradient_steps",))
+    if steps is None or steps < 0:
+        return None
+    if per is None:
+        counted = _counted_utd(steps, config)
+        return None if counted is None else Found(value=counted, keys=("gradient_steps",), derived=True)
+    environments = number(config.get("n_envs", 1)) or 1.0
+    return Found(value=steps / (per * environments), keys=("gradient_steps", "train_freq")) if per > 0 else None
+
+
+def _counted_utd(gradient_steps: float, config: Mapping[str, Any]) -> float | None:
+    """From the updates that a saved model counts: its train_freq is pickled, and not looked at."""
+    updates, total, start = (number(config.get(key)) for key in ("_n_updates", "num_timesteps", "learning_starts"))
+    if not updates or updates < 0 or total is None or start is None or total <= start:
+        return None
+    period = gradient_steps * (total - start) / updates
+    whole = round(period)
+    # a whole number of env steps, but for the part of a period at either end
+    return gradient_steps / whole if whole and abs(period - whole) <= 0.02 * whole else None

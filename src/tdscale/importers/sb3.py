@@ -1,0 +1,197 @@
+"""Stable-Baselines3: monitor.csv files, evaluations.npz, and the hyperparameters of a saved model beside them."""
+
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdscale.errors import UserError
+from tdscale.importers.archive import Archive
+from tdscale.importers.beside import CONFIGS, read_settings
+from tdscale.importers.monitors import MONITOR, Monitor, read_monitor, stepped_together
+from tdscale.importers.raw import Columns, LoggedRun, Unreadable, each, number
+from tdscale.importers.sb3_progress import progress_below, read_progress
+from tdscale.importers.walk import files_below, natural, run_name
+
+EVALUATIONS = "evaluations.npz"
+_WHAT = ("seeds", "environments")
+_ON_THE_WAY = re.compile(r"best|_steps$|checkpoint|interrupt")  # models that were saved while the run went on
+_ENVIRONMENT = re.compile(r"\d+\.monitor\.csv")
+_MAX_CONFIG = 1 << 24
+
+Floats = NDArray[np.float64]
+
+
+def read_sb3(source: Path, columns: Columns) -> Iterator[LoggedRun | Unreadable]:
+    """The runs below a folder.
+
+    A run is a folder's `monitor.csv`, or one other `NAME.monitor.csv`. `0.monitor.csv`, `1.monitor.csv`, … are one run of environments
+    that are stepped together where their times and lengths allow it, else each a seed. `evaluations.npz` beside a run, or one folder
+    below, belongs to it. The return is that of training episodes; `--return evaluations` takes the evaluations' means instead.
+
+    Raises:
+        UserError: if a file is not of Stable-Baselines3's form.
+    """
+    progress = progress_below(source)
+    if progress and (source.is_file() or not any(next(source.rglob(name), None) for name in (f"*{MONITOR}", EVALUATIONS))):
+        yield from read_progress(source, progress, columns, lambda folder: _config(folder, "")[0])
+        return
+    if columns.returns not in (None, "r", "evaluations"):
+        raise UserError(f"--return {columns.returns}: Stable-Baselines3 has r, of training episodes, and evaluations")
+    if columns.env_step not in (None, "l", "timesteps"):
+        raise UserError(
+            f"--env-step {columns.env_step}: Stable-Baselines3's env steps are counted from the episodes' lengths; leave it out"
+        )
+    if columns.monitors not in (None, *_WHAT):
+        raise UserError(f"--monitors {columns.monitors}: must be {_WHAT[0]}, each file a run, or {_WHAT[1]}, all of them one run")
+    files = files_below(source, lambda name: name.endswith(MONITOR) or name == EVALUATIONS)
+    evaluations = {path.parent: path for path in files if path.name == EVALUATIONS}
+    runs: dict[tuple[Path, str], list[Path]] = {}
+    for path in files:
+        if path.name.endswith(MONITOR):
+            alone = path.name == MONITOR or _ENVIRONMENT.fullmatch(path.name)
+            runs.setdefault((path.parent, "" if alone else path.name.removesuffix(MONITOR).rstrip(".")), []).append(path)
+    # of several runs in one folder nobody knows whose evaluations they are
+    alone_in = {folder for folder, _ in runs if sum(place == folder for place, _ in runs) == 1}
+    owners: dict[tuple[Path, str], Path | None] = {}
+    for folder, label in runs:
+        beside = next((place for place in (folder, *sorted(p for p in evaluations if p.parent == folder)) if place in evaluations), None)
+        owners[folder, label] = beside if folder in alone_in else None
+
+    def read(run: tuple[Path, str]) -> Iterator[LoggedRun]:
+        folder, label = run
+        where = run_name(folder, source) if source.is_dir() else source.name
+        name = f"{where}/{label}" if label else where
+        found = _runs(folder, label, name, sorted(runs[run], key=lambda path: natural(path.name)), columns)
+        mine = owners[run] if len(found) == 1 else None
+        evaluated = _evaluations(evaluations[mine]) if mine is not None else None
+        if columns.returns != "evaluations":
+            yield from (replace(one, evaluations=evaluated) for one in found)
+        elif evaluated is not None:
+            yield LoggedRun(name=name, config=found[0].config, steps=evaluated[0], returns=evaluated[1])
+
+    def read_evaluations(folder: Path) -> Iterator[LoggedRun]:
+        at, values = _evaluations(evaluations[folder])
+        name = run_name(folder, source) if source.is_dir() else folder.resolve().name
+        yield LoggedRun(name=name, config=_config(folder, "")[0], steps=at, returns=values)
+
+    yield from each(runs, read)
+    taken = set(owners.values()) | {folder for folder, _ in runs}
+    yield from each([folder for folder in evaluations if folder not in taken], read_evaluations)
+
+
+def _runs(folder: Path, label: str, name: str, paths: list[Path], columns: Columns) -> list[LoggedRun]:
+    """The runs that monitors of one folder are."""
+    config, total = _config(folder, label)
+    monitors = [read_monitor(path) for path in paths]
+    if len(monitors) == 1:
+        return [_run(name, config, monitors, total, columns)]
+    groups, why = stepped_together(monitors)
+    if columns.monitors is not None or number(config.get("n_envs")) == 1:
+        groups = [monitors] if columns.monitors == _WHAT[1] else [[monitor] for monitor in monitors]
+        why = "as --monitors says" if columns.monitors is not None else "the model beside them has one environment"
+    if len(groups) == 1:
+        said = f"{name}: its {len(monitors)} monitor files are taken for environments of one run ({why}); --monitors seeds makes each a run"
+        run = _run(name, config, monitors, total, columns)
+        return [replace(run, remarks=(*run.remarks, ("monitors", said)))]
+    said = f"{name}: its {len(monitors)} monitor files are taken for {len(groups)} seeds, not for one run's environments ({why})"
+    found = []
+    for number_, group in enumerate(groups):
+        index = int(group[0].path.name.split(".")[0]) if len(groups) == len(monitors) else number_
+        run = _run(name, {**config, "seed": index}, group, None, columns)
+        found.append(replace(run, remarks=(*run.remarks, ("monitors", said)) if number_ == 0 else run.remarks))
+    return found
+
+
+def _run(name: str, config: dict[str, Any], monitors: list[Monitor], total: float | None, columns: Columns) -> LoggedRun:
+    """One run of environments that are stepped together: each has done its share of the steps."""
+    count = len(monitors)
+    steps = [monitor.steps() if count == 1 else np.cumsum(monitor.lengths) * count for monitor in monitors]
+    at, returns = np.concatenate(steps), np.concatenate([monitor.returns for monitor in monitors])
+    order = np.argsort(at, kind="stable") if count > 1 else np.arange(len(at))
+    env_ids = [monitor.env_id for monitor in monitors if monitor.env_id is not None]
+    # a monitor file for each environment, or one of all: then the log's own n_envs says how many
+    config = {"n_envs": count} | config | ({"env_id": env_ids[-1]} if env_ids else {})
+    begins = tuple((row, np.nan) for row in monitors[0].sessions) if count == 1 else ()
+    run = LoggedRun(name=name, config=config, steps=at[order], returns=returns[order], begins=begins, total=total)
+    return _agreeing(run, monitors, total, columns) if total is not None else run
+
+
+def _agreeing(run: LoggedRun, monitors: list[Monitor], total: float, columns: Columns) -> LoggedRun:
+    """With the env steps that the model counts, too. Raises UserError where the two can't both be right."""
+    counted = len(monitors) * float(np.mean([monitor.total for monitor in monitors]))
+    last = monitors[0].sessions[-1] if monitors[0].sessions and len(monitors) == 1 else 0
+    environments = max(number(run.config.get("n_envs")) or 1.0, len(monitors))
+    # each environment may have an episode under way that is in no file
+    room = max(2 * environments * max(monitor.longest for monitor in monitors), 0.02 * total)
+    alone = float(monitors[0].lengths[last:].sum())
+    if min(abs(counted - total), abs(alone - total) if last else np.inf) <= room or columns.env_step_scale is not None:
+        return run
+    if counted < total and columns.resumed is not None:
+        # the file begins where the model was loaded
+        return replace(run, steps=run.steps + (np.floor(total - counted) if columns.resumed == "continue" else 0.0))
+    both = f"{run.name}: its monitor counts {counted:,.0f} env steps, the model beside it {total:,.0f} (num_timesteps)"
+    ratio = counted / total if counted else 0.0
+    if counted > total:
+        skip = f" of {ratio:.0f}" if round(ratio) > 1 and abs(ratio - round(ratio)) < 0.1 else ""
+        scale = 1 / round(ratio) if skip else total / counted
+        raise UserError(
+            f"{both}; give --env-step-scale {scale:.4g} if the monitor stands inside a frame skip{skip}, or --env-step-scale 1 if the "
+            "monitor is right, as where learn() was called again"
+        )
+    raise UserError(
+        f"{both}; give --resumed continue if the model had been trained before this monitor began (those env steps are added), or "
+        "--env-step-scale 1 if the monitor is right"
+    )
+
+
+def _evaluations(path: Path) -> tuple[Floats, Floats]:
+    with Archive(path) as archive:
+        for name in ("timesteps.npy", "results.npy"):
+            if name not in archive.names:
+                raise UserError(f"{path}: has no {name.removesuffix('.npy')!r}; an evaluations file has timesteps and results")
+        steps, results = archive.array("timesteps.npy", axes=1), archive.array("results.npy")
+    if len(steps) != len(results):
+        raise UserError(f"{path}: has {len(steps)} timesteps but {len(results)} rows of results")
+    return steps, results.mean(axis=1)
+
+
+def _config(folder: Path, label: str) -> tuple[dict[str, Any], float | None]:
+    """Of a model saved beside the logs, and of JSON files of that purpose; and the env steps that the last model counts.
+
+    What is pickled in a model is not looked at.
+    """
+    config: dict[str, Any] = {}
+    totals: list[float] = []
+    models = sorted(folder.glob("*.zip"), key=lambda path: natural(path.name))
+    for path in [p for p in models if not label or p.name.startswith(label)]:
+        found = _model(path)
+        config = config or found
+        total = number(found.get("num_timesteps"))
+        if total is not None and total > 0 and not _ON_THE_WAY.search(path.stem):
+            totals.append(total)
+    for name in CONFIGS:
+        config |= read_settings(folder / name)
+    return config, max(totals, default=None)
+
+
+def _model(path: Path) -> dict[str, Any]:
+    """`data` of a model: JSON, in which objects stand pickled as text; those are left out."""
+    try:
+        with zipfile.ZipFile(path) as model:
+            entry = model.getinfo("data")
+            if entry.file_size > _MAX_CONFIG:
+                return {}
+            values = json.loads(model.read(entry))
+    except (OSError, KeyError, ValueError, RecursionError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile, zlib.error):
+        return {}  # no model, or a torn one: the hyperparameters are asked for
+    if not isinstance(values, dict):
+        return {}
+    return {key: value for key, value in values.items() if value is None or isinstance(value, str | int | float | bool)}

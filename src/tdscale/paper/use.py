@@ -1,0 +1,147 @@
+"""Published laws by name or task, as the result objects that everything else works with."""
+
+import numpy as np
+
+from tdscale.analysis.arrays import Floats
+from tdscale.analysis.compute import ComputeModel, ComputeUnit
+from tdscale.analysis.forms import Form
+from tdscale.analysis.laws import BudgetLaw, DataLaw, PowerLaw, ScalingLaws
+from tdscale.analysis.power_law import Quantity
+from tdscale.errors import UserError
+from tdscale.paper.laws import PublishedDataLaw, PublishedLaws
+from tdscale.paper.numbers import PUBLISHED
+
+# `tdscale plan published:gym` names laws instead of a folder
+PREFIX = "published:"
+NO_INTERVAL = "these numbers were published without draws, so no interval is known for them"
+
+
+def published_laws(name: str) -> PublishedLaws:
+    """A set of published laws by its name. Raises UserError where there is none."""
+    try:
+        return PUBLISHED[name]
+    except KeyError:
+        raise UserError(f"there are no published laws {name!r}; there are {', '.join(PUBLISHED)}") from None
+
+
+def laws_of_task(task: str | None) -> tuple[PublishedLaws, ...]:
+    """Every set that knows a task, or (None) every set. Raises UserError where none does."""
+    found = tuple(laws for laws in PUBLISHED.values() if task is None or task in laws.tasks)
+    if not found:
+        known = dict.fromkeys(name for laws in PUBLISHED.values() for name in laws.tasks)
+        raise UserError(f"no law is published for {task!r}; there are laws for {', '.join(known)}")
+    return found
+
+
+def power_law(laws: PublishedLaws, quantity: Quantity, tasks: tuple[str, ...] | None = None, n_draws: int = 0) -> PowerLaw:
+    """B*(σ) or η*(σ). No interval was published, nor the best values that the law goes through.
+
+    Args:
+        laws: the set.
+        quantity: which of the two.
+        tasks: those wanted; None for all.
+        n_draws: draws beside which the law is to stand; they are NaN, for unknown.
+
+    Raises:
+        UserError: if the set does not know a task.
+    """
+    names = laws.tasks if tasks is None else tasks
+    missing = [task for task in names if task not in laws.tasks]
+    if missing:
+        raise UserError(f"the published laws {laws.name!r} know no {missing[0]!r}; they are of {', '.join(laws.tasks)}")
+    values, exponent = (
+        (laws.batch_size, laws.batch_size_exponent) if quantity == "batch_size" else (laws.learning_rate, laws.learning_rate_exponent)
+    )
+    utd = np.array(laws.sweep_utd)
+    unknown = np.full((len(names), len(utd)), np.nan)
+    return PowerLaw(
+        quantity=quantity,
+        tasks=names,
+        exponent=exponent,
+        exponent_draws=np.full(n_draws, np.nan),
+        coefficients=np.array([values[task] for task in names]),
+        coefficient_draws=np.full((n_draws, len(names)), np.nan),
+        utd=utd,
+        points=unknown,
+        points_low=unknown,
+        points_high=unknown,
+        source="published",
+    )
+
+
+def scaling_laws(name: str, task: str | None = None) -> ScalingLaws:
+    """The laws of a set as fitted laws are, without draws and so without intervals.
+
+    Args:
+        name: a key of `PUBLISHED`.
+        task: that will be asked for; None for the domain.
+
+    Raises:
+        UserError: if there is no such set, or it tells no D for the task.
+    """
+    published = published_laws(name)
+    if task is not None and task in published.tasks and task not in published.data[-1].tasks:
+        other = [laws.name for laws in PUBLISHED.values() if task in laws.data[-1].tasks]
+        hint = f"{PREFIX}{other[0]} has one" if other else "plan for the domain, without --task"
+        raise UserError(f"{PREFIX}{name}: no D_min of {task} is published; {hint}")
+    budget = None
+    if published.budget is not None:
+        coefficient, exponent = published.budget
+        nothing = np.empty(0)
+        budget = BudgetLaw(
+            data_cost=published.data_cost,
+            coefficient=coefficient,
+            exponent=exponent,
+            coefficient_draws=nothing,
+            exponent_draws=nothing,
+            points=(),
+        )
+    models: dict[ComputeUnit, dict[str, ComputeModel]] = {
+        "flops": dict.fromkeys(published.tasks, ComputeModel.paper(published.model_size)),
+        "gradient-steps": dict.fromkeys(published.tasks, ComputeModel.gradient_steps(paper=True)),
+    }
+    return ScalingLaws(
+        study=f"{PREFIX}{name}",
+        method="paper",
+        tasks=published.tasks,
+        thresholds=tuple(law.threshold for law in published.data),
+        batch_size=power_law(published, "batch_size"),
+        learning_rate=power_law(published, "learning_rate"),
+        data=tuple(_data_law(published, law) for law in published.data),
+        budget=budget,
+        compute=models["flops"],
+        other_units=models,
+        data_cost=published.data_cost,
+    )
+
+
+def _data_law(published: PublishedLaws, law: PublishedDataLaw) -> DataLaw:
+    """Its points are the law's own values at the σ that were run: the measured D is not published with it."""
+    utd = np.array(published.utd)
+    d_min = np.array([law.tasks.get(task, np.nan) for task in published.tasks])
+    shape = 1 + (utd / law.beta) ** -law.alpha
+    data: Floats = np.where(np.isfinite(d_min), d_min, law.d_min)[:, None] * shape
+    n = len(published.tasks) + 1  # the tasks and, last, the domain
+    no_draws = np.empty((0, n))
+    form = Form(
+        form="offset",
+        weight=1.0,
+        log_scale=np.log(np.append(d_min, law.d_min)),
+        alpha=np.full(n, law.alpha),
+        log_ratio=np.full(n, law.alpha * np.log(law.beta)),
+        log_scale_draws=no_draws,
+        alpha_draws=no_draws,
+        log_ratio_draws=no_draws,
+    )
+    return DataLaw(
+        threshold=law.threshold,
+        tasks=published.tasks,
+        forms=(form,),
+        held=0.0,
+        drift_draws=np.empty((0, 2)),
+        utd=utd,
+        data=data,
+        data_low=data,
+        data_high=data,
+        bound=np.full(data.shape, np.nan),
+    )

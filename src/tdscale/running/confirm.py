@@ -1,0 +1,110 @@
+"""From plan to proof: run what a plan says, with fresh seeds, and keep how it came out."""
+
+import json
+import math
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from tdscale.analysis.laws import ScalingLaws
+from tdscale.errors import UserError
+from tdscale.planning import Confirmation, Plan, laws_for, round_batch, score
+from tdscale.running.engine import Engine
+from tdscale.running.folder import StudyFiles, sole_runner
+from tdscale.running.jobs import pending_jobs
+from tdscale.running.stages import RunFailure
+from tdscale.running.workflow import Display, current_laws, pool_of, run_stage
+from tdscale.runs.cells import load_cells
+from tdscale.study import RunSpec, Stage, StopTarget
+from tdscale.whole_file import write_text
+
+FILE_NAME = "confirmations.json"
+BEYOND = 3.0  # times the upper end of the predicted D: there a run ends that has not reached J
+
+
+def confirm_plan(
+    files: StudyFiles, plan: Plan, *, engine: Engine, display: Display, seeds: int | None = None, batch_multiple: int = 16
+) -> Confirmation:
+    """Train what a plan says until J, with seeds of its own, and score the plan; runs that are there are not repeated.
+
+    The runs are a stage of their own, which no fit takes in. A run that does not reach J ends at 3 times the upper end of the
+    predicted D. The outcome is kept in confirmations.json.
+
+    Args:
+        files: an open study that can be trained.
+        plan: of this study's laws.
+        engine: what trains.
+        display: shows how far it is.
+        seeds: of each task; None for as many as in stage 2.
+        batch_multiple: B is rounded to a multiple of it, as in the plan.
+
+    Raises:
+        UserError: before anything is trained, if there is nothing to train (no answer, or curves that were imported), or the
+            outcome could not be compared with the plan.
+        RunFailure: if a cell failed.
+    """
+    laws = laws_for(plan, current_laws(files, times=True))
+    specs = _specs(files, plan, laws, seeds, batch_multiple)
+    assert plan.data is not None
+    assert plan.threshold is not None
+    study = files.study
+    end = plan.data.high if math.isfinite(plan.data.high) else plan.data.value
+    limits = {spec.task: math.ceil(BEYOND * end) for spec in specs}
+    margin = study.limits.margin if study.limits is not None else 0.0
+    targets = {spec.task: StopTarget(return_threshold=study.raw_return(spec.task, plan.threshold), margin=margin) for spec in specs}
+    with sole_runner(files.directory), closing(pool_of(files, engine, display)) as pool:
+        jobs = pending_jobs(specs, files.store.statuses(problems=[]), limits, targets)
+        failures = run_stage(files, "confirm", specs, jobs, engine, pool, display, [])
+    if failures:
+        raise RunFailure(f"the plan was not run to its end: {failures[0]}; the same command tries again")
+    mine = {spec.cell_id for spec in specs}
+    stages: tuple[Stage, ...] = ("confirm",)
+    cells = [cell for cell in load_cells(files.store, study, stages=stages)[0] if cell.spec.cell_id in mine]
+    confirmation = score(plan, laws, cells)
+    _keep(files.directory, confirmation)
+    return confirmation
+
+
+def confirmations(directory: Path) -> list[Confirmation]:
+    """The plans of a study that were run, in the order in which they were. Raises UserError if the file is damaged."""
+    path = directory / FILE_NAME
+    if not path.is_file():
+        return []
+    try:
+        content: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        return [Confirmation.from_dict(values) for values in content]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{path}: is damaged; remove it, and `tdscale confirm` writes it again without training anew") from None
+
+
+def _specs(files: StudyFiles, plan: Plan, laws: ScalingLaws, seeds: int | None, batch_multiple: int) -> list[RunSpec]:
+    study = files.study
+    if study.sweep is None:
+        raise UserError(f"{files.directory}: its curves were imported, so there is nothing that could train more")
+    if not plan.feasible:
+        raise UserError(plan.sentence())
+    if plan.threshold is None:
+        raise UserError("the budget leads beyond the highest threshold fitted, where no return is predicted; give a smaller one")
+    if plan.batch_size is None or plan.learning_rate is None:
+        raise UserError("the laws give no B and η to run at: the sweep did not settle them")
+    assert plan.utd is not None
+    points = {}
+    for task in [plan.task] if plan.task is not None else laws.tasks:
+        batch, rate = plan.batch_size, plan.learning_rate
+        if plan.task is None and len(laws.tasks) > 1:  # the plan's are the domain's
+            assert laws.learning_rate is not None
+            batch = round_batch(float(laws.batch_size_at([plan.utd], task)[0]), batch_multiple)
+            rate = float(laws.learning_rate.predict([plan.utd], task)[0])
+        points[task] = (plan.utd, batch, rate)
+    return study.confirm_specs(points, seeds or (study.scaling.seeds if study.scaling is not None else 5))
+
+
+def _keep(directory: Path, confirmation: Confirmation) -> None:
+    """Among the others, in place of an earlier one of the same question."""
+
+    def question(one: Confirmation) -> tuple[Any, ...]:
+        return one.problem, one.limit, one.task, one.threshold, one.utd, one.runs
+
+    kept = [other for other in confirmations(directory) if question(other) != question(confirmation)]
+    text = json.dumps([other.to_dict() for other in (*kept, confirmation)], indent=1, ensure_ascii=False)
+    write_text(directory / FILE_NAME, text + "\n")

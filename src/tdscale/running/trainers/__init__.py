@@ -1,0 +1,1 @@
+"""Custom trainers: a command or a function of the user's that trains one run."""
