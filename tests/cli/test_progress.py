@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from tdscale.cli.console import duration
 from tdscale.cli.progress import RunDisplay, TimeLeft
-from tdscale.cli.words import duration
 from tdscale.running import CellJob, Event, StopTarget
 from tdscale.study import RunSpec
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from command import start, tdscale
-from tdscale.cli.commands import _engine
+from tdscale.cli.options import Device, TrainingOptions
 from tdscale.running import CellJob, Event, StopTarget, pending_jobs, run_jobs
 from tdscale.running.dispatch import SAME_FAILURES, StageFailure, _Queue, _raised, _SameFailure, run_with
 from tdscale.running.pool import Ending, LocalPool
@@ -296,9 +296,9 @@ def test_memory_that_suffices_for_no_two_runs_is_a_failure_and_no_endless_trying
 def test_each_gpu_has_one_worker_on_all_cores(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-5")
     monkeypatch.setattr("tdscale.training.devices.gpu_problem", lambda: None)
-    engine = _engine(32, "auto")
+    engine = TrainingOptions(workers=32).engine()
     assert engine.gpu
-    assert engine.workers == _engine(None, "gpu").workers == 2
+    assert engine.workers == TrainingOptions(device=Device.gpu).engine().workers == 2
     with closing(engine.pool(tmp_path, own=False, quick=False)) as pool:
         pool.want(10)
         assert sorted(pool.answers.get()[0] for _ in range(2)) == [0, 1]
