@@ -16,7 +16,7 @@ from tdscale.running.folder import StudyFiles
 from tdscale.running.ledger import PROGRESS_FILE, cell_failures, wanted_runs
 from tdscale.runs.selection import select_runs
 from tdscale.runs.types import RunStatus
-from tdscale.study import STAGES, RunSpec, expected_stages
+from tdscale.study import STAGES, RunSpec
 
 _COUNTS = ("runs", "finished", "diverged", "failed", "running", "left")
 _SHOWN = 8  # cells and failures that people are shown; machines get all
@@ -77,7 +77,7 @@ def _wanted(files: StudyFiles, problems: list[Any]) -> dict[str, dict[str, list[
         return _by_task(files.store.specs(problems=problems).values())
     known = wanted_runs(files.directory)
     planned = [] if "sweep" in known else files.study.sweep_specs()
-    planned += [spec for stage, specs in expected_stages(files.study).items() if stage not in known for spec in specs]
+    planned += [spec for stage, specs in files.study.expected_stages().items() if stage not in known for spec in specs]
     return _by_task(planned) | known
 
 

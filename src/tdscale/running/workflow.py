@@ -35,12 +35,11 @@ from tdscale.running.stages import (
     later_specs,
     refuse_divergence,
 )
-from tdscale.runs.cells import load_cells
-from tdscale.runs.diagnostics import load_diagnostics
+from tdscale.runs.cells import load_cells, load_diagnostics
 from tdscale.runs.selection import select_runs
 from tdscale.runs.types import RETURN, RunWarning
 from tdscale.runs.where import Where, parse_where
-from tdscale.study import CellJob, RunSpec, expected_stages, is_smoke, with_scale
+from tdscale.study import CellJob, RunSpec, is_smoke, with_scale
 from tdscale.study.spec import Stage
 from tdscale.validation import Validation, validate
 
@@ -81,7 +80,7 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display, rechoose: 
         def stage(name: Stage, specs: Sequence[RunSpec], later: Sequence[RunSpec]) -> list[str]:
             return run_stage(files, name, specs, cells_to_go(files, specs), engine, pool, display, cells_to_go(files, later))
 
-        after = [spec for specs in expected_stages(files.study).values() for spec in specs]
+        after = [spec for specs in files.study.expected_stages().values() for spec in specs]
         failures = stage("sweep", files.study.sweep_specs(), after)
         if is_smoke(files.study):
             files = _with_scale(files)
