@@ -9,8 +9,8 @@ from rich.console import Console
 
 from tdscale.cli.console import duration
 from tdscale.cli.progress import RunDisplay, TimeLeft
-from tdscale.running import CellJob, Event, StopTarget
-from tdscale.study import RunSpec
+from tdscale.running import Event
+from tdscale.study import CellJob, RunSpec, StopTarget
 
 
 def job(utd: float) -> CellJob:

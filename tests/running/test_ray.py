@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from command import tdscale
-from tdscale.errors import UserError
+from tdscale.errors import RunFailure, UserError
 from tdscale.running import Engine, Event
-from tdscale.running.stages import RunFailure
-from tdscale.running.workflow import fit_study, place_study, run_study
+from tdscale.running.fitting import fit_study
+from tdscale.running.folder import place_study
+from tdscale.running.workflow import run_study
 
 ray = pytest.importorskip("ray", reason='needs pip install "tdscale[ray]"')
 pytest.importorskip("jax", reason='needs pip install "tdscale[train]"')

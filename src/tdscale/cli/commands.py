@@ -109,6 +109,7 @@ def _run_and_report(files: "StudyFiles", engine: "Engine", as_json: bool, *, wit
     from tdscale.cli.results import print_laws, print_plan, print_validation
     from tdscale.running import workflow
     from tdscale.running.confirm import confirmations
+    from tdscale.running.fitting import fitted_study
     from tdscale.running.folder import open_study
     from tdscale.study import is_smoke
 
@@ -120,7 +121,7 @@ def _run_and_report(files: "StudyFiles", engine: "Engine", as_json: bool, *, wit
             display.note(_SMOKE)
         failures = workflow.run_study(files, engine=engine, display=display, rechoose=rechoose)
     files = open_study(files.directory)  # a smoke run has put it on another scale
-    fitted = workflow.fitted_study(files)
+    fitted = fitted_study(files)
     page = workflow.report_study(files, fitted, confirmations(files.directory))
     plans = workflow.example_plans(fitted.laws)
     validation = workflow.validate_study(fitted)
@@ -260,8 +261,8 @@ def fit(
     from tdscale.analysis.laws_file import FILE_NAME, laws_to_dict
     from tdscale.cli.console import for_people, print_json
     from tdscale.cli.results import print_laws
+    from tdscale.running.fitting import fit_study
     from tdscale.running.folder import open_study
-    from tdscale.running.workflow import fit_study
     from tdscale.runs.where import parse_where
 
     files = open_study(directory)
@@ -290,8 +291,8 @@ def plan(
     from tdscale.cli.console import for_people, print_json
     from tdscale.cli.results import print_plan
     from tdscale.paper import NO_INTERVAL, PREFIX, scaling_laws
+    from tdscale.running.fitting import current_laws
     from tdscale.running.folder import open_study
-    from tdscale.running.workflow import current_laws
 
     published = str(directory).startswith(PREFIX) and not directory.exists()
 
@@ -323,8 +324,8 @@ def confirm(
     from tdscale.cli.progress import RunDisplay
     from tdscale.cli.results import print_confirmation, print_plan
     from tdscale.running.confirm import FILE_NAME, confirm_plan
+    from tdscale.running.fitting import current_laws
     from tdscale.running.folder import STUDY_FILE, open_study, prepare_study
-    from tdscale.running.workflow import current_laws
 
     open_study(directory)  # says what is wrong with the folder
     files = prepare_study(directory / STUDY_FILE, directory)
@@ -395,8 +396,9 @@ def validate(directory: Directory, as_json: Json = False) -> None:
     """Predictions against runs that the fit did not see: held-out σ, held-out budgets, simpler laws."""
     from tdscale.cli.console import for_people, print_json
     from tdscale.cli.results import print_validation
+    from tdscale.running.fitting import fitted_study
     from tdscale.running.folder import open_study
-    from tdscale.running.workflow import fitted_study, validate_study
+    from tdscale.running.workflow import validate_study
 
     validation = validate_study(fitted_study(open_study(directory)))
     print_json(validation.to_dict()) if as_json else print_validation(for_people(), validation)
@@ -407,8 +409,9 @@ def report(directory: Directory, as_json: Json = False) -> None:
     """Write report.html (one file, opened without network), figures and tables."""
     from tdscale.cli.console import print_json
     from tdscale.running.confirm import confirmations
+    from tdscale.running.fitting import fitted_study
     from tdscale.running.folder import open_study
-    from tdscale.running.workflow import fitted_study, report_study
+    from tdscale.running.workflow import report_study
 
     files = open_study(directory)
     page = report_study(files, fitted_study(files), confirmations(directory))

@@ -11,9 +11,9 @@ from tdscale.analysis.estimate import short
 from tdscale.analysis.laws_file import FILE_NAME
 from tdscale.cli.console import counted, plain_table
 from tdscale.errors import UserError
-from tdscale.running import workflow
+from tdscale.running.fitting import current_laws, fit_options
+from tdscale.running.folder import open_study
 from tdscale.running.rehearsal import BEYOND, Precision, Rehearsal, rehearse, rehearsed_sweep
-from tdscale.running.stages import fit_options
 from tdscale.simulate import SweepDesign, Truth, write_simulation
 from tdscale.study import Study, read_study
 
@@ -46,10 +46,10 @@ def plan_rehearsal(source: Path) -> RehearsalPlan:
     """From a study's file, or its folder with the laws there."""
     laws = None
     if source.is_dir():
-        files = workflow.open_study(source)
+        files = open_study(source)
         study = files.study
         if (source / FILE_NAME).exists():
-            laws = workflow.current_laws(files)
+            laws = current_laws(files)
     else:
         study = read_study(source)
     try:
