@@ -302,7 +302,7 @@ def test_each_gpu_has_one_worker_on_all_cores(tmp_path, monkeypatch):
     engine = TrainingOptions(workers=32).engine()
     assert engine.gpu
     assert engine.workers == TrainingOptions(device=Device.gpu).engine().workers == 2
-    with closing(engine.pool(tmp_path, own=False, quick=False)) as pool:
+    with closing(engine.pool(tmp_path, custom=False, quick=False)) as pool:
         pool.want(10)
         assert sorted(pool.answers.get()[0] for _ in range(2)) == [0, 1]
         assert pool.answers.empty()

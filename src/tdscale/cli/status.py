@@ -84,7 +84,7 @@ def _wanted(files: StudyFiles, problems: list[Any]) -> dict[str, dict[str, list[
 def _answering(
     files: StudyFiles, wanted: Mapping[str, dict[str, list[str]]], statuses: Mapping[str, RunStatus], problems: list[Any]
 ) -> tuple[set[str], list[str]]:
-    """The run_ids that count, and sentences about those that do not. Specs are read only where there are runs that nobody asked for."""
+    """The run_ids that count, and sentences about those that do not. Specs are read only where there are other runs."""
     asked_for = {run_id for of_tasks in wanted.values() for run_ids in of_tasks.values() for run_id in run_ids}
     if files.study.sweep is not None and statuses.keys() <= asked_for:
         return set(statuses), []
@@ -121,8 +121,8 @@ def _failures(
         {"run_id": cell["run_ids"][0], "runs": len(cell["run_ids"]), **{key: cell[key] for key in ("stage", "task", "what", "reason")}}
         for cell in cells.values()
     ]
-    told = {run_id for cell in cells.values() for run_id in cell["run_ids"]}
-    failed = {run_id: status for run_id, status in statuses.items() if status.state == "failed" and run_id not in told}
+    of_cells = {run_id for cell in cells.values() for run_id in cell["run_ids"]}
+    failed = {run_id: status for run_id, status in statuses.items() if status.state == "failed" and run_id not in of_cells}
     specs = files.store.specs(problems=problems) if failed else {}
     for run_id, status in failed.items():
         if run_id in specs:
@@ -156,7 +156,7 @@ def _page(content: dict[str, Any]) -> RenderableType:
 
 
 def pace(now: Mapping[str, Any]) -> str:
-    """Throughput in words, empty before it can be told."""
+    """Throughput in words, empty before it is known."""
     steps, runs = now.get("env_steps_per_second"), now.get("runs_per_hour")
     text = f"; {steps:,.0f} env steps/s over all workers" if steps else ""
     return text + (f", {runs:,.0f} runs/h" if runs else "")

@@ -53,7 +53,7 @@ def baseline_hyperparameters(
 
     Args:
         cells: of the sweep.
-        threshold: J by which the best is told.
+        threshold: J at which the best is chosen.
         utd: the σ whose best is kept; utds: σ of the rows.
         paper: crossings by the authors' procedure.
     """

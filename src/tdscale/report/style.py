@@ -62,7 +62,7 @@ _SETTINGS: dict[str, Any] = {
 
 @contextmanager
 def styled(salt: str = "tdscale") -> Iterator[None]:
-    """Within, figures are made and saved in this style; the user's own settings come back afterwards."""
+    """Within it, figures are made and saved in this style; the user's own settings come back afterwards."""
     with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()
         settings: Any = _SETTINGS | {"svg.hashsalt": salt}
@@ -211,7 +211,7 @@ def scientific(value: float) -> str:
 
 
 def unit(laws: ScalingLaws) -> str:
-    """What C and F are told in: FLOPs, gradient steps, seconds."""
+    """The unit of C and F: FLOPs, gradient steps, seconds."""
     return UNIT_NAMES[laws.unit]
 
 

@@ -230,7 +230,7 @@ LIMITS = {"data": "D ≤", "compute": "C ≤", "budget": "F ≤"}
 
 
 def confirmations_table(confirmations: Sequence[Confirmation]) -> Table:
-    """What was foretold and what was seen, a row for each quantity of each plan that was run."""
+    """What was predicted and what was measured, a row for each quantity of each plan that was run."""
     rows, shown = [], []
     for one in confirmations:
         for part in one.compared:

@@ -1,4 +1,4 @@
-"""Jobs handed out to a pool: a cell that fails is reported and the rest go on; one whose worker dies is tried again."""
+"""Jobs handed out to the slots of a pool: a cell that fails is reported and the rest go on; one whose worker dies is tried again."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from tdscale.running.pool import RETRIES, Ending, Pool
 from tdscale.running.trainers.trainer import CustomTrainer
 from tdscale.study import CellJob, Checkpoints
 
-PREEMPTIONS = 20  # of one job; a worker that was told to end left checkpoints, so its job gets on all the same
+PREEMPTIONS = 20  # of one job; a worker that was asked to end left checkpoints, so its job gets further each time
 SAME_FAILURES = 6
 
 
@@ -98,9 +98,9 @@ class _Queue:
             self.alone.add(job.specs[0].run_id)
             self.jobs.insert(0, job)
             return Event(kind="again", job=job, worker=worker, message=f"its worker {ending.how}")
-        key = (job.specs[0].run_id, ending.told)
+        key = (job.specs[0].run_id, ending.preempted)
         self.deaths[key] = self.deaths.get(key, 0) + 1
-        allowed = PREEMPTIONS if ending.told else retries
+        allowed = PREEMPTIONS if ending.preempted else retries
         if self.deaths[key] <= allowed:
             self.jobs.insert(0, job)
             return Event(kind="again", job=job, worker=worker, message=f"its worker {ending.how}")
@@ -124,7 +124,7 @@ def run_jobs(
     retries: int = RETRIES,
     trainer: CustomTrainer | None = None,
 ) -> None:
-    """Train every job and store its runs under `directory`. Returns when all have ended; failures are told by events.
+    """Train every job and store its runs under `directory`. Returns when all have ended; failures come as events.
 
     Args:
         pool: where. Its slots stay, for further calls; the caller closes it.
@@ -134,7 +134,7 @@ def run_jobs(
         runs_together: above 1, for a GPU: jobs that share shapes are trained together, at most so many runs at a time.
         checkpoints: how often; None for the usual way.
         retries: how often a job is tried again whose worker died.
-        trainer: of the user's own, in the place of tdscale's agents.
+        trainer: the user's, in place of tdscale's agents.
 
     Raises:
         StageFailure: if every cell fails for one reason, or the pool can't work.
@@ -177,12 +177,12 @@ def run_jobs(
             slots[index] = _Slot()
             give(index)
         else:
-            _heed(answer, index, slots[index], left, tell)
+            _answered(answer, index, slots[index], left, tell)
             if not slots[index].jobs:
                 give(index)
 
 
-def _heed(answer: Mapping[str, Any], index: int, slot: _Slot, left: _Queue, tell: Callable[[Event], None]) -> None:
+def _answered(answer: Mapping[str, Any], index: int, slot: _Slot, left: _Queue, tell: Callable[[Event], None]) -> None:
     """A message of a slot that is at work."""
     if answer["event"] == "progress":
         for place, job in slot.jobs.items():

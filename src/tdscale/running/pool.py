@@ -28,21 +28,21 @@ class Ending:
     Attributes:
         how: to be read after "its worker".
         where: there is more to read.
-        told: it was told to end, or its machine went away: no fault of the job's.
+        preempted: it was asked to end, or its machine went away: the job is not at fault.
     """
 
     how: str
     where: str
-    told: bool = False
+    preempted: bool = False
 
 
 class Pool(Protocol):
-    """Slots, numbered from 0. A slot is given a request at a time and answers it in messages (`execution.worker`).
+    """Slots, numbered from 0. A slot is given a request at a time and answers it in messages (`running.worker`).
 
     Attributes:
         answers: (slot, message) as they come: READY from a slot that is there and has nothing to do yet; None from one that has ended;
             {"event": "unfit", "message"} where none can work.
-        place: where the slots are, to be told; empty where that goes without saying.
+        place: where the slots are, for the display; empty on this machine.
     """
 
     answers: Answers
@@ -140,12 +140,12 @@ class LocalPool:
         """See `Pool.ending`."""
         worker = self._slots.pop(slot, None)
         if worker is None:
-            return Ending(how="had ended before it began", where=str(self._logs), told=True)
+            return Ending(how="had ended before it began", where=str(self._logs), preempted=True)
         self._offered.discard(slot)
         self._idle.discard(slot)
         self._ended.append(worker)
         code = worker.process.wait()
-        return Ending(how=_how(code), where=str(worker.log), told=code == -signal.SIGTERM)
+        return Ending(how=_how(code), where=str(worker.log), preempted=code == -signal.SIGTERM)
 
     def close(self) -> None:
         """End every worker; each leaves checkpoints of its runs first."""
@@ -231,18 +231,18 @@ class Engine:
     cores: int = 1
     retries: int = RETRIES
 
-    def pool(self, directory: Path, *, own: bool, quick: bool) -> Pool:
+    def pool(self, directory: Path, *, custom: bool, quick: bool) -> Pool:
         """The workers, none started yet.
 
         Args:
             directory: the study's folder.
-            own: whether a trainer of the user's own is run: it has the user's environment, and as many threads as it likes.
+            custom: whether the user's trainer is run: it has the user's environment, and as many threads as it likes.
             quick: whether runs are too short for good code.
 
         Raises:
             UserError: if there is no such cluster, or no Ray.
         """
-        environment: Callable[[], dict[str, str]] = dict if own else partial(worker_environment, gpu=self.gpu, quick=quick)
+        environment: Callable[[], dict[str, str]] = dict if custom else partial(worker_environment, gpu=self.gpu, quick=quick)
         if self.ray is None:
             from tdscale.training.devices import visible_gpus
 
@@ -251,7 +251,7 @@ class Engine:
                 workers=self.workers or 1,
                 environment=environment(),
                 # a GPU's worker steps its environments in threads, on every core
-                pinned=not (own or self.gpu),
+                pinned=not (custom or self.gpu),
                 devices=visible_gpus() if self.gpu else (),
             )
         from tdscale.running.ray_pool import RayPool

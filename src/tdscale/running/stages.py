@@ -116,7 +116,7 @@ def stage_runner(files: StudyFiles, engine: Engine, display: Display) -> "Iterat
     """
     with (
         sole_runner(files.directory),
-        closing(engine.pool(files.directory, own=files.trainer is not None, quick=is_smoke(files.study))) as pool,
+        closing(engine.pool(files.directory, custom=files.trainer is not None, quick=is_smoke(files.study))) as pool,
     ):
         if pool.place:
             display.note(pool.place)

@@ -97,8 +97,8 @@ def best_pairs_figure(laws: ScalingLaws, *, axes: Axes | None = None) -> Figure 
         axes.set_xlabel("best batch size B*")
         axes.set_ylabel("best learning rate η*")
         found = pair_correlation(batch, rate)
-        told = "no correlation, for one is the same everywhere" if np.isnan(found) else f"correlation {found:.2f}".replace("-", "−")
-        axes.set_title(f"log B* and log η*: {told}", loc="left")
+        found_text = "no correlation, for one is the same everywhere" if np.isnan(found) else f"correlation {found:.2f}".replace("-", "−")
+        axes.set_title(f"log B* and log η*: {found_text}", loc="left")
         handles, labels = axes.get_legend_handles_labels()
         style.legend_below(figure, handles, labels)
     return figure

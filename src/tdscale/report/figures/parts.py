@@ -101,7 +101,7 @@ def beside(x: Floats, place: int, count: int, step: float = 1.025) -> Floats:
 
 
 def has_compute(laws: ScalingLaws) -> bool:
-    """Whether C can be told and is above 0 somewhere: where warm-up alone reaches every threshold it is not."""
+    """Whether C is known and is above 0 somewhere: where warm-up alone reaches every threshold it is not."""
     return laws.knows_compute and any(np.any(laws.compute_for(law.utd, law.predict(law.utd)) > 0) for law in laws.data)
 
 
