@@ -149,11 +149,6 @@ def _draw_comparison(axes: Axes, comparison: HyperparameterComparison) -> None:
         blank = np.full(len(mean), np.nan)
         points_with_intervals(axes, utd * 1.02 ** (2 * place - 1), mean, blank, blank, colour=colour, marker=marker, size=5.5)
         drawn += [law.predict(grid), mean, *interval(law.predict_draws(grid))]
-    bottom, top = limits(*drawn, margin=1.15)
-    style.utd_axis(axes.xaxis, low / 1.2, high * 1.2)
-    style.log_axis(axes.yaxis, bottom, top, style.thousands)
-    axes.set_xlim(low / 1.2, high * 1.2)
-    axes.set_ylim(bottom, top)
-    axes.set_xlabel("UTD ratio σ")
-    axes.set_ylabel("data D until J (env steps)")
+    style.utd_axis(axes.xaxis, low / 1.2, high * 1.2, "UTD ratio σ")
+    style.log_axis(axes.yaxis, *limits(*drawn, margin=1.15), style.thousands, style.DATA_LABEL)
     axes.set_title(f"fitted against constant B, η, J = {comparison.fitted.threshold:.4g}", loc="left", fontsize=8.5)

@@ -116,9 +116,5 @@ def limits(*values: Any, margin: float = 1.25) -> tuple[float, float]:
 
 def tradeoff_axes(axes: Axes, laws: ScalingLaws, x_limits: tuple[float, float], y_limits: tuple[float, float], most: int = 6) -> None:
     """Axes of a frontier: C to the right with at most so many ticks, D upwards, both logarithmic."""
-    style.log_axis(axes.xaxis, *x_limits, style.scientific, most)
-    style.log_axis(axes.yaxis, *y_limits, style.thousands)
-    axes.set_xlim(x_limits)
-    axes.set_ylim(y_limits)
-    axes.set_xlabel(f"compute C until J ({style.unit(laws)})")
-    axes.set_ylabel("data D until J (env steps)")
+    style.log_axis(axes.xaxis, *x_limits, style.scientific, f"compute C until J ({style.unit(laws)})", most)
+    style.log_axis(axes.yaxis, *y_limits, style.thousands, style.DATA_LABEL)
