@@ -32,7 +32,7 @@ _FIRST_GUESS = 0.7
 
 
 class RunDisplay:
-    """A `workflow.Display` on a rich console. Use it as a context manager."""
+    """A `stages.Display` on a rich console. Use it as a context manager."""
 
     def __init__(self, directory: Path, console: Console, workers: int) -> None:
         self._directory = directory
@@ -70,7 +70,7 @@ class RunDisplay:
             (self._directory / PROGRESS_FILE).unlink(missing_ok=True)
 
     def stage(self, name: str, jobs: Sequence[CellJob], cells_done: int, later: Sequence[CellJob]) -> None:
-        """See `workflow.Display`."""
+        """See `stages.Display`."""
         self._stage, self._total, self._done = _TITLES.get(name, name), cells_done + len(jobs), cells_done
         self._name = name
         self._running.clear()
@@ -90,7 +90,7 @@ class RunDisplay:
             self._rows = [self._progress.add_task("", total=100, count="", left="", visible=False) for _ in range(self._workers)]
 
     def event(self, event: Event) -> None:
-        """See `workflow.Display`."""
+        """See `stages.Display`."""
         job = event.job
         if event.kind == "note":
             self.note(f"{job.describe()}: {event.message}")

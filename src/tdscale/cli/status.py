@@ -6,13 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from filelock import FileLock, Timeout
 from rich.console import Group, RenderableType
 from rich.live import Live
 
 from tdscale.cli.console import duration, for_people, plain_table
 from tdscale.errors import UserError
-from tdscale.running.folder import StudyFiles
+from tdscale.running.folder import StudyFiles, is_running
 from tdscale.running.ledger import PROGRESS_FILE, cell_failures, wanted_runs
 from tdscale.runs.selection import select_runs
 from tdscale.runs.types import RunStatus
@@ -61,7 +60,7 @@ def study_status(files: StudyFiles) -> dict[str, Any]:
     answering, left_out = _answering(files, wanted, statuses, problems)
     return {
         "study": files.study.name,
-        "running": _is_running(files),
+        "running": is_running(files.directory),
         "stages": sorted(stages, key=lambda row: STAGES.index(row["stage"])),
         "now": now,
         "failures": _failures(files, {run_id: statuses[run_id] for run_id in answering}, cells, problems),
@@ -166,23 +165,8 @@ def _shortened(lines: list[str], most: int = _SHOWN) -> list[str]:
     return lines if len(lines) <= most else [*lines[:most], f"  and {len(lines) - most} more"]
 
 
-def _is_running(files: StudyFiles) -> bool:
-    path = files.directory / ".run.lock"
-    if not path.exists():
-        return False
-    lock = FileLock(path, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        return True
-    except OSError:  # a folder that can only be read
-        return False
-    lock.release()
-    return False
-
-
 def _now(files: StudyFiles) -> dict[str, Any] | None:
-    if not _is_running(files):
+    if not is_running(files.directory):
         return None
     try:
         content = json.loads((files.directory / PROGRESS_FILE).read_text(encoding="utf-8"))

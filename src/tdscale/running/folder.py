@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 STUDY_FILE = "study.toml"
 CUSTOM_FILE = "algorithm.json"
+_LOCK = ".run.lock"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +191,7 @@ def sole_runner(directory: Path) -> "Iterator[FileLock]":
     from filelock import FileLock, Timeout
 
     # not 0: a `tdscale status` that looks holds it for a moment
-    lock = FileLock(directory / ".run.lock", timeout=0.5)
+    lock = FileLock(directory / _LOCK, timeout=0.5)
     try:
         lock.acquire()
     except Timeout:
@@ -201,3 +202,18 @@ def sole_runner(directory: Path) -> "Iterator[FileLock]":
         yield lock
     finally:
         lock.release()
+
+
+def is_running(directory: Path) -> bool:
+    """Whether a process holds the study, as `sole_runner` does; False where the folder can't be written."""
+    from filelock import FileLock, Timeout
+
+    if not (directory / _LOCK).exists():
+        return False
+    try:
+        with FileLock(directory / _LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return False
