@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tdscale.running.dispatch import Engine
 from tdscale.running.folder import StudyFiles
-from tdscale.running.pool import Engine
 from tdscale.running.probe import Speed, probe
 from tdscale.running.stages import cells_to_go, wanted_specs
 from tdscale.running.trainers.costs import due_updates, run_costs

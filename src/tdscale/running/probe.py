@@ -11,7 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tdscale.running.pool import Engine, Pool
+from tdscale.running.dispatch import Engine
+from tdscale.running.pool import Pool
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import RunStatus
 from tdscale.study import CellJob, Checkpoints, RunSpec
