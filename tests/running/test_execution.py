@@ -256,6 +256,7 @@ def test_an_error_in_a_job_is_one_sentence_and_the_rest_go_on(tmp_path):
 # --- cells that advance together, as on a GPU
 
 
+@pytest.mark.slow
 def test_cells_that_share_shapes_are_trained_together_and_each_ends_for_itself(tmp_path):
     jobs = [CellJob(specs=tuple(_cell(2, learning_rate=rate)), env_steps=400, target=None) for rate in (1e-3, 2e-3)]
     alone = CellJob(specs=tuple(_cell(1, batch_size=32)), env_steps=200, target=None)

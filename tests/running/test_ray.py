@@ -158,6 +158,7 @@ def worker_processes():
 proc_only = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found by /proc, which is not here")
 
 
+@pytest.mark.slow
 @proc_only
 def test_a_worker_is_killed_and_a_node_is_added_and_the_laws_are_the_local_ones(tmp_path, cluster, local):
     faults = ["kill", "add"]

@@ -97,6 +97,7 @@ def _kill_after(runs: int, folder: Path) -> None:
         assert process.wait() == -signal.SIGKILL, "it was killed, and had not ended before"
 
 
+@pytest.mark.slow
 def test_a_study_killed_and_resumed_ends_with_the_same_laws_and_repeats_nothing(uninterrupted, tmp_path):
     (tmp_path / "micro.toml").write_text(STUDY)
     stored: dict[Path, tuple[int, int]] = {}
