@@ -31,7 +31,7 @@ MAY_IMPORT = {
 ALL = {"cli", "running", "__main__", "__init__"}
 # what analysis takes of the runs is types only, and so is what shows results
 TYPES_ONLY = {"analysis": {"tdscale.runs.types"}}
-LIGHT_TYPES = {"planning", "validation", "report"}  # may name the types of runs, too
+LIGHT_TYPES = {"paper", "planning", "validation", "report"}  # may name the types of runs, too
 TRAINING_LIBRARIES = {"jax", "jaxlib", "flax", "optax", "orbax", "gymnasium", "mujoco", "dm_control", "dm_env"}
 MAY_TRAIN = {"agents", "training", "tasks"}
 

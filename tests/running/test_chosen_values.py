@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tdscale.analysis.laws import PowerLaw
+from tdscale.analysis.scaling_laws import PowerLaw
 from tdscale.running.stages import RunFailure, _value
 
 GRID = (64, 16, 32)

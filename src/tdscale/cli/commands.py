@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from tdscale.analysis.compute import ComputeUnit
 from tdscale.analysis.fit import in_unit
-from tdscale.analysis.laws import ScalingLaws
 from tdscale.analysis.laws_file import FILE_NAME, laws_to_dict
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.cli import imports, summary
 from tdscale.cli.checks import print_validation
 from tdscale.cli.console import for_people, print_json
@@ -158,7 +158,7 @@ def import_(
 def fit(directory: Path, method: str, draws: int, where: Sequence[str], as_json: bool) -> None:
     """laws.json and a summary."""
     files = workflow.open_study(directory)
-    fitted = workflow.fit_study(files, "paper" if method == "paper" else "default", n_draws=draws, where=parse_where(where))
+    fitted = workflow.fit_study(files, method, n_draws=draws, where=parse_where(where))
     if as_json:
         print_json(laws_to_dict(fitted.laws))
         return

@@ -3,16 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
-from tdscale.analysis.fit import fit_hyperparameters, measure
-from tdscale.analysis.laws import PowerLaw
-from tdscale.analysis.options import FitOptions
+from tdscale.analysis.fit import FitOptions, fit_hyperparameters, measure
+from tdscale.analysis.scaling_laws import PowerLaw
 from tdscale.errors import RunFailure as RunFailure
 from tdscale.errors import UserError
-from tdscale.paper import power_law, published_laws
+from tdscale.paper import METHODS, power_law, published_laws
 from tdscale.planning import round_batch
 from tdscale.running.folder import STUDY_FILE, StudyFiles
 from tdscale.running.jobs import pending_jobs
@@ -24,7 +22,6 @@ from tdscale.runs.where import Where
 from tdscale.study import CellJob, RunSpec, StopTarget, Study
 from tdscale.study.spec import Stage
 
-Method = Literal["default", "paper"]
 FITTED: tuple[Stage, ...] = ("sweep", "scaling", "baseline")  # what runs that check a plan saw changes no law
 PAPERS_CONSTANT_UTD = 2.0  # whose B and η the paper keeps constant for its baseline
 
@@ -221,8 +218,14 @@ def cells_to_go(files: StudyFiles, specs: Sequence[RunSpec]) -> list[CellJob]:
     return pending_jobs(specs, files.store.statuses(problems=[]), limits, targets)
 
 
-def fit_options(study: Study, method: Method, *, n_draws: int = 200, seed: int = 0, where: Where | None = None) -> FitOptions:
-    """What a study's file says of the fit. Raises UserError if it names published laws that there are not, or not for its tasks."""
+def fit_options(study: Study, method: str, *, n_draws: int = 200, seed: int = 0, where: Where | None = None) -> FitOptions:
+    """What a study's file says of the fit, and the method of that name.
+
+    Raises:
+        UserError: if there is no such method, or the file names published laws that there are not, or not for its tasks.
+    """
+    if method not in METHODS:
+        raise UserError(f"method: there is no {method!r}; there are {', '.join(METHODS)}")
     published = None
     if study.published_laws is not None:
         try:
@@ -234,7 +237,7 @@ def fit_options(study: Study, method: Method, *, n_draws: int = 200, seed: int =
         study=study.name,
         tasks=tuple(study.tasks),
         thresholds=study.return_thresholds,
-        method=method,
+        method=METHODS[method],
         data_cost=study.data_cost,
         accounting=study.accounting,
         compute_unit=study.compute_unit,

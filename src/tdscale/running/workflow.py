@@ -9,12 +9,12 @@ from typing import Protocol
 
 import numpy as np
 
+from tdscale.analysis.fit import FitOptions, Measured, fit_measured, measure, with_times
 from tdscale.analysis.fit import Fitted as Fitted
-from tdscale.analysis.fit import Measured, fit_measured, measure, with_times
-from tdscale.analysis.laws import ScalingLaws
-from tdscale.analysis.laws_file import FILE_NAME, read_laws, write_laws
-from tdscale.analysis.options import FitOptions
+from tdscale.analysis.laws_file import FILE_NAME, load_laws, write_laws
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import UserError
+from tdscale.paper import METHODS
 from tdscale.planning import Confirmation, Plan, plan_budget, plan_compute, plan_data
 from tdscale.running.dispatch import Event, StageFailure, run_with
 from tdscale.running.engine import Engine
@@ -27,7 +27,6 @@ from tdscale.running.ledger import Ledger
 from tdscale.running.pool import Pool
 from tdscale.running.stages import (
     FITTED,
-    Method,
     RunFailure,
     cells_to_go,
     choose,
@@ -179,7 +178,7 @@ def run_stage(
 
 
 def fit_study(
-    files: StudyFiles, method: Method = "default", *, n_draws: int = 200, seed: int = 0, where: Where | None = None, write: bool = True
+    files: StudyFiles, method: str = "default", *, n_draws: int = 200, seed: int = 0, where: Where | None = None, write: bool = True
 ) -> Fitted:
     """Fit the laws to the runs that answer the study's question, and write laws.json.
 
@@ -266,7 +265,12 @@ def _asked_before(files: StudyFiles) -> _Asked:
         return _Asked(files, fit_options(files.study, "default"))
     last = read_laws(path)
     where = parse_where(last.where)
-    return _Asked(files, fit_options(files.study, last.method, n_draws=last.n_draws, seed=last.seed, where=where), last)
+    return _Asked(files, fit_options(files.study, last.method.name, n_draws=last.n_draws, seed=last.seed, where=where), last)
+
+
+def read_laws(path: Path) -> ScalingLaws:
+    """Read a laws.json back, draws and all, fitted by any method. Raises UserError if it is missing, broken, or of another schema."""
+    return load_laws(path, METHODS)
 
 
 def validate_study(fitted: Fitted) -> Validation:

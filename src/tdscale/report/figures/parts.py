@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tdscale.analysis.budget import utd_grid
 from tdscale.analysis.estimate import LEVEL
-from tdscale.analysis.laws import DataLaw, ScalingLaws
+from tdscale.analysis.scaling_laws import DataLaw, ScalingLaws
 from tdscale.report import style
 
 Floats = NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""Result objects: fitted laws that predict, hold their draws and explain themselves."""
+"""Results of a fit: laws that predict, hold their draws and explain themselves. `fit.py` makes them, `laws_file.py` stores them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -6,15 +6,18 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
+from pydantic import InstanceOf
 
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.compute import UNIT_NAMES, ComputeModel, ComputeUnit
 from tdscale.analysis.estimate import Estimate, short
-from tdscale.analysis.forms import Form, held_range
-from tdscale.analysis.power_law import Quantity
+from tdscale.analysis.forms import FittedForm, reached_range
+from tdscale.analysis.method import Method
 from tdscale.runs.types import RunWarning
 
-Method = Literal["default", "paper"]
+Quantity = Literal["batch_size", "learning_rate"]
+Source = Literal["sweep", "as-run", "published"]
+SYMBOLS: dict[Quantity, str] = {"batch_size": "B*", "learning_rate": "η*"}
 
 # An 80 % interval of D wider than this factor is refused as an answer
 REFUSED_WIDTH = 10.0
@@ -45,7 +48,7 @@ class PowerLaw:
     points: Floats
     points_low: Floats
     points_high: Floats
-    source: Literal["sweep", "as-run", "published"] = "sweep"
+    source: Source = "sweep"
 
     @property
     def identified(self) -> bool:
@@ -86,7 +89,7 @@ class PowerLaw:
 
     def formula(self, task: str | None = None) -> str:
         """The fitted law as text."""
-        symbol = "B*" if self.quantity == "batch_size" else "η*"
+        symbol = SYMBOLS[self.quantity]
         coefficient = float(self._coefficient(self.coefficients, task))
         return f"{symbol}(σ) = {short(coefficient)}·σ^{short(round(self.exponent, 12))}"
 
@@ -95,25 +98,24 @@ class PowerLaw:
 class DataLaw:
     """D_J(σ) of a domain at one threshold; each task has its own scale and leans on the shared shape (equations 4.1, D.5).
 
-    Predictions combine, in log D, the offset law, the pure power law, and the offset law held constant beyond the σ that were
-    run. A draw takes one of them, as often as its weight says, so that the interval holds their disagreement.
+    Predictions combine forms of the law, in log D: the offset law, the pure power law, and the offset law held constant beyond
+    the σ that were run. A draw takes one of them, as often as its weight says, so that the interval holds their disagreement.
 
     Attributes:
         threshold: J, normalised return.
         tasks: names, in the order of the forms' parameters.
-        forms: the offset law first; their weights and `held` sum to 1.
-        held: weight of the offset law held constant beyond the σ that were run.
+        forms: fitted forms, whose weights sum to 1. The parameters of the first one, the offset law, are reported.
         drift_draws: by how much log D may rise above the law for each e-fold of σ below and above those that were run, shape (n_draws, 2).
         utd: σ of the points, shape (n_utds,); data: D of each task there, shape (n_tasks, n_utds), infinite where
             censored, NaN where missing; data_low, data_high: their intervals from seed noise, same shape.
         bound: last env step seen, shape (n_tasks, n_utds).
-        identified: whether the runs alone tell the offset law from a pure power law and settle α (80 % profile likelihood).
+        identified: whether the runs alone settle the first form: tell the offset law from a pure power law and settle α (80 %
+            profile likelihood).
     """
 
     threshold: float
     tasks: tuple[str, ...]
-    forms: tuple[Form, ...]
-    held: float
+    forms: tuple[FittedForm, ...]
     drift_draws: Floats
     utd: Floats
     data: Floats
@@ -123,64 +125,49 @@ class DataLaw:
     identified: bool = True
 
     @property
-    def offset(self) -> Form:
-        """The offset law, whose parameters are reported."""
-        return self.forms[0]
-
-    @property
     def range(self) -> tuple[float, float]:
         """The least and the largest σ at which a task reached the threshold."""
-        seen = self.utd[np.isfinite(self.data).any(axis=0)]
-        return float(seen.min()), float(seen.max())
+        return reached_range(self.utd, self.data)
 
     def place(self, task: str | None) -> int:
         """Index of a task's parameters; −1, the last, for the domain."""
         return -1 if task is None else self.tasks.index(task)
 
+    def parameters(self, task: str | None = None) -> dict[str, Estimate]:
+        """The first form's scale and parameters by name: of the offset law d_min in env steps, beta, alpha."""
+        place, first = self.place(task), self.forms[0]
+        value = first.form.described(first.log_scale[place], first.parameters[place])
+        draws = first.form.described(first.log_scale_draws[:, place], first.parameter_draws[:, place])
+        return {name: Estimate.from_draws(float(value[name]), draws[name]) for name in value}
+
     def d_min(self, task: str | None = None) -> Estimate:
         """D_min in env steps."""
-        place = self.place(task)
-        return _exp_estimate(self.offset.log_scale[place], self.offset.log_scale_draws[:, place])
+        return self.parameters(task)["d_min"]
 
     def alpha(self, task: str | None = None) -> Estimate:
         """α."""
-        place = self.place(task)
-        return Estimate.from_draws(float(self.offset.alpha[place]), self.offset.alpha_draws[:, place])
+        return self.parameters(task)["alpha"]
 
     def beta(self, task: str | None = None) -> Estimate:
         """β, the σ at which D is twice D_min."""
-        place, offset = self.place(task), self.offset
-        return _exp_estimate(offset.log_ratio[place] / offset.alpha[place], offset.log_ratio_draws[:, place] / offset.alpha_draws[:, place])
+        return self.parameters(task)["beta"]
 
     def predict(self, utd: ArrayLike, task: str | None = None) -> Floats:
         """D in env steps at σ of shape (n,): shape (n,)."""
         log_utd, place = np.log(np.asarray(utd, dtype=np.float64)), self.place(task)
-        total = self.held * self.offset.log_data(self._held(log_utd), place)
-        for form in self.forms:
-            total = total + form.weight * form.log_data(log_utd, place)
-        return np.asarray(np.exp(total))
+        return np.asarray(np.exp(sum(form.weight * form.log_data(log_utd, place) for form in self.forms)))
 
     def predict_draws(self, utd: ArrayLike, task: str | None = None) -> Floats:
         """The same for every draw: shape (n_draws, n)."""
         log_utd, place = np.log(np.asarray(utd, dtype=np.float64)), self.place(task)
-        edges = np.cumsum([form.weight for form in self.forms])
+        edges = np.cumsum([form.weight for form in self.forms])[:-1]
         # the golden ratio's multiples spread the forms evenly over the draws, the same way every time
         position = (np.arange(len(self.drift_draws)) * 0.6180339887498949) % 1.0
-        chosen = np.searchsorted(edges - 1e-12, position, side="right")
-        result = self.offset.log_data_draws(self._held(log_utd), place)
-        for index, form in enumerate(self.forms):
-            result = np.where((chosen == index)[:, None], form.log_data_draws(log_utd, place), result)
+        chosen = np.searchsorted(edges - 1e-12, position, side="right")[:, None]
+        result = np.choose(chosen, [form.log_data_draws(log_utd, place) for form in self.forms])
         low, high = np.log(self.range)
         below, above = np.maximum(low - log_utd, 0.0), np.maximum(log_utd - high, 0.0)
         return np.asarray(np.exp(result + self.drift_draws @ np.stack([below, above])))
-
-    def _held(self, log_utd: Floats) -> Floats:
-        """The log σ at which the offset law says what the held form does at log σ."""
-
-        def law(at: float) -> Floats:
-            return np.array([self.offset.log_data(np.array([at]), place)[0] for place in range(len(self.tasks))])
-
-        return np.asarray(np.clip(log_utd, *np.log(held_range(self.utd, self.data, self.bound, law))))
 
     def estimate(self, utd: float, task: str | None = None) -> Estimate:
         """D at one σ with its interval."""
@@ -207,17 +194,13 @@ class DataLaw:
         )
 
     def formula(self, task: str | None = None) -> str:
-        """The offset law as text; where D_min is not identified, the power law that fits as well."""
-        power = next((form for form in self.forms if form.form == "power"), None)
-        if not self.identified and power is not None:
-            place = self.place(task)
-            return f"D_J(σ) = {short(float(np.exp(power.log_scale[place])))}·σ^{short(-float(power.alpha[place]))}"
-        return f"D_J(σ) = {short(self.d_min(task).value)}·(1 + (σ/{short(self.beta(task).value)})^−{short(self.alpha(task).value)})"
-
-
-def _exp_estimate(log_value: float, log_draws: Floats) -> Estimate:
-    with np.errstate(over="ignore"):
-        return Estimate.from_draws(float(np.exp(log_value)), np.exp(log_draws))
+        """The first form as text; where it is not identified, the simpler form that fits as well."""
+        shown = self.forms[0]
+        if not self.identified:
+            shown = next((fitted for fitted in self.forms if fitted.form is shown.form.simpler), shown)
+        place = self.place(task)
+        named = shown.form.described(shown.log_scale[place], shown.parameters[place])
+        return f"D_J(σ) = {shown.form.formula({name: float(value) for name, value in named.items()})}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,9 +264,9 @@ class ScalingLaws:
 
     Attributes:
         study: its name.
-        method: "default", or "paper" for the authors' procedure.
+        method: by which they were fitted.
         n_draws, seed: of the bootstrap.
-        where: conditions on settings by which the runs were chosen, as `FitOptions.where`.
+        where: conditions on settings by which the runs were chosen, as in `FitOptions`.
         tasks: names.
         thresholds: J, normalised return.
         batch_size, learning_rate: None where no σ has a known best value.
@@ -301,7 +284,7 @@ class ScalingLaws:
     """
 
     study: str
-    method: Method
+    method: InstanceOf[Method]
     tasks: tuple[str, ...]
     thresholds: tuple[float, ...]
     batch_size: PowerLaw | None
@@ -361,8 +344,8 @@ class ScalingLaws:
         """C at σ and D of broadcasting shapes; NaN where it is not known. In FLOPs, or what else `unit` says.
 
         B is the fitted B*(σ), so that C is smooth in σ, but no less than `least_batch_size`; `as_run`: the rounded B of the runs at
-        the σ that were run. For the domain (task None) B and D are geometric means over tasks (method "paper": the arithmetic mean of
-        B, D of the shared law), and C is the mean of the tasks' C at them.
+        the σ that were run. For the domain (task None) D is a geometric mean over tasks, and so is B unless the method says otherwise; C is
+        the mean of the tasks' C at them.
         """
         if not self.knows_compute:
             return np.full(np.broadcast(utd, data).shape, np.nan)
@@ -386,8 +369,6 @@ class ScalingLaws:
     def _fitted_batch_size(self, utd: Floats, task: str | None) -> Floats:
         if self.batch_size is None:
             return np.ones(utd.shape)
-        if task is None and self.method == "paper":
-            # the authors' C of a domain has the arithmetic mean of B over its tasks
-            known = [name for name, value in zip(self.tasks, self.batch_size.coefficients, strict=True) if np.isfinite(value)]
-            return np.asarray(np.mean([self.batch_size.predict(np.ravel(utd), name) for name in known], axis=0)).reshape(utd.shape)
-        return self.batch_size.predict(np.ravel(utd), task).reshape(utd.shape)
+        flat = np.ravel(utd)
+        batch = self.method.domain_batch_size(self.batch_size, flat) if task is None else self.batch_size.predict(flat, task)
+        return batch.reshape(utd.shape)
