@@ -28,13 +28,14 @@ from numpy.typing import NDArray
 
 from tdscale.analysis.crossings import Crossings, bootstrap_weights, find_crossings
 from tdscale.analysis.estimate import short
-from tdscale.analysis.fit import DEFAULT, FitOptions, fit_hyperparameters, measure
+from tdscale.analysis.fit import FitOptions, fit_hyperparameters, measure
 from tdscale.analysis.hyperparameters import find_places, fit_shared_slope, fit_surface_laws
+from tdscale.analysis.method import DEFAULT
 from tdscale.analysis.response_surface import SweepCells, fit_surface
 from tdscale.importers import import_runs
 from tdscale.paper import PAPER
+from tdscale.running.fitting import fit_options
 from tdscale.running.folder import open_study
-from tdscale.running.stages import fit_options
 from tdscale.runs.cells import load_cells
 from tdscale.runs.types import Cell
 

@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 
 from tdscale.analysis.crossings import find_crossings
 from tdscale.analysis.data_law import DataPoints, collect_points
-from tdscale.analysis.fit import DEFAULT
-from tdscale.analysis.scaling_laws import DataLaw
+from tdscale.analysis.fitted_laws import DataLaw
+from tdscale.analysis.method import DEFAULT
 from tdscale.importers import import_runs
 from tdscale.paper import PAPER
-from tdscale.running.workflow import open_study
+from tdscale.running.folder import open_study
 from tdscale.runs.cells import load_cells
 from tdscale.runs.selection import Selection
 from tdscale.runs.types import Cell

@@ -141,7 +141,7 @@ def test_fresh_weights_of_pql_are_spread_as_the_reference_programs(name, folder)
 
 @pytest.mark.parametrize("name", ["pql", "pql_d"])
 def test_n_step_returns_are_those_of_the_reference_program(name, folder):
-    from tdscale.training.n_step import NStepWindow
+    from tdscale.training.experience import NStepWindow
 
     golden, said = golden_agents.read(folder, name)
     size, n_step, gamma = said["observation_dim"], said["nstep"], said["gamma"]

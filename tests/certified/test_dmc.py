@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tdscale.analysis.crossings import find_crossings
+from tdscale.analysis.fitted_laws import PowerLaw
 from tdscale.analysis.hyperparameters import fit_shared_slope
-from tdscale.analysis.scaling_laws import PowerLaw
 from tdscale.paper import PAPER
 from tdscale.paper.procedure import best_of_rows, separate_laws
 from tdscale.report.proposed import baseline_hyperparameters, proposed_hyperparameters

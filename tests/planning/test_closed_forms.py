@@ -9,9 +9,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tdscale.analysis.compute import ComputeModel
-from tdscale.analysis.fit import DEFAULT
+from tdscale.analysis.fitted_laws import DataLaw, PowerLaw
 from tdscale.analysis.forms import OFFSET, FittedForm
-from tdscale.analysis.scaling_laws import DataLaw, PowerLaw, ScalingLaws
+from tdscale.analysis.method import DEFAULT
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning import REACH, plan_budget, plan_compute, plan_data
 
 N = 1.5e5

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from tdscale.analysis.scaling_laws import PowerLaw
-from tdscale.running.stages import RunFailure, _value
+from tdscale.analysis.fitted_laws import PowerLaw
+from tdscale.errors import RunFailure
+from tdscale.running.choosing import _value
 
 GRID = (64, 16, 32)
 

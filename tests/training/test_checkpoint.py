@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tdscale.errors import UserError
 from tdscale.training.checkpoint import Checkpoint, CheckpointFolder, CheckpointRefused, Snapshot
-from tdscale.training.replay import Replay
+from tdscale.training.experience import Replay
 
 RUN = "0123456789abcdef"
 
@@ -310,8 +310,8 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from test_checkpoint import RUN, filled, folder, rows_of, snapshot
-from tdscale.training.replay import Replay
-import tdscale.runs.files
+from tdscale.training.experience import Replay
+import tdscale.runs.whole_folder
 
 def die_at(n):
     count = 0

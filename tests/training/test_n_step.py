@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("jax", reason='needs pip install "tdscale[train]"')
-from tdscale.training.n_step import NStepWindow
+from tdscale.training.experience import NStepWindow
 
 GAMMA = 0.9
 

@@ -4,14 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdscale.agents.costs import Costs
-from tdscale.study import RunSpec, SACSettings
+from tdscale.study import SETTINGS, RunSpec, SACSettings
 from tdscale.training import counted_flops, single_thread_environment
-from tdscale.training.curve import CurveRecorder
 from tdscale.training.devices import gpu_environment
-from tdscale.training.experience import Experience
-from tdscale.training.held_out_experience import HeldOutExperience
-from tdscale.training.replay import Replay
-from tdscale.training.run import newest_ages
+from tdscale.training.experience import Experience, HeldOutExperience, Replay
+from tdscale.training.run import CurveRecorder, newest_ages
 
 toys = pytest.importorskip("toys", reason='needs pip install "tdscale[train]"')
 walk_spec = toys.walk_spec
@@ -85,7 +82,8 @@ def test_samples_do_not_depend_on_the_memory_that_was_set_aside() -> None:
 def test_an_agent_learns_from_shaped_rewards_and_returns_are_without_them() -> None:
     shape = {"algorithm": "pql", "utd": 0.5, "batch_size": 4, "learning_rate": 1e-3, "seed": 0, "stage": "sweep"}
     spec = RunSpec(suite="tdscale", task="franka-push-shaped", reward_scale=2.0, **shape)
-    experience = Experience(spec, 2, np.random.default_rng(0))
+    settings = SETTINGS["pql"](environments=2, n_step=1)
+    experience = Experience(spec, settings, 2, np.random.default_rng(0), np.random.default_rng(1))
     taken: list = []
     step = experience.task.step
     experience.task.step = lambda actions: taken.append(step(actions)) or taken[-1]  # type: ignore[method-assign]

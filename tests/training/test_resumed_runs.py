@@ -16,7 +16,7 @@ from tdscale.study import RunSpec
 from tdscale.tasks import make_task
 from tdscale.tasks.group import TaskGroup
 from tdscale.training import CellJob, StopTarget, train_cells
-from tdscale.training.saving import Saving, Stopped
+from tdscale.training.checkpoint import Saving, Stopped
 
 toys = pytest.importorskip("toys", reason='needs pip install "tdscale[train]"')
 walk_spec = toys.walk_spec
@@ -158,7 +158,7 @@ def _other_library(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _other_format(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tdscale.training.resuming.fingerprint", lambda tree: "another")
+    monkeypatch.setattr("tdscale.training.learner.fingerprint", lambda tree: "another")
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ class _Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, step: float, cost: float, likely: int = 0) -> None:
         self.now, self.written = 0.0, []
         is_due = Saving.is_due
-        monkeypatch.setattr("tdscale.training.saving.time", self)
+        monkeypatch.setattr("tdscale.training.checkpoint.time", self)
         monkeypatch.setattr("tdscale.training.batch.RunBatch.checkpoint_bytes", lambda _: likely)
 
         def stepped(saving: Saving) -> bool:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.optimize import isotonic_regression
 
-from tdscale.training.stopping import ReturnCurve, crossed_share, has_crossed, longest_episode
+from tdscale.training.schedule import ReturnCurve, crossed_share, has_crossed, longest_episode
 
 
 def curve(returns: list[float], every: int = 100) -> ReturnCurve:

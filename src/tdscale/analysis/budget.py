@@ -7,7 +7,7 @@ import numpy as np
 
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.estimate import Estimate
-from tdscale.analysis.scaling_laws import BudgetLaw, BudgetPoint, DataLaw
+from tdscale.analysis.fitted_laws import BudgetLaw, BudgetPoint, DataLaw
 
 # (σ, D) → C, D of shape (..., n) with σ of shape (n,)
 Compute = Callable[[Floats, Floats], Floats]

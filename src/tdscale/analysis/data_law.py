@@ -13,11 +13,11 @@ from tdscale.analysis import forms
 from tdscale.analysis.arrays import Bools, Floats
 from tdscale.analysis.crossings import Crossings
 from tdscale.analysis.estimate import LEVEL
+from tdscale.analysis.fitted_laws import DataLaw
 from tdscale.analysis.form_fit import FormFit, Prior, fit_form, profile_likelihood, task_curves
 from tdscale.analysis.form_weights import weigh_forms
 from tdscale.analysis.forms import FittedForm, Form
 from tdscale.analysis.misfit import SHARED, beyond, measure_misfit, noisy_draws, shift_of_tasks
-from tdscale.analysis.scaling_laws import DataLaw
 from tdscale.runs.types import Cell, RunWarning
 
 

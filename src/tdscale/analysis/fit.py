@@ -1,7 +1,7 @@
 """The whole chain, cells to laws: crossings, B*(σ) and η*(σ), D_J(σ), C_J(σ), σ*(F) (METHOD.md section 4).
 
 `FitOptions` says what is asked for, `measure` finds the crossings, `fit_measured` fits every law. The steps in which methods
-differ are those of `Method`; `DEFAULT` is tdscale's own.
+differ are those of `Method`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,33 +10,16 @@ from typing import Literal
 
 import numpy as np
 
-from tdscale.analysis.budget import BudgetRule, fit_budget_law
+from tdscale.analysis.budget import fit_budget_law
 from tdscale.analysis.compute import UNIT_NAMES, Accounting, ComputeUnit, Counting, compute_models
-from tdscale.analysis.crossings import CrossingRule, Crossings, find_crossings
-from tdscale.analysis.data_law import DataPoints, collect_points, fit_data_laws
-from tdscale.analysis.hyperparameters import SweepLaws, fit_surface_laws, used_values_law
-from tdscale.analysis.method import Method
-from tdscale.analysis.scaling_laws import DataLaw, PowerLaw, Quantity, ScalingLaws
+from tdscale.analysis.crossings import Crossings, find_crossings
+from tdscale.analysis.data_law import DataPoints, collect_points
+from tdscale.analysis.fitted_laws import PowerLaw, Quantity
+from tdscale.analysis.hyperparameters import SweepLaws, law_through, used_values
+from tdscale.analysis.method import DEFAULT, Method
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import UserError
 from tdscale.runs.types import Cell, RunWarning
-
-
-class Default(Method):
-    """tdscale's own: a response surface for B and η, several forms of the data law, draws with all that keeps points from them."""
-
-    name = "default"
-    title = "default"
-    crossing = CrossingRule()
-    budget = BudgetRule()
-
-    def sweep_laws(self, cells: Sequence[Cell], crossings: Crossings, tasks: tuple[str, ...], seed: int) -> SweepLaws:
-        return fit_surface_laws(cells, crossings, tasks, seed)
-
-    def data_laws(self, points: DataPoints, seed: int) -> tuple[list[DataLaw], list[RunWarning]]:
-        return fit_data_laws(points, seed)
-
-
-DEFAULT = Default()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,10 +241,23 @@ def _with_used_values(law: PowerLaw | None, cells: Sequence[Cell], quantity: Qua
     """Without a sweep the law through the values that the runs used, or the published law with those values as its points."""
     if law is not None and law.source == "sweep":
         return law
-    used = used_values_law(cells, quantity, options.tasks, options.n_draws, options.seed, options.method)
+    used = _used_values(cells, quantity, options)
     if law is None or used is None:
         return law or used
     return replace(law, utd=used.utd, points=used.points, points_low=used.points_low, points_high=used.points_high)
+
+
+def _used_values(cells: Sequence[Cell], quantity: Quantity, options: FitOptions) -> PowerLaw | None:
+    """The law through the values that the runs used; None with fewer than two σ."""
+    utd, draws = used_values(cells, quantity, options.tasks, options.n_draws)
+    method = options.method
+    rng = np.random.default_rng([options.seed, 101, 2 + (quantity == "learning_rate")]) if method.widen_lines else None
+    try:
+        law = law_through(quantity, options.tasks, utd, method.best_values(draws), draws, source="as-run", rng=rng)
+    except ValueError:
+        return None
+    # a value kept constant has an exponent of 0, not of rounding's dust
+    return replace(law, exponent=round(law.exponent, 9), exponent_draws=np.round(law.exponent_draws, 9))
 
 
 def _crossings(cells: Sequence[Cell], options: FitOptions) -> Crossings:

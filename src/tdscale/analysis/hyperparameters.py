@@ -4,7 +4,7 @@ METHOD.md section 4, steps 2 and 3. The surface itself is in `response_surface.p
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from tdscale.analysis.arrays import Bools, Floats
 from tdscale.analysis.crossings import Crossings
 from tdscale.analysis.estimate import LEVEL, short
-from tdscale.analysis.method import Method
+from tdscale.analysis.fitted_laws import SYMBOLS, PowerLaw, Quantity, Source
 from tdscale.analysis.response_surface import Surface, SweepCells, fit_surface
-from tdscale.analysis.scaling_laws import SYMBOLS, PowerLaw, Quantity, Source
 from tdscale.runs.types import Cell, RunWarning
 
 QUANTITIES: tuple[Quantity, ...] = ("batch_size", "learning_rate")
@@ -195,31 +194,24 @@ def law_remarks(law: PowerLaw, at_edge: str) -> list[RunWarning]:
     return found
 
 
-def used_values_law(
-    cells: Sequence[Cell], quantity: Quantity, tasks: tuple[str, ...], n_draws: int, seed: int, method: Method
-) -> PowerLaw | None:
-    """The law through the values that the runs used, where there was no sweep to choose them; None with fewer than two σ.
+def used_values(cells: Sequence[Cell], quantity: Quantity, tasks: tuple[str, ...], n_draws: int) -> tuple[Floats, Floats]:
+    """The values that the runs used, where there was no sweep to choose them, as draws of best values that all agree.
 
     Args:
         cells: at most one for each (task, σ).
-        quantity: which law.
+        quantity: which values.
         tasks: names.
-        n_draws, seed: of the draws of the law.
-        method: says what the draws hold.
+        n_draws: how many draws.
+
+    Returns:
+        σ, shape (n_utds,), and the draws, shape (n_draws, n_tasks, n_utds), NaN where there is no cell.
     """
     utd = np.array(sorted({cell.spec.utd for cell in cells}))
     values = np.full((len(tasks), len(utd)), np.nan)
     for cell in cells:
         row, column = tasks.index(cell.spec.task), int(np.searchsorted(utd, cell.spec.utd))
         values[row, column] = getattr(cell.spec, quantity)
-    draws = np.broadcast_to(values, (n_draws, *values.shape))
-    rng = np.random.default_rng([seed, 101, 2 + (quantity == "learning_rate")]) if method.widen_lines else None
-    try:
-        law = law_through(quantity, tasks, utd, method.best_values(draws), draws, source="as-run", rng=rng)
-    except ValueError:
-        return None
-    # a value kept constant has an exponent of 0, not of rounding's dust
-    return replace(law, exponent=round(law.exponent, 9), exponent_draws=np.round(law.exponent_draws, 9))
+    return utd, np.broadcast_to(values, (n_draws, *values.shape))
 
 
 def law_through(

@@ -13,9 +13,10 @@ from tdscale.analysis import forms
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.budget import held_out_laws
 from tdscale.analysis.estimate import Estimate, round_digits
+from tdscale.analysis.fitted_laws import DataLaw, PowerLaw
 from tdscale.analysis.forms import FittedForm
 from tdscale.analysis.method import Method
-from tdscale.analysis.scaling_laws import DataLaw, PowerLaw, ScalingLaws
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import UserError
 from tdscale.whole_file import write_text
 

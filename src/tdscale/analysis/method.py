@@ -1,25 +1,25 @@
-"""`Method`: the steps of a fit in which methods differ. `fit.py` has tdscale's own, `tdscale.paper` the one of the paper's authors."""
+"""`Method`: the steps of a fit in which methods differ. `DEFAULT` is tdscale's own, `tdscale.paper.PAPER` that of the paper's authors.
 
-from abc import ABC, abstractmethod
+`fit.py` puts the steps together.
+"""
+
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from tdscale.analysis.arrays import Floats
+from tdscale.analysis.budget import BudgetRule
+from tdscale.analysis.compute import Accounting
+from tdscale.analysis.crossings import CrossingRule, Crossings
+from tdscale.analysis.data_law import DataPoints, fit_data_laws
+from tdscale.analysis.fitted_laws import DataLaw, PowerLaw
+from tdscale.analysis.hyperparameters import SweepLaws, fit_surface_laws
 from tdscale.runs.types import Cell, RunWarning
 
-if TYPE_CHECKING:
-    from tdscale.analysis.budget import BudgetRule
-    from tdscale.analysis.compute import Accounting
-    from tdscale.analysis.crossings import CrossingRule, Crossings
-    from tdscale.analysis.data_law import DataPoints
-    from tdscale.analysis.hyperparameters import SweepLaws
-    from tdscale.analysis.scaling_laws import DataLaw, PowerLaw
 
-
-class Method(ABC):
-    """How a fit goes from cells to laws.
+class Method:
+    """How a fit goes from cells to laws: tdscale's own way, whose steps another method overrides.
 
     Attributes:
         name: by which it is asked for, and that laws.json holds.
@@ -34,28 +34,31 @@ class Method(ABC):
         no_new_task: why the D of a task with runs at one σ only can't be predicted; empty where it can.
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]
-    crossing: "ClassVar[CrossingRule]"
-    budget: "ClassVar[BudgetRule]"
-    accounting: "ClassVar[Accounting | None]" = None
+    name: ClassVar[str] = "default"
+    title: ClassVar[str] = "default"
+    crossing: ClassVar[CrossingRule] = CrossingRule()
+    budget: ClassVar[BudgetRule] = BudgetRule()
+    accounting: ClassVar[Accounting | None] = None
     follows_published: ClassVar[bool] = False
     widen_lines: ClassVar[bool] = True
     points_as_run: ClassVar[bool] = True
     no_new_task: ClassVar[str] = ""
 
-    @abstractmethod
-    def sweep_laws(self, cells: Sequence[Cell], crossings: "Crossings", tasks: tuple[str, ...], seed: int) -> "SweepLaws":
+    def sweep_laws(self, cells: Sequence[Cell], crossings: Crossings, tasks: tuple[str, ...], seed: int) -> SweepLaws:
         """B*(σ) and η*(σ) from a sweep's cells and their crossings; None, with a warning, where there is no slope to fit."""
+        return fit_surface_laws(cells, crossings, tasks, seed)
 
-    @abstractmethod
-    def data_laws(self, points: "DataPoints", seed: int) -> "tuple[list[DataLaw], list[RunWarning]]":
+    def data_laws(self, points: DataPoints, seed: int) -> tuple[list[DataLaw], list[RunWarning]]:
         """One law D_J(σ) per threshold. A threshold whose law can't be identified is left out, with a warning that says why."""
+        return fit_data_laws(points, seed)
 
     def best_values(self, draws: Floats) -> Floats:
         """Best values of B or η from draws of them: (n_draws, ...) to (...). Here the geometric mean."""
         return np.asarray(np.exp(np.log(draws).mean(axis=0)))
 
-    def domain_batch_size(self, law: "PowerLaw", utd: Floats) -> Floats:
+    def domain_batch_size(self, law: PowerLaw, utd: Floats) -> Floats:
         """B of the domain at σ of shape (n,): shape (n,). Here the geometric mean over tasks."""
         return law.predict(utd)
+
+
+DEFAULT = Method()

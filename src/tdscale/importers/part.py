@@ -34,9 +34,9 @@ from tdscale.importers.report import ImportReport
 from tdscale.importers.spool import Spool
 from tdscale.importers.values import Place, meaning_of, plain, seed_of
 from tdscale.runs import packed
-from tdscale.runs.files import existing
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import ENV_STEP, RETURN, RunResult, RunStatus, RunWarning
+from tdscale.runs.whole_folder import existing
 from tdscale.study import RunSpec, Stage, Study
 
 _SOME = 3

@@ -5,8 +5,7 @@
 
 from collections.abc import Mapping
 
-from tdscale.analysis.fit import DEFAULT
-from tdscale.analysis.method import Method
+from tdscale.analysis.method import DEFAULT, Method
 from tdscale.paper.predictions import (
     NO_INTERVAL,
     PREFIX,

@@ -7,8 +7,9 @@ import numpy as np
 
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.compute import ComputeModel, ComputeUnit
+from tdscale.analysis.fitted_laws import BudgetLaw, DataLaw, PowerLaw, Quantity
 from tdscale.analysis.forms import OFFSET, FittedForm
-from tdscale.analysis.scaling_laws import BudgetLaw, DataLaw, PowerLaw, Quantity, ScalingLaws
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import UserError
 from tdscale.paper.procedure import PAPER
 from tdscale.paper.published import PUBLISHED, PublishedDataLaw, PublishedLaws

@@ -12,11 +12,11 @@ from tdscale.analysis.arrays import Floats
 from tdscale.analysis.budget import BudgetRule
 from tdscale.analysis.crossings import CrossingRule, Crossings
 from tdscale.analysis.data_law import DataPoints, data_law, laws_of_thresholds
+from tdscale.analysis.fitted_laws import SYMBOLS, DataLaw, PowerLaw
 from tdscale.analysis.form_fit import too_few
 from tdscale.analysis.forms import OFFSET, FittedForm
 from tdscale.analysis.hyperparameters import QUANTITIES, SweepLaws, fit_shared_slope, law_remarks, law_through
 from tdscale.analysis.method import Method
-from tdscale.analysis.scaling_laws import SYMBOLS, DataLaw, PowerLaw
 from tdscale.runs.types import Cell, RunWarning
 
 _GRID = np.geomspace(0.01, 10.0, 400)

@@ -8,7 +8,8 @@ from scipy.optimize import brentq
 
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.estimate import Estimate, short
-from tdscale.analysis.scaling_laws import DataLaw, PowerLaw, ScalingLaws
+from tdscale.analysis.fitted_laws import DataLaw, PowerLaw
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning.plan import Alternative, Plan
 from tdscale.planning.tradeoff import Kind, Tradeoff, reach
 

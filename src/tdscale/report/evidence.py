@@ -8,7 +8,8 @@ import numpy as np
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.data_law import DataPoints
 from tdscale.analysis.fit import Measured
-from tdscale.analysis.scaling_laws import DataLaw, ScalingLaws
+from tdscale.analysis.fitted_laws import DataLaw
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.runs.types import Cell
 from tdscale.validation.held_out import ends
 

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from tdscale.analysis.crossings import DEFAULT_RULE, CrossingRule, Crossings, find_crossings
-from tdscale.analysis.scaling_laws import PowerLaw, ScalingLaws
+from tdscale.analysis.fitted_laws import PowerLaw
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.report.tables import STANDARD_UTD, Table
 from tdscale.runs.types import Cell
 

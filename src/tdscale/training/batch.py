@@ -1,4 +1,8 @@
-"""`RunBatch`: runs that share shapes, advanced together step by step. One run on a CPU is a batch of one."""
+"""`RunBatch`: runs that share shapes, advanced together step by step. One run on a CPU is a batch of one.
+
+`open_batches` puts the runs of cells into batches, resumed from their checkpoints where there are any; `advance_all` advances them to
+an env step. `training.cell` calls both.
+"""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,17 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.runs.types import RunResult
-from tdscale.study import RunSpec, is_custom
+from tdscale.study import CellJob, RunSpec, is_custom
 from tdscale.training.algorithms import find_algorithm
-from tdscale.training.checkpoint import Checkpoint, Snapshot
+from tdscale.training.checkpoint import Checkpoint, CheckpointRefused, Saving, Snapshot, fitting, named, part_of
 from tdscale.training.custom_algorithm import custom_version
 from tdscale.training.device_learner import DeviceLearner
-from tdscale.training.evaluation import Evaluation
-from tdscale.training.experience import EnvironmentFailure
-from tdscale.training.learner import HostLearner, Learner
-from tdscale.training.replay import replay_rows
-from tdscale.training.resuming import fitting, named, origin, part_of, to_arrays
-from tdscale.training.run import UNIFORM, VALIDATION, TrainingRun, newest_ages
+from tdscale.training.experience import EnvironmentFailure, replay_rows
+from tdscale.training.learner import HostLearner, Learner, origin, to_arrays
+from tdscale.training.run import UNIFORM, VALIDATION, Evaluation, TrainingRun, newest_ages
 from tdscale.training.schedule import UpdateFlags, UpdateSchedule
 
 _CHUNK = 16  # minibatches in one call of the update: enough to hide the call, few enough that padding costs nothing
@@ -94,7 +95,7 @@ class RunBatch:
         return any(run.going for run in self.runs)
 
     def advance(self, env_step: int) -> None:
-        """Go on to the given env step (or past it, to a whole step of the environments), or until every run has ended."""
+        """Advance to the given env step (or past it, to a whole step of the environments), or until every run has ended."""
         advance_in_turns([self], env_step)
 
     def begin_step(self) -> None:
@@ -103,9 +104,9 @@ class RunBatch:
         observations = np.stack([run.experience.observations for run in self.runs])
         self._learner.observe(observations)
         if self.env_step < self._settings.warm_up:
-            self._waiting = [run.random_actions() for run in self.runs]
+            self._waiting = [run.experience.random_actions() for run in self.runs]
             return
-        self._waiting = self._learner.act(observations, np.stack([run.noise() for run in self.runs]))
+        self._waiting = self._learner.act(observations, np.stack([run.experience.noise() for run in self.runs]))
 
     def finish_step(self) -> None:
         """Step the environments, remember, learn, measure."""
@@ -199,18 +200,18 @@ class RunBatch:
         """Step the validation environments with the policy of training."""
         if not self.going:
             return
-        shown = [run.held_out for run in self.runs]
-        self._each(lambda slot: shown[slot].begin())
+        held_out = [run.held_out for run in self.runs]
+        self._each(lambda slot: held_out[slot].begin_episodes())
         if self.env_step <= self._settings.warm_up:
-            actions = np.stack([one.random_actions() for one in shown])
+            actions = np.stack([one.random_actions() for one in held_out])
         else:
-            observations = np.stack([one.observations for one in shown])
-            actions = np.asarray(self._learner.act(observations, np.stack([one.noise() for one in shown])))
-        self._each(lambda slot: shown[slot].step(actions[slot]))
+            observations = np.stack([one.observations for one in held_out])
+            actions = np.asarray(self._learner.act(observations, np.stack([one.noise() for one in held_out])))
+        self._each(lambda slot: held_out[slot].kept.add(held_out[slot].step(actions[slot]).rows))
 
     def _diagnose(self) -> None:
         slots, newest = self._slots(), newest_ages(self._settings.environments, self._capacity)
-        if not slots or any(self._learner.remembered(slot) < newest[0] or not len(self.runs[slot].held_out.rows) for slot in slots):
+        if not slots or any(self._learner.remembered(slot) < newest[0] or not len(self.runs[slot].held_out.kept) for slot in slots):
             return
         # a run that has ended may not have a row to sample
         validation = [np.zeros((VALIDATION, self._config.row_size), np.float32)] * len(self.runs)
@@ -255,9 +256,9 @@ class RunBatch:
             run.update_seconds += share
 
     def leave(self, run_id: str) -> None:
-        """A run that is done: the others go on, and once half of the slots are empty the batch is formed anew without them.
+        """A run that is done: the others continue, and once half of the slots are empty the batch is formed again without them.
 
-        A run that diverged or failed stays until its cell is done, which asks for its result.
+        A run that diverged or failed stays until its cell is done and takes its result.
         """
         for run in self.runs:
             run.left |= run.spec.run_id == run_id
@@ -282,7 +283,7 @@ class RunBatch:
         """Become the batch that wrote these checkpoints, one for each run by run_id, all of the same `steps`.
 
         Raises:
-            CheckpointRefused: if one was not written by this algorithm on this task with these libraries; the batch is of no use then.
+            CheckpointRefused: if one was not written by this algorithm on this task with these libraries; discard the batch then.
         """
         for slot, run in enumerate(self.runs):
             checkpoint = checkpoints[run.spec.run_id]
@@ -325,7 +326,7 @@ def advance_in_turns(batches: Sequence[RunBatch], env_step: int, pause: Callable
             _timed(batch, batch.begin_step)
             going.append(batch)
     while going:
-        pausing: bool | None = None  # asked once for all of them: runs that stop at one step can share a batch when they go on
+        pausing: bool | None = None  # asked once for all of them: runs that stop at one step can share a batch when they resume
         for batch in tuple(going):
             _timed(batch, batch.finish_step)
             goes_on = batch.going and batch.env_step < env_step
@@ -345,3 +346,89 @@ def _timed(batch: RunBatch, call: Callable[[], None]) -> None:
     share = (time.perf_counter() - started) / len(runs) if runs else 0.0
     for run in runs:
         run.wall_seconds += share
+
+
+_HALVES = 8  # runs from which on two batches take turns: the environments of one step while the device learns for the other
+
+
+def open_batches(jobs: Sequence[CellJob], *, together: bool, folder: Path | None, saving: Saving | None) -> Iterator[RunBatch]:
+    """The runs of all cells. Those that don't stand at one step can't share a batch.
+
+    Raises:
+        UserError: if a task or algorithm can't be used.
+    """
+    limit = max(job.env_steps for job in jobs)
+
+    def make(specs: Sequence[RunSpec]) -> RunBatch:
+        return RunBatch(specs, limit, together=together, folder=folder)
+
+    found = {} if saving is None else _found(jobs, saving)
+    fresh: list[RunSpec] = []
+    by_steps: dict[int, list[RunSpec]] = {}
+    for spec in (spec for job in jobs for spec in job.specs):
+        steps = found[spec.run_id].values["steps"] if spec.run_id in found else 0
+        (by_steps.setdefault(steps, []) if steps else fresh).append(spec)
+    for part in (part for specs in by_steps.values() for part in _parts(specs, together)):
+        assert saving is not None  # which found their checkpoints
+        batch, anew = _resumed(part, make, found, saving)
+        fresh += anew
+        if batch is not None:
+            yield batch
+    for part in _parts(fresh, together) if fresh else ():
+        yield make(part)
+
+
+def _found(jobs: Sequence[CellJob], saving: Saving) -> dict[str, Checkpoint]:
+    found = saving.find(spec for job in jobs for spec in job.specs)
+    for job in jobs:
+        for spec in job.specs:
+            if spec.run_id in found and found[spec.run_id].values["env_step"] > job.last_env_step:
+                past = found.pop(spec.run_id)
+                where = f"{past.path}: stands at env step {past.values['env_step']}, past the {job.env_steps} that are wanted"
+                saving.refuse([spec], CheckpointRefused(where))
+    return found
+
+
+def _resumed(
+    specs: Sequence[RunSpec], make: Callable[[Sequence[RunSpec]], RunBatch], found: Mapping[str, Checkpoint], saving: Saving
+) -> tuple[RunBatch | None, list[RunSpec]]:
+    """The batch of those that resume from their checkpoints, and those that can't and start from the beginning."""
+    left = list(specs)
+    anew: list[RunSpec] = []
+    while left:
+        batch = make(left)
+        try:
+            batch.restore(found)
+            return batch, anew
+        except CheckpointRefused as refused:
+            batch.close()
+            bad = [spec for spec in left if refused.run_id in (None, spec.run_id)]
+            saving.refuse(bad, refused)
+            anew += bad
+            left = [spec for spec in left if spec not in bad]
+        except BaseException:
+            batch.close()
+            raise
+    return None, anew
+
+
+def _parts(specs: Sequence[RunSpec], together: bool) -> list[Sequence[RunSpec]]:
+    if not together:
+        return [[spec] for spec in specs]
+    return [specs] if len(specs) < _HALVES else [specs[::2], specs[1::2]]
+
+
+def advance_all(batches: Sequence[RunBatch], env_step: int, *, together: bool, saving: Saving | None, tell: Callable[[], None]) -> None:
+    """Advance every batch to an env step; `tell` is called after each, or after all that advance together.
+
+    Raises:
+        Stopped: if `saving` was asked to stop.
+    """
+    pause = (lambda: False) if saving is None else saving.is_due
+    # on a CPU one after the other: their networks don't fit into a core's cache together
+    for group in [batches] if together else [[batch] for batch in batches]:
+        while any(batch.going and batch.env_step < env_step for batch in group):
+            advance_in_turns(group, env_step, pause)
+            if saving is not None and saving.is_due():
+                saving.attend(batches)
+        tell()

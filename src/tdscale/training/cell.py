@@ -1,4 +1,8 @@
-"""`train_cell`: all seeds of one spec advance and stop at one env step. `train_cells`: several cells, together on a GPU."""
+"""`train_cell`: all seeds of one spec advance and stop at one env step. `train_cells`: several cells, together on a GPU.
+
+The training loop from the outside in: here cells and when they stop (`training.schedule`), then `training.batch`, `training.run` and
+`training.learner`. JAX is imported when training starts.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -8,8 +12,8 @@ from typing import TYPE_CHECKING
 from tdscale.errors import UserError
 from tdscale.runs.types import RunResult
 from tdscale.study import CellJob, RunSpec, StopTarget
-from tdscale.training.saving import Saving
-from tdscale.training.stopping import StopRule
+from tdscale.training.checkpoint import Saving
+from tdscale.training.schedule import StopRule
 
 if TYPE_CHECKING:
     from tdscale.training.batch import RunBatch
@@ -57,10 +61,10 @@ def train_cell(
 
     Returns:
         One result per spec, in order. `status.notes["stopped_at_return"]` is the threshold if the cell stopped because it
-        had crossed it, None if it went on to the limit.
+        had crossed it, None if it ran to the limit.
 
     Raises:
-        UserError: if the task or algorithm can't be had, or the training libraries are not installed.
+        UserError: if the task or algorithm can't be used, or the training libraries are not installed.
         ValueError: if the specs are not of one cell.
     """
     ((_, results),) = train_cells([CellJob(specs=tuple(specs), env_steps=env_steps, target=target)], report=report, folder=folder)
@@ -83,15 +87,15 @@ def train_cells(
             it runs with. Without it every run has the host to itself for a while, in turn, and its curve depends on its spec alone.
         report: called now and then with how far all of it is.
         folder: where the file of an algorithm named as "module:name" may lie.
-        saving: writes checkpoints, and finds those to go on from. On a CPU the curves are the same with and without them.
+        saving: writes checkpoints, and finds those to resume from. On a CPU the curves are the same with and without them.
 
     Raises:
-        UserError: if the task or algorithm can't be had, or the training libraries are not installed.
+        UserError: if the task or algorithm can't be used, or the training libraries are not installed.
         ValueError: if the specs can't be trained together.
         Stopped: if `saving` was asked to stop.
     """
     try:
-        from tdscale.training.batches import advance_all, open_batches
+        from tdscale.training.batch import advance_all, open_batches
     except ModuleNotFoundError as error:
         raise UserError(f'training needs {error.name}, which is not installed; pip install "tdscale[train]" brings it') from None
 
@@ -107,8 +111,8 @@ def train_cells(
                 done = tuple(sum(run.env_step for run, _ in cell.runs) for cell in cells)
                 report(Progress(env_steps=sum(done), limit=sum(cell.env_steps_to_do() for cell in cells), seeds=len(found), cells=done))
 
-        tell()  # what was done before, where runs go on
-        # from 0 also where runs go on from checkpoints: the stop rule is asked again at every step at which it was
+        tell()  # what was done before, where runs were resumed
+        # from 0 also where runs were resumed: the stop rule is asked again at every step at which it was
         step, left = 0, list(cells)
         while left:
             step = min(step + _REPORT_EVERY, *(cell.rule.next_stop for cell in left))
@@ -126,7 +130,7 @@ def train_cells(
 
 @dataclass
 class _Cell:
-    """A cell on its way: when it is to stop."""
+    """A cell being trained, and when it is to stop."""
 
     job: CellJob
     runs: list[tuple["TrainingRun", "RunBatch"]]
@@ -138,7 +142,7 @@ class _Cell:
     def is_done_at(self, step: int) -> bool:
         """Asked at every step that training stops at."""
         runs = [run for run, _ in self.runs]
-        # a run that went on under another target can't be taken back
+        # a run that trained on under another target can't be taken back
         further = max((run.env_step for run in runs if run.going or run.env_step > step), default=0) - self.job.environments + 1
         return self.rule.is_done_at(step, runs, not_before=further)
 

@@ -1,30 +1,37 @@
-"""`CheckpointFolder`: a run's state on disk, from which it goes on as if it had never stopped. Arrays, rows and JSON: no pickles.
+"""A run's state on disk, from which it resumes as if it had never stopped: `CheckpointFolder` writes and reads, `Saving` says when.
 
     checkpoint/
       manifest-000007.json    what belongs together: values, and every file's length and SHA-256; the newest whole one counts
       state-000007.npz        arrays
       replay-000007.f32       rows that the replay gained since checkpoint 6; those before lie in older files of that kind
 
-A checkpoint writes only new rows. Its manifest is renamed into place last, when everything it names is on disk; the checkpoint
-before it is kept until the next one stands.
+Arrays, rows and JSON, no pickles. A checkpoint writes only new rows. Its manifest is renamed into place last, when everything it names
+is on disk; the checkpoint before it is kept until the next one is written. What a run puts into one: `RunBatch.snapshot`.
 """
 
 import hashlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from tdscale.errors import UserError
+from tdscale.errors import UserError, first_line
+from tdscale.study import RunSpec
 from tdscale.whole_file import sync, write_whole
+
+if TYPE_CHECKING:
+    from tdscale.training.batch import RunBatch
+    from tdscale.training.run import TrainingRun
 
 _FORMAT = 1
 _MANIFEST = re.compile(r"manifest-(\d{6,})\.json")
@@ -34,7 +41,7 @@ _LOCK_SECONDS = 20.0  # a worker whose parent died takes some seconds to leave i
 
 
 class CheckpointRefused(Exception):
-    """A checkpoint can't be gone on from: one sentence. `run_id` names the run, where it is known."""
+    """A run can't resume from a checkpoint: one sentence. `run_id` names the run, where it is known."""
 
     run_id: str | None = None
 
@@ -98,7 +105,7 @@ class Checkpoint:
             with np.load(path, allow_pickle=False) as loaded:
                 return {name: loaded[name] for name in loaded.files}
         except Exception as error:  # whatever a damaged archive makes its reader raise
-            raise CheckpointRefused(f"{path}: is no archive of arrays ({_line(error)})") from None
+            raise CheckpointRefused(f"{path}: is no archive of arrays ({first_line(error) or type(error).__name__})") from None
 
     def added(self, name: str) -> int:
         """How many rows of a name there ever were."""
@@ -112,7 +119,9 @@ class Checkpoint:
                 values = np.fromfile(self.path / file, "<f4")
                 rows = values.reshape(end - first, stream.row_size)
             except (OSError, ValueError) as error:
-                raise CheckpointRefused(f"{self.path / file}: does not hold rows {first} to {end} ({_line(error)})") from None
+                raise CheckpointRefused(
+                    f"{self.path / file}: does not hold rows {first} to {end} ({first_line(error) or type(error).__name__})"
+                ) from None
             yield first, rows.astype(np.float32, copy=False)
 
     def _stream(self, name: str) -> _RowFiles:
@@ -147,7 +156,7 @@ class CheckpointFolder:
         return None
 
     def forget(self) -> None:
-        """What `newest` found can't be used: the next checkpoint stands alone."""
+        """What `newest` found can't be used: the next checkpoint holds all rows."""
         self._last = None
 
     def write(self, snapshot: Snapshot) -> None:
@@ -293,5 +302,151 @@ def _digest(body: Any) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()
 
 
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+@contextmanager
+def fitting(run_id: str, checkpoint: Checkpoint, here: Mapping[str, Any]) -> Iterator[None]:
+    """Refuse a run's checkpoint of another origin than `here`, and one that can't be restored within."""
+    try:
+        _check_origin(checkpoint, here)
+        yield
+    except CheckpointRefused as refused:
+        refused.run_id = run_id
+        raise
+    except Exception as error:  # its bytes are what was written, so another version of this code wrote them
+        unfit = CheckpointRefused(f"{checkpoint.path}: does not fit this run ({type(error).__name__}: {error})")
+        unfit.run_id = run_id
+        raise unfit from error
+
+
+def _check_origin(checkpoint: Checkpoint, here: Mapping[str, Any]) -> None:
+    there = {name: checkpoint.values.get(name) for name in here}
+    for name in ("versions", "device"):
+        if there[name] != here[name]:
+            why = f"was written with {_listed(there[name])}, now there is {_listed(here[name])}"
+            raise CheckpointRefused(f"{checkpoint.path}: {why}; the run would not be the same bit for bit")
+    if there != here:
+        raise CheckpointRefused(f"{checkpoint.path}: holds networks of other shapes than the algorithm has here")
+
+
+def part_of(arrays: Mapping[str, NDArray[Any]], part: str) -> dict[str, NDArray[Any]]:
+    """Those named "part/…", without it."""
+    return {name.removeprefix(f"{part}/"): array for name, array in arrays.items() if name.startswith(f"{part}/")}
+
+
+def named(**parts: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The inverse of `part_of` for several parts."""
+    return {f"{part}/{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+
+
+def _listed(made_by: Any) -> str:
+    return ", ".join(f"{name} {value}" for name, value in sorted(made_by.items())) if isinstance(made_by, dict) else str(made_by)
+
+
+_SHARE = 0.01  # of the time that checkpoints may take
+_BYTES_PER_SECOND = 1e8  # a slow disk's, before the first one was measured
+
+
+class Stopped(Exception):
+    """Training was asked to stop, and left checkpoints where it writes any."""
+
+
+@dataclass
+class Saving:
+    """Checkpoints of the runs that one process trains.
+
+    Attributes:
+        directory: where a run's are, by run_id.
+        minutes: the least time between two; they are further apart where writing takes over 1 % of the time. 0: none are written or read.
+        keep: also keep those of runs that are done, so that a longer training can resume from them.
+        stop: set by whoever wants training to stop; it then leaves checkpoints and raises Stopped.
+        tell: called with a sentence where a checkpoint can't be used or written.
+    """
+
+    directory: Callable[[str], Path]
+    minutes: float = 2.0
+    keep: bool = False
+    stop: threading.Event = field(default_factory=threading.Event)
+    tell: Callable[[str], None] = lambda sentence: None
+
+    def __post_init__(self) -> None:
+        self._folders: dict[str, CheckpointFolder] = {}
+        self._saved: dict[str, tuple[int, str]] = {}
+        self._begun = time.monotonic()
+        self._due = self._begun + 60 * self.minutes
+        self._measured = False
+        self._told = False
+
+    def find(self, specs: Iterable[RunSpec]) -> dict[str, Checkpoint]:
+        """The newest whole checkpoint of each run that has one."""
+        found = {}
+        for spec in specs if self.minutes else ():
+            checkpoint = self._folder(spec).newest(self.tell)
+            if checkpoint is not None:
+                found[spec.run_id] = checkpoint
+        return found
+
+    def refuse(self, specs: Sequence[RunSpec], why: CheckpointRefused) -> None:
+        """What was found of these runs can't be used."""
+        for spec in specs:
+            self._folder(spec).forget()
+        runs = "1 run begins" if len(specs) == 1 else f"{len(specs)} runs begin"
+        self.tell(f"{runs} anew: {why}")
+
+    def is_due(self) -> bool:
+        """Whether `attend` has something to do."""
+        return self.stop.is_set() or (self.minutes > 0 and time.monotonic() >= self._due)
+
+    def attend(self, batches: Sequence["RunBatch"]) -> None:
+        """Between two steps: write what is due. Raises Stopped if that is asked for."""
+        stopping = self.stop.is_set()
+        if self.minutes and (stopping or self._is_worth_it(batches)):
+            started = time.monotonic()
+            for batch in batches:
+                self._save(batch)
+            ended = time.monotonic()
+            self._due = ended + max(60 * self.minutes, (ended - started) / _SHARE)
+        if stopping:
+            raise Stopped
+
+    def done(self, batches: Sequence["RunBatch"], runs: Sequence["TrainingRun"]) -> None:
+        """Runs are about to leave their batches: keep their last state if that is wanted."""
+        if self.minutes and self.keep:
+            for batch in batches:
+                self._save(batch, runs)
+
+    def stored(self, specs: Iterable[RunSpec]) -> None:
+        """The results of these runs are safe: their checkpoints are not needed any more."""
+        for spec in specs:
+            folder = self._folders.pop(spec.run_id, None)
+            if folder is not None and not self.keep:
+                folder.remove()
+            elif folder is not None:
+                folder.close()
+
+    def _is_worth_it(self, batches: Sequence["RunBatch"]) -> bool:
+        """False for a while where the first checkpoint is a large one."""
+        if not self._measured:
+            self._measured = True
+            likely = sum(batch.checkpoint_bytes() for batch in batches) / _BYTES_PER_SECOND
+            self._due = max(self._due, self._begun + likely / _SHARE)
+        return time.monotonic() >= self._due
+
+    def _save(self, batch: "RunBatch", only: Sequence["TrainingRun"] | None = None) -> None:
+        for slot, run in enumerate(batch.runs):
+            where = (run.env_step, run.state)
+            over = run.left or run.state == "failed" or (only is not None and run not in only)
+            # at env step 0 there is nothing to resume from
+            if over or run.env_step == 0 or self._saved.get(run.spec.run_id) == where:
+                continue
+            try:
+                self._folder(run.spec).write(batch.snapshot(slot))
+                self._saved[run.spec.run_id] = where
+            except UserError as error:
+                # training continues, and tries again when the next one is due
+                if not self._told:
+                    self._told = True
+                    self.tell(f"training goes on without a checkpoint: {error}")
+
+    def _folder(self, spec: RunSpec) -> CheckpointFolder:
+        if spec.run_id not in self._folders:
+            self._folders[spec.run_id] = CheckpointFolder(self.directory(spec.run_id), spec.run_id)
+        return self._folders[spec.run_id]

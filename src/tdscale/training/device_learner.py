@@ -14,15 +14,14 @@ from tdscale.agents.costs import Costs
 from tdscale.agents.diagnosis import diagnosis_columns
 from tdscale.training.algorithms import Algorithm
 from tdscale.training.checkpoint import Ring
-from tdscale.training.learner import Ages, Floats, Generators, seed
-from tdscale.training.replay import Replay
-from tdscale.training.resuming import from_arrays
+from tdscale.training.experience import Replay
+from tdscale.training.learner import Ages, Floats, Generators, Learner, from_arrays, seed
 from tdscale.training.schedule import UpdateFlags
 
 _SHARE = 0.6  # of the device's memory that replays may take: half as much again while a batch is formed anew
 
 
-class DeviceLearner:
+class DeviceLearner(Learner):
     """Runs that share shapes, under `vmap`: seeds and η differ. Calls return at once; the device works them off in order."""
 
     def __init__(
@@ -55,16 +54,13 @@ class DeviceLearner:
         self._update(0, np.zeros((self.slots, chunk, batch_size), np.int32))
 
     def act(self, observations: Floats, noise: Floats | None) -> Any:
-        """See `Learner.act`."""
         return _act(self._algorithm, self._config, self.states, observations, noise)
 
     def observe(self, observations: Floats) -> None:
-        """See `Learner.observe`."""
         if self._algorithm.observe is not None:
             self.states = _observe(self._algorithm, self._config, self.states, observations)
 
     def remember(self, rows: Sequence[Floats | None]) -> None:
-        """See `Learner.remember`."""
         if self._rows is None:
             for replay, new in zip(self._replays, rows, strict=True):
                 if new is not None:
@@ -88,7 +84,6 @@ class DeviceLearner:
         self._rows = _write(self._rows, padded, where)
 
     def update(self, flags: Sequence[UpdateFlags], generators: Generators) -> None:
-        """See `Learner.update`."""
         # new arrays at every call: the device may read them later
         indices = np.zeros((self.slots, self._chunk, self._batch_size), np.int32)
         for slot, generator in enumerate(generators):
@@ -114,7 +109,6 @@ class DeviceLearner:
         return batches
 
     def diagnose(self, uniform: int, newest: Ages, validation: Sequence[Floats], generators: Generators) -> list[dict[str, float]]:
-        """See `Learner.diagnose`."""
         drawn = np.stack([generator.integers(0, self.remembered(slot), uniform) for slot, generator in enumerate(generators)])
         last = np.stack([(added - newest) % self._capacity for added in self._added])
         seeds = np.array([seed(generator) for generator in generators])
@@ -131,23 +125,18 @@ class DeviceLearner:
         return [{name: float(values[slot]) for name, values in columns.items()} for slot in range(self.slots)]
 
     def remembered(self, slot: int) -> int:
-        """See `Learner.remembered`."""
         return max(min(self._added[slot], self._capacity), 1)
 
     def finite(self) -> NDArray[np.bool_]:
-        """See `Learner.finite`."""
         return np.asarray(self._finite)
 
     def reset(self, seeds: Sequence[np.uint32]) -> None:
-        """See `Learner.reset`."""
         self.states = _init(self._algorithm, self._config, np.array(seeds))
 
     def costs(self) -> Costs:
-        """See `Learner.costs`."""
         return self._algorithm.costs(self.agent(0))
 
     def keep(self, slots: Sequence[int]) -> None:
-        """See `Learner.keep`."""
         kept = np.array(slots)
         self.states = jax.tree.map(lambda leaf: leaf[kept], self.states)
         self._finite, self._learning_rates = self._finite[kept], self._learning_rates[kept]
@@ -158,17 +147,14 @@ class DeviceLearner:
         self.slots = len(slots)
 
     def agent(self, slot: int) -> Any:
-        """See `Learner.agent`."""
         return _agent(self.states, slot)
 
     def ring(self, slot: int) -> Ring:
-        """See `Learner.ring`."""
         if self._rows is None:
             return self._replays[slot]
         return _DeviceRing(self._added[slot], self._capacity, lambda places: np.asarray(_take_from(self._rows, slot, places)))
 
     def restore(self, slot: int, agent: dict[str, NDArray[Any]], added: int, rows: Iterable[tuple[int, Floats]]) -> None:
-        """See `Learner.restore`."""
         self.states = _put_agent(self.states, slot, from_arrays(self.agent(slot), agent))
         replay = Replay(self._capacity, self._config.row_size) if self._rows is not None else self._replays[slot]
         replay.restore(added, rows)

@@ -1,9 +1,10 @@
-"""`TrainingRun`: what one spec has of its own: environments, random streams, curve, counts, times, how it ended.
+"""`TrainingRun`: what one run has of its own: environments, random streams, curve, counts, times, and how it ended.
 
-Its agent is in a slot of the batch's learner.
+Its agent is in a slot of a learner (`training.learner`), which the runs of a batch share (`training.batch`). `CurveRecorder` turns
+what a run logs into columns; `Evaluation` measures the returns of several runs' policies without exploration.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -12,19 +13,68 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.agents.costs import Costs, counted_flops
-from tdscale.runs.types import RunResult, RunState, RunStatus
+from tdscale.runs.types import DIAGNOSTICS, RETURN, RunResult, RunState, RunStatus, in_order, is_column, is_diagnostic
 from tdscale.study import RunSpec, TrainingSettings
-from tdscale.training.checkpoint import Checkpoint
-from tdscale.training.curve import CurveRecorder
-from tdscale.training.experience import Experience
-from tdscale.training.held_out_experience import HeldOutExperience
-from tdscale.training.learner import seed
-from tdscale.training.replay import Replay
-from tdscale.training.resuming import named, part_of
-from tdscale.training.stopping import ReturnCurve
+from tdscale.tasks import ParallelTask, make_parallel_task
+from tdscale.training.checkpoint import Checkpoint, named, part_of
+from tdscale.training.experience import EnvironmentFailure, Experience, HeldOutExperience, Replay, guarded
+from tdscale.training.learner import Learner, seed
+from tdscale.training.schedule import ReturnCurve
 
 Floats = NDArray[np.float32]
+EVALUATION = "evaluation_return"
 _RECORDED = ("env_step", "state", "reason", "critic_updates", "actor_updates", "wall_seconds", "update_seconds", "env_seconds", "resets")
+
+
+class CurveRecorder:
+    """One row per distinct env step; NaN where a column was not logged."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, dict[str, float]] = {}
+
+    def log(self, env_step: int, **values: float) -> None:
+        """Record values at an env step, which never falls from one call to the next."""
+        self._rows.setdefault(env_step, {}).update(values)
+
+    def returns(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Env steps at which training episodes ended, and their raw returns; one that is not finite is left out."""
+        ended = [(step, row[RETURN]) for step, row in self._rows.items() if np.isfinite(row.get(RETURN, np.nan))]
+        return np.array([step for step, _ in ended], np.int64), np.array([value for _, value in ended], np.float64)
+
+    def last_finite_diagnostics(self) -> dict[str, float]:
+        """The newest row of diagnostics that are all finite, with its env step; empty where there is none."""
+        for step, row in reversed(self._rows.items()):
+            values = {name: value for name, value in row.items() if is_diagnostic(name)}
+            if values and np.isfinite(list(values.values())).all():
+                return {"env_step": step} | values
+        return {}
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """`env_step` (int64, strictly rising), returns and diagnostics of runs/types.py, and the norms of layers that were logged."""
+        columns: dict[str, NDArray[Any]] = {"env_step": np.fromiter(self._rows, np.int64, len(self._rows))}
+        logged = {name for row in self._rows.values() for name in row if is_column(name)}
+        for name in in_order({RETURN, EVALUATION, *DIAGNOSTICS} | logged):
+            columns[name] = np.array([row.get(name, np.nan) for row in self._rows.values()], np.float64)
+        return columns
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All values that were logged: env step, column (a place in `names`) and value of each, in their order, shape (n,)."""
+        logged = [(step, name, value) for step, row in self._rows.items() for name, value in row.items()]
+        names = sorted({name for _, name, _ in logged})
+        places = {name: place for place, name in enumerate(names)}
+        return {
+            "steps": np.array([step for step, _, _ in logged], np.int64),
+            "columns": np.array([places[name] for _, name, _ in logged], np.int64),
+            "values": np.array([value for _, _, value in logged], np.float64),
+            "names": np.array(names, str),
+        }
+
+    def set_state(self, state: dict[str, NDArray[Any]]) -> None:
+        """The inverse of `state`."""
+        self._rows = {}
+        names = state["names"].tolist()
+        for step, column, value in zip(state["steps"].tolist(), state["columns"].tolist(), state["values"].tolist(), strict=True):
+            self.log(step, **{names[column]: value})
 
 
 # transitions whose TD errors (METHOD.md, "Overfitting") and, of the first, gradients ("Critical batch size") are diagnosed
@@ -61,11 +111,10 @@ class TrainingRun:
         self.wall_seconds = self.update_seconds = self.env_seconds = 0.0
         self.resets: list[int] = []
         self.curve = CurveRecorder()
-        # every run_id has its own streams, so that cells of one study are independent
+        # every run_id has its own random streams, so that cells of one study are independent
         self._streams = [np.random.default_rng(stream) for stream in np.random.SeedSequence(int(spec.run_id, 16)).spawn(7)]
-        self._acting, self.sampling, episodes, self.diagnosing, self._initial, *held_out = self._streams
-        discount = getattr(settings, "discount", 1.0)
-        self.experience = Experience(spec, settings.environments, episodes, n_step=settings.n_step, discount=discount)
+        acting, self.sampling, episodes, self.diagnosing, self._initial, *held_out = self._streams
+        self.experience = Experience(spec, settings, settings.environments, episodes, acting)
         self._held_out = HeldOutExperience(spec, settings, env_steps, *held_out) if settings.diagnostics_interval else None
 
     @property
@@ -77,23 +126,6 @@ class TrainingRun:
     def new_seed(self) -> np.uint32:
         """Of the networks' next initialisation."""
         return seed(self._initial)
-
-    def noise(self) -> Floats:
-        """For the next actions, standard normal, shape (environments, action_size)."""
-        return self._acting.standard_normal(self._actions_shape, dtype=np.float32)
-
-    def random_actions(self) -> Floats:
-        """Of warm-up: uniform in [-1, 1]."""
-        return self._acting.uniform(-1.0, 1.0, self._actions_shape).astype(np.float32)
-
-    @property
-    def environments(self) -> int:
-        """Stepped together."""
-        return self.experience.task.environments
-
-    @property
-    def _actions_shape(self) -> tuple[int, int]:
-        return self.experience.task.environments, self.experience.task.action_size
 
     def collect(self, actions: Floats) -> Floats:
         """Step the environments; the rows to be remembered. Raises EnvironmentFailure."""
@@ -110,7 +142,7 @@ class TrainingRun:
         return self.state == "finished" and not self.left
 
     def fail(self, why: Exception) -> None:
-        """End as failed: what it would have come to is missing."""
+        """End as failed: the rest of its curve is missing."""
         self._end("failed", str(why))
 
     def diverge(self, why: str) -> None:
@@ -147,7 +179,7 @@ class TrainingRun:
 
     def rings(self) -> dict[str, Replay]:
         """Rows that a checkpoint holds besides the replay's."""
-        return {} if self._held_out is None else {"validation": self._held_out.rows}
+        return {} if self._held_out is None else {"validation": self._held_out.kept}
 
     def restore(self, checkpoint: Checkpoint, arrays: dict[str, NDArray[Any]]) -> None:
         """Become what wrote a checkpoint. Raises whatever a foreign one leads to; the run is of no use then."""
@@ -160,7 +192,8 @@ class TrainingRun:
         self.experience.set_state(part_of(arrays, "experience"))
         self.experience.seconds = self.env_seconds
         if self._held_out is not None:
-            self._held_out.restore(part_of(arrays, "held_out"), checkpoint.added("validation"), checkpoint.rows("validation"))
+            self._held_out.set_state(part_of(arrays, "held_out"))
+            self._held_out.kept.restore(checkpoint.added("validation"), checkpoint.rows("validation"))
 
     def library_versions(self) -> dict[str, str]:
         """Of what shapes every curve."""
@@ -196,3 +229,73 @@ class TrainingRun:
         self.experience.close()
         if self._held_out is not None:
             self._held_out.close()
+
+
+class Evaluation:
+    """The mean return of a few episodes without exploration, those of a batch's runs side by side.
+
+    The environments are opened when they are first needed. Nothing here disturbs training.
+    """
+
+    def __init__(self, settings: TrainingSettings, mapped: Callable[..., Iterable[Any]]) -> None:
+        """`mapped` is `map`, or a thread pool's."""
+        self._episodes, self._mapped = settings.evaluation_episodes, mapped
+        self._tasks: dict[str, ParallelTask] = {}
+
+    def returns(self, runs: list[TrainingRun], learner: Learner) -> dict[TrainingRun, float]:
+        """Mean raw return of each run that is going. The episodes' seeds depend on the run and its env step alone.
+
+        Args:
+            runs: one for each of the learner's slots.
+            learner: acts.
+        """
+        places = {slot: self._task(run) for slot, run in enumerate(runs) if run.going}
+        size = next(iter(places.values())).observation_size
+        observations = np.zeros((len(runs), self._episodes, size), np.float32)
+        totals = np.zeros((len(runs), self._episodes))
+        over = np.ones((len(runs), self._episodes), bool)
+
+        def begin(slot: int) -> None:
+            generator = np.random.default_rng([int(runs[slot].spec.run_id, 16), runs[slot].env_step])
+            seeds = generator.integers(0, 1 << 31, self._episodes).astype(np.uint32)
+            observations[slot] = guarded(places[slot].reset, np.arange(self._episodes), seeds)
+            over[slot] = False
+
+        def step(slot: int) -> None:
+            after = guarded(places[slot].step, actions[slot])
+            totals[slot] += np.where(over[slot], 0.0, after.rewards)
+            over[slot] |= after.terminated | after.truncated
+            observations[slot] = after.observations
+
+        def alone(call: Callable[[int], None], slot: int) -> None:
+            try:
+                call(slot)
+            except EnvironmentFailure as failure:
+                runs[slot].fail(failure)
+                over[slot] = True
+
+        self._all(lambda slot: alone(begin, slot), places)
+        while not over.all():
+            actions = np.asarray(learner.act(observations, None))
+            self._all(lambda slot: alone(step, slot), [slot for slot in places if not over[slot].all()])
+        return {runs[slot]: float(totals[slot].mean()) for slot in places if runs[slot].going}
+
+    def _all(self, call: Callable[[int], None], slots: Iterable[int]) -> None:
+        for _ in self._mapped(call, slots):
+            pass
+
+    def _task(self, run: TrainingRun) -> ParallelTask:
+        if run.spec.run_id not in self._tasks:
+            self._tasks[run.spec.run_id] = make_parallel_task(run.spec.suite, run.spec.task, self._episodes)
+        return self._tasks[run.spec.run_id]
+
+    def forget(self, run: TrainingRun) -> None:
+        """Close the environments of a run that is over."""
+        task = self._tasks.pop(run.spec.run_id, None)
+        if task is not None:
+            task.close()
+
+    def close(self) -> None:
+        """Close the environments."""
+        for task in self._tasks.values():
+            task.close()

@@ -6,7 +6,8 @@ import numpy as np
 
 from tdscale.analysis.budget import held_out_laws
 from tdscale.analysis.estimate import Estimate
-from tdscale.analysis.scaling_laws import BudgetLaw, BudgetPoint, ScalingLaws
+from tdscale.analysis.fitted_laws import BudgetLaw, BudgetPoint
+from tdscale.analysis.scaling_laws import ScalingLaws
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,9 @@ import numpy as np
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.data_law import DataPoints
 from tdscale.analysis.estimate import Estimate
+from tdscale.analysis.fitted_laws import DataLaw
 from tdscale.analysis.form_fit import fit_form
 from tdscale.analysis.forms import POWER
-from tdscale.analysis.scaling_laws import DataLaw
 
 PREDICTORS = ("law", "power law", "nearest σ", "constant")
 

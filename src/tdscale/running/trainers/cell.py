@@ -12,7 +12,7 @@ from tdscale.runs.types import RunResult
 from tdscale.study import CellJob
 
 if TYPE_CHECKING:
-    from tdscale.training.stopping import StopRule
+    from tdscale.training.schedule import StopRule
 
 _LOOK_EVERY = 0.05  # seconds
 _REPORT_EVERY = 0.5
@@ -50,7 +50,7 @@ def train_custom_cell(
         Stopped: if `stop` was set.
     """
     from tdscale.training import Stopped
-    from tdscale.training.stopping import StopRule
+    from tdscale.training.schedule import StopRule
 
     rule = StopRule(job.env_steps, job.target if trainer.stop_early else None)
     runs = [CustomRun(spec, trainer, job.env_steps, directory=directory, work=work(spec.run_id)) for spec in job.specs]

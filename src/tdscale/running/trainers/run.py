@@ -19,7 +19,7 @@ from tdscale.study import RunSpec, filled
 from tdscale.whole_file import write_whole
 
 if TYPE_CHECKING:
-    from tdscale.training.stopping import ReturnCurve
+    from tdscale.training.schedule import ReturnCurve
 
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 _ENDED = "ended.json"
@@ -80,7 +80,7 @@ class CustomRun:
 
     def return_curve(self, env_step: int) -> "ReturnCurve":
         """Its returns up to an env step."""
-        from tdscale.training.stopping import ReturnCurve
+        from tdscale.training.schedule import ReturnCurve
 
         curve = self._file.curve(env_step)
         return ReturnCurve(curve[ENV_STEP], curve[RETURN])
