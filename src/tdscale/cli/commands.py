@@ -29,7 +29,7 @@ from tdscale.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tdscale.analysis.laws import ScalingLaws
+    from tdscale.analysis.scaling_laws import ScalingLaws
     from tdscale.running import Engine
     from tdscale.running.folder import StudyFiles
 
