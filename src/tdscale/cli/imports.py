@@ -11,7 +11,7 @@ from tdscale.cli.console import for_people, print_json
 from tdscale.cli.summary import print_warnings
 from tdscale.errors import UserError
 from tdscale.importers import ImportReport, Preview, Scale, gather_runs, kind_of
-from tdscale.importers.mapping import columns_from
+from tdscale.importers.logged_run import columns_from
 from tdscale.importers.preview import TaskPreview
 from tdscale.runs.types import RunWarning
 
