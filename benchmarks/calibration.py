@@ -16,8 +16,7 @@ from functools import partial
 
 import numpy as np
 
-from tdscale.analysis.fit import fit_laws
-from tdscale.analysis.options import FitOptions
+from tdscale.analysis.fit import FitOptions, fit_laws
 from tdscale.simulate import NOISE, SweepDesign, random_truth, simulate_cells
 
 INSIDE, OUTSIDE = ("offset", "power"), ("broken", "minimum", "task-alphas")

@@ -18,8 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from tdscale.analysis.crossings import find_crossings
-from tdscale.analysis.fit import fit_laws
-from tdscale.analysis.options import FitOptions
+from tdscale.analysis.fit import FitOptions, fit_laws
 from tdscale.importers import import_runs
 from tdscale.running.dispatch import Event, run_jobs
 from tdscale.running.pool import LocalPool

@@ -28,13 +28,12 @@ from numpy.typing import NDArray
 
 from tdscale.analysis.crossings import Crossings, bootstrap_weights, find_crossings
 from tdscale.analysis.estimate import short
-from tdscale.analysis.fit import fit_hyperparameters
-from tdscale.analysis.options import FitOptions
-from tdscale.analysis.power_law import fit_shared_slope
-from tdscale.analysis.response_surface import fit_surface
-from tdscale.analysis.surface_laws import find_places, fit_surface_laws
-from tdscale.analysis.surface_model import Sweep
+from tdscale.analysis.fit import FitOptions, fit_hyperparameters, measure
+from tdscale.analysis.hyperparameters import find_places, fit_shared_slope, fit_surface_laws
+from tdscale.analysis.method import DEFAULT
+from tdscale.analysis.response_surface import SweepCells, fit_surface
 from tdscale.importers import import_runs
+from tdscale.paper import PAPER
 from tdscale.running.fitting import fit_options
 from tdscale.running.folder import open_study
 from tdscale.runs.cells import load_cells
@@ -109,13 +108,13 @@ def simulate(rng: np.random.Generator, shape: str, n_tasks: int, n_seeds: int, n
     )
 
 
-def as_sweep(data: Floats, bound: Floats) -> Sweep:
+def as_sweep(data: Floats, bound: Floats) -> SweepCells:
     """The surface's input; data of shape (..., n_tasks, n_utds, n_B, n_η)."""
     n_tasks, n_utds = bound.shape[:2]
     grid = np.stack([axis.ravel() for axis in np.meshgrid(*map(np.log, GRIDS), indexing="ij")], axis=-1)
     flat = data.reshape(*data.shape[:-4], n_tasks * n_utds, -1)
     censored = ~np.isfinite(flat)
-    return Sweep(
+    return SweepCells(
         task=np.repeat(np.arange(n_tasks), n_utds),
         log_utd=np.tile(np.log(UTD), n_tasks),
         values=np.broadcast_to(grid, (n_tasks * n_utds, *grid.shape)),
@@ -196,7 +195,7 @@ def simulations(number: int, seed: int) -> list[dict[str, Any]]:
 def estimate(name: str, cells: Sequence[Cell], crossings: Crossings, options: FitOptions) -> list[tuple[Floats, Floats]]:
     """For each quantity: slope with intercepts at σ = 1, shape (1 + n_tasks,), and best value at each (task, σ), logarithms."""
     if name == "surface":
-        laws = fit_surface_laws(cells, crossings, options)[:2]
+        laws = fit_surface_laws(cells, crossings, options.tasks, options.seed)[:2]
         return [(np.concatenate([[law.exponent], np.log(law.coefficients)]), np.log(law.points)) for law in laws if law is not None]
     draws = np.full((len(crossings.draws), len(options.tasks), len(UTD), *(len(g) for g in GRIDS)), np.inf)
     highest = dict.fromkeys({(c.spec.task, c.spec.utd) for c in cells}, 0)
@@ -249,11 +248,11 @@ def published(path: Path, splits: int) -> dict[str, Any]:
     started = time.process_time()
     crossings = find_crossings(cells, options.thresholds, n_draws=DRAWS, seed=0)
     crossed = time.process_time()
-    laws = fit_surface_laws(cells, crossings, options)
+    laws = fit_surface_laws(cells, crossings, options.tasks, options.seed)
     fitted = time.process_time()
     result: dict[str, Any] = {"cpu_seconds": {"crossings": round(crossed - started, 3), "surface": round(fitted - crossed, 3)}}
     print(f"\nPublished DMC sweep, {len(cells)} cells: CPU seconds {result['cpu_seconds']}")
-    plain = find_crossings(cells, options.thresholds, n_draws=DRAWS, seed=0, paper=True)
+    plain = find_crossings(cells, options.thresholds, n_draws=DRAWS, seed=0, rule=PAPER.crossing)
     for law in laws[:2]:
         if law is not None:
             at_one = ", ".join(f"{task} {short(float(value))}" for task, value in zip(law.tasks, law.coefficients, strict=True))
@@ -289,8 +288,8 @@ def left_out(cells: Sequence[Cell], crossings: Crossings, options: FitOptions) -
         there = replace(
             crossings, **{k: getattr(crossings, k)[asked] for k in ("data", "lower", "upper", "bound")}, draws=crossings.draws[:, asked]
         )
-        for name, method in (("surface", "default"), ("authors", "paper")):
-            laws = fit_hyperparameters(kept, replace(options, method=method))[:2]
+        for name, method in (("surface", DEFAULT), ("authors", PAPER)):
+            laws = fit_hyperparameters(measure(kept, replace(options, method=method)))[:2]
             chosen = [
                 (
                     np.concatenate([[law.exponent], np.log(law.coefficients)]),
@@ -315,8 +314,8 @@ def halves(cells: Sequence[Cell], options: FitOptions, splits: int) -> dict[str,
     for order in orders:
         parts = [half(cells, np.sort(part)) for part in (order[: n_seeds // 2], order[n_seeds // 2 :])]
         default, plain = (
-            [find_crossings(part, options.thresholds, n_draws=DRAWS // 2, seed=i, paper=paper) for i, part in enumerate(parts)]
-            for paper in (False, True)
+            [find_crossings(part, options.thresholds, n_draws=DRAWS // 2, seed=i, rule=rule) for i, part in enumerate(parts)]
+            for rule in (DEFAULT.crossing, PAPER.crossing)
         )
         for name, rows in told.items():
             used = plain if name == "authors" else default

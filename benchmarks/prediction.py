@@ -1,7 +1,7 @@
 """How well D at σ that were left out is predicted, on published learning curves: the default method against simpler predictors.
 
 For every file the one or two smallest and the one or two largest σ are left out, the laws are fitted to the rest, and the mean over
-tasks of log D is predicted at ten thresholds. The error is |predicted − seen|. `authors` is their own fit (`method="paper"`). `held`
+tasks of log D is predicted at ten thresholds. The error is |predicted − seen|. `authors` is their own fit (`--method paper`). `held`
 says how many single D (task, σ, threshold) lie in their 80 % interval, widened by the noise of the measurement it is compared with.
 
 dmc_sweep is taken at each (B, η) by itself, dmc_bro_ablations at each model size, with thresholds from 10 to 85 % of each task's own range.
@@ -24,10 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.analysis.crossings import find_crossings
-from tdscale.analysis.data import DataPoints, collect_points, fit_data_laws
-from tdscale.analysis.laws import DataLaw
-from tdscale.analysis.options import FitOptions
+from tdscale.analysis.data_law import DataPoints, collect_points
+from tdscale.analysis.fitted_laws import DataLaw
+from tdscale.analysis.method import DEFAULT
 from tdscale.importers import import_runs
+from tdscale.paper import PAPER
 from tdscale.running.folder import open_study
 from tdscale.runs.cells import load_cells
 from tdscale.runs.selection import Selection
@@ -76,12 +77,11 @@ def _relative(cell: Cell, low: float, high: float) -> Cell:
 
 def predict(points: DataPoints, at: Floats) -> dict[str, Floats]:
     """log D predicted, by predictor: each of shape (n_tasks, n_at, n_thresholds), NaN where it can't."""
-    options = FitOptions(study="", tasks=points.tasks, thresholds=tuple(points.thresholds), n_draws=DRAWS)
     shape = (len(points.tasks), len(at), len(points.thresholds))
     found = {name: np.full(shape, np.nan) for name in PREDICTORS}
     with np.errstate(all="ignore"):
-        for name, method in (("default", "default"), ("authors", "paper")):
-            for law in fit_data_laws(points, replace(options, method=method))[0]:
+        for name, method in (("default", DEFAULT), ("authors", PAPER)):
+            for law in method.data_laws(points, 0)[0]:
                 _fill(found[name], law, points, at)
     for index in range(shape[2]):
         data = points.data[0, ..., index]
@@ -103,8 +103,7 @@ def _fill(target: Floats, law: DataLaw, points: DataPoints, at: Floats) -> None:
 def held(points: DataPoints, out: NDArray[np.bool_]) -> Iterator[bool]:
     """Whether each D that was left out lies in its interval."""
     rest = points.subset(~out)
-    options = FitOptions(study="", tasks=points.tasks, thresholds=tuple(points.thresholds), n_draws=DRAWS)
-    for law in fit_data_laws(rest, options)[0]:
+    for law in DEFAULT.data_laws(rest, 0)[0]:
         index = int(np.argmin(np.abs(points.thresholds - law.threshold)))
         for column in np.flatnonzero(out):
             for row, task in enumerate(law.tasks):

@@ -8,8 +8,7 @@ from scipy.optimize import minimize_scalar
 
 from known_truth import law_data, synthetic_study
 from tdscale.analysis.budget import fit_budget_law, minimum_on_grid, utd_grid
-from tdscale.analysis.fit import fit_laws
-from tdscale.analysis.options import FitOptions
+from tdscale.analysis.fit import FitOptions, fit_laws
 
 OPTIONS = FitOptions(
     study="known",

@@ -10,11 +10,10 @@ from scipy.integrate import quad
 from scipy.optimize import minimize
 from scipy.stats import norm
 
-from tdscale.analysis.censoring import expected_above
-from tdscale.analysis.data import DataPoints, fit_data_laws
-from tdscale.analysis.data_law import Prior, fit_offset_law, fit_power_law, log_shape
+from tdscale.analysis.data_law import DataPoints, fit_data_laws
+from tdscale.analysis.form_fit import Prior, expected_above, fit_form
 from tdscale.analysis.form_weights import weigh_forms
-from tdscale.analysis.options import FitOptions
+from tdscale.analysis.forms import FORMS, OFFSET, POWER
 
 UTD = np.array([0.5, 1.0, 2.0, 4.0, 8.0])
 FAR = 1e15
@@ -36,21 +35,22 @@ def dropped(data):
     return np.where(np.isinf(data), np.nan, data)
 
 
-def offset_at(fit, utd):
-    return fit.log_d_min + log_shape(np.array([utd]), fit.alpha, fit.log_ratio)
+def at(fit, utd):
+    """log D of each task at one σ, shape (n_draws, n_tasks)."""
+    return fit.log_data(np.log([utd]))[..., 0]
 
 
 def test_the_power_form_is_not_biased_at_the_smallest_sigma_where_a_quarter_of_its_cells_is_censored():
     truth, data, bound = power_sweeps(1500)
     assert np.isinf(data[..., 0]).mean() == pytest.approx(0.25, abs=0.02)
 
-    def bias(log_c, gamma):
-        errors = (log_c - gamma[:, None] * np.log(UTD[0]) - truth[:, 0]).mean(axis=1)
+    def bias(fit):
+        errors = (at(fit, UTD[0]) - truth[:, 0]).mean(axis=1)
         return errors.mean(), errors.std() / np.sqrt(len(errors))
 
-    mean, error = bias(*fit_power_law(UTD, data, bound))
+    mean, error = bias(fit_form(POWER, UTD, data, bound))
     assert abs(mean) < 3 * error < 0.01
-    mean, error = bias(*fit_power_law(UTD, dropped(data)))
+    mean, error = bias(fit_form(POWER, UTD, dropped(data)))
     assert mean < -0.05 < -10 * error
 
 
@@ -67,13 +67,12 @@ def test_the_power_forms_fit_is_the_maximum_of_the_tobit_likelihood():
 
     start = np.concatenate([log_data.mean(axis=1), [0.3, -1.0]])
     best = minimize(loss, start, method="BFGS", options={"gtol": 1e-6}).x
-    log_c, gamma = fit_power_law(utd, data[None], bound)
-    found = np.append(log_c[0], gamma[0])
+    fit, plain = fit_form(POWER, utd, data[None], bound), fit_form(POWER, utd, dropped(data)[None])
+    found, dropping = (np.append(result.log_scale[0], result.parameter("alpha")[0]) for result in (fit, plain))
     assert 1 <= censored.sum() <= n_tasks
     # the two differ by how the noise's size is estimated, a few per cent of it
     np.testing.assert_allclose(found, best[:-1], atol=0.003)
-    plain_c, plain_gamma = fit_power_law(utd, dropped(data)[None])
-    assert np.abs(np.append(plain_c[0], plain_gamma[0]) - best[:-1]).max() > 0.02
+    assert np.abs(dropping - best[:-1]).max() > 0.02
 
 
 @pytest.mark.parametrize("distance", [-3.0, 0.0, 2.5])
@@ -91,22 +90,21 @@ def test_a_bound_far_below_the_fit_says_nothing_and_one_far_above_pulls_it_up(se
     reached = data[0, 0, 0]
     data[0, 0, 0] = np.inf
     bound = np.full(data.shape[1:], FAR)
-    prior = Prior(noise=0.1)
     bound[0, 0] = reached / below
-    for fit in (
-        lambda d, b: (lambda c, g: c[0] - g[0] * np.log(UTD[0]))(*fit_power_law(UTD, d, b)),
-        lambda d, b: offset_at(fit_offset_law(UTD, d, b, prior), UTD[0])[0],
-    ):
-        without = fit(dropped(data), None)
-        np.testing.assert_allclose(fit(data, bound), without, atol=0.01)
-        assert fit(data, np.where(bound < FAR, reached * above, FAR))[0] > without[0] + 0.1
+    for form in (POWER, OFFSET):
+        without, low, high = (
+            at(fit_form(form, UTD, d, b, Prior(noise=0.1)), UTD[0])[0]
+            for d, b in ((dropped(data), None), (data, bound), (data, np.where(bound < FAR, reached * above, FAR)))
+        )
+        np.testing.assert_allclose(low, without, atol=0.01)
+        assert high[0] > without[0] + 0.1
 
 
 def test_a_censored_cell_without_a_bound_is_refused():
     data = np.array([[[np.inf, 3e4, 2e4, 1e4, 9e3]]])
-    for fit in (fit_power_law, fit_offset_law):
+    for form in (POWER, OFFSET):
         with pytest.raises(ValueError, match="last env step seen"):
-            fit(UTD, data)
+            fit_form(form, UTD, data)
 
 
 def _points(data, bound):
@@ -115,22 +113,25 @@ def _points(data, bound):
     return DataPoints(tasks=tasks, thresholds=np.array([800.0]), utd=UTD, data=draws, bound=bound, n_seeds=np.full(data.shape, 5.0))
 
 
-def test_every_form_heeds_the_bounds_of_a_smallest_sigma_that_no_task_reaches_j_at():
+def only(law, name):
+    """The law with all weight on one form."""
+    return replace(law, forms=tuple(replace(fitted, weight=float(fitted.form.name == name)) for fitted in law.forms))
+
+
+def test_every_form_follows_the_bounds_of_a_smallest_sigma_that_no_task_reaches_j_at():
     data = np.array([[np.inf, 3e4, 2.0e4, 1.5e4, 1.3e4], [np.inf, 6e4, 4.2e4, 3.0e4, 2.7e4]])
     bound = np.full(data.shape, FAR)
     bound[:, 0] = [6e4, 1.2e5]
     points = _points(data, bound)
-    options = FitOptions(study="", tasks=points.tasks, thresholds=(800.0,), n_draws=10)
-    (law,), _ = fit_data_laws(points, options)
+    (law,), _ = fit_data_laws(points, 0)
     for weight in ("offset", "power", "held"):
-        forms = tuple(replace(form, weight=float(form.form == weight)) for form in law.forms)
-        alone = replace(law, forms=forms, held=float(weight == "held"))
+        alone = only(law, weight)
         assert (np.array([alone.predict([UTD[0]], task)[0] for task in law.tasks]) > 0.85 * bound[:, 0]).all(), weight
         assert (alone.predict_draws([UTD[0]], "task 0") > 0.75 * bound[0, 0]).mean() > 0.9, weight
     # a bound that says nothing leaves the held form where runs reached J
     low = replace(points, bound=np.where(bound < FAR, 100.0, FAR))
-    (law,), _ = fit_data_laws(low, options)
-    held = replace(law, forms=tuple(replace(form, weight=0.0) for form in law.forms), held=1.0)
+    (law,), _ = fit_data_laws(low, 0)
+    held = only(law, "held")
     assert held.predict([0.1], "task 0")[0] == pytest.approx(held.predict([1.0], "task 0")[0])
 
 
@@ -139,7 +140,7 @@ def test_a_form_that_predicts_less_than_a_bound_left_out_loses_weight():
     truth = np.array([[1e5], [3e5]]) * (1 + (utd / 0.5) ** -1.5)
     limit, noise = np.full(truth.shape, FAR), np.array([0.1])
     limit[:, 0] = 0.97 * truth[:, 0]
-    seen = weigh_forms(utd, np.where(truth > limit, np.inf, truth)[..., None], limit, noise)
-    unknown = weigh_forms(utd, np.where(truth > limit, np.nan, truth)[..., None], limit, noise)
+    seen = weigh_forms(FORMS, utd, np.where(truth > limit, np.inf, truth)[..., None], limit, noise)
+    unknown = weigh_forms(FORMS, utd, np.where(truth > limit, np.nan, truth)[..., None], limit, noise)
     assert seen.shares[2] < 0.7 * unknown.shares[2]
     assert seen.errors[2] > 0.3

@@ -8,12 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from known_truth import synthetic_study
-from tdscale.analysis.compute import ComputeModel, update_flops
-from tdscale.analysis.compute_models import compute_models, fit_seconds
-from tdscale.analysis.fit import fit_laws, in_unit, measured_data_cost
-from tdscale.analysis.laws_file import laws_to_dict, read_laws, write_laws
-from tdscale.analysis.options import FitOptions
+from tdscale.analysis.compute import ComputeModel, compute_models, fit_seconds, update_flops
+from tdscale.analysis.fit import FitOptions, fit_laws, in_unit, measured_data_cost
+from tdscale.analysis.laws_file import laws_to_dict, load_laws, write_laws
 from tdscale.errors import UserError
+from tdscale.paper import METHODS, PAPER
 
 OPTIONS = FitOptions(study="known", tasks=("one", "two"), thresholds=(500.0, 700.0, 800.0), data_cost="measured", n_draws=40)
 # seconds: 1e-4 + 2e-6·B of a critic update, 5e-5 + 1e-6·B of an actor update, 4e-4 of an env step
@@ -58,10 +57,10 @@ def test_counted_takes_the_flops_that_runs_recorded_before_those_of_their_networ
     mixed = [replace(cell, costs=sizes | recorded if index % 2 else sizes) for index, cell in enumerate(cells)]
     unsized = [replace(cell, costs=recorded) for cell in cells]
     for given_cells, expected in ((cells, (8 * 9000 + 2 * 4500, 6 * 13500)), (mixed, (5e5, 7e5)), (unsized, (5e5, 7e5))):
-        models, _ = compute_models(given_cells, [], OPTIONS)
+        models, _ = compute_models(given_cells, [], OPTIONS.tasks, OPTIONS.counting)
         for task in OPTIONS.tasks:
             assert (models["flops"][task].per_critic_update, models["flops"][task].per_actor_update) == expected
-    paper, _ = compute_models(mixed, [], replace(OPTIONS, method="paper"))
+    paper, _ = compute_models(mixed, [], OPTIONS.tasks, replace(OPTIONS, method=PAPER).counting)
     assert paper["flops"]["one"].per_critic_update == 10 * 9000
 
 
@@ -103,7 +102,7 @@ def test_whatever_the_clock_said_no_part_of_a_second_is_negative(seconds, same_b
 
 def test_the_measured_price_of_an_env_step_is_its_seconds_times_what_updates_do_in_a_second(cells):
     measured = [cell for cell in cells if cell.spec.stage == "scaling"]
-    models, _ = compute_models(cells, measured, OPTIONS)
+    models, _ = compute_models(cells, measured, OPTIONS.tasks, OPTIONS.counting)
     for task in OPTIONS.tasks:
         own = [cell for cell in measured if cell.spec.task == task]
         seconds = sum(cell.spec.utd * cell.costs["update_seconds_per_critic_update"] for cell in own)
@@ -116,7 +115,7 @@ def test_the_measured_price_of_an_env_step_is_its_seconds_times_what_updates_do_
 
 def test_laws_in_seconds_keep_their_unit_in_the_file(laws, tmp_path):
     write_laws(laws, tmp_path / "laws.json")
-    again = read_laws(tmp_path / "laws.json")
+    again = load_laws(tmp_path / "laws.json", METHODS)
     assert (again.unit, again.data_cost, again.data_cost_source) == ("seconds", STEP, "measured")
     content = laws_to_dict(again)
     assert content["budget"]["unit"] == "seconds"
@@ -132,8 +131,8 @@ def test_seconds_are_in_the_file_only_where_the_study_asks_for_them(cells, tmp_p
     for name, measured, options in (("a", cells, plain), ("b", slower, plain), ("c", cells, OPTIONS)):
         write_laws(fit_laws(measured, options), tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    assert "seconds" not in read_laws(tmp_path / "a").other_units
-    assert "seconds" in read_laws(tmp_path / "c").other_units
+    assert "seconds" not in load_laws(tmp_path / "a", METHODS).other_units
+    assert "seconds" in load_laws(tmp_path / "c", METHODS).other_units
 
 
 def test_another_unit_needs_no_new_fit(laws, cells):

@@ -9,6 +9,7 @@ from scipy.optimize import isotonic_regression
 
 from known_truth import curve_cell
 from tdscale.analysis.crossings import bootstrap_weights, find_crossings, first_crossing
+from tdscale.paper import PAPER
 
 curves = arrays(np.float64, st.integers(1, 40), elements=st.integers(-20, 20).map(float))
 
@@ -54,7 +55,7 @@ def test_a_crossing_lies_within_one_step_of_the_grid():
     assert (crossings.lower[0, 0], crossings.upper[0, 0]) == (4500, 5000)
     assert ((crossings.draws > 4500) & (crossings.draws <= 5000)).all()
     assert np.ptp(crossings.draws) > 400  # without seed noise the grid is the noise
-    assert find_crossings([cell], [800.0], n_draws=5, seed=0, paper=True).data[0, 0] == 5000
+    assert find_crossings([cell], [800.0], n_draws=5, seed=0, rule=PAPER.crossing).data[0, 0] == 5000
 
 
 def test_a_cells_draws_depend_on_that_cell_alone():
@@ -88,6 +89,6 @@ def test_duplicate_seeds_are_left_out_by_default_and_kept_by_the_paper():
     default = [find_crossings([c], [800.0], n_draws=20, seed=0) for c in (cell, doubled)]
     np.testing.assert_array_equal(default[0].draws, default[1].draws)
     assert (
-        find_crossings([doubled], [800.0], n_draws=20, seed=0, paper=True).data[0, 0]
-        != find_crossings([cell], [800.0], n_draws=20, seed=0, paper=True).data[0, 0]
+        find_crossings([doubled], [800.0], n_draws=20, seed=0, rule=PAPER.crossing).data[0, 0]
+        != find_crossings([cell], [800.0], n_draws=20, seed=0, rule=PAPER.crossing).data[0, 0]
     )

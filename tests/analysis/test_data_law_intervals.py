@@ -7,13 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdscale.analysis.data import DataPoints, fit_data_laws
-from tdscale.analysis.data_law import Prior, fit_offset_law, task_shapes
-from tdscale.analysis.fit import fit_laws
+from tdscale.analysis.data_law import DataPoints, fit_data_laws
+from tdscale.analysis.fit import FitOptions, fit_laws
+from tdscale.analysis.form_fit import Prior, fit_form, profile_likelihood, task_curves
 from tdscale.analysis.form_weights import weigh_forms
+from tdscale.analysis.forms import FORMS, OFFSET
 from tdscale.analysis.misfit import measure_misfit, noisy_draws
-from tdscale.analysis.options import FitOptions
-from tdscale.analysis.profile import profile_shape
 from tdscale.simulate import SweepDesign, random_truth, simulate_cells
 
 UTD = np.array([0.25, 0.5, 1, 2, 4, 8, 16])
@@ -39,22 +38,19 @@ def points(log_data, *, spread=0.05, n_draws=60, seed=0, utd=UTD):
     )
 
 
-def options(at, seed=0):
-    return FitOptions(study="", tasks=at.tasks, thresholds=tuple(at.thresholds), n_draws=len(at.data) - 1, seed=seed)
-
-
 def laws(at, seed=0):
-    return fit_data_laws(at, options(at, seed))[0]
+    return fit_data_laws(at, seed)[0]
 
 
 def test_where_runs_say_little_the_prior_keeps_alpha_near_one_and_where_they_say_much_it_does_not_matter():
     rng = np.random.default_rng(0)
     three = np.array([1.0, 2.0, 4.0])
     poor = np.exp(np.log(offset(three, alpha=0.8)) + 0.3 * rng.standard_normal((200, 1, 3)))
-    assert 0.6 < np.exp(np.median(np.log(fit_offset_law(three, poor, prior=Prior(noise=0.3)).alpha))) < 1.4
-    assert fit_offset_law(three, poor).alpha.std() > 3 * fit_offset_law(three, poor, prior=Prior(noise=0.3)).alpha.std()
+    assert 0.6 < np.exp(np.median(np.log(fit_form(OFFSET, three, poor, prior=Prior(noise=0.3)).parameter("alpha")))) < 1.4
+    plain, believed = (fit_form(OFFSET, three, poor, prior=prior).parameter("alpha") for prior in (None, Prior(noise=0.3)))
+    assert plain.std() > 3 * believed.std()
     rich = offset(UTD, alpha=1.8)[None, None]
-    assert fit_offset_law(UTD, rich, prior=Prior(noise=0.01)).alpha[0] == pytest.approx(1.8, rel=0.02)
+    assert fit_form(OFFSET, UTD, rich, prior=Prior(noise=0.01)).parameter("alpha")[0] == pytest.approx(1.8, rel=0.02)
 
 
 @settings(max_examples=15, deadline=None)
@@ -92,8 +88,8 @@ def test_tasks_of_different_alpha_are_told_apart_as_far_as_their_runs_say():
     fitted = laws(points(log_data, spread=0.02))[0]
     found = np.array([fitted.alpha(task).value for task in fitted.tasks])
     assert (np.diff(found) > 0).all()
-    fit = fit_offset_law(UTD, np.exp(log_data[None, ..., 0]), prior=Prior())
-    none, full = (task_shapes(UTD, fit, fit.filled, 0.05, spread, np.zeros((1, 4)))[0][0] for spread in (1e-6, np.inf))
+    fit = fit_form(OFFSET, UTD, np.exp(log_data[None, ..., 0]), prior=Prior())
+    none, full = (task_curves(UTD, fit, fit.filled, 0.05, spread, np.zeros((1, 4))).change[0] for spread in (1e-6, np.inf))
     np.testing.assert_allclose(none, 0, atol=1e-6)
     assert np.ptp(full) > np.ptp(np.log(found)) * 0.99
 
@@ -103,7 +99,7 @@ def test_misfit_is_what_the_seeds_do_not_explain():
     exact = np.log(offset(UTD))[None, :, None] * np.ones((12, 1, 4))
     seeds_only = points(exact + 0.1 * rng.standard_normal(exact.shape), spread=0.1)
     more = points(exact + 0.3 * rng.standard_normal(exact.shape), spread=0.1)
-    of_seeds, of_more = (measure_misfit(p.utd, p.data, p.bound, p.n_seeds) for p in (seeds_only, more))
+    of_seeds, of_more = (measure_misfit(OFFSET, p.utd, p.data, p.bound, p.n_seeds) for p in (seeds_only, more))
     assert of_seeds.points < 0.05
     assert of_more.points == pytest.approx(np.sqrt(0.3**2 - 0.1**2), rel=0.2)
     np.testing.assert_allclose(of_seeds.seeds, 0.1, rtol=0.35)
@@ -114,7 +110,7 @@ def test_draws_of_a_cell_have_the_pooled_spread_not_that_of_its_own_few_seeds():
     spread = 0.1 * np.exp(0.7 * rng.standard_normal((6, 7, 1)))
     log_data = np.log(offset(UTD))[None, :, None] * np.ones((6, 1, 1))
     at = points(log_data, spread=spread, n_draws=400)
-    misfit = measure_misfit(at.utd, at.data, at.bound, at.n_seeds)
+    misfit = measure_misfit(OFFSET, at.utd, at.data, at.bound, at.n_seeds)
     own, shared = noisy_draws(at.data[1:, ..., 0], misfit, 0, rng)
     assert np.log(own).std(axis=0).std() < 0.7 * np.log(at.data[1:, ..., 0]).std(axis=0).std()
     assert (np.log(shared / own).std(axis=1) < 1e-9).all()  # what all tasks share
@@ -123,7 +119,7 @@ def test_draws_of_a_cell_have_the_pooled_spread_not_that_of_its_own_few_seeds():
 def test_a_censored_or_missing_point_stays_so_in_the_draws():
     at = points(np.log(offset(UTD))[None, :, None] * np.ones((2, 1, 1)))
     at.data[:, 0, 0], at.data[:, 1, 3] = np.inf, np.nan
-    misfit = measure_misfit(at.utd, at.data, at.bound, at.n_seeds)
+    misfit = measure_misfit(OFFSET, at.utd, at.data, at.bound, at.n_seeds)
     own, _ = noisy_draws(at.data[1:, ..., 0], misfit, 0, np.random.default_rng(0))
     assert np.isposinf(own[:, 0, 0]).all()
     assert np.isnan(own[:, 1, 3]).all()
@@ -136,8 +132,8 @@ def test_a_censored_or_missing_point_stays_so_in_the_draws():
 )
 def test_the_form_that_predicts_what_was_left_out_gains_weight(truth, best):
     data = np.stack([truth(UTD), 3 * truth(UTD)])[..., None]
-    shares = weigh_forms(UTD, data, np.full((2, 7), 1e12), np.array([0.1])).shares
-    belief = weigh_forms(UTD[:3], data[:, :3], np.full((2, 3), 1e12), np.array([0.1])).shares
+    shares = weigh_forms(FORMS, UTD, data, np.full((2, 7), 1e12), np.array([0.1])).shares
+    belief = weigh_forms(FORMS, UTD[:3], data[:, :3], np.full((2, 3), 1e12), np.array([0.1])).shares
     assert shares.sum() == pytest.approx(1)
     assert shares[best] >= belief[best] * 0.99
     assert belief[0] > belief[1] == belief[2]
@@ -145,25 +141,24 @@ def test_the_form_that_predicts_what_was_left_out_gains_weight(truth, best):
 
 def test_profiles_tell_what_the_runs_settle():
     def profile(data, noise=0.05):
-        fit = fit_offset_law(UTD, np.asarray(data)[None, None], prior=Prior(noise=noise))
-        return profile_shape(UTD, fit, noise)
+        fit = fit_form(OFFSET, UTD, np.asarray(data)[None, None], prior=Prior(noise=noise))
+        return profile_likelihood(UTD, fit, noise)
 
     settled = profile(offset(UTD))
-    low, high = settled.alpha_range
+    low, high = settled.interval("alpha")
     assert low < 0.8 < high
-    assert settled.alpha_settled
-    assert not settled.power_law_will_do
-    assert not settled.constant_will_do
-    assert profile(1e5 * UTD**-0.5).power_law_will_do
-    assert profile(1e5 + 0 * UTD).constant_will_do
+    assert OFFSET.unsettled(settled) is None
+    # at the upper end of β^α the offset law is a pure power law, at the lower end a constant
+    assert OFFSET.unsettled(profile(1e5 * UTD**-0.5))[0] == "d-min-not-identified"
+    assert OFFSET.unsettled(profile(1e5 + 0 * UTD))[0] == "constant"
     # the same points, less exactly known
-    wider = profile(offset(UTD), noise=0.3).alpha_range
+    wider = profile(offset(UTD), noise=0.3).interval("alpha")
     assert wider[0] <= low
     assert wider[1] > high
 
 
 def test_a_law_that_power_laws_fit_as_well_is_not_called_identified():
-    fitted, warnings = fit_data_laws(at := points((np.log(1e5) - 0.5 * np.log(UTD))[None, :, None] * np.ones((2, 1, 1))), options(at))
+    fitted, warnings = fit_data_laws(points((np.log(1e5) - 0.5 * np.log(UTD))[None, :, None] * np.ones((2, 1, 1))), 0)
     assert not fitted[0].identified
     assert [w.code for w in warnings] == ["d-min-not-identified"]
     assert "·σ^−" in fitted[0].formula()

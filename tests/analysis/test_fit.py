@@ -8,10 +8,10 @@ import pytest
 
 from known_truth import curve_cell, law_data, synthetic_study
 from tdscale.analysis.crossings import find_crossings
-from tdscale.analysis.fit import fit_laws
-from tdscale.analysis.laws_file import laws_to_dict, read_laws, write_laws
-from tdscale.analysis.options import FitOptions
+from tdscale.analysis.fit import FitOptions, fit_laws
+from tdscale.analysis.laws_file import laws_to_dict, load_laws, write_laws
 from tdscale.errors import UserError
+from tdscale.paper import METHODS
 
 OPTIONS = FitOptions(study="known", tasks=("one", "two"), thresholds=(300.0, 500.0, 700.0, 800.0), data_cost=1e9, n_draws=100)
 
@@ -68,7 +68,7 @@ def test_the_same_input_and_seed_give_the_same_file_byte_for_byte_in_whatever_or
 
 def test_a_law_file_read_back_predicts_the_same(laws, tmp_path):
     write_laws(laws, tmp_path / "laws.json")
-    again = read_laws(tmp_path / "laws.json")
+    again = load_laws(tmp_path / "laws.json", METHODS)
     np.testing.assert_allclose(again.data[-1].predict_draws([0.5, 4]), laws.data[-1].predict_draws([0.5, 4]), rtol=1e-7)
     content = json.loads((tmp_path / "laws.json").read_text())
     assert {
@@ -90,7 +90,7 @@ def test_a_damaged_law_file_is_one_sentence(damage, tmp_path):
     path = tmp_path / "laws.json"
     path.write_bytes(damage)
     with pytest.raises(UserError, match=r"tdscale fit"):
-        read_laws(path)
+        load_laws(path, METHODS)
 
 
 def test_the_return_scale_does_not_matter():

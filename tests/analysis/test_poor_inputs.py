@@ -7,12 +7,13 @@ import pytest
 
 from known_truth import curve_cell, law_data, synthetic_study
 from tdscale.analysis.crossings import find_crossings
-from tdscale.analysis.data import DataPoints, fit_data_laws
-from tdscale.analysis.fit import fit_laws
+from tdscale.analysis.data_law import DataPoints, fit_data_laws
+from tdscale.analysis.fit import FitOptions, fit_laws
+from tdscale.analysis.forms import OFFSET
 from tdscale.analysis.misfit import measure_misfit, noisy_draws
-from tdscale.analysis.options import FitOptions
-from tdscale.analysis.paper_law import fit_plain
 from tdscale.errors import UserError
+from tdscale.paper import METHODS
+from tdscale.paper.procedure import fit_plain
 from tdscale.planning import plan_budget, plan_compute, plan_data
 
 UTD = np.array([0.25, 0.5, 1, 2, 4, 8])
@@ -43,10 +44,10 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("method", ["default", "paper"])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("case", CASES)
 def test_poor_runs_are_fitted_and_planned_on_or_refused_in_a_sentence(case, method):
-    laws = fit_laws(CASES[case], replace(OPTIONS, method=method))
+    laws = fit_laws(CASES[case], replace(OPTIONS, method=METHODS[method]))
     assert laws.data or laws.warnings
     for task in (None, "one", "two"):
         for plan, limit in ((plan_compute, 3e10), (plan_data, 1e4), (plan_budget, 5e11), (plan_budget, 1e20)):
@@ -76,7 +77,7 @@ def test_a_draw_in_which_a_slow_task_never_reaches_j_does_not_make_the_domain_fa
     points = DataPoints(
         tasks=("one", "two"), thresholds=np.array([800.0]), utd=UTD, data=data, bound=2 * exact, n_seeds=np.full(exact.shape, 5.0)
     )
-    (law,), _ = fit_data_laws(points, OPTIONS)
+    (law,), _ = fit_data_laws(points, OPTIONS.seed)
     middle = law.estimate(1.0)
     assert middle.low > 0.5 * middle.value
     assert np.isposinf(middle.high)
@@ -87,7 +88,7 @@ def test_a_single_seed_among_cells_of_many_is_as_uncertain_as_they_are():
     data = np.exp(10 + 0.2 * rng.standard_normal((2001, 1, 6, 1)))
     data[1:, 0, 2] = data[0, 0, 2]
     n_seeds = np.array([[5.0, 5, 1, 5, 5, 5]])
-    misfit = measure_misfit(UTD, data, np.ones((1, 6)), n_seeds)
+    misfit = measure_misfit(OFFSET, UTD, data, np.ones((1, 6)), n_seeds)
     own, _ = noisy_draws(data[1:, ..., 0], misfit, 0, rng)
     spread = np.log(own).std(axis=0)[0]
     assert spread[2] == pytest.approx(spread[[0, 1, 3, 4, 5]].mean(), rel=0.15)

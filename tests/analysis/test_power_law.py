@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tdscale.analysis.paper_sweep import best_of_rows
-from tdscale.analysis.power_law import fit_shared_slope
+from tdscale.analysis.hyperparameters import fit_shared_slope
+from tdscale.paper.procedure import best_of_rows
 
 GRID = np.array([16.0, 64.0, 256.0])
 

@@ -7,9 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdscale.analysis.bowl import EDGES, N_RANGES, bowl
-from tdscale.analysis.response_surface import Surface, fit_surface
-from tdscale.analysis.surface_model import SweepCells
+from tdscale.analysis.response_surface import EDGES, N_RANGES, Surface, SweepCells, bowl, fit_surface
 
 BATCH_SIZES = np.log([32.0, 64.0, 128.0, 256.0, 512.0])
 RATES = np.log([1.5e-4, 3e-4, 6e-4, 1.2e-3])

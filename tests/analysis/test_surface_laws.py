@@ -7,8 +7,8 @@ import pytest
 
 from known_truth import curve_cell
 from tdscale.analysis.crossings import find_crossings
-from tdscale.analysis.hyperparameters import fit_sweep_laws
-from tdscale.analysis.options import FitOptions
+from tdscale.analysis.fit import FitOptions
+from tdscale.analysis.hyperparameters import fit_surface_laws
 from tdscale.runs.types import Cell
 
 OPTIONS = FitOptions(study="known", tasks=("one", "two"), thresholds=(300.0, 800.0), n_draws=60)
@@ -40,7 +40,7 @@ def sweep_cells(*, batch_sizes=BATCH_SIZES, rates=RATES, utds=(1, 2, 4), tasks=(
 
 
 def laws_of(cells, options=OPTIONS):
-    return fit_sweep_laws(cells, find_crossings(cells, options.thresholds, n_draws=options.n_draws, seed=0), options)
+    return fit_surface_laws(cells, find_crossings(cells, options.thresholds, n_draws=options.n_draws, seed=0), options.tasks, options.seed)
 
 
 def codes(warnings, where):

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from tdscale.analysis.crossings import find_crossings
-from tdscale.analysis.laws import PowerLaw
-from tdscale.analysis.paper_sweep import best_of_rows, separate_laws
-from tdscale.analysis.power_law import fit_shared_slope
+from tdscale.analysis.fitted_laws import PowerLaw
+from tdscale.analysis.hyperparameters import fit_shared_slope
+from tdscale.paper import PAPER
+from tdscale.paper.procedure import best_of_rows, separate_laws
 from tdscale.report.proposed import baseline_hyperparameters, proposed_hyperparameters
 
 QUANTITIES = {"batch_size": ("bs", -0.4801, 0.0054), "learning_rate": ("lr", -0.3165, 0.004)}
@@ -26,7 +27,7 @@ def dmc(fitted):
 def at_800(dmc):
     """The crossings of the sweep at J = 800 as a grid: (task, σ, B, η) → D, and the four axes."""
     cells = dmc.measured.cells
-    crossings = find_crossings(cells, [800.0], n_draws=0, seed=0, paper=True)
+    crossings = find_crossings(cells, [800.0], n_draws=0, seed=0, rule=PAPER.crossing)
     specs = [(c.spec.task, c.spec.utd, c.spec.batch_size, c.spec.learning_rate) for c in cells]
     axes = [sorted(set(values)) for values in zip(*specs, strict=True)]
     grid = np.full([len(axis) for axis in axes], np.nan)
@@ -37,7 +38,7 @@ def at_800(dmc):
 
 def test_every_crossing_of_the_sweep_is_that_of_the_authors_code(dmc, golden, certify):
     table = golden["rerun_grid_dmc_sweep"]["crossings_table"]
-    crossings = find_crossings(dmc.measured.cells, table["thresholds"], n_draws=0, seed=0, paper=True)
+    crossings = find_crossings(dmc.measured.cells, table["thresholds"], n_draws=0, seed=0, rule=PAPER.crossing)
     row_of = {(c.spec.task, c.spec.utd, c.spec.batch_size, c.spec.learning_rate): i for i, c in enumerate(dmc.measured.cells)}
     order = [row_of[row["env"], row["utd"], row["bs"], row["lr"]] for row in table["rows"]]
     data = np.where(np.isfinite(crossings.data), crossings.data, np.nan)[order]
@@ -101,7 +102,7 @@ def test_a_law_of_its_own_for_each_task(dmc, golden, certify, quantity):
 
 def test_the_constant_baseline_is_the_committed_one(dmc, golden):
     """49 of 49 rows, and which of their cells are new."""
-    frame = baseline_hyperparameters(dmc.measured.cells, 800.0, utd=2.0, paper=True)
+    frame = baseline_hyperparameters(dmc.measured.cells, 800.0, utd=2.0, rule=PAPER.crossing)
     assert frame.to_dict("records") == golden["committed"]["proposed_hparams"]["dmc_sweep"]["baseline_utd2.0"]
     print(f"{'dmc_sweep: constant baseline, rows equal':<66} {len(frame):>7}   all 49")
     assert len(frame) == 49

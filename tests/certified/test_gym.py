@@ -5,6 +5,7 @@ import pytest
 
 from command import called, refused
 from tdscale.analysis.budget import fit_budget_law, without_largest
+from tdscale.paper import PAPER
 
 FILES = ["gym_ours", "gym_baseline_utd2"]
 
@@ -48,7 +49,7 @@ def test_the_cheapest_way_to_each_threshold(fitted, golden, certify):
 def test_the_budget_law_without_the_largest_budgets(held_out, fitted, golden, certify):
     law = fitted("gym_ours").laws.budget
     reference = golden["rerun_budget_gym"]["laws"][f"code delta=4e9 hold{held_out}"]
-    kept = without_largest(law, held_out, paper=True)
+    kept = without_largest(law, held_out, PAPER.budget)
     certify(f"gym_ours: exponent of σ*(F), {held_out} budgets held out", [kept.exponent], [reference["exp"]], at_least=6)
     certify(f"gym_ours: its coefficient, {held_out} held out", [kept.coefficient], [reference["coef"]], at_least=5)
     left_out = law.points[len(kept.points) :]
@@ -57,7 +58,7 @@ def test_the_budget_law_without_the_largest_budgets(held_out, fitted, golden, ce
 
 
 def test_the_printed_budget_law(fitted, golden):
-    law = without_largest(fitted("gym_ours").laws.budget, 2, paper=True)
+    law = without_largest(fitted("gym_ours").laws.budget, 2, PAPER.budget)
     assert f"{law.coefficient:.2e} * F^{law.exponent:.2f}" == golden["committed"]["printed"]["gym_sigma_star"]
 
 
@@ -82,8 +83,8 @@ def test_the_command_shows_the_law_without_the_largest_budgets(published_data, t
 def test_with_the_price_of_the_paper_the_exponent_is_that_of_the_paper(fitted, golden, certify):
     """δ = 5e9, as printed, instead of the 4e9 of the authors' code."""
     laws = fitted("gym_ours").laws
-    law = fit_budget_law(laws.data, laws.compute_for, 5e9, paper=True)
+    law = fit_budget_law(laws.data, laws.compute_for, 5e9, PAPER.budget)
     for held_out in (0, 1, 2):
         reference = golden["rerun_budget_gym"]["laws"][f"paper delta=5e9 hold{held_out}"]
-        kept = without_largest(law, held_out, paper=True)
+        kept = without_largest(law, held_out, PAPER.budget)
         certify(f"gym_ours, δ = 5e9: exponent, {held_out} held out", [kept.exponent], [reference["exp"]], at_least=6)

@@ -9,8 +9,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tdscale.analysis.compute import ComputeModel
-from tdscale.analysis.forms import Form
-from tdscale.analysis.laws import DataLaw, PowerLaw, ScalingLaws
+from tdscale.analysis.fitted_laws import DataLaw, PowerLaw
+from tdscale.analysis.forms import OFFSET, FittedForm
+from tdscale.analysis.method import DEFAULT
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning import REACH, plan_budget, plan_compute, plan_data
 
 N = 1.5e5
@@ -37,21 +39,18 @@ def power_law(coefficient, exponent):
 def offset_law(threshold, d_min, beta, alpha):
     """Equation 4.1 alone, with no draws: b_J^α_J = D_min·β^α."""
     data = d_min * (1 + (UTD / beta) ** -alpha)[None]
-    form = Form(
-        form="offset",
+    form = FittedForm(
+        form=OFFSET,
         weight=1.0,
         log_scale=np.full(2, np.log(d_min)),
-        alpha=np.full(2, alpha),
-        log_ratio=np.full(2, alpha * np.log(beta)),
+        parameters=np.tile([alpha, alpha * np.log(beta)], (2, 1)),
         log_scale_draws=NO_DRAWS,
-        alpha_draws=NO_DRAWS,
-        log_ratio_draws=NO_DRAWS,
+        parameter_draws=np.empty((0, 2, 2)),
     )
     return DataLaw(
         threshold=threshold,
         tasks=("task",),
         forms=(form,),
-        held=0.0,
         drift_draws=NO_DRAWS,
         utd=UTD,
         data=data,
@@ -64,7 +63,7 @@ def offset_law(threshold, d_min, beta, alpha):
 def paper_laws(*data, batch_size=400.0, batch_exponent=-0.33, data_cost=None):
     return ScalingLaws(
         study="closed forms",
-        method="default",
+        method=DEFAULT,
         tasks=("task",),
         thresholds=tuple(law.threshold for law in data),
         batch_size=power_law(batch_size, batch_exponent),

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from known_truth import synthetic_study
-from tdscale.analysis.fit import fit_laws
-from tdscale.analysis.options import FitOptions
+from tdscale.analysis.fit import FitOptions, fit_laws
 from tdscale.errors import UserError
 from tdscale.planning import REACH, WORTHWHILE, plan_budget, plan_compute, plan_data
 

@@ -5,7 +5,7 @@ import pytest
 import synthetic
 
 from tdscale.analysis.fit import Measured
-from tdscale.analysis.laws import ScalingLaws
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning import Plan
 from tdscale.validation import Validation
 

@@ -5,9 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from tdscale.analysis.fit import Measured, fit_measured, measure
-from tdscale.analysis.laws import ScalingLaws
-from tdscale.analysis.options import FitOptions
+from tdscale.analysis.fit import FitOptions, Measured, fit_measured, measure
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning import Plan, plan_budget, plan_compute, plan_data
 from tdscale.runs.types import Cell
 from tdscale.study import RunSpec

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tdscale.analysis.laws import PowerLaw
+from tdscale.analysis.fitted_laws import PowerLaw
 from tdscale.errors import RunFailure
 from tdscale.running.choosing import _value
 

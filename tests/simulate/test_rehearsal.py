@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from command import called, refused
-from tdscale.analysis.fit import fit_laws
-from tdscale.analysis.options import FitOptions
+from tdscale.analysis.fit import FitOptions, fit_laws
 from tdscale.running.rehearsal import FittedTruth, rehearse
 from tdscale.simulate import LawTruth, Noise, SweepDesign, simulate_cells
 

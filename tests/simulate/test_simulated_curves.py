@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdscale.analysis.crossings import find_crossings, first_crossing
-from tdscale.analysis.fit import fit_laws
-from tdscale.analysis.options import FitOptions
+from tdscale.analysis.fit import FitOptions, fit_laws
 from tdscale.runs.cells import load_cells
 from tdscale.runs.store import RunStore
 from tdscale.simulate import NOISE, SHAPES, Bowl, LawTruth, Noise, SweepDesign, random_truth, simulate_cells, write_simulation

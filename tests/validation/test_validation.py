@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from command import called
 from known_truth import synthetic_study
-from tdscale.analysis.fit import fit_measured, measure
-from tdscale.analysis.options import FitOptions
+from tdscale.analysis.fit import FitOptions, fit_measured, measure
 from tdscale.validation import PREDICTORS, validate
 from tdscale.validation.held_out import ends
 from tdscale.validation.predictors import measured_estimate, simple_predictions

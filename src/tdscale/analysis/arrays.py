@@ -18,3 +18,4 @@ Floats = Annotated[
     BeforeValidator(_array),
     PlainSerializer(lambda array: array.tolist()),
 ]
+Bools = NDArray[np.bool_]

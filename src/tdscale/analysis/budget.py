@@ -1,14 +1,39 @@
 """The cheapest σ for each threshold and the law σ*(F) through them (METHOD.md sections 2 and 3, equation 4.5)."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.estimate import Estimate
-from tdscale.analysis.laws import BudgetLaw, BudgetPoint, DataLaw
+from tdscale.analysis.fitted_laws import BudgetLaw, BudgetPoint, DataLaw
 
-Flops = Callable[[Floats, Floats], Floats]
+# (σ, D) → C, D of shape (..., n) with σ of shape (n,)
+Compute = Callable[[Floats, Floats], Floats]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetRule:
+    """How the cheapest σ is found within the σ that were run, and which thresholds the law σ*(F) is fitted to.
+
+    Attributes:
+        grid_points: of the grid of σ.
+        between_grid: whether the optimum is sought between the points of the grid, too.
+        use_edges: whether a threshold counts whose optimum lies at an end of the σ that were run. It is no optimum: the true
+            one may lie beyond.
+    """
+
+    grid_points: int = 400
+    between_grid: bool = True
+    use_edges: bool = False
+
+    def used(self, points: Sequence[BudgetPoint]) -> list[BudgetPoint]:
+        """The points that the law is fitted to."""
+        return [point for point in points if self.use_edges or not point.at_edge]
+
+
+DEFAULT_RULE = BudgetRule()
 
 
 def utd_grid(low: float, high: float, n_points: int = 400) -> Floats:
@@ -60,27 +85,26 @@ def fit_line(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     return slope, y.mean(axis=0) - slope * x.mean(axis=0)
 
 
-def fit_budget_law(laws: Sequence[DataLaw], flops: Flops, data_cost: float, *, paper: bool = False) -> BudgetLaw:
+def fit_budget_law(laws: Sequence[DataLaw], compute: Compute, data_cost: float, rule: BudgetRule = DEFAULT_RULE) -> BudgetLaw:
     """σ* and F at each threshold, and the power law through them.
 
-    The optimum is sought within the σ that were run (continuously; `paper`: on 100 points). A point at the end of that
-    range is no optimum: it is kept, marked, and left out of the law, unless `paper`.
+    A point at the end of the σ that were run is kept and marked, also where the rule leaves it out of the law.
 
     Args:
         laws: data laws, thresholds rising.
-        flops: (σ, D) → C, D of shape (..., n) with σ of shape (n,).
+        compute: C as a function of σ and D.
         data_cost: δ, in the unit of C per env step.
+        rule: how the optimum is sought, and which of them count.
     """
     points = []
     for law in laws:
-        seen = law.utd[np.isfinite(law.data).any(axis=0)]
-        grid = utd_grid(seen.min(), seen.max(), 100 if paper else 400)
+        grid = utd_grid(*law.range, rule.grid_points)
         data = np.concatenate([law.predict(grid)[None], law.predict_draws(grid)])
-        total = flops(grid, data) + data_cost * data
+        total = compute(grid, data) + data_cost * data
         if not np.isfinite(total[0]).all():  # a law that tells no D, or no C for want of B
             continue
         log_utd, budget, best = minimum_on_grid(np.log(grid), total)
-        if paper:
+        if not rule.between_grid:
             log_utd, budget = np.log(grid)[best], total[np.arange(len(total)), best]
         utd = np.exp(log_utd)
         at_optimum = law.predict(utd[:1])
@@ -94,10 +118,10 @@ def fit_budget_law(laws: Sequence[DataLaw], flops: Flops, data_cost: float, *, p
                 at_edge=bool(best[0] in (0, len(grid) - 1)),
                 budget_draws=budget[1:],
                 utd_draws=utd[1:],
-                regret=regret_at(law, flops, data_cost, float(utd[0]), budget),
+                regret=regret_at(law, compute, data_cost, float(utd[0]), budget),
             )
         )
-    used = [point for point in points if paper or not point.at_edge]
+    used = rule.used(points)
     n_draws = len(points[0].budget_draws) if points else 0
     nothing = np.full(n_draws, np.nan)
     if len(used) < 2:
@@ -113,7 +137,10 @@ def fit_budget_law(laws: Sequence[DataLaw], flops: Flops, data_cost: float, *, p
     law_at = {law.threshold: law for law in laws}
     predicted = np.exp(log_coefficient[0] + exponent[0] * log_budget[:, 0])
     ratios = np.mean(
-        [_excess(law_at[p.threshold], flops, data_cost, at, log_budget[i]) for i, (p, at) in enumerate(zip(used, predicted, strict=True))],
+        [
+            _excess(law_at[p.threshold], compute, data_cost, at, log_budget[i])
+            for i, (p, at) in enumerate(zip(used, predicted, strict=True))
+        ],
         axis=0,
     )
     return BudgetLaw(
@@ -127,18 +154,18 @@ def fit_budget_law(laws: Sequence[DataLaw], flops: Flops, data_cost: float, *, p
     )
 
 
-def without_largest(law: BudgetLaw, count: int, *, paper: bool = False) -> BudgetLaw:
-    """The law fitted without the points of its `count` largest budgets: what would be foretold of them (METHOD.md section 5).
+def without_largest(law: BudgetLaw, count: int, rule: BudgetRule = DEFAULT_RULE) -> BudgetLaw:
+    """The law fitted without the points of its `count` largest budgets: what it predicts for them (METHOD.md section 5).
 
     Args:
         law: whose points are fitted again; those kept are the result's points.
         count: how many to leave out, ≥ 0.
-        paper: whether points at the end of the σ that were run count, as in `fit_budget_law`.
+        rule: which points count, as in `fit_budget_law`.
 
     Raises:
         ValueError: if fewer than two points are left.
     """
-    points = sorted((p for p in law.points if paper or not p.at_edge), key=lambda p: p.budget.value)
+    points = sorted(rule.used(law.points), key=lambda p: p.budget.value)
     kept = tuple(points[: len(points) - count])
     if len(kept) < 2:
         raise ValueError(f"{len(kept)} of {len(points)} points left: a law σ*(F) needs two")
@@ -153,10 +180,10 @@ def without_largest(law: BudgetLaw, count: int, *, paper: bool = False) -> Budge
     )
 
 
-def held_out_laws(law: BudgetLaw, *, paper: bool = False) -> list[tuple[int, BudgetLaw]]:
+def held_out_laws(law: BudgetLaw, rule: BudgetRule) -> list[tuple[int, BudgetLaw]]:
     """How many of the largest budgets were left out (1, then 2) and the law without them, where two points are left."""
-    count = len([p for p in law.points if paper or not p.at_edge])
-    return [(left_out, without_largest(law, left_out, paper=paper)) for left_out in (1, 2) if count - left_out >= 2]
+    count = len(rule.used(law.points))
+    return [(left_out, without_largest(law, left_out, rule)) for left_out in (1, 2) if count - left_out >= 2]
 
 
 def _line_through(points: Sequence[BudgetPoint]) -> tuple[Floats, Floats, Floats, Floats]:
@@ -171,12 +198,12 @@ def _line_through(points: Sequence[BudgetPoint]) -> tuple[Floats, Floats, Floats
         return log_budget, exponent, log_coefficient, np.exp(log_coefficient)
 
 
-def regret_at(law: DataLaw, flops: Flops, data_cost: float, utd: float, least: Floats, task: str | None = None) -> Estimate:
+def regret_at(law: DataLaw, compute: Compute, data_cost: float, utd: float, least: Floats, task: str | None = None) -> Estimate:
     """How much more than its own least budget each draw pays at one σ, as a share: F(σ)/min F − 1; the value is the draws' median.
 
     Args:
         law: whose D it is.
-        flops: as for `fit_budget_law`.
+        compute: as for `fit_budget_law`.
         data_cost: δ.
         utd: σ.
         least: min F of the point estimate and of every draw, shape (1 + n_draws,). Without draws the answer is NaN.
@@ -184,7 +211,7 @@ def regret_at(law: DataLaw, flops: Flops, data_cost: float, utd: float, least: F
     """
     if len(least) == 1:  # a published law has no draws to tell it by
         return Estimate(float("nan"), float("nan"), float("nan"))
-    return _median_with_draws(_excess(law, flops, data_cost, utd, np.log(least), task))
+    return _median_with_draws(_excess(law, compute, data_cost, utd, np.log(least), task))
 
 
 def _median_with_draws(excess: Floats) -> Estimate:
@@ -200,10 +227,10 @@ def regret_in_words(regret: Estimate) -> str:
     return f"σ* matters: that it is uncertain costs {cost}; more runs would settle it"
 
 
-def _excess(law: DataLaw, flops: Flops, data_cost: float, utd: float, log_least: Floats, task: str | None = None) -> Floats:
+def _excess(law: DataLaw, compute: Compute, data_cost: float, utd: float, log_least: Floats, task: str | None = None) -> Floats:
     """F(σ)/min F − 1 of each draw, NaN where the draw never reaches J; of the point estimate where there are no draws."""
     at = np.array([utd])
     data = law.predict_draws(at, task) if len(log_least) > 1 else law.predict(at, task)[None]
-    total = (flops(at, data) + data_cost * data)[:, 0]
+    total = (compute(at, data) + data_cost * data)[:, 0]
     with np.errstate(invalid="ignore"):
         return np.maximum(total / np.exp(log_least[-len(total) :]) - 1, 0.0)

@@ -6,9 +6,27 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tdscale.analysis.arrays import Bools, Floats
 from tdscale.runs.types import Cell
 
-Floats = NDArray[np.float64]
+
+@dataclass(frozen=True, kw_only=True)
+class CrossingRule:
+    """How D_J and its draws are read off the curves of a cell's seeds.
+
+    Attributes:
+        keep_duplicates: whether copies of a seed count.
+        correct_variance: whether the bootstrap's variance is corrected for few seeds (`bootstrap_weights`).
+        between_steps: whether D_J lies anywhere between two logged steps: the point estimate in the middle, a draw uniform. If
+            not, it is the first logged step at or above J.
+    """
+
+    keep_duplicates: bool = False
+    correct_variance: bool = True
+    between_steps: bool = True
+
+
+DEFAULT_RULE = CrossingRule()
 
 
 def first_crossing(returns: ArrayLike, thresholds: ArrayLike) -> NDArray[np.intp]:
@@ -74,24 +92,22 @@ class Crossings:
     draws: Floats
 
     @property
-    def censored(self) -> NDArray[np.bool_]:
+    def censored(self) -> Bools:
         """Shape (n_cells, n_thresholds)."""
         return ~np.isfinite(self.data)
 
 
-def find_crossings(cells: Sequence[Cell], thresholds: ArrayLike, *, n_draws: int, seed: int, paper: bool = False) -> Crossings:
+def find_crossings(
+    cells: Sequence[Cell], thresholds: ArrayLike, *, n_draws: int, seed: int, rule: CrossingRule = DEFAULT_RULE
+) -> Crossings:
     """Crossings of every cell, with bootstrap draws over its seeds.
-
-    The default leaves duplicate seeds out, corrects the bootstrap's variance for few seeds, and takes D_J as lying
-    anywhere between two logged steps: the point estimate is the middle, a draw is uniform. `paper` keeps duplicates,
-    resamples plainly and takes the first logged step at or above J.
 
     Args:
         cells: curves on their own grids.
         thresholds: J, shape (n_thresholds,), normalised return.
         n_draws: bootstrap replicates.
         seed: of the draws. Each cell's generator depends on this and on the cell alone, not on the other cells.
-        paper: the authors' procedure.
+        rule: how D_J is read off a cell's curves.
     """
     levels = np.asarray(thresholds, dtype=np.float64)
     shape = (len(cells), levels.size)
@@ -99,18 +115,18 @@ def find_crossings(cells: Sequence[Cell], thresholds: ArrayLike, *, n_draws: int
     bound = np.array([cell.last_step for cell in cells], dtype=np.float64)
     draws = np.empty((n_draws, *shape))
     for index, cell in enumerate(cells):
-        returns = cell.returns if paper else cell.returns[~cell.duplicate]
+        returns = cell.returns if rule.keep_duplicates else cell.returns[~cell.duplicate]
         rng = np.random.default_rng([seed, int(cell.spec.cell_id, 16)])
-        weights = bootstrap_weights(len(returns), n_draws, rng, correct=not paper)
+        weights = bootstrap_weights(len(returns), n_draws, rng, correct=rule.correct_variance)
         # one pass: the plain mean first, the replicates behind it
         mixed = np.concatenate([np.full((1, len(returns)), 1 / len(returns)), weights]) @ returns
-        if paper:
+        if not rule.between_steps:
             mixed[0] = returns.mean(axis=0)
         crossing = first_crossing(mixed, levels)
         edges = _edges(cell)
         # J at env step 0 already: within the first steps, since D = 0 has no logarithm
         top, below = np.maximum(edges[1:], edges[edges > 0][0])[crossing], edges[:-1][crossing]
-        inside = np.full((1, 1), 0.0) if paper else np.concatenate([[[0.5]], rng.random((n_draws, 1))])
+        inside = np.concatenate([[[0.5]], rng.random((n_draws, 1))]) if rule.between_steps else np.zeros((1, 1))
         values = np.where(np.isfinite(top), top - inside * (np.where(np.isfinite(top), top, 0.0) - below), np.inf)
         data[index], upper[index] = values[0], top[0]
         lower[index] = np.where(np.isfinite(top[0]), below[0], bound[index])

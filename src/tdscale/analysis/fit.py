@@ -1,21 +1,76 @@
-"""The whole chain, cells to laws: crossings, B*(σ) and η*(σ), D_J(σ), C_J(σ), σ*(F) (METHOD.md section 4)."""
+"""The whole chain, cells to laws: crossings, B*(σ) and η*(σ), D_J(σ), C_J(σ), σ*(F) (METHOD.md section 4).
+
+`FitOptions` says what is asked for, `measure` finds the crossings, `fit_measured` fits every law. The steps in which methods
+differ are those of `Method`.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from tdscale.analysis.budget import fit_budget_law
-from tdscale.analysis.compute import UNIT_NAMES, ComputeUnit
-from tdscale.analysis.compute_models import compute_models
+from tdscale.analysis.compute import UNIT_NAMES, Accounting, ComputeUnit, Counting, compute_models
 from tdscale.analysis.crossings import Crossings, find_crossings
-from tdscale.analysis.data import DataPoints, collect_points, fit_data_laws
-from tdscale.analysis.hyperparameters import fit_sweep_laws, used_values_law
-from tdscale.analysis.laws import PowerLaw, ScalingLaws
-from tdscale.analysis.options import FitOptions
-from tdscale.analysis.power_law import Quantity
+from tdscale.analysis.data_law import DataPoints, collect_points
+from tdscale.analysis.fitted_laws import PowerLaw, Quantity
+from tdscale.analysis.hyperparameters import SweepLaws, law_through, used_values
+from tdscale.analysis.method import DEFAULT, Method
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import UserError
 from tdscale.runs.types import Cell, RunWarning
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """What a fit is asked for, and by which method.
+
+    Attributes:
+        study: name of the study.
+        tasks: the tasks, in the order of reports.
+        thresholds: J, rising, normalised return.
+        method: how it goes.
+        data_cost: δ in the compute unit per env step, or "measured"; None leaves the budget law out.
+        accounting: how compute is counted, where the method leaves that open.
+        compute_unit: of C.
+        model_size: N, for accounting "paper".
+        published: B*(σ) and η*(σ) known from elsewhere, for a method that follows them where there is no sweep: the authors' compute
+            and budget have the B of their own laws, not the rounded one that their runs used.
+        n_draws: bootstrap replicates.
+        seed: of the random draws.
+        where: conditions on settings by which the runs were chosen, for example ("size=m",).
+    """
+
+    study: str
+    tasks: tuple[str, ...]
+    thresholds: tuple[float, ...]
+    method: Method = DEFAULT
+    data_cost: float | Literal["measured"] | None = None
+    accounting: Literal["counted", "paper"] = "counted"
+    compute_unit: ComputeUnit = "flops"
+    model_size: float | None = None
+    published: tuple[PowerLaw, PowerLaw] | None = None
+    n_draws: int = 200
+    seed: int = 0
+    where: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.n_draws < 1:
+            raise ValueError(f"n_draws is {self.n_draws}; there must be at least 1 bootstrap draw, better 100")
+
+    @property
+    def counting(self) -> Counting:
+        """How compute is counted."""
+        accounting: Accounting = self.method.accounting or self.accounting
+        recorded = self.method.accounting is not None
+        return Counting(unit=self.compute_unit, accounting=accounting, model_size=self.model_size, recorded_size=recorded)
+
+    @property
+    def asked(self) -> str:
+        """What a study file asks for, as text: laws that were asked for otherwise are not this study's any more."""
+        published = [(law.exponent, *law.coefficients.tolist()) for law in self.published or ()]
+        return repr((self.tasks, self.thresholds, self.data_cost, self.accounting, self.compute_unit, self.model_size, published))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,9 +186,9 @@ def fit_measured(
     warnings = [*found, *remarks, *measured.warnings]
     batch_size = _with_used_values(batch_size, measured.measuring, "batch_size", options)
     learning_rate = _with_used_values(learning_rate, measured.measuring, "learning_rate", options)
-    data, remarks = fit_data_laws(measured.points, options)
+    data, remarks = options.method.data_laws(measured.points, options.seed)
     warnings += remarks
-    models, remarks = compute_models(measured.cells, measured.measuring, options)
+    models, remarks = compute_models(measured.cells, measured.measuring, options.tasks, options.counting)
     warnings += remarks
     laws = ScalingLaws(
         study=options.study,
@@ -163,35 +218,50 @@ def fit_measured(
 
 def with_times(laws: ScalingLaws, measured: Measured) -> ScalingLaws:
     """Laws that were read from laws.json, with what the runs measured in seconds, which that file leaves out."""
-    models, _ = compute_models(measured.cells, measured.measuring, measured.options)
+    options = measured.options
+    models, _ = compute_models(measured.cells, measured.measuring, options.tasks, options.counting)
     return replace(laws, compute=models.get(laws.unit, {}), other_units=models)
 
 
-def fit_hyperparameters(measured: Measured) -> tuple[PowerLaw | None, PowerLaw | None, list[RunWarning]]:
+def fit_hyperparameters(measured: Measured) -> SweepLaws:
     """B*(σ) and η*(σ) from the sweep; both None where there is none."""
     options, sweep = measured.options, measured.sweep
     # runs at constant B and η, a baseline alone, do not follow the published laws
-    if not sweep and options.paper and options.published is not None and any(cell.spec.stage == "scaling" for cell in measured.cells):
+    follows = options.method.follows_published and any(cell.spec.stage == "scaling" for cell in measured.cells)
+    if not sweep and follows and options.published is not None:
         message = "there is no sweep over B and η: B*(σ), η*(σ) are the published laws that the study names, known without intervals"
         return *options.published, [RunWarning("published-laws", message, "sweep")]
     if measured.sweep_crossings is None:
         message = "there is no sweep over B and η: the laws B*(σ), η*(σ) shown are those the runs used, not the best ones"
         return None, None, [RunWarning("no-sweep", message, "sweep")]
-    return fit_sweep_laws(sweep, measured.sweep_crossings, options)
+    return options.method.sweep_laws(sweep, measured.sweep_crossings, options.tasks, options.seed)
 
 
 def _with_used_values(law: PowerLaw | None, cells: Sequence[Cell], quantity: Quantity, options: FitOptions) -> PowerLaw | None:
     """Without a sweep the law through the values that the runs used, or the published law with those values as its points."""
     if law is not None and law.source == "sweep":
         return law
-    used = used_values_law(cells, quantity, options)
+    used = _used_values(cells, quantity, options)
     if law is None or used is None:
         return law or used
     return replace(law, utd=used.utd, points=used.points, points_low=used.points_low, points_high=used.points_high)
 
 
+def _used_values(cells: Sequence[Cell], quantity: Quantity, options: FitOptions) -> PowerLaw | None:
+    """The law through the values that the runs used; None with fewer than two σ."""
+    utd, draws = used_values(cells, quantity, options.tasks, options.n_draws)
+    method = options.method
+    rng = np.random.default_rng([options.seed, 101, 2 + (quantity == "learning_rate")]) if method.widen_lines else None
+    try:
+        law = law_through(quantity, options.tasks, utd, method.best_values(draws), draws, source="as-run", rng=rng)
+    except ValueError:
+        return None
+    # a value kept constant has an exponent of 0, not of rounding's dust
+    return replace(law, exponent=round(law.exponent, 9), exponent_draws=np.round(law.exponent_draws, 9))
+
+
 def _crossings(cells: Sequence[Cell], options: FitOptions) -> Crossings:
-    return find_crossings(cells, options.thresholds, n_draws=options.n_draws, seed=options.seed, paper=options.paper)
+    return find_crossings(cells, options.thresholds, n_draws=options.n_draws, seed=options.seed, rule=options.method.crossing)
 
 
 def _of_cells(crossings: Crossings, chosen: Sequence[int]) -> Crossings:
@@ -220,7 +290,7 @@ def _used_batch_sizes(cells: Sequence[Cell], tasks: Sequence[str]) -> dict[str, 
 
 
 def in_unit(laws: ScalingLaws, unit: ComputeUnit) -> ScalingLaws:
-    """The laws with C, F and δ told in another unit. A δ that was given belongs to its unit and is dropped, a measured one goes along.
+    """The laws with C, F and δ in another unit. A δ that was given belongs to its unit and is dropped, a measured one goes along.
 
     Raises:
         UserError: if compute isn't known in that unit.
@@ -248,7 +318,7 @@ def _with_budget(laws: ScalingLaws) -> ScalingLaws:
         if laws.data_cost_source == "measured":
             message = 'data_cost = "measured", but the runs recorded no times (imported curves have none), so there is no budget law'
         return replace(laws, warnings=(*laws.warnings, RunWarning("no-data-cost", message, "data_cost")))
-    budget = fit_budget_law(laws.data, laws.compute_for, laws.data_cost, paper=laws.method == "paper")
+    budget = fit_budget_law(laws.data, laws.compute_for, laws.data_cost, laws.method.budget)
     warnings = list(laws.warnings)
     edge = [point.threshold for point in budget.points if point.at_edge]
     if edge:

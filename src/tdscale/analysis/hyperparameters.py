@@ -1,91 +1,250 @@
-"""From the sweep's cells to the laws B*(σ) and η*(σ) (METHOD.md section 4, steps 2 and 3)."""
+"""The laws B*(σ) and η*(σ): from a sweep's response surface, or through the values that the runs used (equations 4.6, 4.7).
+
+METHOD.md section 4, steps 2 and 3. The surface itself is in `response_surface.py`; the authors' way is in `tdscale.paper`.
+"""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tdscale.analysis.arrays import Floats
+from tdscale.analysis.arrays import Bools, Floats
 from tdscale.analysis.crossings import Crossings
-from tdscale.analysis.estimate import LEVEL
-from tdscale.analysis.laws import PowerLaw
-from tdscale.analysis.options import FitOptions
-from tdscale.analysis.paper_sweep import best_of_rows
-from tdscale.analysis.power_law import SYMBOLS, Quantity, fit_shared_slope, widen_for_misfit
-from tdscale.analysis.surface_laws import fit_surface_laws
+from tdscale.analysis.estimate import LEVEL, short
+from tdscale.analysis.fitted_laws import SYMBOLS, PowerLaw, Quantity, Source
+from tdscale.analysis.response_surface import Surface, SweepCells, fit_surface
 from tdscale.runs.types import Cell, RunWarning
 
+QUANTITIES: tuple[Quantity, ...] = ("batch_size", "learning_rate")
+# B*(σ), η*(σ), and what a reader should know
+SweepLaws = tuple[PowerLaw | None, PowerLaw | None, list[RunWarning]]
 
-def fit_sweep_laws(
-    cells: Sequence[Cell], crossings: Crossings, options: FitOptions
-) -> tuple[PowerLaw | None, PowerLaw | None, list[RunWarning]]:
-    """B*(σ) and η*(σ) from a sweep's cells and their crossings; None, with a warning, where there is no slope to fit.
 
-    By default from a response surface through all cells; the paper's method takes the best cells.
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Which cells stand at which (task, σ), and which threshold decides there.
+
+    Attributes:
+        tasks: names of the tasks with a place, sorted.
+        task: index into `tasks`, shape (n_places,).
+        utd: shape (n_places,).
+        members: index of the cells, sorted by B and η, shape (n_places, n_cells); −1 where padded.
+        threshold: index of the highest threshold that a cell of the place reaches, shape (n_places,).
     """
-    if not options.paper:
-        return fit_surface_laws(cells, crossings, options)
-    utd, batch_sizes, learning_rates, values = _tensor(cells, crossings, options.tasks)
-    warnings: list[RunWarning] = []
-    laws: list[PowerLaw | None] = []
-    # axes of `values`: draw (the point estimate first), task, σ, B, η, threshold
-    cases: tuple[tuple[Quantity, Floats, Floats], ...] = (
-        ("batch_size", batch_sizes, values),
-        ("learning_rate", learning_rates, np.swapaxes(values, 3, 4)),
+
+    tasks: tuple[str, ...]
+    task: NDArray[np.intp]
+    utd: Floats
+    members: NDArray[np.intp]
+    threshold: NDArray[np.intp]
+
+
+def find_places(cells: Sequence[Cell], crossings: Crossings) -> Places:
+    """Gather a sweep's cells by (task, σ); places where no cell reaches any threshold are left out."""
+    order = sorted(range(len(cells)), key=lambda i: _place_key(cells[i]))
+    groups: dict[tuple[str, float], list[int]] = {}
+    for index in order:
+        groups.setdefault((cells[index].spec.task, cells[index].spec.utd), []).append(index)
+    reached = ~crossings.censored
+    kept = {place: members for place, members in groups.items() if reached[members].any()}
+    tasks = tuple(sorted({task for task, _ in kept}))
+    members = np.full((len(kept), max(map(len, kept.values()), default=0)), -1, dtype=np.intp)
+    for row, found in enumerate(kept.values()):
+        members[row, : len(found)] = found
+    return Places(
+        tasks=tasks,
+        task=np.array([tasks.index(task) for task, _ in kept], dtype=np.intp),
+        utd=np.array([utd for _, utd in kept], dtype=np.float64),
+        members=members,
+        threshold=np.array([np.flatnonzero(reached[found].any(axis=0))[-1] for found in kept.values()], dtype=np.intp),
     )
-    for index, (quantity, grid, data) in enumerate(cases):
-        per_draw = best_of_rows(data[..., -1], grid)
-        try:
-            law = _law(quantity, options, utd, per_draw[1:], stream=index)
-        except ValueError as error:
-            laws.append(None)
-            warnings.append(RunWarning("not-identified", f"{SYMBOLS[quantity]}(σ) can't be fitted: {error}", quantity))
-            continue
-        laws.append(law)
-        warnings += _remarks(law, grid)
-    return laws[0], laws[1], warnings
 
 
-def used_values_law(cells: Sequence[Cell], quantity: Quantity, options: FitOptions) -> PowerLaw | None:
-    """The law through the values that the runs used, where there was no sweep to choose them; None with fewer than two σ."""
-    utd = np.array(sorted({cell.spec.utd for cell in cells}))
-    points = np.full((len(options.tasks), len(utd)), np.nan)
-    for cell in cells:
-        row, column = options.tasks.index(cell.spec.task), int(np.searchsorted(utd, cell.spec.utd))
-        points[row, column] = getattr(cell.spec, quantity)
-    per_draw = np.broadcast_to(points, (options.n_draws, *points.shape))
-    try:
-        law = _law(quantity, options, utd, per_draw, stream=2 + (quantity == "learning_rate"), source="as-run")
-    except ValueError:
-        return None
-    # a value kept constant has an exponent of 0, not of rounding's dust
-    return replace(law, exponent=round(law.exponent, 9), exponent_draws=np.round(law.exponent_draws, 9))
+def _place_key(cell: Cell) -> tuple[str, float, float, float]:
+    return cell.spec.task, cell.spec.utd, cell.spec.batch_size, cell.spec.learning_rate
+
+
+def fit_surface_laws(cells: Sequence[Cell], crossings: Crossings, tasks: tuple[str, ...], seed: int) -> SweepLaws:
+    """B*(σ) and η*(σ) from the response surface of a sweep's cells and their crossings.
+
+    None, with a warning, for a hyperparameter of which no (task, σ) has two values, or where no task has two σ.
+    """
+    places = find_places(cells, crossings)
+    present = places.members >= 0
+    grids = {name: np.array([getattr(cell.spec, name) for cell in cells], dtype=np.float64) for name in QUANTITIES}
+    # where a quantity was swept, place by place
+    swept = {name: _is_swept(grid[places.members], present) for name, grid in grids.items()}
+    reasons = {name: _no_slope(name, swept[name], places) for name in QUANTITIES}
+    fitted = [name for name in QUANTITIES if not reasons[name]]
+    warnings = [
+        RunWarning("not-identified", f"{SYMBOLS[name]}(σ) can't be fitted: {reason}", name) for name, reason in reasons.items() if reason
+    ]
+    laws: dict[Quantity, PowerLaw] = {}
+    if fitted:
+        values = np.stack([np.log(grids[name][places.members]) for name in fitted], axis=-1)
+        rng = np.random.default_rng([seed, 101])
+        surface = fit_surface(
+            _sweep(crossings.data, crossings.bound, places, values),
+            _sweep(crossings.draws, crossings.bound, places, values),
+            rng,
+        )
+        for index, name in enumerate(fitted):
+            laws[name] = _law(name, index, surface, places, swept[name], tasks, cells)
+            warnings += law_remarks(laws[name], _beyond_grid(laws[name], np.unique(grids[name])))
+    return laws.get("batch_size"), laws.get("learning_rate"), warnings
+
+
+def _is_swept(values: Floats, present: Bools) -> Bools:
+    """Places with two different values of a quantity, shape (n_places,)."""
+    if not values.size:
+        return np.zeros(len(values), dtype=bool)
+    return np.asarray(np.where(present, values, -np.inf).max(axis=1) > np.where(present, values, np.inf).min(axis=1))
+
+
+def _no_slope(quantity: Quantity, swept: Bools, places: Places) -> str:
+    """Why there is no law for a quantity; empty where there is one."""
+    if not len(swept):
+        return "no cell of the sweep reaches any threshold"
+    if not swept.any():
+        return f"the sweep holds one value of {quantity} at each (task, σ), so it doesn't tell which is best"
+    if not any(len(set(places.utd[swept & (places.task == task)])) > 1 for task in range(len(places.tasks))):
+        return "no task has a best value at two different σ, so there is no slope to fit"
+    return ""
+
+
+def _sweep(data: Floats, bound: Floats, places: Places, values: Floats) -> SweepCells:
+    """The surface's input from D of shape (..., n_cells, n_thresholds)."""
+    at = data[..., places.members, places.threshold[:, None]]
+    censored = ~np.isfinite(at)
+    return SweepCells(
+        task=places.task,
+        log_utd=np.log(places.utd),
+        values=values,
+        log_data=np.log(np.where(censored, bound[places.members], at)),
+        censored=censored,
+        present=places.members >= 0,
+        n_tasks=len(places.tasks),
+    )
 
 
 def _law(
     quantity: Quantity,
-    options: FitOptions,
-    utd: Floats,
-    per_draw: Floats,
-    *,
-    stream: int,
-    source: Literal["sweep", "as-run"] = "sweep",
+    index: int,
+    surface: Surface,
+    places: Places,
+    swept: Bools,
+    tasks: tuple[str, ...],
+    cells: Sequence[Cell],
 ) -> PowerLaw:
-    """The shared-slope law through best values of shape (n_draws, n_tasks, n_utds)."""
-    # the paper (D.1) takes the arithmetic mean over the bootstrap's draws
-    points = per_draw.mean(axis=0) if options.paper else np.exp(np.log(per_draw).mean(axis=0))
-    log_utd = np.log(utd)
-    point = fit_shared_slope(log_utd, np.log(points))
-    draws = fit_shared_slope(log_utd, np.where(np.isfinite(points), np.log(per_draw), np.nan))
-    slopes, intercepts = draws.slope, draws.intercepts
-    if not options.paper:
-        rng = np.random.default_rng([options.seed, 101, stream])
-        slopes, intercepts = widen_for_misfit(draws, point, log_utd, rng)
-    low, high = np.quantile(per_draw, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    """One quantity's law, with the tasks in the asked order; NaN where the sweep says nothing."""
+    n_draws = len(surface.slope_draws)
+    utd = np.array(sorted({cell.spec.utd for cell in cells}))
+    points, low, high = (np.full((len(tasks), len(utd)), np.nan) for _ in range(3))
+    intercepts, intercept_draws = np.full(len(tasks), np.nan), np.full((n_draws, len(tasks)), np.nan)
+    edges = np.quantile(surface.best_draws[:, index], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    for place in np.flatnonzero(swept):
+        row, column = tasks.index(places.tasks[places.task[place]]), int(np.searchsorted(utd, places.utd[place]))
+        value = surface.best[index, place]
+        points[row, column] = np.exp(value)
+        low[row, column], high[row, column] = np.exp(min(edges[0, place], value)), np.exp(max(edges[1, place], value))
+        intercepts[row] = surface.intercepts[index, places.task[place]]
+        intercept_draws[:, row] = surface.intercept_draws[:, index, places.task[place]]
     return PowerLaw(
         quantity=quantity,
-        tasks=options.tasks,
+        tasks=tasks,
+        exponent=float(surface.slopes[index]),
+        exponent_draws=surface.slope_draws[:, index],
+        coefficients=np.exp(intercepts),
+        coefficient_draws=np.exp(intercept_draws),
+        utd=utd,
+        points=points,
+        points_low=low,
+        points_high=high,
+    )
+
+
+def _beyond_grid(law: PowerLaw, grid: Floats) -> str:
+    """A sentence about best values beyond the grid, of shape (n,), rising; empty where there are none."""
+    known = law.points[np.isfinite(law.points)]
+    outside = known[(known < grid[0]) | (known > grid[-1])]
+    if not outside.size:
+        return ""
+    farthest = outside[np.argmax(np.abs(np.log(outside / np.sqrt(grid[0] * grid[-1]))))]
+    return (
+        f"{outside.size} of {known.size} best values of {SYMBOLS[law.quantity]} lie beyond the grid ({short(grid[0])} to"
+        f" {short(grid[-1])}), the farthest at {short(farthest)}:"
+        " the surface through all cells puts them there, no run was made there; a wider grid would tell"
+    )
+
+
+def law_remarks(law: PowerLaw, at_edge: str) -> list[RunWarning]:
+    """What to know about a law: an open sign, best values at the grid's ends (a sentence, or empty), places without an answer."""
+    symbol, where = SYMBOLS[law.quantity], law.quantity
+    found = []
+    if not law.identified:
+        message = f"the exponent of {symbol}(σ) is not identified: {law.exponent_estimate} holds 0; a constant value does as well"
+        found.append(RunWarning("not-identified", message, where))
+    if at_edge:
+        found.append(RunWarning("grid-edge", at_edge, where))
+    missing = int((~np.isfinite(law.points)).sum())
+    if missing:
+        message = f"{missing} of {law.points.size} (task, σ) have no best {symbol}: no cell there reaches any threshold, or there is none"
+        found.append(RunWarning("no-best-value", message, where))
+    return found
+
+
+def used_values(cells: Sequence[Cell], quantity: Quantity, tasks: tuple[str, ...], n_draws: int) -> tuple[Floats, Floats]:
+    """The values that the runs used, where there was no sweep to choose them, as draws of best values that all agree.
+
+    Args:
+        cells: at most one for each (task, σ).
+        quantity: which values.
+        tasks: names.
+        n_draws: how many draws.
+
+    Returns:
+        σ, shape (n_utds,), and the draws, shape (n_draws, n_tasks, n_utds), NaN where there is no cell.
+    """
+    utd = np.array(sorted({cell.spec.utd for cell in cells}))
+    values = np.full((len(tasks), len(utd)), np.nan)
+    for cell in cells:
+        row, column = tasks.index(cell.spec.task), int(np.searchsorted(utd, cell.spec.utd))
+        values[row, column] = getattr(cell.spec, quantity)
+    return utd, np.broadcast_to(values, (n_draws, *values.shape))
+
+
+def law_through(
+    quantity: Quantity,
+    tasks: tuple[str, ...],
+    utd: Floats,
+    points: Floats,
+    draws: Floats,
+    *,
+    source: Source = "sweep",
+    rng: np.random.Generator | None = None,
+) -> PowerLaw:
+    """The law of one exponent for all tasks through best values.
+
+    Args:
+        quantity: which law.
+        tasks: names.
+        utd: σ, shape (n_utds,).
+        points: best values, shape (n_tasks, n_utds), NaN where there is none; draws: of them, shape (n_draws, n_tasks, n_utds).
+        source: where the values come from.
+        rng: of the spread that the draws get for what the line leaves unexplained; None for none.
+
+    Raises:
+        ValueError: if no task has two different σ.
+    """
+    log_utd = np.log(utd)
+    point = fit_shared_slope(log_utd, np.log(points))
+    drawn = fit_shared_slope(log_utd, np.where(np.isfinite(points), np.log(draws), np.nan))
+    slopes, intercepts = (drawn.slope, drawn.intercepts) if rng is None else widen_for_misfit(drawn, point, log_utd, rng)
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    return PowerLaw(
+        quantity=quantity,
+        tasks=tasks,
         exponent=float(point.slope),
         exponent_draws=slopes,
         coefficients=np.exp(point.intercepts),
@@ -98,43 +257,73 @@ def _law(
     )
 
 
-def _tensor(cells: Sequence[Cell], crossings: Crossings, tasks: tuple[str, ...]) -> tuple[Floats, Floats, Floats, Floats]:
-    """D_J on the sweep's grid: σ, B, η values, and D of shape (1 + n_draws, n_tasks, n_utds, n_B, n_η, n_thresholds)."""
-    axes = [
-        np.array(sorted({getattr(cell.spec, name) for cell in cells}), dtype=np.float64) for name in ("utd", "batch_size", "learning_rate")
-    ]
-    n_draws, n_thresholds = crossings.draws.shape[0], crossings.thresholds.size
-    values = np.full((1 + n_draws, len(tasks), *(len(axis) for axis in axes), n_thresholds), np.nan)
-    for index, cell in enumerate(cells):
-        spec = cell.spec
-        row = tasks.index(spec.task)
-        i, j, k = (
-            int(np.searchsorted(axis, value)) for axis, value in zip(axes, (spec.utd, spec.batch_size, spec.learning_rate), strict=True)
-        )
-        values[0, row, i, j, k] = crossings.data[index]
-        values[1:, row, i, j, k] = crossings.draws[:, index]
-    return axes[0], axes[1], axes[2], values
+@dataclass(frozen=True, kw_only=True)
+class SharedSlope:
+    """A line in log–log space: one slope for all tasks, one intercept each. Leading axes are those of the input."""
+
+    slope: Floats
+    intercepts: Floats
+    residual_variance: Floats
+    slope_standard_error: Floats
+    degrees_of_freedom: int
 
 
-def _remarks(law: PowerLaw, grid: Floats) -> list[RunWarning]:
-    """What to know about a fitted law: an open sign, best values at the grid's ends, places without an answer."""
-    symbol, where = SYMBOLS[law.quantity], law.quantity
-    remarks = []
-    if not law.identified:
-        message = f"the exponent of {symbol}(σ) is not identified: {law.exponent_estimate} holds 0; a constant value does as well"
-        remarks.append(RunWarning("not-identified", message, where))
-    known = law.points[np.isfinite(law.points)]
-    # in logarithms, a best value nearer to an end than to the next point of the grid
-    near = np.sqrt(grid[[0, -2]] * grid[[1, -1]]) if len(grid) > 1 else grid[[0, 0]]
-    at_edge = int(((known < near[0]) | (known > near[1])).sum())
-    if at_edge:
-        message = (
-            f"{at_edge} of {known.size} best values of {symbol} lie at an end of the grid ({grid[0]:g}"
-            f" to {grid[-1]:g}); a wider grid would tell"
-        )
-        remarks.append(RunWarning("grid-edge", message, where))
-    missing = int((~np.isfinite(law.points)).sum())
-    if missing:
-        message = f"{missing} of {law.points.size} (task, σ) have no best {symbol}: no cell there reaches any threshold, or there is none"
-        remarks.append(RunWarning("no-best-value", message, where))
-    return remarks
+def fit_shared_slope(log_utd: Floats, log_values: Floats) -> SharedSlope:
+    """Least squares of log y = intercept[task] + slope · log σ (fixed effects).
+
+    Args:
+        log_utd: shape (n_utds,).
+        log_values: shape (..., n_tasks, n_utds); NaN where missing (the same places on all leading axes).
+
+    Raises:
+        ValueError: if no task has two different σ: then there is no slope.
+    """
+    present = np.isfinite(log_values).reshape(-1, *log_values.shape[-2:]).all(axis=0)
+    counts = present.sum(axis=-1)
+    if (counts >= 2).sum() == 0:
+        raise ValueError("no task has a best value at two different σ, so there is no slope to fit")
+    used = counts > 0
+    safe = np.where(present, log_values, 0.0)
+    weight = np.maximum(counts, 1)
+    mean_x = (present * log_utd).sum(axis=-1) / weight
+    mean_y = safe.sum(axis=-1) / weight
+    centred = np.where(present, log_utd - mean_x[:, None], 0.0)
+    spread = (centred**2).sum()
+    slope = (centred * safe).sum(axis=(-2, -1)) / spread
+    intercepts = np.where(used, mean_y - slope[..., None] * mean_x, np.nan)
+    residual = np.where(present, safe - intercepts[..., None] - slope[..., None, None] * log_utd, 0.0)
+    residual = np.where(np.isfinite(residual), residual, 0.0)
+    degrees = int(present.sum() - used.sum() - 1)
+    variance = (residual**2).sum(axis=(-2, -1)) / max(degrees, 1)
+    return SharedSlope(
+        slope=slope,
+        intercepts=intercepts,
+        residual_variance=variance,
+        slope_standard_error=np.sqrt(variance / spread),
+        degrees_of_freedom=degrees,
+    )
+
+
+def widen_for_misfit(draws: SharedSlope, point: SharedSlope, log_utd: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Draws of slope and intercepts whose spread covers both seed noise and what the line leaves unexplained.
+
+    The bootstrap over seeds knows only seed noise. Where the regression's own standard error (from the residuals over
+    tasks and σ) is larger, the difference in variance is added as Student-t noise about the centre of σ.
+
+    Returns:
+        slopes, shape (n_draws,), and intercepts, shape (n_draws, n_tasks).
+    """
+    n_draws = draws.slope.shape[0]
+    centre = log_utd.mean()
+    slopes, intercepts = draws.slope.copy(), draws.intercepts.copy()
+    if point.degrees_of_freedom < 1:
+        return slopes, intercepts
+    extra = np.sqrt(max(float(point.slope_standard_error) ** 2 - float(np.var(slopes)), 0.0))
+    change = extra * rng.standard_t(point.degrees_of_freedom, n_draws)
+    slopes = slopes + change
+    # turning about the centre of σ leaves the level there as it was
+    intercepts = intercepts - change[:, None] * centre
+    level_variance = float(point.residual_variance) / len(log_utd)
+    seed_variance = np.var(draws.intercepts + draws.slope[:, None] * centre, axis=0)
+    level = np.sqrt(np.maximum(level_variance - seed_variance, 0.0))
+    return slopes, intercepts + level * rng.standard_t(point.degrees_of_freedom, (n_draws, intercepts.shape[1]))

@@ -2,14 +2,21 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from tdscale.analysis import forms
+from tdscale.analysis.arrays import Floats
 from tdscale.analysis.budget import held_out_laws
 from tdscale.analysis.estimate import Estimate, round_digits
-from tdscale.analysis.laws import DataLaw, PowerLaw, ScalingLaws
+from tdscale.analysis.fitted_laws import DataLaw, PowerLaw
+from tdscale.analysis.forms import FittedForm
+from tdscale.analysis.method import Method
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import UserError
 from tdscale.whole_file import write_text
 
@@ -22,7 +29,7 @@ def laws_to_dict(laws: ScalingLaws) -> dict[str, Any]:
     """The documented keys: how it was fitted and to what (method … versions), every law, and the warnings. No draws."""
     return {
         "schema": SCHEMA,
-        "method": laws.method,
+        "method": laws.method.name,
         "n_draws": laws.n_draws,
         "seed": laws.seed,
         "where": list(laws.where),
@@ -46,13 +53,21 @@ def write_laws(laws: ScalingLaws, path: Path) -> None:
     """
     if not laws.asks_for_times:
         laws = laws.without_times()
-    content = laws_to_dict(laws) | {"draws": _plain(_ADAPTER.dump_python(laws, mode="python"))}
+    content = laws_to_dict(laws) | {"draws": _draws(laws)}
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
     write_text(path, text)
 
 
-def read_laws(path: Path) -> ScalingLaws:
-    """Read laws.json back, draws and all. Raises UserError if it is missing, broken, or of another schema."""
+def load_laws(path: Path, methods: Mapping[str, Method]) -> ScalingLaws:
+    """Read laws.json back, draws and all.
+
+    Args:
+        path: the file.
+        methods: by name, those by which laws may have been fitted.
+
+    Raises:
+        UserError: if it is missing, broken, or of another schema.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -62,8 +77,8 @@ def read_laws(path: Path) -> ScalingLaws:
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise UserError(f"{path}: is not of schema {SCHEMA}; `tdscale fit {path.parent}` writes it anew")
     try:
-        return _ADAPTER.validate_python(content["draws"])
-    except (KeyError, ValidationError, ValueError):
+        return _from_draws(content["draws"], methods)
+    except (KeyError, TypeError, ValidationError, ValueError):
         raise UserError(f"{path}: its draws are damaged; `tdscale fit {path.parent}` writes it anew") from None
 
 
@@ -84,9 +99,7 @@ def _data_law(law: DataLaw) -> list[dict[str, Any]]:
         {
             "threshold": round_digits(law.threshold),
             "task": task,
-            "d_min": law.d_min(task).to_dict(),
-            "beta": law.beta(task).to_dict(),
-            "alpha": law.alpha(task).to_dict(),
+            **{name: value.to_dict() for name, value in law.parameters(task).items()},
             "identified": law.identified,
             "models": _models(law, task),
         }
@@ -98,16 +111,73 @@ def _models(law: DataLaw, task: str | None) -> list[dict[str, Any]]:
     """What a prediction combines."""
     place, low_high = law.place(task), dict(zip(("low", "high"), law.range, strict=True))
     models = []
-    for form in law.forms:
-        scale, alpha = math.exp(form.log_scale[place]), float(form.alpha[place])
-        if form.form == "offset":
-            parameters = {"d_min": scale, "beta": _safe_exp(float(form.log_ratio[place]) / alpha), "alpha": alpha}
-        else:
-            parameters = {"coefficient": scale, "exponent": -alpha}
-        models.append({"form": form.form, "parameters": _plain(parameters), "weight": round_digits(form.weight)})
-    if law.held:
-        models.append({"form": "held", "parameters": models[0]["parameters"] | _plain(low_high), "weight": round_digits(law.held)})
+    for fitted in law.forms:
+        named = fitted.form.described(fitted.log_scale[place], fitted.parameters[place])
+        parameters = {name: float(value) for name, value in named.items()}
+        if fitted.form.base is not fitted.form:
+            parameters |= low_high
+        models.append({"form": fitted.form.name, "parameters": _plain(parameters), "weight": round_digits(fitted.weight)})
     return models
+
+
+def _draws(laws: ScalingLaws) -> dict[str, Any]:
+    """The laws with all their draws, as JSON types: the fields of `ScalingLaws`, with the method and the forms by their names."""
+    content: dict[str, Any] = _ADAPTER.dump_python(laws, mode="python")
+    content["method"] = laws.method.name
+    for entry, law in zip(content["data"], laws.data, strict=True):
+        entry["forms"] = [_columns(fitted) for fitted in law.forms if fitted.form.base is fitted.form]
+        # a form that takes another one's parameters adds its weight alone
+        weights = {fitted.form.name: fitted.weight for fitted in law.forms}
+        entry |= {form.name: weights.get(form.name, 0.0) for form in forms.FORMS if form.base is not form}
+    plain: dict[str, Any] = _plain(content)
+    return plain
+
+
+def _columns(fitted: FittedForm) -> dict[str, Any]:
+    """A form's weight, and a column for each of its parameters over the tasks and, last, the domain; the same for draws."""
+    form = fitted.form
+    columns: dict[str, Any] = {"form": form.name, "weight": fitted.weight}
+    sides = (("", fitted.log_scale, fitted.parameters), ("_draws", fitted.log_scale_draws, fitted.parameter_draws))
+    for suffix, log_scale, parameters in sides:
+        columns[f"log_scale{suffix}"] = log_scale.tolist()
+        columns |= {f"{name}{suffix}": parameters[..., index].tolist() for index, name in enumerate(form.parameters)}
+        columns |= {f"{name}{suffix}": np.zeros(log_scale.shape).tolist() for name in form.zeros}
+    return columns
+
+
+def _from_draws(content: dict[str, Any], methods: Mapping[str, Method]) -> ScalingLaws:
+    """The inverse of `_draws`. Raises KeyError, TypeError or ValueError where the content is none of `_draws`."""
+    data = []
+    for entry in content["data"]:
+        law = dict(entry)
+        fitted = {form.form: form for form in map(_from_columns, law.pop("forms"))}
+        points = [_array(law[name]) for name in ("utd", "data", "bound")]
+        for form in forms.FORMS:
+            weight = law.pop(form.name, 0.0)
+            if form.base is not form and weight:
+                fitted[form] = fitted[form.base].as_form(form, weight, *points)
+        data.append(law | {"forms": tuple(fitted[form] for form in forms.FORMS if form in fitted)})
+    return _ADAPTER.validate_python(content | {"method": methods[content["method"]], "data": data})
+
+
+def _from_columns(columns: dict[str, Any]) -> FittedForm:
+    form = {form.name: form for form in forms.FORMS}[columns["form"]]
+
+    def parameters(suffix: str) -> Floats:
+        return np.stack([_array(columns[f"{name}{suffix}"]) for name in form.parameters], axis=-1)
+
+    return FittedForm(
+        form=form,
+        weight=columns["weight"],
+        log_scale=_array(columns["log_scale"]),
+        parameters=parameters(""),
+        log_scale_draws=_array(columns["log_scale_draws"]),
+        parameter_draws=parameters("_draws"),
+    )
+
+
+def _array(values: Any) -> Floats:
+    return np.asarray(values, dtype=np.float64)
 
 
 def _budget(laws: ScalingLaws) -> dict[str, Any] | None:
@@ -127,7 +197,7 @@ def _budget(laws: ScalingLaws) -> dict[str, Any] | None:
                 "coefficient": Estimate.from_draws(held.coefficient, held.coefficient_draws).to_dict(),
                 "exponent": Estimate.from_draws(held.exponent, held.exponent_draws).to_dict(),
             }
-            for count, held in held_out_laws(law, paper=laws.method == "paper")
+            for count, held in held_out_laws(law, laws.method.budget)
         ],
         "points": [
             {
@@ -140,10 +210,6 @@ def _budget(laws: ScalingLaws) -> dict[str, Any] | None:
             for p in law.points
         ],
     }
-
-
-def _safe_exp(value: float) -> float:
-    return math.exp(value) if value < 700 else math.inf
 
 
 def _plain(value: Any) -> Any:

@@ -7,11 +7,10 @@ there are few of them.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tdscale.analysis.data_law import Prior, fit_offset_law, task_shapes
-
-Floats = NDArray[np.float64]
+from tdscale.analysis.arrays import Floats
+from tdscale.analysis.form_fit import Prior, fit_form, task_curves
+from tdscale.analysis.forms import Form
 
 # Prior guesses, in log D or log α, and how many degrees of freedom each is worth
 _MISFIT_GUESS = 0.05
@@ -32,7 +31,7 @@ class Misfit:
         seeds: of log D from the choice of seeds, shape (n_tasks, n_utds, n_thresholds); pooled over cells, since a variance from
             3 to 10 seeds is itself uncertain.
         points: of log D of one (task, σ) from the task's own law, seeds apart.
-        tasks: of log α over tasks.
+        tasks: of the logarithm of the parameter that each task has of its own (α), over tasks.
         scatter: of log D about the shared law, all causes together, shape (n_thresholds,).
     """
 
@@ -42,10 +41,11 @@ class Misfit:
     scatter: Floats
 
 
-def measure_misfit(utd: Floats, data: Floats, bound: Floats, n_seeds: Floats) -> Misfit:
+def measure_misfit(form: Form, utd: Floats, data: Floats, bound: Floats, n_seeds: Floats) -> Misfit:
     """Measure the parts on all thresholds together.
 
     Args:
+        form: the law that log D lies about, one that tasks may have a parameter of their own in.
         utd: shape (n_utds,).
         data: D, shape (1 + n_draws, n_tasks, n_utds, n_thresholds), the point estimate first; infinity where censored, NaN where missing.
         bound: last env step seen, shape (n_tasks, n_utds).
@@ -59,23 +59,24 @@ def measure_misfit(utd: Floats, data: Floats, bound: Floats, n_seeds: Floats) ->
         guess = float(np.sqrt(seed_variance + _MISFIT_GUESS**2))
         scatter[index] = guess
         try:
-            fit = fit_offset_law(utd, at, bound, Prior(noise=guess))
+            fit = fit_form(form, utd, at, bound, Prior(noise=guess))
         except ValueError:
             continue
         n_points, n_tasks = int(np.isfinite(at).sum()), int(np.isfinite(at).any(axis=-1).sum())
         squares = float((np.where(np.isfinite(at), fit.residual, 0.0) ** 2).sum())
-        scatter[index] = np.sqrt((squares + _WORTH * guess**2) / (max(n_points - n_tasks - 2, 0) + _WORTH))
-        nothing = np.zeros(at.shape[:2])
-        change, variance, level = task_shapes(utd, fit, fit.filled, guess, np.inf, nothing)
-        slope = np.exp(change) * fit.alpha[:, None]
-        own = fit.filled - level[..., None] - np.logaddexp(0.0, fit.tau[:, None, None] - slope[..., None] * (np.log(utd) - fit.centre))
-        squares = float((np.where(np.isfinite(at), own, 0.0) ** 2).sum())
-        freedom = max(n_points - 2 * n_tasks - 1, 0)
+        n_parameters = len(form.parameters)
+        scatter[index] = np.sqrt((squares + _WORTH * guess**2) / (max(n_points - n_tasks - n_parameters, 0) + _WORTH))
+        if form.of_task is None:
+            points.append(scatter[index] ** 2 - seed_variance)
+            continue
+        own = task_curves(utd, fit, fit.filled, guess, np.inf, np.zeros(at.shape[:2]))
+        squares = float((np.where(np.isfinite(at), own.residual, 0.0) ** 2).sum())
+        freedom = max(n_points - 2 * n_tasks - (n_parameters - 1), 0)
         points.append((squares - freedom * seed_variance + _WORTH * _MISFIT_GUESS**2) / (freedom + _WORTH))
         # a task whose runs say little of α counts for little
-        trust = 1 / (1 + variance / _SPREAD_GUESS**2) ** 2
-        alive = np.isfinite(level)
-        excess = float((trust * (change**2 - variance))[alive].sum())
+        trust = 1 / (1 + own.variance / _SPREAD_GUESS**2) ** 2
+        alive = np.isfinite(own.log_scale)
+        excess = float((trust * (own.change**2 - own.variance))[alive].sum())
         tasks.append((excess + _WORTH * _SPREAD_GUESS**2) / (float(trust[alive].sum()) + _WORTH))
     return Misfit(
         seeds=seeds,

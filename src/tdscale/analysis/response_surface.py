@@ -1,16 +1,333 @@
-"""The best batch size and learning rate from a smooth surface through all cells of a sweep, with bootstrap draws of it."""
+"""The response surface of a sweep: log D as a smooth function of B and η, fitted to all cells at once, with draws of it.
+
+For the cell with B, η at (task, σ)
+
+    log D = level[task, σ] + bowl_B(log B − log B*[task, σ]) + bowl_η(log η − log η*[task, σ]) + noise,
+    log B*[task, σ] = intercept_B[task] + slope_B·log σ + deviation_B[task, σ],      η* likewise.
+
+The bowls' shape is shared by all tasks and σ, their curvature by all σ and partly by the tasks. Deviations and the tasks'
+curvatures are drawn towards what is shared, the former as strongly as the data say. The noise is Student-t, wider by task and
+with the height above the best; a censored cell says "more than its last step". Gauss–Newton finds the most probable surface,
+and the variances follow from what it leaves.
+
+`fit_surface` fits it; `hyperparameters.py` takes B*(σ) and η*(σ) from it.
+"""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_ndtr
 
-from tdscale.analysis.surface_model import DEVIATION_WEIGHT, State, SurfaceModel, SweepCells
+from tdscale.analysis.arrays import Bools, Floats
 
-Floats = NDArray[np.float64]
-
+# What is taken for likely before the data speak. All in natural logarithms, so that no unit matters.
+TYPICAL_CURVATURE = 2 * np.log(1.25) / np.log(4.0) ** 2  # a value 4 times too large or small costs 25 % more data …
+CURVATURE_SPREAD = 1.0  # … give or take a factor of e,
+TASK_CURVATURE_SPREAD = 0.5  # and the tasks differ by this much among themselves
+SHAPE_SPREAD = 0.7  # as does a bowl's curvature from place to place; a factor of 3 away it is another one
+SLOPE_SPREAD = 1.0
+WITHIN_ONE_STEP = 1.2816  # 4 of 5 best values lie within the grid or one step beyond its ends
+DEVIATION, DEVIATION_WEIGHT = 0.15, 3.0  # of the best values from their law: worth so many (task, σ)
+_LEVEL_SPREAD = 30.0
+TASK_NOISE_WEIGHT = 20.0  # of the noise that tasks share, worth so many cells
+_TAIL = 5.0  # degrees of freedom of the noise
+_LEAST_NOISE, _MISFIT_RANGE = 1e-8, (1e-3, 1.0)
 _START_SLOPES = (0.0, -0.8, 0.8)
 _TRIAL_ITERATIONS, _ITERATIONS, _DRAW_ITERATIONS = 12, 25, 6
+
+# Where the ranges end, on either side of the best value, as the log of a factor
+EDGES = np.log([np.sqrt(3.0), 3.0])
+N_RANGES = 2 * (len(EDGES) + 1)
+
+
+def range_middles() -> Floats:
+    """Middles of the ranges from left to right, the outermost as wide as its neighbour, shape (N_RANGES,)."""
+    ends = np.concatenate([[0.0], EDGES, [2 * EDGES[-1] - EDGES[-2]]])
+    right = (ends[1:] + ends[:-1]) / 2
+    return np.concatenate([-right[::-1], right])
+
+
+def bowl(offset: Floats, curvatures: Floats) -> tuple[Floats, Floats, Floats]:
+    """The convex function with least value 0 at 0 whose second derivative is constant within each range.
+
+    The ranges end at 0 and at ±EDGES. With equal curvatures c it is the parabola c·u²/2.
+
+    Args:
+        offset: u, log of the hyperparameter over its best value, shape (...).
+        curvatures: second derivatives from left to right, > 0, shape (..., N_RANGES), leading axes that broadcast with u's.
+
+    Returns:
+        The bowl, shape (...); its slope by u, same; its slope by the log of each curvature, shape (..., N_RANGES).
+    """
+    size = np.abs(offset)
+    left = offset < 0
+    by_log_curvature = np.zeros((*size.shape, N_RANGES))
+    slope = np.zeros(size.shape)
+    starts = (0.0, *EDGES)
+    for index, (start, end) in enumerate(zip(starts, (*EDGES, np.inf), strict=True)):
+        inside = np.clip(size - start, 0.0, end - start)
+        height = inside * (np.maximum(size - start, 0.0) - inside / 2)
+        below, above = len(EDGES) - index, len(EDGES) + 1 + index
+        by_log_curvature[..., below] = np.where(left, height, 0.0)
+        by_log_curvature[..., above] = np.where(left, 0.0, height)
+        slope += inside * np.where(left, -curvatures[..., below], curvatures[..., above])
+    by_log_curvature *= curvatures
+    return by_log_curvature.sum(axis=-1), slope, by_log_curvature
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepCells:
+    """The cells of a sweep, gathered into places (task, σ) and padded to the fullest of them.
+
+    Attributes:
+        task: index of each place's task, shape (n_places,).
+        log_utd: shape (n_places,).
+        values: log of the swept hyperparameters, shape (n_places, n_cells, n_quantities).
+        log_data: log D, shape (..., n_places, n_cells); log of the last step where censored.
+        censored: D is more than that; same shape.
+        present: False where padded, shape (n_places, n_cells).
+        n_tasks: those without a place count.
+    """
+
+    task: NDArray[np.intp]
+    log_utd: Floats
+    values: Floats
+    log_data: Floats
+    censored: Bools
+    present: Bools
+    n_tasks: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """A surface and its variances.
+
+    Attributes:
+        shared: shape (n_quantities, n_shared): intercepts at the mean log σ, slope, log curvature, what gives the bowl its shape, what
+            the tasks have over that.
+        local: shape (n_places, 1 + n_quantities): level, deviations from the law.
+        noise: variance of a cell near the best, shape (n_tasks,).
+        misfit: variance that is added for each squared unit of log D above the best.
+        deviation: standard deviation of the deviations, shape (n_quantities,).
+    """
+
+    shared: Floats
+    local: Floats
+    noise: Floats
+    misfit: float
+    deviation: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class Equations:
+    """The normal equations at a state, with the places' own parameters eliminated (Schur's complement).
+
+    Attributes:
+        by_shared, by_local: slopes of the surface, shape (n_places, n_cells, n_parameters).
+        weight, variance, excess: of each cell; excess is the height above the best.
+        cross: of local and shared parameters, shape (n_places, n_local, n_parameters).
+        local_inverse: given the shared ones, shape (n_places, n_local, n_local); shared_inverse: the shared ones' covariance.
+    """
+
+    by_shared: Floats
+    by_local: Floats
+    weight: Floats
+    cross: Floats
+    local_inverse: Floats
+    shared_inverse: Floats
+    variance: Floats
+    excess: Floats
+
+
+class SurfaceModel:
+    """The surface of one sweep, as functions of its parameters."""
+
+    def __init__(self, sweep: SweepCells) -> None:
+        self.sweep = sweep
+        self.n_places, self.n_cells, self.n_quantities = sweep.values.shape
+        n_tasks = self.n_tasks = sweep.n_tasks
+        self.slope, self.curvature, self.side, self.of_task = n_tasks, n_tasks + 1, n_tasks + 2, n_tasks + 2 + N_RANGES
+        self.n_shared = 2 * n_tasks + 2 + N_RANGES
+        self.centre = float(sweep.log_utd.mean())
+        self.x = sweep.log_utd - self.centre
+        self.prior_mean = np.zeros((self.n_quantities, self.n_shared))
+        spread = np.empty_like(self.prior_mean)
+        for index in range(self.n_quantities):
+            grid = np.unique(sweep.values[..., index][sweep.present])
+            self.prior_mean[index, :n_tasks] = (grid[0] + grid[-1]) / 2
+            reach = (grid[-1] - grid[0]) * (0.5 + 1 / max(len(grid) - 1, 1))
+            spread[index, :n_tasks] = reach / WITHIN_ONE_STEP
+        self.prior_mean[:, self.curvature] = np.log(TYPICAL_CURVATURE)
+        spread[:, self.slope], spread[:, self.curvature] = SLOPE_SPREAD, CURVATURE_SPREAD
+        spread[:, self.side : self.of_task], spread[:, self.of_task :] = 1.0, TASK_CURVATURE_SPREAD
+        # log curvature along the bowl varies as a random walk that is drawn back to 0
+        middles = range_middles()
+        covariance = SHAPE_SPREAD**2 * np.exp(-np.abs(middles[:, None] - middles) / EDGES[-1])
+        self.mixing: Floats = np.linalg.cholesky(covariance).astype(np.float64, copy=False)
+        self.prior_spread = spread
+
+    def start(self, slope: float) -> State:
+        """What is likely before the data speak, with a slope of the laws."""
+        local = np.zeros((self.n_places, 1 + self.n_quantities))
+        usable = self.sweep.present & ~self.sweep.censored
+        local[:, 0] = np.where(usable, self.sweep.log_data, np.inf).min(axis=1)
+        shared = self.prior_mean.copy()
+        shared[:, self.slope] = slope
+        return State(
+            shared=shared,
+            local=local,
+            noise=np.full(self.n_tasks, 0.02),
+            misfit=0.1,
+            deviation=np.full(self.n_quantities, 2 * DEVIATION),
+        )
+
+    def run(self, state: State, iterations: int) -> State:
+        """Improve so many times."""
+        for _ in range(iterations):
+            state = self.improve(state)
+        return state
+
+    def evidence(self, state: State) -> float:
+        """Log probability of the data, up to a constant: what is fitted, integrated out by Laplace's approximation."""
+        e = self.equations(state)
+        z = np.clip((self.sweep.log_data - state.local[:, [0]] - e.excess) / np.sqrt(e.variance), -1e6, 1e6)
+        exact = -(_TAIL + 1) / 2 * np.log1p(z**2 / _TAIL) - np.log(e.variance) / 2
+        fit = np.where(self.sweep.present, np.where(self.sweep.censored, log_ndtr(-z), exact), 0.0).sum()
+        prior = -0.5 * (((state.shared - self.prior_mean) / self.prior_spread) ** 2).sum()
+        prior -= 0.5 * ((state.local[:, 1:] / state.deviation) ** 2).sum() + self.n_places * np.log(state.deviation).sum()
+        prior -= DEVIATION_WEIGHT * (np.log(state.deviation) + 0.5 * (DEVIATION / state.deviation) ** 2).sum()
+        volume = np.linalg.slogdet(e.local_inverse)[1].sum() + np.linalg.slogdet(e.shared_inverse)[1]
+        return float(fit + prior + volume / 2)
+
+    def best(self, shared: Floats, local: Floats) -> Floats:
+        """log best value at each place, shape (..., n_quantities, n_places)."""
+        law = shared[..., self.sweep.task] + shared[..., [self.slope]] * self.x
+        return np.asarray(law + np.swapaxes(local[..., 1:], -1, -2))
+
+    def shape(self, shared: Floats) -> Floats:
+        """What the bowls' ranges have over the log curvature, shape (..., n_quantities, N_RANGES)."""
+        return np.asarray(shared[..., self.side : self.of_task] @ self.mixing.T)
+
+    def bowls(self, shared: Floats, local: Floats) -> list[tuple[Floats, Floats, Floats]]:
+        """Each quantity's bowl at every cell with its slopes, as `bowl` gives them; leading axes as the parameters'."""
+        best = self.best(shared, local)
+        of_place = shared[..., [self.curvature]] + shared[..., self.of_task + self.sweep.task]
+        log_curvatures = of_place[..., None] + self.shape(shared)[..., None, :]
+        curvatures = np.exp(np.clip(log_curvatures, -7.0, 5.0))[..., None, :]
+        return [bowl(self.sweep.values[..., q] - best[..., q, :, None], curvatures[..., q, :, :, :]) for q in range(self.n_quantities)]
+
+    def equations(self, state: State) -> Equations:
+        """The normal equations at a state."""
+        shape = (self.n_places, self.n_cells)
+        bowls = self.bowls(state.shared, state.local)
+        by_quantity = np.zeros((*shape, self.n_quantities, self.n_shared))
+        by_local = np.ones((*shape, 1 + self.n_quantities))
+        places = np.arange(self.n_places)
+        for q, (value, slope, by_range) in enumerate(bowls):
+            by_local[..., 1 + q] = -slope
+            by_quantity[places, :, q, self.sweep.task] = -slope
+            by_quantity[..., q, self.slope] = -slope * self.x[:, None]
+            by_quantity[..., q, self.curvature] = value
+            by_quantity[..., q, self.side : self.of_task] = by_range @ self.mixing
+            by_quantity[places, :, q, self.of_task + self.sweep.task] = value
+        by_shared = by_quantity.reshape(*shape, -1)
+        excess = np.asarray(sum(value for value, _, _ in bowls))
+        variance = state.noise[self.sweep.task][:, None] + state.misfit * excess**2
+        _, weight = self.likelihood(self.sweep, state.local[:, [0]] + excess, variance)
+        local_spread = np.concatenate([[_LEVEL_SPREAD], state.deviation])
+        weighted = by_local * weight[..., None]
+        precision = np.swapaxes(weighted, 1, 2) @ by_local + np.diag(local_spread**-2)
+        local_inverse: Floats = np.linalg.inv(precision).astype(np.float64, copy=False)
+        cross = np.swapaxes(weighted, 1, 2) @ by_shared
+        flat, flat_cross = (term.reshape(-1, term.shape[-1]) for term in (by_shared, local_inverse @ cross))
+        shared_precision = (
+            flat.T @ (flat * weight.reshape(-1, 1))
+            - cross.reshape(flat_cross.shape).T @ flat_cross
+            + np.diag(self.prior_spread.ravel() ** -2)
+        )
+        return Equations(
+            by_shared=by_shared,
+            by_local=by_local,
+            weight=weight,
+            cross=cross,
+            local_inverse=local_inverse,
+            shared_inverse=np.linalg.inv(shared_precision).astype(np.float64, copy=False),
+            variance=variance,
+            excess=excess,
+        )
+
+    def likelihood(self, sweep: SweepCells, fitted: Floats, variance: Floats) -> tuple[Floats, Floats]:
+        """Slope and curvature (its negative) of each cell's log likelihood by the surface's value there."""
+        deviation = np.sqrt(variance)
+        z = np.clip((sweep.log_data - fitted) / deviation, -1e6, 1e6)
+        tail = (_TAIL + 1) / (_TAIL + z**2)
+        hazard = np.exp(-(z**2) / 2 - 0.5 * np.log(2 * np.pi) - log_ndtr(-z))
+        score = np.where(sweep.censored, hazard, tail * z) / deviation
+        information = np.where(sweep.censored, np.clip(hazard * (hazard - z), 1e-6, 1.0), tail) / variance
+        return np.where(sweep.present, score, 0.0), np.where(sweep.present, information, 0.0)
+
+    def step(
+        self,
+        equations: Equations,
+        score: Floats,
+        shared: Floats,
+        local: Floats,
+        prior_shared: Floats,
+        prior_local: Floats,
+        deviation: Floats,
+    ) -> tuple[Floats, Floats]:
+        """One Newton step from parameters with any leading axes."""
+        e = equations
+        lead = score.shape[:-2]
+        local_precision = np.concatenate([[_LEVEL_SPREAD], deviation]) ** -2.0
+        g_local = (score[..., None, :] @ e.by_local)[..., 0, :] - local_precision * (local - prior_local)
+        g_shared = score.reshape(*lead, -1) @ e.by_shared.reshape(-1, e.by_shared.shape[-1])
+        g_shared = g_shared - (self.prior_spread**-2.0 * (shared - prior_shared)).reshape(*lead, -1)
+        eased = (e.local_inverse @ g_local[..., None])[..., 0]
+        cross = e.cross.reshape(-1, e.cross.shape[-1])
+        change = (g_shared - eased.reshape(*lead, -1) @ cross) @ e.shared_inverse
+        local_change = eased - (e.local_inverse @ (change @ cross.T).reshape(*lead, self.n_places, -1)[..., None])[..., 0]
+        # no step of more than a factor e: far from the bottom a bowl is no parabola
+        size = np.maximum(np.abs(change).max(axis=-1), np.abs(local_change[..., 1:]).max(axis=(-2, -1)))
+        scale = 1 / np.maximum(size, 1.0)
+        return shared + (scale[..., None] * change).reshape(shared.shape), local + scale[..., None, None] * local_change
+
+    def improve(self, state: State) -> State:
+        """One Newton step, and the variances that follow."""
+        e = self.equations(state)
+        score, _ = self.likelihood(self.sweep, state.local[:, [0]] + e.excess, e.variance)
+        level_alone = state.local * (np.arange(state.local.shape[1]) == 0)
+        shared, local = self.step(e, score, state.shared, state.local, self.prior_mean, level_alone, state.deviation)
+        # how uncertain the places' own parameters are, and the surface at each cell
+        pull = e.local_inverse @ e.cross
+        by_shared_alone = e.by_shared - e.by_local @ pull
+        covariance = e.local_inverse + pull @ e.shared_inverse @ np.swapaxes(pull, 1, 2)
+        uncertain = ((e.by_local @ e.local_inverse) * e.by_local).sum(axis=-1)
+        uncertain += ((by_shared_alone @ e.shared_inverse) * by_shared_alone).sum(axis=-1)
+        # variance = squares over degrees of freedom; the latter are what the data, not the prior, decided (MacKay)
+        decided = np.maximum(1 - np.diagonal(covariance, axis1=1, axis2=2)[:, 1:] / state.deviation**2, 0.0).sum(axis=0)
+        squares = (local[:, 1:] ** 2).sum(axis=0)
+        deviation = np.sqrt((squares + DEVIATION_WEIGHT * DEVIATION**2) / (decided + DEVIATION_WEIGHT))
+        noise, misfit = self._cell_variances(state, shared, local, uncertain)
+        return State(shared=shared, local=local, noise=noise, misfit=misfit, deviation=deviation)
+
+    def _cell_variances(self, state: State, shared: Floats, local: Floats, uncertain: Floats) -> tuple[Floats, float]:
+        """Each task's noise, drawn towards the tasks' mean, and the misfit: multiplied until squares are as expected."""
+        excess = np.asarray(sum(value for value, _, _ in self.bowls(shared, local)))
+        used = self.sweep.present & ~self.sweep.censored
+        residual = np.where(used, self.sweep.log_data - local[:, [0]] - excess, 0.0)
+        variance = state.noise[self.sweep.task][:, None] + state.misfit * excess**2
+        tail = (_TAIL + 1) / (_TAIL + residual**2 / variance)
+        squares = np.where(used, tail * residual**2, 0.0) / variance**2
+        expected = np.where(used, np.maximum(1 - uncertain * tail / variance, 0.05), 0.0) / variance
+        factor = float((squares * excess**2).sum() / max((expected * excess**2).sum(), 1e-12))
+        misfit = float(np.clip(state.misfit * np.clip(factor, 0.5, 2.0) ** 3, *_MISFIT_RANGE))
+        seen, due, count = (np.bincount(self.sweep.task, term.sum(axis=1), self.n_tasks) for term in (squares, expected, used))
+        pooled = (state.noise * count).sum() / count.sum() * seen.sum() / max(due.sum(), 1e-12)
+        own = state.noise * seen / np.maximum(due, 1e-12)
+        noise = (own * count + pooled * TASK_NOISE_WEIGHT) / (count + TASK_NOISE_WEIGHT)
+        return np.maximum(noise, _LEAST_NOISE), misfit
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ import typer
 from tdscale.errors import UserError
 
 if TYPE_CHECKING:
-    from tdscale.analysis.laws import ScalingLaws
+    from tdscale.analysis.scaling_laws import ScalingLaws
     from tdscale.importers import Scale
     from tdscale.planning import Plan
     from tdscale.running import Engine

@@ -8,7 +8,8 @@ from rich.table import Table
 
 from tdscale.analysis.budget import held_out_laws, regret_in_words
 from tdscale.analysis.estimate import Estimate, short
-from tdscale.analysis.laws import PowerLaw, ScalingLaws
+from tdscale.analysis.fitted_laws import PowerLaw
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.cli.console import counted, duration, plain_table
 from tdscale.paper import Prediction, PublishedLaws
 from tdscale.planning import Confirmation, Plan
@@ -29,7 +30,7 @@ _BYTES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 def print_laws(console: Console, laws: ScalingLaws) -> None:
     """Every law with its intervals, then the warnings."""
     console.print(
-        f"\n{laws.study}: laws by the {laws.method} method; [low, high] hold the truth with probability {Estimate(0, 0, 0).level:.0%}",
+        f"\n{laws.study}: laws by the {laws.method.name} method; [low, high] hold the truth with probability {Estimate(0, 0, 0).level:.0%}",
     )
     for law, name in ((laws.batch_size, "batch size B*(σ)"), (laws.learning_rate, "learning rate η*(σ)")):
         if law is not None:
@@ -51,11 +52,8 @@ def print_laws(console: Console, laws: ScalingLaws) -> None:
                 table.add_row(task, str(top.d_min(task)))
             console.print(table)
         if len(top.forms) > 1:
-            offset, power = (form.weight for form in top.forms)
-            console.print(
-                f"predictions combine {offset:.0%} offset law, {power:.0%} pure power law and {top.held:.0%} no change beyond the σ"
-                " that were run (weighted by how each predicts σ left out)",
-            )
+            *shares, last = (f"{form.weight:.0%} {form.form.title}" for form in top.forms)
+            console.print(f"predictions combine {', '.join(shares)} and {last} (weighted by how each predicts σ left out)")
     if laws.budget is not None and laws.budget.fitted:
         budget = laws.budget
         exponent = Estimate.from_draws(budget.exponent, budget.exponent_draws)
@@ -73,7 +71,7 @@ def print_laws(console: Console, laws: ScalingLaws) -> None:
             edge = "at the end of the σ run" if point.at_edge else ""
             table.add_row(short(point.threshold), str(point.budget), str(point.utd), regret, edge)
         console.print(table)
-        for count, held in held_out_laws(budget, paper=laws.method == "paper"):
+        for count, held in held_out_laws(budget, laws.method.budget):
             exponent = Estimate.from_draws(held.exponent, held.exponent_draws)
             console.print(f"without the {'two largest budgets' if count > 1 else 'largest budget'}: {held.formula()}, exponent {exponent}")
         if budget.regret is not None:

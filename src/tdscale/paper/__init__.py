@@ -1,12 +1,32 @@
-"""The laws that the paper and its authors published, ready to predict and to plan with."""
+"""What belongs to the paper alone: its authors' own method, and the laws that they published, ready to predict and to plan with.
 
-from tdscale.paper.laws import PublishedDataLaw, PublishedLaws
-from tdscale.paper.numbers import PUBLISHED
-from tdscale.paper.predict import STANDARD_UTD, Prediction, predict
-from tdscale.paper.use import NO_INTERVAL, PREFIX, laws_of_task, power_law, published_laws, scaling_laws
+`procedure.py` has the method, `published.py` the numbers, `predictions.py` what they say.
+"""
+
+from collections.abc import Mapping
+
+from tdscale.analysis.method import DEFAULT, Method
+from tdscale.paper.predictions import (
+    NO_INTERVAL,
+    PREFIX,
+    STANDARD_UTD,
+    Prediction,
+    laws_of_task,
+    power_law,
+    predict,
+    published_laws,
+    scaling_laws,
+)
+from tdscale.paper.procedure import PAPER
+from tdscale.paper.published import PUBLISHED, PublishedDataLaw, PublishedLaws
+
+# by the names that a user gives and that laws.json holds
+METHODS: Mapping[str, Method] = {method.name: method for method in (DEFAULT, PAPER)}
 
 __all__ = [
+    "METHODS",
     "NO_INTERVAL",
+    "PAPER",
     "PREFIX",
     "PUBLISHED",
     "STANDARD_UTD",

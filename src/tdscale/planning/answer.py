@@ -8,7 +8,8 @@ from scipy.optimize import brentq
 
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.estimate import Estimate, short
-from tdscale.analysis.laws import DataLaw, PowerLaw, ScalingLaws
+from tdscale.analysis.fitted_laws import DataLaw, PowerLaw
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning.plan import Alternative, Plan
 from tdscale.planning.tradeoff import Kind, Tradeoff, reach
 
@@ -119,7 +120,7 @@ def answer(question: Question, start: Plan, utd: Floats, curves: Tradeoff, objec
         notes.append(f"in {missed:.0%} of the bootstrap draws nothing meets the limit")
     if kept[0] > start.limit * 1.001:
         notes.append(f"B comes in multiples of {question.multiple}: that takes {kept[0] / start.limit - 1:.1%} more than the limit")
-    if law.extrapolation(value) > NEAR and (len(law.forms) > 1 or law.held > 0):
+    if law.extrapolation(value) > NEAR and len(law.forms) > 1:
         notes.append("the forms of the data law disagree more the farther σ is from what was run; the interval holds both")
     return replace(
         start,

@@ -10,7 +10,7 @@ from tdscale.analysis.arrays import Floats
 from tdscale.analysis.crossings import find_crossings
 from tdscale.analysis.estimate import Estimate
 from tdscale.analysis.fit import in_unit, measured_data_cost
-from tdscale.analysis.laws import ScalingLaws
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning.plan import Plan
 from tdscale.runs.types import Cell
 

@@ -9,7 +9,8 @@ import numpy as np
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.budget import fit_line, regret_at, regret_in_words
 from tdscale.analysis.estimate import Estimate, short
-from tdscale.analysis.laws import DataLaw, ScalingLaws
+from tdscale.analysis.fitted_laws import DataLaw
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning.answer import Question, answer, settings
 from tdscale.planning.plan import Plan, Relaxed
 from tdscale.planning.problems import MORE, beginning, check, price

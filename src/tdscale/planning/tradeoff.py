@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.budget import minimum_on_grid, utd_grid
-from tdscale.analysis.laws import DataLaw, ScalingLaws
+from tdscale.analysis.fitted_laws import DataLaw
+from tdscale.analysis.scaling_laws import ScalingLaws
 
 # How far beyond the σ that were run an answer is sought, on either side
 REACH = 4.0

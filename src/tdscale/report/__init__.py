@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from tdscale.analysis.fit import Measured
-from tdscale.analysis.laws import ScalingLaws
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning import Confirmation, Plan
 from tdscale.report import evidence, figures, style
 from tdscale.report.page import Drawing, render_page
@@ -177,7 +177,7 @@ def _figures(
     validation: Validation,
     diagnostics: Sequence[RunDiagnostics],
 ) -> list[tuple[Drawing, Figure]]:
-    keep_duplicates = laws.method == "paper"
+    keep_duplicates = laws.method.crossing.keep_duplicates
     kept = evidence.measuring_cells(measured)
     chosen = evidence.selection(measured)
     typical = evidence.typical_cell(laws, kept)

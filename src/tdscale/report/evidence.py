@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tdscale.analysis.arrays import Floats
-from tdscale.analysis.data import fit_data_laws
+from tdscale.analysis.data_law import DataPoints
 from tdscale.analysis.fit import Measured
-from tdscale.analysis.laws import DataLaw, ScalingLaws
+from tdscale.analysis.fitted_laws import DataLaw
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.runs.types import Cell
 from tdscale.validation.held_out import ends
 
@@ -72,7 +73,7 @@ def extrapolations(laws: ScalingLaws, measured: Measured | None) -> list[Extrapo
         if side not in first:
             continue
         out = first[side]
-        law = _nearest(fit_data_laws(points.subset(~out), measured.options)[0])
+        law = _nearest(_data_laws(measured, points.subset(~out)))
         if law is not None and law.threshold == all_there.threshold:
             found.append(Extrapolation(law=law, measured=all_there, left_out=points.utd[out]))
     return found
@@ -83,7 +84,7 @@ def hyperparameter_comparison(laws: ScalingLaws, measured: Measured | None) -> H
     fitted = _nearest(laws.data)
     if measured is None or measured.baseline is None or fitted is None:
         return None
-    law = _nearest(fit_data_laws(measured.baseline, measured.options)[0])
+    law = _nearest(_data_laws(measured, measured.baseline))
     if law is None or law.threshold != fitted.threshold:
         return None
     return HyperparameterComparison(fitted=fitted, constant=law)
@@ -130,6 +131,11 @@ def typical_cell(laws: ScalingLaws, kept: Sequence[Cell]) -> Cell | None:
     middle = [cell for cell in kept if cell.spec.utd == utds[(len(utds) - 1) // 2] and len(cell.env_steps) > 1]
     reaching = [cell for cell in middle if float(cell.returns.mean(axis=0).max()) >= laws.thresholds[-1]]
     return next(iter(reaching or middle), None)
+
+
+def _data_laws(measured: Measured, points: DataPoints) -> list[DataLaw]:
+    options = measured.options
+    return options.method.data_laws(points, options.seed)[0]
 
 
 def _nearest(laws: Sequence[DataLaw]) -> DataLaw | None:

@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 
 from tdscale.analysis.compute import UNIT_NAMES
 from tdscale.analysis.estimate import short
-from tdscale.analysis.laws import ScalingLaws
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning import Confirmation, Plan
 from tdscale.report import summary
 from tdscale.report.tables import Table, cells_as_text
@@ -141,7 +141,7 @@ def _method(laws: ScalingLaws) -> list[tuple[str, str]]:
         "measured": "measured: fitted to the seconds that the runs' updates took",
     }
     facts = [
-        ("method", "the authors’ procedure (paper)" if laws.method == "paper" else "default"),
+        ("method", laws.method.title),
         ("intervals", "80 %, from bootstrap draws over seeds carried through the whole chain"),
         ("crossing", "first env step at which the isotonic fit of the mean over seeds reaches J"),
         ("compute", f"{unit}, {'; '.join(counting[name] for name in accountings)}" if accountings else "not known"),

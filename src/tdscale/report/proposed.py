@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from tdscale.analysis.crossings import find_crossings
-from tdscale.analysis.laws import PowerLaw, ScalingLaws
-from tdscale.analysis.paper_sweep import constant_baseline
+from tdscale.analysis.crossings import DEFAULT_RULE, CrossingRule, Crossings, find_crossings
+from tdscale.analysis.fitted_laws import PowerLaw
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.report.tables import STANDARD_UTD, Table
 from tdscale.runs.types import Cell
 
@@ -47,7 +47,12 @@ def proposed_hyperparameters(
 
 
 def baseline_hyperparameters(
-    cells: Sequence[Cell], threshold: float, *, utd: float = BASELINE_UTD, utds: Sequence[float] = STANDARD_UTD, paper: bool = False
+    cells: Sequence[Cell],
+    threshold: float,
+    *,
+    utd: float = BASELINE_UTD,
+    utds: Sequence[float] = STANDARD_UTD,
+    rule: CrossingRule = DEFAULT_RULE,
 ) -> pd.DataFrame:
     """Each task's best (B, η) of one σ of a sweep, the same for every σ; `is_new_experiment`: the sweep has no such cell.
 
@@ -55,10 +60,10 @@ def baseline_hyperparameters(
         cells: of the sweep.
         threshold: J at which the best is chosen.
         utd: the σ whose best is kept; utds: σ of the rows.
-        paper: crossings by the authors' procedure.
+        rule: of the crossings.
     """
     here = [cell for cell in cells if np.isclose(cell.spec.utd, utd)]
-    crossings = find_crossings(here, [threshold], n_draws=0, seed=0, paper=paper)
+    crossings = find_crossings(here, [threshold], n_draws=0, seed=0, rule=rule)
     seen = {(c.spec.task, c.spec.utd, c.spec.batch_size, c.spec.learning_rate) for c in cells}
     return pd.DataFrame(
         [
@@ -75,6 +80,27 @@ def baseline_hyperparameters(
     )
 
 
+def constant_baseline(cells: Sequence[Cell], crossings: Crossings, utd: float) -> dict[str, tuple[int, float]]:
+    """(B, η) of each task's best cell at one σ of a sweep, to be kept for every σ; tasks that reach nothing there are left out.
+
+    The highest threshold that one of the task's cells reaches decides; of equals the smallest B wins, then the smallest η.
+
+    Args:
+        cells: of a sweep.
+        crossings: theirs.
+        utd: the σ.
+    """
+    chosen = {}
+    for task in dict.fromkeys(cell.spec.task for cell in cells):
+        members = [i for i, cell in enumerate(cells) if cell.spec.task == task and np.isclose(cell.spec.utd, utd)]
+        reached = np.flatnonzero(np.isfinite(crossings.data[members]).any(axis=0))
+        if reached.size:
+            top = reached[-1]
+            best = min(members, key=lambda i: (crossings.data[i, top], cells[i].spec.batch_size, cells[i].spec.learning_rate))
+            chosen[task] = (cells[best].spec.batch_size, cells[best].spec.learning_rate)
+    return chosen
+
+
 def proposed_tables(laws: ScalingLaws, sweep: Sequence[Cell]) -> list[Table]:
     """Both tables, where there is a sweep: by the laws, and constant, with the best of the swept σ nearest to 2."""
     if not sweep:
@@ -85,7 +111,7 @@ def proposed_tables(laws: ScalingLaws, sweep: Sequence[Cell]) -> list[Table]:
         note = "B and η by the laws, with √2 times and 1/√2 times of them; B cut to a whole number, and rounded to a multiple of 16."
         found.append(Table(name="proposed", title="B and η to run", note=note, frame=frame, shown=frame.astype(str)))
     nearest = min({cell.spec.utd for cell in sweep}, key=lambda utd: abs(np.log(utd / BASELINE_UTD)))
-    frame = baseline_hyperparameters(sweep, laws.thresholds[-1], utd=nearest, paper=laws.method == "paper")
+    frame = baseline_hyperparameters(sweep, laws.thresholds[-1], utd=nearest, rule=laws.method.crossing)
     note = f"The best B and η of σ = {nearest:g} kept for every σ, to compare with; is_new_experiment: not a cell of the sweep."
     found.append(Table(name="proposed_baseline", title="Constant B and η", note=note, frame=frame, shown=frame.astype(str)))
     return [table for table in found if not table.frame.empty]

@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from tdscale.analysis.compute import UNIT_NAMES
-from tdscale.analysis.laws import ScalingLaws
+from tdscale.analysis.scaling_laws import ScalingLaws
 
 # Okabe and Ito's palette, the yellow and black left out: eight tasks, then again with other markers
 TASK_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#555555")

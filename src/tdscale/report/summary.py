@@ -6,7 +6,8 @@ import numpy as np
 
 from tdscale.analysis.compute import UNIT_NAMES
 from tdscale.analysis.estimate import Estimate, short
-from tdscale.analysis.laws import DataLaw, PowerLaw, ScalingLaws
+from tdscale.analysis.fitted_laws import DataLaw, PowerLaw
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning import Confirmation
 from tdscale.report.figures.parts import seen_utd
 from tdscale.report.style import plain_utd

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from tdscale.analysis.compute import UNIT_NAMES
-from tdscale.analysis.data import DataPoints
+from tdscale.analysis.data_law import DataPoints
 from tdscale.analysis.estimate import LEVEL, Estimate, short
-from tdscale.analysis.laws import ScalingLaws
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning import Confirmation, Plan, round_batch
 from tdscale.report.style import plain_utd
 from tdscale.validation import PREDICTORS, Validation

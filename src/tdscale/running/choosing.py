@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tdscale.analysis.fit import fit_hyperparameters, measure
-from tdscale.analysis.laws import PowerLaw
+from tdscale.analysis.fitted_laws import PowerLaw
 from tdscale.errors import RunFailure
 from tdscale.planning import round_batch
 from tdscale.running.fitting import fit_options

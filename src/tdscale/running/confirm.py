@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from tdscale.analysis.laws import ScalingLaws
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import RunFailure, UserError
 from tdscale.planning import Confirmation, Plan, laws_for, round_batch, score
 from tdscale.running.dispatch import Engine

@@ -3,14 +3,13 @@
 import sys
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Literal
+from pathlib import Path
 
-from tdscale.analysis.fit import Fitted, Measured, fit_measured, measure, with_times
-from tdscale.analysis.laws import ScalingLaws
-from tdscale.analysis.laws_file import FILE_NAME, read_laws, write_laws
-from tdscale.analysis.options import FitOptions
+from tdscale.analysis.fit import FitOptions, Fitted, Measured, fit_measured, measure, with_times
+from tdscale.analysis.laws_file import FILE_NAME, load_laws, write_laws
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import UserError
-from tdscale.paper import power_law, published_laws
+from tdscale.paper import METHODS, power_law, published_laws
 from tdscale.running.folder import STUDY_FILE, StudyFiles
 from tdscale.runs.cells import load_cells
 from tdscale.runs.selection import Selection, select_runs
@@ -18,7 +17,6 @@ from tdscale.runs.types import RunWarning
 from tdscale.runs.where import Where, parse_where
 from tdscale.study import Stage, Study
 
-Method = Literal["default", "paper"]
 FITTED: tuple[Stage, ...] = ("sweep", "scaling", "baseline")  # what runs that check a plan saw changes no law
 
 
@@ -30,7 +28,7 @@ class StudyFit(Fitted):
 
 
 def fit_study(
-    files: StudyFiles, method: Method = "default", *, n_draws: int = 200, seed: int = 0, where: Where | None = None, write: bool = True
+    files: StudyFiles, method: str = "default", *, n_draws: int = 200, seed: int = 0, where: Where | None = None, write: bool = True
 ) -> StudyFit:
     """Fit the laws to the runs that answer the study's question, and write laws.json.
 
@@ -117,11 +115,17 @@ def _asked_before(files: StudyFiles) -> _Asked:
         return _Asked(files, fit_options(files.study, "default"))
     last = read_laws(path)
     where = parse_where(last.where)
-    return _Asked(files, fit_options(files.study, last.method, n_draws=last.n_draws, seed=last.seed, where=where), last)
+    return _Asked(files, fit_options(files.study, last.method.name, n_draws=last.n_draws, seed=last.seed, where=where), last)
 
 
-def fit_options(study: Study, method: Method, *, n_draws: int = 200, seed: int = 0, where: Where | None = None) -> FitOptions:
-    """What a study's file says of the fit. Raises UserError if it names published laws that there are not, or not for its tasks."""
+def fit_options(study: Study, method: str, *, n_draws: int = 200, seed: int = 0, where: Where | None = None) -> FitOptions:
+    """What a study's file says of the fit, and the method of that name.
+
+    Raises:
+        UserError: if there is no such method, or the file names published laws that there are not, or not for its tasks.
+    """
+    if method not in METHODS:
+        raise UserError(f"method: there is no {method!r}; there are {', '.join(METHODS)}")
     published = None
     if study.published_laws is not None:
         try:
@@ -133,7 +137,7 @@ def fit_options(study: Study, method: Method, *, n_draws: int = 200, seed: int =
         study=study.name,
         tasks=tuple(study.tasks),
         thresholds=study.return_thresholds,
-        method=method,
+        method=METHODS[method],
         data_cost=study.data_cost,
         accounting=study.accounting,
         compute_unit=study.compute_unit,
@@ -143,6 +147,11 @@ def fit_options(study: Study, method: Method, *, n_draws: int = 200, seed: int =
         seed=seed,
         where=() if where is None else where.texts,
     )
+
+
+def read_laws(path: Path) -> ScalingLaws:
+    """Read a laws.json, draws and all, fitted by any method. Raises UserError if it is missing, broken, or of another schema."""
+    return load_laws(path, METHODS)
 
 
 def library_versions() -> dict[str, str]:

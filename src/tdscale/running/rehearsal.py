@@ -8,9 +8,9 @@ import numpy as np
 
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.estimate import Estimate
-from tdscale.analysis.fit import fit_laws
-from tdscale.analysis.laws import PowerLaw, ScalingLaws
-from tdscale.analysis.options import FitOptions
+from tdscale.analysis.fit import FitOptions, fit_laws
+from tdscale.analysis.fitted_laws import PowerLaw
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.simulate import Bowl, LawTruth, Noise, SweepDesign, Truth, simulate_cells
 from tdscale.study import Study
 

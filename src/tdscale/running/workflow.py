@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tdscale.analysis.fit import Fitted
-from tdscale.analysis.laws import ScalingLaws
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import UserError
 from tdscale.planning import Confirmation, Plan, plan_budget, plan_compute, plan_data
 from tdscale.running.choosing import choose, refuse_divergence

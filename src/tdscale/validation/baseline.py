@@ -7,9 +7,9 @@ import numpy as np
 
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.compute import ComputeModel
-from tdscale.analysis.data import DataPoints
+from tdscale.analysis.data_law import DataPoints
 from tdscale.analysis.estimate import Estimate
-from tdscale.analysis.laws import ScalingLaws
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.runs.types import Cell
 
 
@@ -56,7 +56,7 @@ def compare_baseline(fitted: DataPoints, constant: DataPoints, constant_cells: S
         price = None
         if set(compute) >= set(fitted.tasks):
             tuned_cost, kept_cost = (
-                _flops(fitted.tasks, compute, float(utd), batch[:, place], data)
+                _compute(fitted.tasks, compute, float(utd), batch[:, place], data)
                 for batch, place, data in ((batches[0], column, tuned), (batches[1], match[0], kept))
             )
             price = _ratio(kept_cost, tuned_cost, both)
@@ -85,7 +85,7 @@ def _batches(points: DataPoints, used: Sequence[tuple[str, float, float]]) -> Fl
     return batch
 
 
-def _flops(tasks: Sequence[str], compute: Mapping[str, ComputeModel], utd: float, batch: Floats, data: Floats) -> Floats:
+def _compute(tasks: Sequence[str], compute: Mapping[str, ComputeModel], utd: float, batch: Floats, data: Floats) -> Floats:
     return np.stack([compute[task].compute_for(utd, batch[index], data[:, index]) for index, task in enumerate(tasks)], axis=1)
 
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from tdscale.analysis.budget import held_out_laws
 from tdscale.analysis.estimate import Estimate
-from tdscale.analysis.laws import BudgetLaw, BudgetPoint, ScalingLaws
+from tdscale.analysis.fitted_laws import BudgetLaw, BudgetPoint
+from tdscale.analysis.scaling_laws import ScalingLaws
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +38,13 @@ def held_out_budgets(laws: ScalingLaws) -> list[HeldOutBudget]:
     """Without the two largest budgets, then without the largest; empty where too few remain or there is no budget law."""
     if laws.budget is None:
         return []
-    fits = held_out_laws(laws.budget, paper=laws.method == "paper")
+    fits = held_out_laws(laws.budget, laws.method.budget)
     return [_held_out(laws, fit, count) for count, fit in sorted(fits, key=lambda pair: -pair[0])]
 
 
 def _held_out(laws: ScalingLaws, fit: BudgetLaw, count: int) -> HeldOutBudget:
     assert laws.budget is not None
-    points = [point for point in laws.budget.points if laws.method == "paper" or not point.at_edge]
-    out = sorted(points, key=lambda point: point.budget.value)[-count:]
+    out = sorted(laws.method.budget.used(laws.budget.points), key=lambda point: point.budget.value)[-count:]
     predicted = np.array([fit.predict(point.budget.value) for point in out])
     seen = np.array([point.utd.value for point in out])
     last = fit.points[-1]

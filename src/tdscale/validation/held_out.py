@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tdscale.analysis.data import DataPoints, fit_data_laws
-from tdscale.analysis.options import FitOptions
+from tdscale.analysis.data_law import DataPoints
+from tdscale.analysis.fit import FitOptions
 from tdscale.validation.predictors import PREDICTORS, measured_estimate, simple_predictions
 
 Side = Literal["smallest", "largest", "both", "inside"]
@@ -83,7 +83,7 @@ def ends(utd: Sequence[float]) -> list[tuple[Side, NDArray[np.bool_]]]:
 def leave_out(points: DataPoints, options: FitOptions, side: Side, out: NDArray[np.bool_]) -> HeldOut | str:
     """Fit without the σ where `out`, of shape (n_utds,), is true, and predict them; a sentence where that can't be done."""
     rest = points.subset(~out)
-    laws, warnings = fit_data_laws(rest, options)
+    laws, warnings = options.method.data_laws(rest, options.seed)
     what = f"σ = {', '.join(f'{u:g}' for u in points.utd[out])} left out"
     if not laws:
         return f"{what}: {warnings[0].message if warnings else 'nothing could be fitted'}"

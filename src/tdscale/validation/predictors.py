@@ -3,10 +3,11 @@
 import numpy as np
 
 from tdscale.analysis.arrays import Floats
-from tdscale.analysis.data import DataPoints
-from tdscale.analysis.data_law import fit_power_law
+from tdscale.analysis.data_law import DataPoints
 from tdscale.analysis.estimate import Estimate
-from tdscale.analysis.laws import DataLaw
+from tdscale.analysis.fitted_laws import DataLaw
+from tdscale.analysis.form_fit import fit_form
+from tdscale.analysis.forms import POWER
 
 PREDICTORS = ("law", "power law", "nearest σ", "constant")
 
@@ -25,15 +26,19 @@ def simple_predictions(data: Floats, bound: Floats, utd: Floats, at: float, *, g
         "power law" c·σ^(−γ), "nearest σ" (D there; the mean of log D of two that are as near; no less than the bound of a nearer one that
         is censored), "constant" (the power law with γ = 0), the fits with censored points as bounds: each of shape (n_tasks,).
     """
-    (power,), (slope,) = fit_power_law(utd, data[None], bound, gamma)
-    (constant,), _ = fit_power_law(utd, data[None], bound, 0.0)
+    power = fit_form(POWER, utd, data[None], bound, known=None if gamma is None else np.array([gamma]))
+    constant = fit_form(POWER, utd, data[None], bound, known=np.zeros(1))
     known = np.isfinite(data)
     distance = np.broadcast_to(np.abs(np.log(utd) - np.log(at)), data.shape)
     least = np.where(known, distance, np.inf).min(axis=1, keepdims=True)
     nearest = known & (distance <= least + 1e-9)
     log_nearest = np.where(nearest, np.log(np.where(known, data, 1.0)), 0.0).sum(axis=1) / nearest.sum(axis=1)
     nearer = np.where(np.isposinf(data) & (distance < least - 1e-9), np.log(bound), -np.inf).max(axis=1)
-    return {"power law": power - slope * np.log(at), "nearest σ": np.maximum(log_nearest, nearer), "constant": constant}
+    return {
+        "power law": power.log_data(np.log([at]))[0, :, 0],
+        "nearest σ": np.maximum(log_nearest, nearer),
+        "constant": constant.log_scale[0],
+    }
 
 
 def measured_estimate(law: DataLaw, points: DataPoints, task: int, utd: int, threshold: int) -> Estimate:

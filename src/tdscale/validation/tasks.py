@@ -4,9 +4,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tdscale.analysis.data import DataPoints, fit_data_laws
-from tdscale.analysis.data_law import fit_power_law
-from tdscale.analysis.options import FitOptions
+from tdscale.analysis.data_law import DataPoints
+from tdscale.analysis.fit import FitOptions
+from tdscale.analysis.form_fit import fit_form
+from tdscale.analysis.forms import POWER
 from tdscale.validation.held_out import as_percent, best_of
 from tdscale.validation.predictors import measured_estimate, simple_predictions
 
@@ -63,7 +64,7 @@ def leave_task_out(points: DataPoints, options: FitOptions, task: int, full_widt
         return f"{name} left out: it reaches no threshold at a σ that other tasks reach it at"
     known = points.data.copy()
     known[:, task, np.arange(len(points.utd)) != given] = np.nan
-    laws, warnings = fit_data_laws(replace(points, data=known), options)
+    laws, warnings = options.method.data_laws(replace(points, data=known), options.seed)
     if not laws:
         return f"{name} left out: {warnings[0].message if warnings else 'nothing could be fitted'}"
     errors: dict[str, list[float]] = {predictor: [] for predictor in TASK_PREDICTORS}
@@ -75,7 +76,7 @@ def leave_task_out(points: DataPoints, options: FitOptions, task: int, full_widt
         own = points.data[0, task, :, index]
         if not np.isfinite(own[given]):
             continue
-        _, gamma = fit_power_law(points.utd, points.data[:1, others, :, index], points.bound[others])
+        gamma = fit_form(POWER, points.utd, points.data[:1, others, :, index], points.bound[others]).parameter("alpha")
         for column in np.flatnonzero(np.isfinite(own)):
             if column == given:
                 continue

@@ -6,9 +6,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from tdscale.analysis.data import DataPoints
-from tdscale.analysis.laws import ScalingLaws
-from tdscale.analysis.options import FitOptions
+from tdscale.analysis.data_law import DataPoints
+from tdscale.analysis.fit import FitOptions
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.runs.types import Cell
 from tdscale.validation.baseline import BaselineRatio, compare_baseline
 from tdscale.validation.budget import held_out_budgets
@@ -84,8 +84,8 @@ def _tasks(points: DataPoints, options: FitOptions, laws: ScalingLaws, skipped: 
     if len(points.tasks) < 2:
         skipped.append("tasks left out: there is one task only")
         return []
-    if options.paper:
-        skipped.append("tasks left out: the paper's method scales a task by its median over all σ, which a new task does not have")
+    if options.method.no_new_task:
+        skipped.append(f"tasks left out: {options.method.no_new_task}")
         return []
     widths = {task: _width(laws, points, task) for task in points.tasks}
     return _kept([leave_task_out(points, options, task, widths) for task in range(len(points.tasks))], skipped)

@@ -6,7 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tdscale.analysis.budget import utd_grid
-from tdscale.analysis.laws import BudgetLaw, DataLaw, ScalingLaws
+from tdscale.analysis.fitted_laws import BudgetLaw, DataLaw
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.report import style
 from tdscale.report.figures.parts import has_compute, interval, limits, seen_utd, tradeoff_axes
 from tdscale.validation import HeldOutBudget

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from tdscale.analysis.laws import DataLaw, ScalingLaws
+from tdscale.analysis.fitted_laws import DataLaw
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.report import style
 from tdscale.report.figures.parts import (
     Floats,
@@ -97,7 +98,7 @@ def _draw(axes: Axes, laws: ScalingLaws, need: Need, task: str | None, size: flo
         colour = colours.get(law.threshold, style.INK)
         seen = seen_utd(law)
         utd = reach_grid(*seen)
-        convert, measured = _converter(laws, need, task), _converter(laws, need, task, as_run=laws.method != "paper")
+        convert, measured = _converter(laws, need, task), _converter(laws, need, task, as_run=laws.method.points_as_run)
         y = convert(utd, law.predict(utd, task))
         line_and_band(axes, utd, y, convert(utd, law.predict_draws(utd, task)), seen, colour)
         drawn.append(y)

@@ -5,7 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from tdscale.analysis.laws import PowerLaw, ScalingLaws
+from tdscale.analysis.fitted_laws import PowerLaw
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.report import style
 from tdscale.report.figures.parts import beside, limits, line_and_band, points_with_intervals, reach_grid
 

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from tdscale.analysis.budget import utd_grid
 from tdscale.analysis.estimate import LEVEL
-from tdscale.analysis.laws import DataLaw, ScalingLaws
+from tdscale.analysis.fitted_laws import DataLaw
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.report import style
 
 Floats = NDArray[np.float64]

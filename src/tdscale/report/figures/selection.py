@@ -10,7 +10,8 @@ from matplotlib.lines import Line2D
 from scipy.optimize import isotonic_regression
 
 from tdscale.analysis.crossings import first_crossing
-from tdscale.analysis.laws import PowerLaw, ScalingLaws
+from tdscale.analysis.fitted_laws import PowerLaw
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.report import style
 from tdscale.report.evidence import GridChoice
 from tdscale.report.figures.parts import Floats, interval, limits

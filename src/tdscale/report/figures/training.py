@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tdscale.analysis.diagnostics import CellDiagnostics, critical_batch_curve, least_absolute_line, summarise_cells
-from tdscale.analysis.laws import ScalingLaws
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.report import style
 from tdscale.report.figures.parts import limits
 from tdscale.runs.types import RunDiagnostics

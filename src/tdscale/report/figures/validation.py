@@ -9,7 +9,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from tdscale.analysis.budget import utd_grid
-from tdscale.analysis.laws import DataLaw, ScalingLaws
+from tdscale.analysis.fitted_laws import DataLaw
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.report import style
 from tdscale.report.evidence import Extrapolation, HyperparameterComparison
 from tdscale.report.figures.parts import (

@@ -1,19 +1,25 @@
-"""Published laws by name or task, as the result objects that everything else works with."""
+"""The published laws by name or task: as the result objects that plans work with, and what they say for a task at a σ."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.compute import ComputeModel, ComputeUnit
-from tdscale.analysis.forms import Form
-from tdscale.analysis.laws import BudgetLaw, DataLaw, PowerLaw, ScalingLaws
-from tdscale.analysis.power_law import Quantity
+from tdscale.analysis.fitted_laws import BudgetLaw, DataLaw, PowerLaw, Quantity
+from tdscale.analysis.forms import OFFSET, FittedForm
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import UserError
-from tdscale.paper.laws import PublishedDataLaw, PublishedLaws
-from tdscale.paper.numbers import PUBLISHED
+from tdscale.paper.procedure import PAPER
+from tdscale.paper.published import PUBLISHED, PublishedDataLaw, PublishedLaws
+from tdscale.planning import round_batch
 
 # `tdscale plan published:gym` names laws instead of a folder
 PREFIX = "published:"
 NO_INTERVAL = "these numbers were published without draws, so no interval is known for them"
+# σ of the paper's prediction tables
+STANDARD_UTD = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 def published_laws(name: str) -> PublishedLaws:
@@ -102,7 +108,7 @@ def scaling_laws(name: str, task: str | None = None) -> ScalingLaws:
     }
     return ScalingLaws(
         study=f"{PREFIX}{name}",
-        method="paper",
+        method=PAPER,
         tasks=published.tasks,
         thresholds=tuple(law.threshold for law in published.data),
         batch_size=power_law(published, "batch_size"),
@@ -122,26 +128,72 @@ def _data_law(published: PublishedLaws, law: PublishedDataLaw) -> DataLaw:
     shape = 1 + (utd / law.beta) ** -law.alpha
     data: Floats = np.where(np.isfinite(d_min), d_min, law.d_min)[:, None] * shape
     n = len(published.tasks) + 1  # the tasks and, last, the domain
-    no_draws = np.empty((0, n))
-    form = Form(
-        form="offset",
+    form = FittedForm(
+        form=OFFSET,
         weight=1.0,
         log_scale=np.log(np.append(d_min, law.d_min)),
-        alpha=np.full(n, law.alpha),
-        log_ratio=np.full(n, law.alpha * np.log(law.beta)),
-        log_scale_draws=no_draws,
-        alpha_draws=no_draws,
-        log_ratio_draws=no_draws,
+        parameters=np.tile([law.alpha, law.alpha * np.log(law.beta)], (n, 1)),
+        log_scale_draws=np.empty((0, n)),
+        parameter_draws=np.empty((0, n, 2)),
     )
     return DataLaw(
         threshold=law.threshold,
         tasks=published.tasks,
         forms=(form,),
-        held=0.0,
         drift_draws=np.empty((0, 2)),
         utd=utd,
         data=data,
         data_low=data,
         data_high=data,
         bound=np.full(data.shape, np.nan),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """B, η, D and C of a task at a σ, by one set of laws. No interval is known for any of them.
+
+    Attributes:
+        batch_size: B* before rounding; batch_size_rounded: to a multiple of 16, as the authors ran it.
+        threshold: J, normalised return, that D and C are for: the highest of the set.
+        data: D_J in env steps, compute: C_J = 10·N·B*·σ·D_J in FLOPs; None where D_min of the task is not published.
+        extrapolation: by what factor σ lies outside what was run for the data law; 1 inside.
+    """
+
+    laws: str
+    task: str
+    utd: float
+    batch_size: float
+    batch_size_rounded: int
+    learning_rate: float
+    threshold: float
+    data: float | None
+    compute: float | None
+    extrapolation: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return asdict(self)
+
+
+def predict(published: PublishedLaws, task: str, utd: float) -> Prediction:
+    """What a set of laws says of one of its tasks at σ > 0."""
+    laws = scaling_laws(published.name)
+    assert laws.batch_size is not None
+    assert laws.learning_rate is not None
+    law, at = laws.data[-1], np.array([utd])
+    data = law.predict(at, task)
+    compute = laws.compute_for(at, data, task)
+    batch_size = float(laws.batch_size.predict(at, task)[0])
+    return Prediction(
+        laws=published.name,
+        task=task,
+        utd=utd,
+        batch_size=batch_size,
+        batch_size_rounded=round_batch(batch_size, 16),
+        learning_rate=float(laws.learning_rate.predict(at, task)[0]),
+        threshold=law.threshold,
+        data=float(data[0]) if np.isfinite(data[0]) else None,
+        compute=float(compute[0]) if np.isfinite(compute[0]) else None,
+        extrapolation=law.extrapolation(utd),
     )

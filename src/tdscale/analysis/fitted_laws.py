@@ -1,0 +1,256 @@
+"""One fitted law each: B*(σ) or η*(σ), D_J(σ), σ*(F). They predict, hold their draws and explain themselves.
+
+`scaling_laws.py` puts those of a study together.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tdscale.analysis.arrays import Floats
+from tdscale.analysis.estimate import Estimate, short
+from tdscale.analysis.forms import FittedForm, reached_range
+
+Quantity = Literal["batch_size", "learning_rate"]
+Source = Literal["sweep", "as-run", "published"]
+SYMBOLS: dict[Quantity, str] = {"batch_size": "B*", "learning_rate": "η*"}
+
+# An 80 % interval of D wider than this factor is refused as an answer
+REFUSED_WIDTH = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PowerLaw:
+    """B*(σ) or η*(σ): coefficient[task]·σ^exponent, one exponent for all tasks (equations 4.6, 4.7).
+
+    Attributes:
+        quantity: "batch_size" or "learning_rate".
+        tasks: names, in the order of the coefficients.
+        exponent: −α; exponent_draws of shape (n_draws,).
+        coefficients: value at σ = 1, shape (n_tasks,); coefficient_draws of shape (n_draws, n_tasks).
+        utd: σ of the points, shape (n_utds,); points: best value found there, shape (n_tasks, n_utds), NaN where none;
+            points_low, points_high: their intervals, same shape.
+        source: "sweep" (chosen by D_J), "as-run" (no sweep: the law through the values that the runs used, which are the
+            points) or "published" (a law known from elsewhere, without intervals; the points are what the runs used).
+    """
+
+    quantity: Quantity
+    tasks: tuple[str, ...]
+    exponent: float
+    exponent_draws: Floats
+    coefficients: Floats
+    coefficient_draws: Floats
+    utd: Floats
+    points: Floats
+    points_low: Floats
+    points_high: Floats
+    source: Source = "sweep"
+
+    @property
+    def identified(self) -> bool:
+        """Whether the interval of the exponent leaves its sign settled."""
+        return not self.exponent_estimate.holds_zero
+
+    @property
+    def exponent_estimate(self) -> Estimate:
+        """The exponent with its interval."""
+        return Estimate.from_draws(self.exponent, self.exponent_draws)
+
+    def coefficient_estimate(self, task: str) -> Estimate:
+        """A task's value at σ = 1 with its interval."""
+        index = self.tasks.index(task)
+        return Estimate.from_draws(float(self.coefficients[index]), self.coefficient_draws[:, index])
+
+    def predict(self, utd: ArrayLike, task: str | None = None) -> Floats:
+        """Value at σ of shape (n,), for a task or (None) the geometric mean over tasks: shape (n,)."""
+        return self._coefficient(self.coefficients, task) * np.asarray(utd, dtype=np.float64) ** self.exponent
+
+    def predict_draws(self, utd: ArrayLike, task: str | None = None) -> Floats:
+        """The same for every draw: shape (n_draws, n)."""
+        coefficient = self._coefficient(self.coefficient_draws, task)
+        return coefficient[:, None] * np.asarray(utd, dtype=np.float64) ** self.exponent_draws[:, None]
+
+    def estimate(self, utd: float, task: str | None = None) -> Estimate:
+        """Value at one σ with its interval."""
+        return Estimate.from_draws(float(self.predict([utd], task)[0]), self.predict_draws([utd], task)[:, 0])
+
+    def _coefficient(self, coefficients: Floats, task: str | None) -> Floats:
+        if task is not None:
+            return coefficients[..., self.tasks.index(task)]
+        known = np.isfinite(coefficients)
+        total = np.where(known, np.log(np.where(known, coefficients, 1.0)), 0.0).sum(axis=-1)
+        count = known.sum(axis=-1)
+        # NaN where no task's is known, as in the draws of a published law
+        return np.asarray(np.exp(total / np.where(count > 0, count, np.nan)))
+
+    def formula(self, task: str | None = None) -> str:
+        """The fitted law as text."""
+        symbol = SYMBOLS[self.quantity]
+        coefficient = float(self._coefficient(self.coefficients, task))
+        return f"{symbol}(σ) = {short(coefficient)}·σ^{short(round(self.exponent, 12))}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataLaw:
+    """D_J(σ) of a domain at one threshold; each task has its own scale and leans on the shared shape (equations 4.1, D.5).
+
+    Predictions combine forms of the law, in log D: the offset law, the pure power law, and the offset law held constant beyond
+    the σ that were run. A draw takes one of them, as often as its weight says, so that the interval holds their disagreement.
+
+    Attributes:
+        threshold: J, normalised return.
+        tasks: names, in the order of the forms' parameters.
+        forms: fitted forms, whose weights sum to 1. The parameters of the first one, the offset law, are reported.
+        drift_draws: by how much log D may rise above the law for each e-fold of σ below and above those that were run, shape (n_draws, 2).
+        utd: σ of the points, shape (n_utds,); data: D of each task there, shape (n_tasks, n_utds), infinite where
+            censored, NaN where missing; data_low, data_high: their intervals from seed noise, same shape.
+        bound: last env step seen, shape (n_tasks, n_utds).
+        identified: whether the runs alone settle the first form: tell the offset law from a pure power law and settle α (80 %
+            profile likelihood).
+    """
+
+    threshold: float
+    tasks: tuple[str, ...]
+    forms: tuple[FittedForm, ...]
+    drift_draws: Floats
+    utd: Floats
+    data: Floats
+    data_low: Floats
+    data_high: Floats
+    bound: Floats
+    identified: bool = True
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the largest σ at which a task reached the threshold."""
+        return reached_range(self.utd, self.data)
+
+    def place(self, task: str | None) -> int:
+        """Index of a task's parameters; −1, the last, for the domain."""
+        return -1 if task is None else self.tasks.index(task)
+
+    def parameters(self, task: str | None = None) -> dict[str, Estimate]:
+        """The first form's scale and parameters by name: of the offset law d_min in env steps, beta, alpha."""
+        place, first = self.place(task), self.forms[0]
+        value = first.form.described(first.log_scale[place], first.parameters[place])
+        draws = first.form.described(first.log_scale_draws[:, place], first.parameter_draws[:, place])
+        return {name: Estimate.from_draws(float(value[name]), draws[name]) for name in value}
+
+    def d_min(self, task: str | None = None) -> Estimate:
+        """D_min in env steps."""
+        return self.parameters(task)["d_min"]
+
+    def alpha(self, task: str | None = None) -> Estimate:
+        """α."""
+        return self.parameters(task)["alpha"]
+
+    def beta(self, task: str | None = None) -> Estimate:
+        """β, the σ at which D is twice D_min."""
+        return self.parameters(task)["beta"]
+
+    def predict(self, utd: ArrayLike, task: str | None = None) -> Floats:
+        """D in env steps at σ of shape (n,): shape (n,)."""
+        log_utd, place = np.log(np.asarray(utd, dtype=np.float64)), self.place(task)
+        return np.asarray(np.exp(sum(form.weight * form.log_data(log_utd, place) for form in self.forms)))
+
+    def predict_draws(self, utd: ArrayLike, task: str | None = None) -> Floats:
+        """The same for every draw: shape (n_draws, n)."""
+        log_utd, place = np.log(np.asarray(utd, dtype=np.float64)), self.place(task)
+        edges = np.cumsum([form.weight for form in self.forms])[:-1]
+        # the golden ratio's multiples spread the forms evenly over the draws, the same way every time
+        position = (np.arange(len(self.drift_draws)) * 0.6180339887498949) % 1.0
+        chosen = np.searchsorted(edges - 1e-12, position, side="right")[:, None]
+        result = np.choose(chosen, [form.log_data_draws(log_utd, place) for form in self.forms])
+        low, high = np.log(self.range)
+        below, above = np.maximum(low - log_utd, 0.0), np.maximum(log_utd - high, 0.0)
+        return np.asarray(np.exp(result + self.drift_draws @ np.stack([below, above])))
+
+    def estimate(self, utd: float, task: str | None = None) -> Estimate:
+        """D at one σ with its interval."""
+        return Estimate.from_draws(float(self.predict([utd], task)[0]), self.predict_draws([utd], task)[:, 0])
+
+    def extrapolation(self, utd: float) -> float:
+        """By what factor σ lies outside the σ that were run; 1 inside."""
+        low, high = self.range
+        return float(max(low / utd, utd / high, 1.0))
+
+    def refusal(self, utd: float, task: str | None = None) -> str | None:
+        """Why the law can't tell D at σ, in a sentence; None where it can.
+
+        An interval wider than a factor of `REFUSED_WIDTH` is no answer: the runs don't settle the law there.
+        """
+        interval = self.estimate(utd, task)
+        if np.isnan(interval.value):
+            return f"no run of {task or 'any task'} reaches J = {self.threshold:.4g}, so that no law tells its D there"
+        if np.isnan(interval.low) or interval.high <= REFUSED_WIDTH * interval.low:  # a published law has no interval
+            return None
+        return (
+            f"the runs don't settle D at σ = {short(utd)}, J = {self.threshold:.4g}: anything from {short(interval.low)} to"
+            f" {short(interval.high)} env steps agrees with them; run σ nearer to it, or more seeds"
+        )
+
+    def formula(self, task: str | None = None) -> str:
+        """The first form as text; where it is not identified, the simpler form that fits as well."""
+        shown = self.forms[0]
+        if not self.identified:
+            shown = next((fitted for fitted in self.forms if fitted.form is shown.form.simpler), shown)
+        place = self.place(task)
+        named = shown.form.described(shown.log_scale[place], shown.parameters[place])
+        return f"D_J(σ) = {shown.form.formula({name: float(value) for name, value in named.items()})}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetPoint:
+    """The cheapest way to a threshold: min over σ of F = C + δ·D (METHOD.md section 3, P3).
+
+    Attributes:
+        at_edge: the optimum lies at the end of the σ that were run, so that the true one may lie beyond.
+        regret: how much more than the least budget of its own each draw would pay at this σ*, as a share: F(σ*)/min F − 1. Small
+            where the optimum is flat, however wide the interval of σ* is.
+    """
+
+    threshold: float
+    budget: Estimate
+    utd: Estimate
+    data: float
+    compute: float
+    at_edge: bool
+    budget_draws: Floats
+    utd_draws: Floats
+    regret: Estimate | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetLaw:
+    """σ*(F) = coefficient·F^exponent (equation 4.5), through the points of several thresholds.
+
+    `coefficient` and `exponent` are NaN where fewer than two points lie inside the σ that were run. `regret` is that of the
+    law's own σ*(F) at the points it is fitted to, mean over them.
+    """
+
+    data_cost: float
+    coefficient: float
+    exponent: float
+    coefficient_draws: Floats
+    exponent_draws: Floats
+    points: tuple[BudgetPoint, ...]
+    regret: Estimate | None = None
+
+    @property
+    def fitted(self) -> bool:
+        """Whether there were points enough."""
+        return bool(np.isfinite(self.exponent))
+
+    def predict(self, budget: float) -> float:
+        """σ* for a budget in the compute unit."""
+        return float(self.coefficient * budget**self.exponent)
+
+    def predict_draws(self, budget: float) -> Floats:
+        """The same for every draw, shape (n_draws,)."""
+        return self.coefficient_draws * budget**self.exponent_draws
+
+    def formula(self) -> str:
+        """The fitted law as text."""
+        return f"σ*(F) = {short(self.coefficient)}·F^{short(self.exponent)}"

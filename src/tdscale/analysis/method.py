@@ -1,0 +1,64 @@
+"""`Method`: the steps of a fit in which methods differ. `DEFAULT` is tdscale's own, `tdscale.paper.PAPER` that of the paper's authors.
+
+`fit.py` puts the steps together.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from tdscale.analysis.arrays import Floats
+from tdscale.analysis.budget import BudgetRule
+from tdscale.analysis.compute import Accounting
+from tdscale.analysis.crossings import CrossingRule, Crossings
+from tdscale.analysis.data_law import DataPoints, fit_data_laws
+from tdscale.analysis.fitted_laws import DataLaw, PowerLaw
+from tdscale.analysis.hyperparameters import SweepLaws, fit_surface_laws
+from tdscale.runs.types import Cell, RunWarning
+
+
+class Method:
+    """How a fit goes from cells to laws: tdscale's own way, whose steps another method overrides.
+
+    Attributes:
+        name: by which it is asked for, and that laws.json holds.
+        title: for people.
+        crossing: how a cell's D_J is read off its curves.
+        budget: how the cheapest σ of a threshold is found, and which thresholds the law σ*(F) is fitted to.
+        accounting: how compute is counted, with N as the runs recorded it where a study gives none; None for what the study asks.
+        follows_published: whether B*(σ) and η*(σ) are the published laws that a study names, where it has runs of stage 2 and
+            no sweep.
+        widen_lines: whether draws of a law through the values that the runs used hold what the line leaves unexplained.
+        points_as_run: whether a figure's points show C at the B that was run, not at B*(σ).
+        no_new_task: why the D of a task with runs at one σ only can't be predicted; empty where it can.
+    """
+
+    name: ClassVar[str] = "default"
+    title: ClassVar[str] = "default"
+    crossing: ClassVar[CrossingRule] = CrossingRule()
+    budget: ClassVar[BudgetRule] = BudgetRule()
+    accounting: ClassVar[Accounting | None] = None
+    follows_published: ClassVar[bool] = False
+    widen_lines: ClassVar[bool] = True
+    points_as_run: ClassVar[bool] = True
+    no_new_task: ClassVar[str] = ""
+
+    def sweep_laws(self, cells: Sequence[Cell], crossings: Crossings, tasks: tuple[str, ...], seed: int) -> SweepLaws:
+        """B*(σ) and η*(σ) from a sweep's cells and their crossings; None, with a warning, where there is no slope to fit."""
+        return fit_surface_laws(cells, crossings, tasks, seed)
+
+    def data_laws(self, points: DataPoints, seed: int) -> tuple[list[DataLaw], list[RunWarning]]:
+        """One law D_J(σ) per threshold. A threshold whose law can't be identified is left out, with a warning that says why."""
+        return fit_data_laws(points, seed)
+
+    def best_values(self, draws: Floats) -> Floats:
+        """Best values of B or η from draws of them: (n_draws, ...) to (...). Here the geometric mean."""
+        return np.asarray(np.exp(np.log(draws).mean(axis=0)))
+
+    def domain_batch_size(self, law: PowerLaw, utd: Floats) -> Floats:
+        """B of the domain at σ of shape (n,): shape (n,). Here the geometric mean over tasks."""
+        return law.predict(utd)
+
+
+DEFAULT = Method()
