@@ -19,9 +19,10 @@ checks: lint types docs
 setup:          ## .venv with everything for development
 	@requirements/setup.sh dev
 
-lint: setup     ## ruff
+lint: setup     ## ruff; import-linter, for what a room may import
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports --no-logo --no-cache
 
 types: setup    ## mypy
 	.venv/bin/mypy

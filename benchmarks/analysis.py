@@ -60,8 +60,8 @@ def prepare(part: str, data: Path, folder: Path, runs: int) -> None:
 
 def measure(part: str, folder: Path) -> dict[str, float]:
     """CPU and wall seconds, peak MiB, of the fit alone."""
+    from tdscale.running.fitting import fit_options
     from tdscale.running.folder import open_study
-    from tdscale.running.stages import fit_options
 
     if part == "sweep":
         from tdscale.analysis.fit import fit_hyperparameters
@@ -73,7 +73,7 @@ def measure(part: str, folder: Path) -> dict[str, float]:
         started = time.process_time(), time.perf_counter()
         fit_hyperparameters(crossings_of(cells, fit_options(files.study, "default", n_draws=DRAWS[part])))
     else:
-        from tdscale.running.workflow import fit_study
+        from tdscale.running.fitting import fit_study
 
         started = time.process_time(), time.perf_counter()
         for name in SOURCES[part]:

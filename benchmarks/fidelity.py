@@ -11,6 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from tdscale.analysis.fit import fit_laws
 from tdscale.analysis.options import FitOptions
 from tdscale.importers import import_runs
 from tdscale.running.dispatch import Event, run_jobs
-from tdscale.running.jobs import pending_jobs
+from tdscale.running.pool import LocalPool
+from tdscale.running.stages import pending_jobs
 from tdscale.runs.cells import load_cells
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import Cell as CellCurves
@@ -145,7 +147,8 @@ def run(domain: Domain, directory: Path, workers: int, utd: list[float], variant
             print(f"{(time.time() - started) / 60:7.1f} min  {event.kind}: {event.job.describe()} {event.message}", flush=True)
 
     environment = single_thread_environment(directory / "compiled")
-    run_jobs(jobs, directory, workers=workers, environment=environment, on_event=tell)
+    with closing(LocalPool(directory, workers=workers, environment=environment)) as pool:
+        run_jobs(pool, jobs, directory, on_event=tell)
 
 
 def published_cells(domain: Domain) -> list[CellCurves]:

@@ -35,8 +35,8 @@ from tdscale.analysis.response_surface import fit_surface
 from tdscale.analysis.surface_laws import find_places, fit_surface_laws
 from tdscale.analysis.surface_model import Sweep
 from tdscale.importers import import_runs
+from tdscale.running.fitting import fit_options
 from tdscale.running.folder import open_study
-from tdscale.running.stages import fit_options
 from tdscale.runs.cells import load_cells
 from tdscale.runs.types import Cell
 

@@ -28,7 +28,7 @@ from tdscale.analysis.data import DataPoints, collect_points, fit_data_laws
 from tdscale.analysis.laws import DataLaw
 from tdscale.analysis.options import FitOptions
 from tdscale.importers import import_runs
-from tdscale.running.workflow import open_study
+from tdscale.running.folder import open_study
 from tdscale.runs.cells import load_cells
 from tdscale.runs.selection import Selection
 from tdscale.runs.types import Cell

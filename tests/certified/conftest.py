@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import ArrayLike
 
 from tdscale.importers import import_runs
-from tdscale.running.workflow import fit_study, open_study
+from tdscale.running.fitting import fit_study
+from tdscale.running.folder import open_study
 
 Certify = Callable[..., None]
 MOST = 15.0

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from tdscale.cli.console import duration
 from tdscale.cli.progress import RunDisplay, TimeLeft
-from tdscale.cli.words import duration
-from tdscale.running import CellJob, Event, StopTarget
-from tdscale.study import RunSpec
+from tdscale.running import Event
+from tdscale.study import CellJob, RunSpec, StopTarget
 
 
 def job(utd: float) -> CellJob:

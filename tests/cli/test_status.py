@@ -13,10 +13,11 @@ import pytest
 
 from command import called
 from tdscale.cli.status import study_status
-from tdscale.running import CellJob, Event, ledger
+from tdscale.running import Event, ledger
 from tdscale.running.folder import StudyFiles, open_study
 from tdscale.running.ledger import FAILURES_FILE, Ledger
 from tdscale.runs.types import RunResult, RunStatus
+from tdscale.study import CellJob
 
 STUDY = """
 name = "s"

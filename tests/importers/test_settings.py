@@ -7,7 +7,7 @@ import pytest
 
 from command import called, refused
 from tdscale.importers import import_runs
-from tdscale.running.workflow import open_study
+from tdscale.running.folder import open_study
 from tdscale.runs.cells import load_cells
 from tdscale.runs.selection import select_runs
 from tdscale.runs.store import RunStore

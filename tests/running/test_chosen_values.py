@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from tdscale.analysis.laws import PowerLaw
-from tdscale.running.stages import RunFailure, _value
+from tdscale.errors import RunFailure
+from tdscale.running.choosing import _value
 
 GRID = (64, 16, 32)
 

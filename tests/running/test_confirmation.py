@@ -6,7 +6,9 @@ import pytest
 
 from command import called, tdscale
 from tdscale.running import Engine
-from tdscale.running.workflow import fit_study, place_study, run_study
+from tdscale.running.fitting import fit_study
+from tdscale.running.folder import place_study
+from tdscale.running.workflow import run_study
 from tdscale.runs.store import RunStore
 
 pytest.importorskip("jax", reason='needs pip install "tdscale[train]"')

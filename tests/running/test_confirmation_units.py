@@ -102,7 +102,8 @@ def test_a_unit_that_is_not_known_is_refused_before_anything_is_trained(without_
 def test_scoring_in_another_unit_than_the_plans_is_an_error(with_sizes):
     from tdscale.analysis.fit import in_unit
     from tdscale.planning import plan_data, score
-    from tdscale.running.workflow import current_laws, open_study
+    from tdscale.running.fitting import current_laws
+    from tdscale.running.folder import open_study
 
     laws = current_laws(open_study(with_sizes / "known"), times=True)
     plan = plan_data(in_unit(laws, "gradient-steps"), 600.0)

@@ -10,7 +10,9 @@ from command import called, refused
 from tdscale.cli.progress import RunDisplay
 from tdscale.errors import UserError
 from tdscale.running import Engine
-from tdscale.running.workflow import StudyFiles, fit_study, place_study, run_study
+from tdscale.running.fitting import fit_study
+from tdscale.running.folder import StudyFiles, place_study
+from tdscale.running.workflow import run_study
 from tdscale.runs.cells import load_cells
 from tdscale.study import read_study
 

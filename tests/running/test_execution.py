@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 
 from command import start, tdscale
-from tdscale.cli.commands import _engine
-from tdscale.running import CellJob, Event, StopTarget, pending_jobs, run_jobs
-from tdscale.running.dispatch import SAME_FAILURES, StageFailure, _Queue, _raised, _SameFailure, run_with
+from tdscale.cli.options import Device, TrainingOptions
+from tdscale.running import Event
+from tdscale.running.dispatch import SAME_FAILURES, StageFailure, _Queue, _raised, _SameFailure, run_jobs
 from tdscale.running.pool import Ending, LocalPool
+from tdscale.running.stages import pending_jobs
 from tdscale.running.trainers.trainer import CustomTrainer
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import RunStatus
-from tdscale.study import RunSpec, SACSettings
+from tdscale.study import CellJob, RunSpec, SACSettings, StopTarget
 from tdscale.training.devices import cache_directory, single_thread_environment
 
 SETTINGS = SACSettings(hidden_sizes=(8,), warm_up=50, update_block=8, evaluation_interval=0, diagnostics_interval=0).model_dump(mode="json")
@@ -167,7 +168,8 @@ def _run(jobs, directory, kill_on):
             for pid in _workers(os.getpid()):
                 os.kill(pid, signal.SIGKILL)
 
-    run_jobs(jobs, directory, workers=1, environment=single_thread_environment(cache_directory()), on_event=on_event)
+    with closing(LocalPool(directory, workers=1, environment=single_thread_environment(cache_directory()))) as pool:
+        run_jobs(pool, jobs, directory, on_event=on_event)
     return events
 
 
@@ -207,11 +209,11 @@ def test_a_worker_that_dies_between_two_stages_costs_no_cell(tmp_path):
     events: list[Event] = []
     later = [job(utd, "scaling") for utd in (1.0, 2.0, 4.0)]
     with closing(LocalPool(tmp_path / "study", workers=1, environment={})) as pool:
-        run_with(pool, [job(1.0, "sweep")], tmp_path / "study", on_event=events.append, trainer=trainer)
+        run_jobs(pool, [job(1.0, "sweep")], tmp_path / "study", on_event=events.append, trainer=trainer)
         worker = pool._slots[0]
         worker.process.kill()
         worker.listener.join()
-        run_with(pool, later, tmp_path / "study", on_event=events.append, trainer=trainer)
+        run_jobs(pool, later, tmp_path / "study", on_event=events.append, trainer=trainer)
         done = [event.job for event in events if event.kind == "done"][1:]
         assert sorted(one.specs[0].utd for one in done) == [1.0, 2.0, 4.0]
         assert {one.specs[0].run_id for one in later} <= set(RunStore(tmp_path / "study").statuses())
@@ -259,7 +261,8 @@ def test_cells_that_share_shapes_are_trained_together_and_each_ends_for_itself(t
     alone = CellJob(specs=tuple(_cell(1, batch_size=32)), env_steps=200, target=None)
     events: list[Event] = []
     environment = single_thread_environment(cache_directory())
-    run_jobs([*jobs, alone], tmp_path, workers=1, environment=environment, on_event=events.append, runs_together=4)
+    with closing(LocalPool(tmp_path, workers=1, environment=environment)) as pool:
+        run_jobs(pool, [*jobs, alone], tmp_path, on_event=events.append, runs_together=4)
     starts = [event.job for event in events if event.kind == "start"]
     ends = [event.job for event in events if event.kind == "done"]
     assert len(starts) == len(ends) == 3
@@ -296,9 +299,9 @@ def test_memory_that_suffices_for_no_two_runs_is_a_failure_and_no_endless_trying
 def test_each_gpu_has_one_worker_on_all_cores(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-5")
     monkeypatch.setattr("tdscale.training.devices.gpu_problem", lambda: None)
-    engine = _engine(32, "auto")
+    engine = TrainingOptions(workers=32).engine()
     assert engine.gpu
-    assert engine.workers == _engine(None, "gpu").workers == 2
+    assert engine.workers == TrainingOptions(device=Device.gpu).engine().workers == 2
     with closing(engine.pool(tmp_path, own=False, quick=False)) as pool:
         pool.want(10)
         assert sorted(pool.answers.get()[0] for _ in range(2)) == [0, 1]

@@ -6,13 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tdscale.running import CellJob, Event, run_jobs
+from tdscale.running import Event
+from tdscale.running.dispatch import run_jobs
+from tdscale.running.pool import LocalPool
 from tdscale.runs.store import RunStore
-from tdscale.study import Checkpoints, RunSpec, SACSettings
+from tdscale.study import CellJob, Checkpoints, RunSpec, SACSettings
 from tdscale.training.devices import cache_directory, single_thread_environment
 
 SETTINGS = SACSettings(hidden_sizes=(8,), warm_up=50, update_block=8, evaluation_interval=0, diagnostics_interval=0).model_dump(mode="json")
@@ -44,7 +47,8 @@ def _run(study: Path, checkpoints: Checkpoints, on_event) -> list[Event]:
         events.append(event)
         on_event(event)
 
-    run_jobs([JOB], study, workers=1, environment=single_thread_environment(cache_directory()), on_event=heard, checkpoints=checkpoints)
+    with closing(LocalPool(study, workers=1, environment=single_thread_environment(cache_directory()))) as pool:
+        run_jobs(pool, [JOB], study, on_event=heard, checkpoints=checkpoints)
     return events
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from command import tdscale
-from tdscale.errors import UserError
+from tdscale.errors import RunFailure, UserError
 from tdscale.running import Engine, Event
-from tdscale.running.stages import RunFailure
-from tdscale.running.workflow import fit_study, place_study, run_study
+from tdscale.running.fitting import fit_study
+from tdscale.running.folder import place_study
+from tdscale.running.workflow import run_study
 
 ray = pytest.importorskip("ray", reason='needs pip install "tdscale[ray]"')
 pytest.importorskip("jax", reason='needs pip install "tdscale[train]"')
@@ -222,17 +223,17 @@ def test_the_driver_is_killed_and_started_again_and_nothing_is_done_twice(tmp_pa
 
 @pytest.mark.faults
 def test_a_folder_that_a_node_does_not_see_is_one_sentence(tmp_path, cluster, monkeypatch):
-    from tdscale.running import ray_crew
+    from tdscale.running import ray_pool
 
     (tmp_path / "micro.toml").write_text(STUDY)
     files = place_study(tmp_path / "micro.toml", tmp_path / "micro")
-    looked = ray_crew.RayPool.want
+    looked = ray_pool.RayPool.want
 
     def elsewhere(pool, waiting):
-        (pool._directory / ray_crew.PROOF_FILE).write_text("another folder's")
+        (pool._directory / ray_pool.PROOF_FILE).write_text("another folder's")
         looked(pool, waiting)
 
-    monkeypatch.setattr(ray_crew.RayPool, "want", elsewhere)
+    monkeypatch.setattr(ray_pool.RayPool, "want", elsewhere)
     with pytest.raises(RunFailure, match=r"does not see .*; put the study into a folder that all nodes share"):
         run_study(files, engine=Engine(workers=None, ray=cluster.address), display=Watched())
 

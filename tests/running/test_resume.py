@@ -52,7 +52,9 @@ from pathlib import Path
 from rich.console import Console
 from tdscale.cli.progress import RunDisplay
 from tdscale.running import Engine
-from tdscale.running.workflow import fit_study, place_study, run_study
+from tdscale.running.fitting import fit_study
+from tdscale.running.folder import place_study
+from tdscale.running.workflow import run_study
 files = place_study(Path("micro.toml"), Path("micro"))
 with RunDisplay(files.directory, Console(soft_wrap=True), 1) as display:
     assert run_study(files, engine=Engine(workers=1), display=display) == []

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from command import called, refused
+from tdscale.running.choosing import choose
+from tdscale.running.fitting import current_laws, fit_study, fitted_study
 from tdscale.running.folder import open_study
-from tdscale.running.stages import choose, later_specs
-from tdscale.running.workflow import current_laws, fit_study, fitted_study
+from tdscale.running.stages import later_specs
 from tdscale.runs.choice import read_choices
 from tdscale.runs.selection import select_runs
 from tdscale.runs.store import RunStore

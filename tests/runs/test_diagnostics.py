@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tdscale.runs.diagnostics import load_diagnostics
+from tdscale.runs.cells import load_diagnostics
 from tdscale.runs.store import RunStore
 
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tdscale.errors import UserError
-from tdscale.runs import files
+from tdscale.runs import whole_folder
 from tdscale.runs.store import RunStore
 
 _DEADLINE_FREE = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -257,7 +257,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(tmp_path, make_re
         if calls == at:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(files, "sync", full)
+    monkeypatch.setattr(whole_folder, "sync", full)
     said = pytest.raises(UserError, match=r"^[^\n]*No space left[^\n]*$") if at <= syncs else contextlib.nullcontext()
     with said:
         write(make_result(0))

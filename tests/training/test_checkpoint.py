@@ -311,7 +311,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from test_checkpoint import RUN, filled, folder, rows_of, snapshot
 from tdscale.training.experience import Replay
-import tdscale.runs.files
+import tdscale.runs.whole_folder
 
 def die_at(n):
     count = 0

@@ -1,93 +1,118 @@
-"""What each command does: calls the rooms, prints a sentence or JSON."""
+"""Every command: what it takes, what it does, what it prints. Each imports what it needs when it runs, so that help is fast.
 
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from importlib import resources
+Options stand in `tdscale.cli.options`, how results are printed in `tdscale.cli.results`, the work in `tdscale.running.workflow`.
+"""
+
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
-from tdscale.analysis.compute import ComputeUnit
-from tdscale.analysis.fit import in_unit
-from tdscale.analysis.laws import ScalingLaws
-from tdscale.analysis.laws_file import FILE_NAME, laws_to_dict
-from tdscale.cli import imports, summary
-from tdscale.cli.checks import print_validation
-from tdscale.cli.console import for_people, print_json
-from tdscale.cli.forecast import print_forecast
-from tdscale.cli.progress import RunDisplay
-from tdscale.cli.words import counted
+import typer
+
+from tdscale.cli.app import command
+from tdscale.cli.options import (
+    ColumnOptions,
+    Device,
+    Directory,
+    FitMethod,
+    Json,
+    NoiseRegime,
+    PlanOptions,
+    ScaleOptions,
+    Source,
+    TrainingOptions,
+    Workers,
+    option,
+)
 from tdscale.errors import UserError
-from tdscale.paper import NO_INTERVAL, PREFIX, STANDARD_UTD, laws_of_task, predict, scaling_laws
-from tdscale.planning import Plan, plan_budget, plan_compute, plan_data
-from tdscale.running import RETRIES, Engine, default_workers, workflow
-from tdscale.running.confirm import FILE_NAME as CONFIRMATIONS
-from tdscale.running.confirm import confirm_plan, confirmations
-from tdscale.running.folder import prepare_study, sole_runner
-from tdscale.running.forecast import forecast
-from tdscale.runs.where import parse_where
-from tdscale.study import is_smoke
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tdscale.analysis.laws import ScalingLaws
+    from tdscale.running import Engine
+    from tdscale.running.folder import StudyFiles
 
 _SMOKE = "smoke run: every stage, cut down to seconds; its numbers mean nothing"
+_ROWS = 8  # of the live display, where the number of workers is not known beforehand
 
 
-def demo(directory: Path, workers: int | None, as_json: bool) -> None:
-    """The study that comes with the package, run, fitted, planned with, reported."""
-    with resources.as_file(resources.files("tdscale") / "studies" / "demo.toml") as study:
-        files = workflow.place_study(study, directory)
-    _run_and_report(files, _engine(workers, "cpu"), as_json, with_plans=True)
-
-
-def run(
-    study: Path,
-    directory: Path | None,
-    where: dict[str, Any],
-    smoke: bool,
-    dry_run: bool,
-    accept_changes: bool,
-    rechoose: bool,
-    as_json: bool,
+@command(epilog="Example:  tdscale demo --dir demo")
+def demo(
+    directory: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Folder of the study.")] = Path("tdscale-demo"),
+    workers: Workers = None,
+    as_json: Json = False,
 ) -> None:
-    """A user's study, or its smoke size, run, fitted, reported; or only what it would take."""
+    """Train a real small study end to end, here and now; ends with laws, a plan and a report.
+
+    SAC on Pendulum and Reacher, some minutes on two cores. Killed and called again, it goes on where it was.
+    """
+    from importlib import resources
+
+    from tdscale.running.folder import place_study
+
+    with resources.as_file(resources.files("tdscale") / "studies" / "demo.toml") as study:
+        files = place_study(study, directory)
+    _run_and_report(files, TrainingOptions(workers=workers, device=Device.cpu).engine(), as_json, with_plans=True)
+
+
+@command(epilog="Example:  tdscale run study.toml --dir my-study --workers 2")
+def run(
+    study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study's file; see examples/.", show_default=False)],
+    *,
+    directory: Annotated[Path | None, option("--dir", metavar="DIR", what="Folder of the study. [default: the file's name]")] = None,
+    training: TrainingOptions,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="The same end to end in seconds, cut down, into NAME-smoke; its numbers mean nothing.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only say what it would take: runs, env steps, FLOPs, disk, and time, by a probe of 20 s or so."),
+    ] = False,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Go on with a changed file of your own; the runs that are done stay as they are.")
+    ] = False,
+    rechoose: Annotated[
+        bool, typer.Option("--rechoose", help="Choose the B and η of stage 2 again, by today's sweep; stage 2 is then run at the new ones.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Start a study, or go on with it: both stages, then the laws and the report.
+
+    Runs that are done are not repeated, whatever ended the call before. An edited study runs only what is new.
+    """
+    from tdscale.cli.console import for_people, print_json
+    from tdscale.running.folder import STUDY_FILE, place_study, prepare_study
+
     if directory is None:
-        directory = study.resolve().parent if study.name == workflow.STUDY_FILE else study.with_suffix("")
+        directory = study.resolve().parent if study.name == STUDY_FILE else study.with_suffix("")
         if smoke:
             directory = directory.with_name(f"{directory.name}-smoke")
-    files = (prepare_study if dry_run else workflow.place_study)(study, directory, smoke=smoke, accept_changes=accept_changes)
-    engine = _engine(**where, own=files.trainer is not None)
-    if dry_run:
-        if files.trainer is None:
-            for_people(stderr=True).print("measuring how fast this machine trains, 20 s or so …")
-        found = forecast(files, engine, source=study.resolve().parent)
-        print_json(found.to_dict()) if as_json else print_forecast(for_people(), found)
+    files = (prepare_study if dry_run else place_study)(study, directory, smoke=smoke, accept_changes=accept_changes)
+    engine = training.engine(custom=files.trainer is not None)
+    if not dry_run:
+        _run_and_report(files, engine, as_json, with_plans=smoke, rechoose=rechoose)
         return
-    _run_and_report(files, engine, as_json, with_plans=smoke, rechoose=rechoose)
+    from tdscale.cli.results import print_forecast
+    from tdscale.running.forecast import forecast
+
+    if files.trainer is None:
+        for_people(stderr=True).print("measuring how fast this machine trains, 20 s or so …")
+    found = forecast(files, engine, source=study.resolve().parent)
+    print_json(found.to_dict()) if as_json else print_forecast(for_people(), found)
 
 
-_ROWS = 8  # of the live display, where nobody knows how many workers there will be
+def _run_and_report(files: "StudyFiles", engine: "Engine", as_json: bool, *, with_plans: bool, rechoose: bool = False) -> None:
+    from tdscale.analysis.laws_file import FILE_NAME, laws_to_dict
+    from tdscale.cli.console import counted, for_people, print_json
+    from tdscale.cli.progress import RunDisplay
+    from tdscale.cli.results import print_laws, print_plan, print_validation
+    from tdscale.running import workflow
+    from tdscale.running.confirm import confirmations
+    from tdscale.running.fitting import fitted_study
+    from tdscale.running.folder import open_study
+    from tdscale.study import is_smoke
 
-
-def _engine(
-    workers: int | None, device: str, *, ray: str | None = None, cores: int = 1, retries: int = RETRIES, own: bool = False
-) -> Engine:
-    from tdscale.training.devices import gpu_problem, visible_gpus
-
-    if own:
-        if device == "gpu":
-            raise UserError("--device gpu: is about tdscale's own agents; a trainer of your own takes what devices it finds")
-        device = "cpu"
-    if ray is not None:
-        return Engine(workers=workers, gpu=device == "gpu", ray=ray, cores=cores, retries=retries)
-    problem = None if device == "cpu" else gpu_problem()
-    if device == "gpu" and problem is not None:
-        raise UserError(f"--device gpu: {problem}")
-    if device == "cpu" or problem is not None:
-        return Engine(workers=workers or default_workers(), retries=retries)
-    count = len(visible_gpus())
-    return Engine(workers=min(workers or count, count), gpu=True, retries=retries)
-
-
-def _run_and_report(files: workflow.StudyFiles, engine: Engine, as_json: bool, *, with_plans: bool, rechoose: bool = False) -> None:
     # with --json, standard output holds the document alone
     console = for_people(stderr=as_json)
     smoke = is_smoke(files.study)
@@ -95,42 +120,53 @@ def _run_and_report(files: workflow.StudyFiles, engine: Engine, as_json: bool, *
         if smoke:
             display.note(_SMOKE)
         failures = workflow.run_study(files, engine=engine, display=display, rechoose=rechoose)
-    files = workflow.open_study(files.directory)  # a smoke run has put it on another scale
-    fitted = workflow.fitted_study(files)
+    files = open_study(files.directory)  # a smoke run has put it on another scale
+    fitted = fitted_study(files)
     page = workflow.report_study(files, fitted, confirmations(files.directory))
     plans = workflow.example_plans(fitted.laws)
     validation = workflow.validate_study(fitted)
     if as_json:
-        print_json(
-            {
-                "laws": laws_to_dict(fitted.laws),
-                "plans": [plan.to_dict() for plan in plans],
-                "validation": validation.to_dict(),
-                "failed": failures,
-                "report": str(page),
-                "smoke": smoke,
-            }
-        )
+        content = {"laws": laws_to_dict(fitted.laws), "plans": [plan.to_dict() for plan in plans], "validation": validation.to_dict()}
+        print_json(content | {"failed": failures, "report": str(page), "smoke": smoke})
         raise SystemExit(1 if failures else 0)
-    summary.print_laws(console, fitted.laws)
+    print_laws(console, fitted.laws)
     if with_plans:
         for plan in plans:
-            summary.print_plan(console, plan)
+            print_plan(console, plan)
     print_validation(console, validation)
     for line in failures:
-        display.note(f"failed: {line}")
-    display.note(f"\nlaws    {files.directory / FILE_NAME}\nreport  {page}")
+        console.print(f"failed: {line}")
+    console.print(f"\nlaws    {files.directory / FILE_NAME}\nreport  {page}")
     if smoke:
-        display.note(_SMOKE)
+        console.print(_SMOKE)
     if failures:
         repaired = ", with --accept-changes once the trainer is mended" if files.trainer is not None else ""
-        display.note(f"{counted(len(failures), 'cell')} failed; the same command tries again{repaired}")
+        console.print(f"{counted(len(failures), 'cell')} failed; the same command tries again{repaired}")
         raise SystemExit(1)
 
 
-def compact(directory: Path, as_json: bool) -> None:
-    """Folders of runs that ended into one packed part."""
-    files = workflow.open_study(directory)
+@command(epilog="Example:  tdscale status my-study")
+def status(
+    directory: Directory,
+    watch: Annotated[bool, typer.Option("--watch", help="On a terminal: again every few seconds, until Ctrl-C.")] = False,
+    as_json: Json = False,
+) -> None:
+    """What is done, running, failed and left of a study, and how long it still takes."""
+    from tdscale.cli.console import print_json
+    from tdscale.cli.status import show_status, study_status  # without the libraries that fit
+    from tdscale.running.folder import open_study
+
+    files = open_study(directory)
+    print_json(study_status(files)) if as_json else show_status(files, watch=watch)
+
+
+@command(epilog="Example:  tdscale compact my-study")
+def compact(directory: Directory, as_json: Json = False) -> None:
+    """Pack the folders of runs that ended into a few files; `tdscale run` does it by itself once there are thousands."""
+    from tdscale.cli.console import print_json
+    from tdscale.running.folder import open_study, sole_runner
+
+    files = open_study(directory)
     with sole_runner(directory):
         count = files.store.compact()
     if as_json:
@@ -139,129 +175,194 @@ def compact(directory: Path, as_json: bool) -> None:
         print(f"{count} runs packed" if count else "no folder to pack: each run is packed already, or may go on")
 
 
+@command(
+    "import",
+    epilog="Example:  tdscale import logs --from sb3 --names 'gs{utd}/seed{seed}' --dir mine    |    tdscale import gym_ours.zip --dir gym",
+)
 def import_(
-    source: str,
-    kind: str,
-    directory: Path | None,
-    mapping: Path | None,
-    columns: dict[str, str | None],
-    scale: dict[str, Any],
-    layout: str | None,
-    skip_bad: bool,
-    dry_run: bool,
-    as_json: bool,
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="File or folder; of W&B's server ENTITY/PROJECT.", show_default=False)],
+    *,
+    directory: Annotated[Path | None, option("--dir", metavar="DIR", what="Folder of the study; several sources may go into one.")] = None,
+    kind: Annotated[Source, typer.Option("--from", help="What it is; auto sees by names and content.")] = Source.auto,
+    mapping: Annotated[Path | None, option("--map", metavar="TOML", what='The options below in a file, e.g. utd = "config.utd".')] = None,
+    columns: ColumnOptions,
+    scale: ScaleOptions,
+    layout: Annotated[str | None, option(what="qscaled: which published file it is, where its name was changed.")] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out files and runs that can't be read or understood, and say so.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what was understood and write nothing.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Logs from elsewhere into the store: what was understood, then the import."""
-    imports.bring(source, kind, directory, mapping, columns, scale, layout, skip_bad, dry_run, as_json)
+    """Bring learning curves from elsewhere into a study's folder; everything after it is the same road.
 
+    KEY is a name in the log's configuration or table, or =VALUE, the same for every run. KEY:PATTERN takes a value out of a key's text.
+    """
+    from tdscale.cli.console import counted, for_people, print_json
+    from tdscale.cli.imports import by_label, preview_to_dict, print_preview, report_to_dict
+    from tdscale.cli.results import print_warnings
+    from tdscale.importers import gather_runs, kind_of
+    from tdscale.importers.logged_run import columns_from
 
-def fit(directory: Path, method: str, draws: int, where: Sequence[str], as_json: bool) -> None:
-    """laws.json and a summary."""
-    files = workflow.open_study(directory)
-    fitted = workflow.fit_study(files, "paper" if method == "paper" else "default", n_draws=draws, where=parse_where(where))
+    if directory is None and not dry_run:
+        raise UserError("missing option '--dir': the study's folder that the runs go into (--dry-run needs none)")
+    understood, named = columns_from(vars(columns), mapping)
+    chosen = kind_of(source, named if kind == Source.auto and named is not None else kind.value)
+    drafted = scale.drafted()
+    console = for_people()
+    with gather_runs(source, chosen, understood, layout=layout, skip_bad=skip_bad) as gathered:
+        if directory is None or dry_run:
+            for label, part in gathered.parts.items():
+                # what would be drafted is checked, too
+                part.study(None if directory is None else directory / label, drafted, part.preview.messages)
+            if as_json:
+                print_json(by_label({label: preview_to_dict(part.preview) for label, part in gathered.parts.items()}))
+                return
+            for label, part in gathered.parts.items():
+                print_preview(console, source, part.preview, label)
+                print_warnings(console, part.preview.messages)
+            console.print("\nnothing was written")
+            return
+        if understood.split_by:
+            reports = gathered.write_each(directory, drafted)
+        else:
+            show = None if as_json else lambda: print_preview(console, source, gathered.preview)
+            reports = {"": gathered.write(directory, drafted, show)}
     if as_json:
-        print_json(laws_to_dict(fitted.laws))
+        print_json(by_label({label: report_to_dict(report) for label, report in reports.items()}))
+        return
+    for label, report in reports.items():
+        if label and report.preview is not None:
+            print_preview(console, source, report.preview, label)
+        print_warnings(console, report.messages)
+        there = directory / label
+        console.print(f"\n{report.runs} runs in {counted(report.cells, 'cell')} are in {there}; next: tdscale fit {there}")
+
+
+@command(epilog="Example:  tdscale fit my-study    |    tdscale fit imported --where size=m")
+def fit(
+    directory: Directory,
+    method: Annotated[FitMethod, typer.Option(help="paper is the authors' own procedure.")] = FitMethod.default,
+    draws: Annotated[int, typer.Option(min=20, max=100_000, help="Bootstrap draws.")] = 200,
+    where: Annotated[
+        list[str] | None,
+        option(
+            metavar="KEY=VALUE",
+            what="Only runs with this setting; KEY=A,B for one of several, KEY!=VALUE for all others. Can be repeated.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fit the laws B*(σ), η*(σ), D_J(σ), σ*(F); writes laws.json and prints a summary with intervals.
+
+    plan, validate and report use what was fitted here. Where the runs or the study have changed, they fit again with the same method,
+    draws and conditions.
+    """
+    from tdscale.analysis.laws_file import FILE_NAME, laws_to_dict
+    from tdscale.cli.console import for_people, print_json
+    from tdscale.cli.results import print_laws
+    from tdscale.running.fitting import fit_study
+    from tdscale.running.folder import open_study
+    from tdscale.runs.where import parse_where
+
+    files = open_study(directory)
+    laws = fit_study(files, method.value, n_draws=draws, where=parse_where(where or ())).laws
+    if as_json:
+        print_json(laws_to_dict(laws))
         return
     console = for_people()
-    summary.print_laws(console, fitted.laws)
-    console.print(f"\nlaws    {directory / FILE_NAME}", highlight=False, markup=False)
+    print_laws(console, laws)
+    console.print(f"\nlaws    {directory / FILE_NAME}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlanOptions:
-    """What `plan` and `confirm` are asked."""
+@command(epilog="Example:  tdscale plan my-study --data 2e5    |    tdscale plan published:gym --data 3e5 --task HalfCheetah-v4")
+def plan(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The study's folder, or published:NAME for published laws.", show_default=False)
+    ],
+    asked: PlanOptions,
+    as_json: Json = False,
+) -> None:
+    """Which σ, B and η to use under a data, a compute or a total budget, and what to expect. Give exactly one limit.
 
-    data: float | None
-    compute: float | None
-    budget: float | None
-    data_cost: str | None
-    unit: ComputeUnit | None
-    threshold: float | None
-    task: str | None
-    batch_multiple: int
+    σ: critic updates per env step. B: batch size. η: learning rate. D: env steps. C: compute. F = C + δ·D: both, with env steps priced at
+    δ. A number is followed by its 80 % interval.
+    """
+    from tdscale.cli.console import for_people, print_json
+    from tdscale.cli.results import print_plan
+    from tdscale.paper import NO_INTERVAL, PREFIX, scaling_laws
+    from tdscale.running.fitting import current_laws
+    from tdscale.running.folder import open_study
 
-    def answer(self, laws_with: Callable[[bool], ScalingLaws]) -> Plan:
-        """P1, P2 or P3, by the limit that was given, of the laws, with times where they are needed."""
-        limits = {"--data": self.data, "--compute": self.compute, "--budget": self.budget}
-        given = [name for name, value in limits.items() if value is not None]
-        if len(given) != 1:
-            raise UserError(f"a plan takes exactly one limit of --data, --compute, --budget; {', '.join(given) or 'none'} was given")
-        if self.data_cost is not None and self.budget is None:
-            raise UserError("--data-cost goes with --budget: the other limits don't price env steps")
-        price = _price(self.data_cost)
-        if self.threshold is not None and self.budget is not None:
-            raise UserError("--threshold does not go with --budget, whose answer is the threshold")
-        laws = laws_with(self.unit == "seconds" or price == "measured")
-        if self.unit is not None:
-            laws = in_unit(laws, self.unit)
-        if self.budget is not None:
-            return plan_budget(laws, self.budget, price, task=self.task, batch_multiple=self.batch_multiple)
-        if self.data is not None:
-            return plan_data(laws, self.data, threshold=self.threshold, task=self.task, batch_multiple=self.batch_multiple)
-        assert self.compute is not None
-        return plan_compute(laws, self.compute, threshold=self.threshold, task=self.task, batch_multiple=self.batch_multiple)
-
-
-def plan(directory: Path, question: dict[str, Any], as_json: bool) -> None:
-    """The answer, of a study's laws or of published ones."""
     published = str(directory).startswith(PREFIX) and not directory.exists()
-    name = str(directory).removeprefix(PREFIX)
 
-    asked = PlanOptions(**question)
-
-    def laws(times: bool) -> ScalingLaws:
-        return scaling_laws(name, asked.task) if published else workflow.current_laws(workflow.open_study(directory), times=times)
+    def laws(times: bool) -> "ScalingLaws":
+        if published:
+            return scaling_laws(str(directory).removeprefix(PREFIX), asked.task)
+        return current_laws(open_study(directory), times=times)
 
     answer = asked.answer(laws)
     if published and answer.feasible:
         answer = replace(answer, notes=(*answer.notes, NO_INTERVAL))
-    if as_json:
-        print_json(answer.to_dict())
-    else:
-        summary.print_plan(for_people(), answer)
+    print_json(answer.to_dict()) if as_json else print_plan(for_people(), answer)
 
 
-def confirm(directory: Path, question: dict[str, Any], seeds: int | None, where: dict[str, Any], as_json: bool) -> None:
-    """A plan, run and scored."""
-    workflow.open_study(directory)  # says what is wrong with the folder
-    files = prepare_study(directory / workflow.STUDY_FILE, directory)
-    asked = PlanOptions(**question)
-    answer = asked.answer(lambda times: workflow.current_laws(files, times=times))
-    engine = _engine(**where, own=files.trainer is not None)
+@command(epilog="Example:  tdscale confirm my-study --data 2e5 --workers 2")
+def confirm(
+    directory: Directory,
+    *,
+    asked: PlanOptions,
+    seeds: Annotated[int | None, option(min=1, max=1000, what="Of each task. [default: as in stage 2]")] = None,
+    training: TrainingOptions,
+    as_json: Json = False,
+) -> None:
+    """Run what a plan says, with fresh seeds, and put what was seen beside what was foretold: D, C and seconds.
+
+    The question is asked as of `plan`. What is done is not done again, and no law changes by it.
+    """
+    from tdscale.cli.console import for_people, print_json
+    from tdscale.cli.progress import RunDisplay
+    from tdscale.cli.results import print_confirmation, print_plan
+    from tdscale.running.confirm import FILE_NAME, confirm_plan
+    from tdscale.running.fitting import current_laws
+    from tdscale.running.folder import STUDY_FILE, open_study, prepare_study
+
+    open_study(directory)  # says what is wrong with the folder
+    files = prepare_study(directory / STUDY_FILE, directory)
+    answer = asked.answer(lambda times: current_laws(files, times=times))
+    engine = training.engine(custom=files.trainer is not None)
     console = for_people(stderr=as_json)
     if not as_json:
-        summary.print_plan(console, answer)
+        print_plan(console, answer)
     with RunDisplay(directory, console, engine.workers or _ROWS) as display:
         outcome = confirm_plan(files, answer, engine=engine, display=display, seeds=seeds, batch_multiple=asked.batch_multiple)
     if as_json:
         print_json({"plan": answer.to_dict(), "confirmation": outcome.to_dict()})
         return
-    summary.print_confirmation(console, outcome)
-    console.print(f"\nkept in {directory / CONFIRMATIONS}; `tdscale report {directory}` shows it", highlight=False, markup=False)
+    print_confirmation(console, outcome)
+    console.print(f"\nkept in {directory / FILE_NAME}; `tdscale report {directory}` shows it")
 
 
-def _price(text: str | None) -> float | Literal["measured"] | None:
-    if text is None:
-        return None
-    if text.strip() == "measured":
-        return "measured"
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not 0 < value < float("inf"):
-        raise UserError(f"--data-cost: {text} is not a price; it must be > 0, in units of compute per env step, e.g. 5e9, or measured")
-    return value
+@command(epilog="Example:  tdscale published HalfCheetah-v4 --utd 0.5 4")
+def published(
+    # numbers here are further σ, so that `--utd 0.5 4` reads as it should
+    asked: Annotated[
+        list[str] | None, typer.Argument(metavar="[TASK]", help="One task; all of them without it.", show_default=False)
+    ] = None,
+    utd: Annotated[list[str] | None, option(metavar="σ…", what="Predict at these σ. [default: the paper's, for one task]")] = None,
+    as_json: Json = False,
+) -> None:
+    """The published laws, the paper's printed ones and the authors' committed ones: B, η and D for any σ."""
+    from tdscale.cli.console import for_people, print_json
+    from tdscale.cli.results import print_published
+    from tdscale.paper import NO_INTERVAL, STANDARD_UTD, laws_of_task, predict
 
-
-def published(asked: Sequence[str], utd: Sequence[str], as_json: bool) -> None:
-    """The published laws of a task, or all of them; numbers among `asked` are further σ."""
-    names = [text for text in asked if not _is_number(text)]
+    names = [text for text in asked or () if not _is_number(text)]
     if len(names) > 1:
         raise UserError(f"published takes one task; {', '.join(names)} were given")
     task = names[0] if names else None
     sets = laws_of_task(task)
-    utds = sorted({_utd(part) for text in (*utd, *asked) if text not in names for part in text.split(",")})
+    utds = sorted({_utd(part) for text in (*(utd or ()), *(asked or ())) if text not in names for part in text.split(",")})
     if task is not None and not utds:
         utds = list(STANDARD_UTD)
     predicted = {laws.name: [predict(laws, name, at) for name in (laws.tasks if task is None else (task,)) for at in utds] for laws in sets}
@@ -271,8 +372,8 @@ def published(asked: Sequence[str], utd: Sequence[str], as_json: bool) -> None:
         return
     console = for_people()
     for laws in sets:
-        summary.print_published(console, laws, task, predicted[laws.name])
-    console.print(f"\n{NO_INTERVAL}", highlight=False, markup=False)
+        print_published(console, laws, task, predicted[laws.name])
+    console.print(f"\n{NO_INTERVAL}")
 
 
 def _is_number(text: str) -> bool:
@@ -290,43 +391,72 @@ def _utd(text: str) -> float:
     return value
 
 
-def validate(directory: Path, as_json: bool) -> None:
-    """Held-out errors."""
-    files = workflow.open_study(directory)
-    validation = workflow.validate_study(workflow.fitted_study(files))
-    if as_json:
-        print_json(validation.to_dict())
-    else:
-        print_validation(for_people(), validation)
+@command(epilog="Example:  tdscale validate my-study")
+def validate(directory: Directory, as_json: Json = False) -> None:
+    """Predictions against runs that the fit did not see: held-out σ, held-out budgets, simpler laws."""
+    from tdscale.cli.console import for_people, print_json
+    from tdscale.cli.results import print_validation
+    from tdscale.running.fitting import fitted_study
+    from tdscale.running.folder import open_study
+    from tdscale.running.workflow import validate_study
+
+    validation = validate_study(fitted_study(open_study(directory)))
+    print_json(validation.to_dict()) if as_json else print_validation(for_people(), validation)
 
 
-def simulate(source: Path, seeds: Sequence[str], noise: str, repeats: int, directory: Path | None, seed: int, as_json: bool) -> None:
-    """How precise a sweep would be with each number of seeds; a simulated study on request."""
-    from tdscale.cli import rehearsal
+@command(epilog="Example:  tdscale report my-study")
+def report(directory: Directory, as_json: Json = False) -> None:
+    """Write report.html (one file, opened without network), figures and tables."""
+    from tdscale.cli.console import print_json
+    from tdscale.running.confirm import confirmations
+    from tdscale.running.fitting import fitted_study
+    from tdscale.running.folder import open_study
+    from tdscale.running.workflow import report_study
 
-    counts = rehearsal.seed_counts(seeds)
-    plan = rehearsal.plan_rehearsal(source)
-    if directory is not None:
-        rehearsal.write_study(plan, directory, counts[0], noise, seed)
-    result = rehearsal.rehearse_plan(plan, counts, noise, repeats, seed, for_people(stderr=True))
-    if as_json:
-        print_json(result.to_dict() | {"noise": noise, "assumed": list(plan.assumed), "directory": str(directory) if directory else None})
-        return
-    console = for_people()
-    rehearsal.print_rehearsal(console, result, plan, noise)
-    if directory is not None:
-        console.print(f"\nwritten: {directory}; next: tdscale fit {directory}", highlight=False, markup=False)
-
-
-def report(directory: Path, as_json: bool) -> None:
-    """The page, figures and tables."""
-    files = workflow.open_study(directory)
-    page = workflow.report_study(files, workflow.fitted_study(files), confirmations(directory))
+    files = open_study(directory)
+    page = report_study(files, fitted_study(files), confirmations(directory))
     if as_json:
         print_json({"report": str(page), "figures": _names(directory / "figures"), "tables": _names(directory / "tables")})
     else:
-        sys.stdout.write(f"report  {page}\n")
+        print(f"report  {page}")
 
 
-def _names(folder: Path) -> Sequence[Any]:
+def _names(folder: Path) -> "Sequence[str]":
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+@command(epilog="Example:  tdscale simulate study.toml --seeds 3 5 10    |    tdscale simulate my-study --dir rehearsal")
+def simulate(
+    source: Annotated[
+        Path, typer.Argument(metavar="STUDY.toml|DIR", help="A study's file, or folder: its laws.json is the truth.", show_default=False)
+    ],
+    more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    seeds: Annotated[str, typer.Option(metavar="N …", help="Numbers of seeds a cell to compare.")] = "3 5 10",
+    noise: Annotated[NoiseRegime, typer.Option(help="How noisy runs are; medium is as the published Gym runs.")] = NoiseRegime.medium,
+    repeats: Annotated[int, typer.Option(min=2, max=10_000, help="Simulated sweeps for each number of seeds.")] = 16,
+    directory: Annotated[
+        Path | None, option("--dir", metavar="DIR", what="Write one simulated sweep there, as a study to try commands on.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random draws.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """How many seeds a sweep needs: simulates it, fits it, and shows how far D, α and σ* would be settled, and at what cost.
+
+    Where no laws are known yet, published ones stand in. With --dir the sweep has the first number of seeds.
+    """
+    from tdscale.cli import simulate as sweep
+    from tdscale.cli.console import for_people, print_json
+
+    counts = sweep.seed_counts([*seeds.replace(",", " ").split(), *(more or [])])
+    planned = sweep.plan_rehearsal(source)
+    if directory is not None:
+        sweep.write_study(planned, directory, counts[0], noise.value, seed)
+    result = sweep.rehearse_plan(planned, counts, noise.value, repeats, seed, for_people(stderr=True))
+    if as_json:
+        assumed = {"noise": noise.value, "assumed": list(planned.assumed), "directory": str(directory) if directory else None}
+        print_json(result.to_dict() | assumed)
+        return
+    console = for_people()
+    sweep.print_rehearsal(console, result, planned, noise.value)
+    if directory is not None:
+        console.print(f"\nwritten: {directory}; next: tdscale fit {directory}")

@@ -1,64 +1,55 @@
-"""How the command line answers: sentences to people, JSON to machines, exit codes 0, 1 and 2."""
+"""What commands print with: a console and tables for people, one JSON document for programs."""
 
 import json
 import math
 import os
-import sys
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, NoReturn, ParamSpec
+from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
-from tdscale.errors import UserError
-
-P = ParamSpec("P")
-_WIDE = 160  # columns, where nobody's terminal says how many
+_WIDE = 160  # columns, where no terminal says how many
 
 
 def for_people(*, stderr: bool = False) -> Console:
-    """Where people read: as wide as their terminal, or in a file or a pipe so wide that tables stay whole."""
-    console = Console(stderr=stderr, soft_wrap=True)
+    """A console that prints texts as they are: as wide as the terminal, or in a file or a pipe so wide that tables stay whole."""
+    console = Console(stderr=stderr, soft_wrap=True, markup=False, highlight=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _WIDE
     return console
 
 
-def answering(command: Callable[P, None]) -> Callable[P, None]:
-    """A command whose mistakes and failures end in one sentence on standard error and exit code 2 or 1."""
+def plain_table(title: str, *columns: str, gap: int = 4, no_wrap: bool = False) -> Table:
+    """A table without lines, its first column to the left, the others to the right.
 
-    @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        from tdscale.errors import RunFailure
-
-        try:
-            command(*args, **kwargs)
-        except UserError as error:
-            fail(str(error), 2)
-        except RunFailure as error:
-            fail(str(error), 1)
-        except KeyboardInterrupt:
-            fail("interrupted; the same command goes on from here", 130)
-        except OSError as error:
-            fail(f"{error.filename or 'a file'}: {error.strerror or error}", 1)
-        except Exception as error:
-            if os.environ.get("TDSCALE_DEBUG"):
-                raise
-            text = str(error).splitlines()[0] if str(error) else ""
-            fail(f"a fault of tdscale's own: {type(error).__name__}: {text} (TDSCALE_DEBUG=1 shows where; please report it)", 1)
-
-    return run
-
-
-def fail(message: str, code: int) -> NoReturn:
-    """Say it and end."""
-    print(f"tdscale: {message}", file=sys.stderr)
-    raise SystemExit(code)
+    Args:
+        title: above it.
+        columns: their headings.
+        gap: blanks between two columns.
+        no_wrap: whether no column is broken into lines; else the first one is not.
+    """
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", padding=(0, gap // 2))
+    for index, column in enumerate(columns):
+        made.add_column(column, justify="left" if index == 0 else "right", no_wrap=no_wrap or index == 0)
+    return made
 
 
 def print_json(content: Any) -> None:
     """One JSON document on standard output; what is not finite is null."""
     print(json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def duration(seconds: float) -> str:
+    """As people say it: 40 s, 12 min, 3 h 20 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def counted(number: int, thing: str) -> str:
+    """1 cell, 2 cells."""
+    return f"{number} {thing}{'s' * (number != 1)}"
 
 
 def _finite(value: Any) -> Any:

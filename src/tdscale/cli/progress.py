@@ -12,8 +12,10 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from tdscale.cli.words import PROGRESS_FILE, counted, duration
-from tdscale.running import CellJob, Event
+from tdscale.cli.console import counted, duration
+from tdscale.running import Event
+from tdscale.running.ledger import PROGRESS_FILE
+from tdscale.study import CellJob
 from tdscale.whole_file import write_whole
 
 _TITLES = {

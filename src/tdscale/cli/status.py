@@ -4,35 +4,27 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
-from tdscale.cli.console import for_people, print_json
-from tdscale.cli.words import PROGRESS_FILE, duration
+from tdscale.cli.console import duration, for_people, plain_table
 from tdscale.errors import UserError
-from tdscale.running.folder import StudyFiles, open_study
-from tdscale.running.ledger import cell_failures, wanted_runs
+from tdscale.running.folder import StudyFiles
+from tdscale.running.ledger import PROGRESS_FILE, cell_failures, wanted_runs
 from tdscale.runs.selection import select_runs
 from tdscale.runs.types import RunStatus
-from tdscale.study import STAGES, RunSpec, expected_stages
+from tdscale.study import STAGES, RunSpec
 
 _COUNTS = ("runs", "finished", "diverged", "failed", "running", "left")
 _SHOWN = 8  # cells and failures that people are shown; machines get all
 _WATCH_EVERY = 3.0
 
 
-def status(directory: Path, as_json: bool, watch: bool) -> None:
-    """Counts by stage and task, what is running now, failures with reasons."""
-    files = open_study(directory)
-    if as_json:
-        print_json(study_status(files))
-        return
+def show_status(files: StudyFiles, *, watch: bool) -> None:
+    """Print `study_status`; with `watch`, on a terminal, again every few seconds."""
     console = for_people()
     if not (watch and console.is_terminal):
         console.print(_page(study_status(files)))
@@ -85,7 +77,7 @@ def _wanted(files: StudyFiles, problems: list[Any]) -> dict[str, dict[str, list[
         return _by_task(files.store.specs(problems=problems).values())
     known = wanted_runs(files.directory)
     planned = [] if "sweep" in known else files.study.sweep_specs()
-    planned += [spec for stage, specs in expected_stages(files.study).items() if stage not in known for spec in specs]
+    planned += [spec for stage, specs in files.study.expected_stages().items() if stage not in known for spec in specs]
     return _by_task(planned) | known
 
 
@@ -144,25 +136,22 @@ def _failures(
 def _page(content: dict[str, Any]) -> RenderableType:
     """For people: plain where the output is no terminal."""
     state = "running" if content["running"] else "not running"
-    parts: list[RenderableType] = [Text(f"{content['study']}: {state}, {content['env_steps']:,} env steps done")]
-    table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    for name in _COUNTS:
-        table.add_column(name, justify="right")
+    parts: list[RenderableType] = [f"{content['study']}: {state}, {content['env_steps']:,} env steps done"]
+    table = plain_table("", "", *_COUNTS, gap=2)
     for row in content["stages"]:
-        table.add_row(Text(row["stage"]), *(f"{row[name]:,}" for name in _COUNTS))
+        table.add_row(row["stage"], *(f"{row[name]:,}" for name in _COUNTS))
         for task in row["tasks"] if len(row["tasks"]) > 1 else ():
-            table.add_row(Text(f"  {task['task']}"), *(f"{task[name]:,}" for name in _COUNTS))
+            table.add_row(f"  {task['task']}", *(f"{task[name]:,}" for name in _COUNTS))
     parts.append(table)
     now = content["now"]
     if now:
         left = f", about {duration(now['seconds_left'])} left" if now.get("seconds_left") is not None else ""
-        parts.append(Text(f"{now['title']}: {now['cells_done']} of {now['cells']} cells{left}{pace(now)}"))
+        parts.append(f"{now['title']}: {now['cells_done']} of {now['cells']} cells{left}{pace(now)}")
         rows = [f"  {row['cell']}, {row['seeds']} seeds, {row['share_of_limit']:.0%} of its limit" for row in now["running"]]
-        parts += map(Text, _shortened(rows))
-    parts += map(Text, _shortened([f"failed: {row['what']}: {row['reason']}" for row in content["failures"]], 20))
-    parts += map(Text, content["left_out"])
-    parts += map(Text, _shortened([f"unreadable: {problem}" for problem in content["problems"]], 20))
+        parts += _shortened(rows)
+    parts += _shortened([f"failed: {row['what']}: {row['reason']}" for row in content["failures"]], 20)
+    parts += content["left_out"]
+    parts += _shortened([f"unreadable: {problem}" for problem in content["problems"]], 20)
     return Group(*parts)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tdscale.errors import UserError
 from tdscale.importers.layouts import Keys, Layout
-from tdscale.runs.duplicates import copies
+from tdscale.runs.cells import copies
 from tdscale.runs.types import RunWarning
 from tdscale.study import Stage
 

@@ -31,9 +31,9 @@ from tdscale.importers.logged_run import COUNT, DERIVED, Columns, LoggedRun, wit
 from tdscale.importers.meaning import CellPlace, meaning_of, plain, seed_of, value_of
 from tdscale.importers.preview import ImportReport, Preview, Survey, digest, preview_tasks
 from tdscale.runs import packed
-from tdscale.runs.files import existing
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import ENV_STEP, RETURN, RunResult, RunStatus, RunWarning
+from tdscale.runs.whole_folder import existing
 from tdscale.study import RunSpec, Stage, Study
 
 _SOME = 3

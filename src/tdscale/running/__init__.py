@@ -1,22 +1,11 @@
-"""What runs a study: its folder, stages, ledger, forecast and confirmations; and cells as jobs on the slots of a pool, here or on Ray."""
+"""What runs a study. Read `workflow` first: from there a run goes through `stages`, `dispatch`, `pool` and `worker`.
 
-from tdscale.running.dispatch import RETRIES, Event, StageFailure, default_workers, run_jobs, run_with
-from tdscale.running.engine import Engine
-from tdscale.running.jobs import pending_jobs
-from tdscale.running.pool import LocalPool, Pool
-from tdscale.study import CellJob, StopTarget
+`folder` is what a study's folder holds, `fitting` and `choosing` fit its laws, `ledger` records what `tdscale run` wants and what
+failed, `confirm` runs a plan, `forecast` says what a study will take, `rehearsal` how many seeds it needs, `trainers/` runs the
+user's own trainer.
+"""
 
-__all__ = [
-    "RETRIES",
-    "CellJob",
-    "Engine",
-    "Event",
-    "LocalPool",
-    "Pool",
-    "StageFailure",
-    "StopTarget",
-    "default_workers",
-    "pending_jobs",
-    "run_jobs",
-    "run_with",
-]
+from tdscale.running.dispatch import Event, default_workers
+from tdscale.running.pool import Engine
+
+__all__ = ["Engine", "Event", "default_workers"]

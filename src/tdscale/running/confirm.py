@@ -2,18 +2,16 @@
 
 import json
 import math
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from tdscale.analysis.laws import ScalingLaws
-from tdscale.errors import UserError
+from tdscale.errors import RunFailure, UserError
 from tdscale.planning import Confirmation, Plan, laws_for, round_batch, score
-from tdscale.running.engine import Engine
-from tdscale.running.folder import StudyFiles, sole_runner
-from tdscale.running.jobs import pending_jobs
-from tdscale.running.stages import RunFailure
-from tdscale.running.workflow import Display, current_laws, pool_of, run_stage
+from tdscale.running.fitting import current_laws
+from tdscale.running.folder import StudyFiles
+from tdscale.running.pool import Engine
+from tdscale.running.stages import Display, pending_jobs, stage_runner
 from tdscale.runs.cells import load_cells
 from tdscale.study import RunSpec, Stage, StopTarget
 from tdscale.whole_file import write_text
@@ -52,9 +50,9 @@ def confirm_plan(
     limits = {spec.task: math.ceil(BEYOND * end) for spec in specs}
     margin = study.limits.margin if study.limits is not None else 0.0
     targets = {spec.task: StopTarget(return_threshold=study.raw_return(spec.task, plan.threshold), margin=margin) for spec in specs}
-    with sole_runner(files.directory), closing(pool_of(files, engine, display)) as pool:
+    with stage_runner(files, engine, display) as runner:
         jobs = pending_jobs(specs, files.store.statuses(problems=[]), limits, targets)
-        failures = run_stage(files, "confirm", specs, jobs, engine, pool, display, [])
+        failures = runner.run("confirm", specs, jobs=jobs)
     if failures:
         raise RunFailure(f"the plan was not run to its end: {failures[0]}; the same command tries again")
     mine = {spec.cell_id for spec in specs}

@@ -2,17 +2,15 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tdscale.errors import OUT_OF_MEMORY
-from tdscale.running.pool import Ending, LocalPool, Pool
+from tdscale.running.pool import RETRIES, Ending, Pool
 from tdscale.running.trainers.trainer import CustomTrainer
 from tdscale.study import CellJob, Checkpoints
 
-RETRIES = 1
 PREEMPTIONS = 20  # of one job; a worker that was told to end left checkpoints, so its job gets on all the same
 SAME_FAILURES = 6
 
@@ -116,30 +114,6 @@ def default_workers() -> int:
 
 
 def run_jobs(
-    jobs: Sequence[CellJob],
-    directory: Path,
-    *,
-    workers: int,
-    environment: Mapping[str, str],
-    on_event: Callable[[Event], None],
-    runs_together: int = 1,
-    checkpoints: Checkpoints | None = None,
-    retries: int = RETRIES,
-) -> None:
-    """Train every job on this machine, in one worker process per core with one thread each; see `run_with`.
-
-    Args:
-        jobs: cells to train.
-        directory: the study's folder.
-        workers: processes.
-        environment: variables that each worker starts with, on top of this process's own.
-        on_event: as for `run_with`, like what follows.
-    """
-    with closing(LocalPool(directory, workers=workers, environment=environment)) as pool:
-        run_with(pool, jobs, directory, on_event=on_event, runs_together=runs_together, checkpoints=checkpoints, retries=retries)
-
-
-def run_with(
     pool: Pool,
     jobs: Sequence[CellJob],
     directory: Path,

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from tdscale.running.engine import Engine
 from tdscale.running.folder import StudyFiles
+from tdscale.running.pool import Engine
 from tdscale.running.probe import Speed, probe
 from tdscale.running.stages import cells_to_go, wanted_specs
 from tdscale.running.trainers.costs import due_updates, run_costs
 from tdscale.running.trainers.trainer import CustomTrainer
-from tdscale.study import CellJob, RunSpec, custom_file, expected_stages, is_custom
+from tdscale.study import CellJob, RunSpec, custom_file, is_custom
 
 _FILES_BYTES = 3 * 4096  # of a run: spec, status and curve each take a block at least
 _ROW_BYTES = 40  # of a curve's row, compressed
@@ -93,7 +93,7 @@ def forecast(files: StudyFiles, engine: Engine, *, source: Path | None = None, p
     notes: list[str] = []
     wanted = wanted_specs(files)
     if files.study.scaling is not None and "scaling" not in wanted:
-        wanted |= expected_stages(files.study)
+        wanted |= files.study.expected_stages()
         some = wanted["scaling"][0]
         middle = f"B = {some.batch_size}, η = {some.learning_rate:g}"
         notes.append(f"stage 2's B and η come from stage 1; it is reckoned with the middle of the sweep, {middle}")

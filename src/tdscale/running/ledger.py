@@ -14,6 +14,7 @@ from tdscale.study import CellJob, RunSpec, Stage
 from tdscale.whole_file import write_text
 
 STAGES_FILE, FAILURES_FILE = "stages.json", "failures.json"
+PROGRESS_FILE = "progress.json"  # of the display, while a study runs
 PACK_FROM = 2000  # folders of runs that ended
 
 

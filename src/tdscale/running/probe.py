@@ -11,8 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tdscale.running.engine import Engine
-from tdscale.running.pool import Pool
+from tdscale.running.pool import Engine, Pool
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import RunStatus
 from tdscale.study import CellJob, Checkpoints, RunSpec

@@ -1,32 +1,19 @@
-"""What each stage of a study runs: its specs, with the B and η that the stage before gives, and what is left of them."""
+"""The stages of a study: which runs each asks for, what is left of them, and their training on a pool (`running.dispatch`)."""
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Protocol
 
-import numpy as np
-
-from tdscale.analysis.fit import fit_hyperparameters, measure
-from tdscale.analysis.laws import PowerLaw
-from tdscale.analysis.options import FitOptions
-from tdscale.errors import RunFailure as RunFailure
-from tdscale.errors import UserError
-from tdscale.paper import power_law, published_laws
-from tdscale.planning import round_batch
-from tdscale.running.folder import STUDY_FILE, StudyFiles
-from tdscale.running.jobs import pending_jobs
-from tdscale.runs.cells import load_cells
-from tdscale.runs.choice import Choice, condition_id, read_choices, write_choices
-from tdscale.runs.selection import Selection, select_runs
-from tdscale.runs.types import Cell, RunWarning
-from tdscale.runs.where import Where
-from tdscale.study import CellJob, RunSpec, StopTarget, Study
-from tdscale.study.spec import Stage
-
-Method = Literal["default", "paper"]
-FITTED: tuple[Stage, ...] = ("sweep", "scaling", "baseline")  # what runs that check a plan saw changes no law
-PAPERS_CONSTANT_UTD = 2.0  # whose B and η the paper keeps constant for its baseline
+from tdscale.errors import RunFailure
+from tdscale.running.choosing import choose
+from tdscale.running.dispatch import Event, StageFailure, run_jobs
+from tdscale.running.folder import StudyFiles, sole_runner
+from tdscale.running.ledger import Ledger
+from tdscale.running.pool import Engine, Pool
+from tdscale.runs.choice import Choice
+from tdscale.runs.types import RunStatus
+from tdscale.study import CellJob, RunSpec, Stage, StopTarget, Study, is_smoke
 
 
 def wanted_specs(files: StudyFiles) -> dict[Stage, list[RunSpec]]:
@@ -51,166 +38,6 @@ def later_specs(study: Study, choices: Mapping[str, Choice]) -> dict[Stage, list
     return wanted
 
 
-@dataclass(frozen=True, kw_only=True)
-class Chosen:
-    """B and η of stage 2.
-
-    Attributes:
-        choices: by task.
-        notes: sentences: what a refit of today's sweep would choose clearly otherwise.
-    """
-
-    choices: Mapping[str, Choice]
-    notes: tuple[str, ...] = ()
-
-
-def choose(files: StudyFiles, *, again: bool = False, store: bool = False) -> Chosen:
-    """The B and η of stage 2: those in choice.json; for a task or σ that it lacks, by the laws that stage 1's runs give.
-
-    Args:
-        files: the study, with a [scaling].
-        again: choose all of them by today's sweep, whatever was chosen before.
-        store: write choice.json. The caller holds the folder.
-
-    Raises:
-        RunFailure: if the sweep gives none.
-        UserError: if choice.json is damaged.
-    """
-    study = files.study
-    assert study.scaling is not None
-    known = read_choices(files.directory)
-    conditions = {task: condition_id(study, task) for task in study.tasks}
-    kept = {task: known[condition] for task, condition in conditions.items() if condition in known and not again}
-    complete = all(
-        task in kept and not set(study.scaling.utd) - set(kept[task].scaling) and (study.baseline is None or kept[task].baseline)
-        for task in study.tasks
-    )
-    selection = select_runs(files.store, study, problems=[])
-    swept = [run_id for run_id, spec in selection.specs.items() if spec.stage == "sweep"]
-    sweep = files.store.fingerprint(swept)
-    if complete and all(choice.sweep == sweep for choice in kept.values()):
-        return Chosen(choices=kept)
-    try:
-        by_sweep = _by_sweep(files, selection)
-    except RunFailure:
-        if complete:  # the sweep that chose them is no longer there as it was; the choice stands
-            return Chosen(choices=kept)
-        raise
-    fresh = {task: _fresh(study, task, by_sweep, sweep) for task in study.tasks}
-    notes = [note for task, choice in kept.items() if (note := _otherwise(files, task, choice, fresh[task], by_sweep))]
-    choices = {
-        task: replace(
-            fresh[task],
-            sweep=kept[task].sweep,
-            scaling={**fresh[task].scaling, **kept[task].scaling},
-            baseline=kept[task].baseline or fresh[task].baseline,
-        )
-        if task in kept
-        else fresh[task]
-        for task in study.tasks
-    }
-    if store and not complete:
-        write_choices(files.directory, known | {conditions[task]: choice for task, choice in choices.items()})
-    return Chosen(choices=choices, notes=tuple(notes))
-
-
-@dataclass(frozen=True, kw_only=True)
-class _BySweep:
-    """The laws that stage 1's runs give; None where only one value was swept or there is no best."""
-
-    batch_size: PowerLaw | None
-    learning_rate: PowerLaw | None
-    warnings: Sequence[RunWarning]
-
-
-def refuse_divergence(files: StudyFiles, selection: Selection | None = None) -> list[Cell]:
-    """Stage 1's cells. Raises RunFailure where all of them diverged."""
-    stages: tuple[Stage, ...] = ("sweep",)
-    cells, _ = load_cells(files.store, files.study, stages=stages, selection=selection)
-    if cells and all(cell.diverged.all() and cell.returns.max() < min(files.study.return_thresholds) for cell in cells):
-        first = min(cell.last_step for cell in cells)
-        raise RunFailure(
-            f"every run of stage 1 diverged below the lowest threshold, a cell of them at env step {first:,}, so that nothing can be "
-            "fitted; a return of nan or inf says that a run diverged"
-        )
-    return cells
-
-
-def _by_sweep(files: StudyFiles, selection: Selection) -> _BySweep:
-    cells = refuse_divergence(files, selection)
-    if not cells:
-        raise RunFailure("stage 1 left no run to choose B and η by; `tdscale status` lists what failed")
-    batch_size, learning_rate, warnings = fit_hyperparameters(measure(cells, fit_options(files.study, "default")))
-    return _BySweep(batch_size=batch_size, learning_rate=learning_rate, warnings=warnings)
-
-
-def _fresh(study: Study, task: str, laws: _BySweep, sweep: str) -> Choice:
-    """What the laws choose for one task: B rounded, η with three digits."""
-    assert study.scaling is not None
-    assert study.sweep is not None
-    swept, multiple = study.sweep, study.scaling.batch_multiple
-    room = min(study.env_step_limit(task), study.full_settings.get("replay_capacity", math.inf))
-    largest = max(room // multiple, 1) * multiple
-
-    def pair(utd: float) -> tuple[int, float]:
-        batch = _value(laws.batch_size, swept.batch_size, utd, task, laws.warnings)
-        rate = _value(laws.learning_rate, swept.learning_rate, utd, task, laws.warnings)
-        return int(min(round_batch(batch, multiple), largest)), min(float(f"{rate:.3g}"), 0.5)
-
-    baseline = None
-    if study.baseline is not None:
-        # METHOD.md section 5: the baseline keeps those of one σ
-        baseline = pair(study.baseline.utd or min(swept.utd, key=lambda utd: abs(math.log(utd / PAPERS_CONSTANT_UTD))))
-    return Choice(sweep=sweep, scaling={utd: pair(utd) for utd in study.scaling.utd}, baseline=baseline)
-
-
-def _otherwise(files: StudyFiles, task: str, kept: Choice, fresh: Choice, laws: _BySweep) -> str | None:
-    """A sentence where today's sweep would choose clearly otherwise: by more than the 80 % interval of its own law."""
-    found = []
-    for utd, (batch, rate) in sorted(fresh.scaling.items()):
-        if utd not in kept.scaling:
-            continue
-        pairs = [("B", laws.batch_size, kept.scaling[utd][0], batch), ("η", laws.learning_rate, kept.scaling[utd][1], rate)]
-        for symbol, law, before, now in pairs:
-            if law is None or before == now:
-                continue
-            at = law.estimate(utd, task)
-            rounded = files.study.scaling.batch_multiple / 2 if symbol == "B" and files.study.scaling is not None else 0.0
-            if not now * at.low / at.value - rounded <= before <= now * at.high / at.value + rounded:
-                found.append(f"{symbol} {now:g} in place of {before:g} at UTD ratio {utd:g}")
-    if not found:
-        return None
-    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-    return (
-        f"the sweep has changed since the batch sizes and learning rates of stage 2 were chosen; today it would choose for {task} "
-        f"{', '.join(found[:3])}{more}. They stay as chosen; `tdscale run … --rechoose` chooses again and trains stage 2 at the new ones"
-    )
-
-
-def _cautious(law: PowerLaw, utd: float, task: str) -> float:
-    """By the flattest law that agrees with the sweep: an uncertain slope must not decide what is run far from the swept σ.
-
-    The exponent is the one nearest to 0 in its interval; the law turns about the middle of the swept σ.
-    """
-    interval = law.exponent_estimate
-    exponent = float(np.clip(0.0, interval.low, interval.high))
-    middle = float(np.exp(np.log(law.utd).mean()))
-    return float(law.predict([middle], task)[0] * (utd / middle) ** exponent)
-
-
-def _value(law: PowerLaw | None, grid: Sequence[float], utd: float, task: str, warnings: Sequence[RunWarning]) -> float:
-    if law is not None:
-        value = _cautious(law, utd, task)
-        if np.isfinite(value):
-            # nor must it lead far from what was tried: one step of the grid beyond its ends
-            values = sorted(grid)
-            return min(max(value, values[0] ** 2 / values[1]), values[-1] ** 2 / values[-2])
-    elif len(grid) == 1:
-        return float(grid[0])
-    reason = next((w.message for w in warnings if w.code in ("not-identified", "no-best-value")), "the sweep gives no best value")
-    raise RunFailure(f"B and η of stage 2 can't be chosen for {task}: {reason}; raise limits.env_steps or lower return_thresholds")
-
-
 def cells_to_go(files: StudyFiles, specs: Sequence[RunSpec]) -> list[CellJob]:
     """What is to be trained so that all of these runs are there."""
     study = files.study
@@ -221,26 +48,146 @@ def cells_to_go(files: StudyFiles, specs: Sequence[RunSpec]) -> list[CellJob]:
     return pending_jobs(specs, files.store.statuses(problems=[]), limits, targets)
 
 
-def fit_options(study: Study, method: Method, *, n_draws: int = 200, seed: int = 0, where: Where | None = None) -> FitOptions:
-    """What a study's file says of the fit. Raises UserError if it names published laws that there are not, or not for its tasks."""
-    published = None
-    if study.published_laws is not None:
-        try:
-            laws, tasks = published_laws(study.published_laws), tuple(study.tasks)
-            published = (power_law(laws, "batch_size", tasks, n_draws), power_law(laws, "learning_rate", tasks, n_draws))
-        except UserError as error:
-            raise UserError(f"{STUDY_FILE}, published_laws: {error}") from None
-    return FitOptions(
-        study=study.name,
-        tasks=tuple(study.tasks),
-        thresholds=study.return_thresholds,
-        method=method,
-        data_cost=study.data_cost,
-        accounting=study.accounting,
-        compute_unit=study.compute_unit,
-        model_size=study.model_size,
-        published=published,
-        n_draws=n_draws,
-        seed=seed,
-        where=() if where is None else where.texts,
+def pending_jobs(
+    specs: Iterable[RunSpec], statuses: Mapping[str, RunStatus], limits: Mapping[str, int], targets: Mapping[str, StopTarget]
+) -> list[CellJob]:
+    """The jobs that bring every wanted cell to its end; none for a cell that is there.
+
+    A cell is done when its seeds stand at one step and either that is the limit or they stopped at a threshold at least as
+    high as the one wanted now. Seeds that are missing or failed are brought to the step of the others. A raised limit or
+    threshold runs the cell again: a run's curve does not depend on how long it goes on, so what was seen stays as it was.
+
+    Args:
+        specs: every run that is wanted.
+        statuses: of the runs that exist, by run_id.
+        limits: env steps, by task.
+        targets: by task.
+    """
+    cells: dict[str, list[RunSpec]] = {}
+    for spec in specs:
+        cells.setdefault(spec.cell_id, []).append(spec)
+    jobs = []
+    for members in cells.values():
+        job = _job(members, statuses, limits[members[0].task], targets[members[0].task])
+        if job is not None:
+            jobs.append(job)
+    return jobs
+
+
+def _job(members: Sequence[RunSpec], statuses: Mapping[str, RunStatus], limit: int, target: StopTarget) -> CellJob | None:
+    ended = {spec.run_id: status for spec in members if (status := statuses.get(spec.run_id)) and status.state != "failed"}
+    whole = CellJob(specs=tuple(members), env_steps=limit, target=target)
+    finished = [status for status in ended.values() if status.state == "finished"]
+    if not finished:
+        # every seed diverged: an outcome; else nothing is there yet
+        return None if len(ended) == len(members) else whole
+    reached = max(status.last_step for status in finished)
+    stopped = [status.notes.get("stopped_at_return") for status in finished]
+    settled = reached >= limit or any(value is not None and value >= target.return_threshold - 1e-9 for value in stopped)
+    if not settled:
+        return whole
+    behind = tuple(
+        spec
+        for spec in members
+        if spec.run_id not in ended or (ended[spec.run_id].state == "finished" and ended[spec.run_id].last_step < reached)
     )
+    return CellJob(specs=behind, env_steps=reached, target=None) if behind else None
+
+
+class Display(Protocol):
+    """What shows a study's progress."""
+
+    def stage(self, name: str, jobs: Sequence[CellJob], cells_done: int, later: Sequence[CellJob]) -> None:
+        """A stage begins with these jobs left; so many of its cells are done already; `later` stands for the stages after it."""
+
+    def event(self, event: Event) -> None:
+        """Something happened to a job."""
+
+    def note(self, text: str) -> None:
+        """A line to be read."""
+
+
+@contextmanager
+def stage_runner(files: StudyFiles, engine: Engine, display: Display) -> "Iterator[StageRunner]":
+    """Hold a study's folder, and a pool for its runs, as long as its stages are trained.
+
+    Raises:
+        UserError: if another process holds the folder, or there is no such cluster.
+    """
+    with (
+        sole_runner(files.directory),
+        closing(engine.pool(files.directory, own=files.trainer is not None, quick=is_smoke(files.study))) as pool,
+    ):
+        if pool.place:
+            display.note(pool.place)
+        yield StageRunner(files=files, engine=engine, pool=pool, display=display)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageRunner:
+    """Trains the stages of a study, one after the other.
+
+    Attributes:
+        files: the study, whose folder this process holds.
+        engine: made `pool`.
+        pool: what trains.
+        display: shows how far it is.
+    """
+
+    files: StudyFiles
+    engine: Engine
+    pool: Pool
+    display: Display
+
+    def run(
+        self, stage: Stage, specs: Sequence[RunSpec], *, jobs: Sequence[CellJob] | None = None, later: Sequence[RunSpec] = ()
+    ) -> list[str]:
+        """Train what is left of a stage.
+
+        Args:
+            stage: its name.
+            specs: every run of it.
+            jobs: what is left of them; None: by the study's limits.
+            later: stand for the stages after it, in the time left.
+
+        Returns:
+            A sentence for each cell that failed.
+
+        Raises:
+            RunFailure: if nothing works.
+        """
+        files, engine = self.files, self.engine
+        if jobs is None:
+            jobs = cells_to_go(files, specs)
+        ledger = Ledger(files, stage, specs, jobs, self.display.note)
+        n_cells = len({spec.cell_id for spec in specs})
+        self.display.stage(stage, jobs, n_cells - len(jobs), cells_to_go(files, later) if later else [])
+        failures: list[str] = []
+
+        def on_event(event: Event) -> None:
+            if event.kind == "failed":
+                failures.append(f"{event.job.describe()}: {event.message}")
+            self.display.event(event)
+            ledger.event(event)
+
+        checkpoints = files.study.checkpoints
+        if checkpoints is None or not checkpoints.keep:
+            left = {spec.run_id for job in jobs for spec in job.specs}
+            # of runs that are done: whoever stored them was killed before it could remove these
+            files.store.discard_checkpoints(spec.run_id for spec in specs if spec.run_id not in left)
+        if jobs:
+            try:
+                run_jobs(
+                    self.pool,
+                    jobs,
+                    files.directory,
+                    on_event=on_event,
+                    runs_together=engine.runs_together if engine.gpu else 1,
+                    checkpoints=checkpoints,
+                    trainer=files.trainer,
+                    retries=engine.retries,
+                )
+            except StageFailure as failure:
+                raise RunFailure(f"{failure}; logs in {files.directory / 'logs'}") from None
+            ledger.pack()
+        return failures

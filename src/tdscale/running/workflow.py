@@ -1,61 +1,28 @@
-"""The rooms put together: run a study, fit what is there, plan, validate, report. What the command line calls, and a script may."""
+"""What the command line calls, and a script may: run a study, then validate and report what was fitted (`running.fitting`).
 
-import sys
+A run goes from here through `stages` (what a stage runs), `dispatch` (jobs handed out), `pool` (where) and `worker` (a process
+that trains).
+"""
+
 from collections.abc import Sequence
-from contextlib import closing
-from importlib import metadata
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from tdscale.analysis.fit import Fitted as Fitted
-from tdscale.analysis.fit import Measured, fit_measured, measure, with_times
+from tdscale.analysis.fit import Fitted
 from tdscale.analysis.laws import ScalingLaws
-from tdscale.analysis.laws_file import FILE_NAME, read_laws, write_laws
-from tdscale.analysis.options import FitOptions
 from tdscale.errors import UserError
 from tdscale.planning import Confirmation, Plan, plan_budget, plan_compute, plan_data
-from tdscale.running.dispatch import Event, StageFailure, run_with
-from tdscale.running.engine import Engine
-from tdscale.running.folder import STUDY_FILE as STUDY_FILE
-from tdscale.running.folder import StudyFiles as StudyFiles
-from tdscale.running.folder import open_study as open_study
-from tdscale.running.folder import place_study as place_study
-from tdscale.running.folder import replace_study, sole_runner
-from tdscale.running.ledger import Ledger
-from tdscale.running.pool import Pool
-from tdscale.running.stages import (
-    FITTED,
-    Method,
-    RunFailure,
-    cells_to_go,
-    choose,
-    fit_options,
-    later_specs,
-    refuse_divergence,
-)
-from tdscale.runs.cells import load_cells
-from tdscale.runs.diagnostics import load_diagnostics
-from tdscale.runs.selection import select_runs
-from tdscale.runs.types import RETURN, RunWarning
-from tdscale.runs.where import Where, parse_where
-from tdscale.study import CellJob, RunSpec, expected_stages, is_smoke, with_scale
-from tdscale.study.spec import Stage
+from tdscale.running.choosing import choose, refuse_divergence
+from tdscale.running.fitting import StudyFit
+from tdscale.running.folder import StudyFiles, replace_study
+from tdscale.running.pool import Engine
+from tdscale.running.stages import Display, later_specs, stage_runner
+from tdscale.runs.cells import load_diagnostics
+from tdscale.runs.types import RETURN
+from tdscale.study import is_smoke, with_scale
 from tdscale.validation import Validation, validate
-
-
-class Display(Protocol):
-    """What shows a study's progress."""
-
-    def stage(self, name: str, jobs: Sequence[CellJob], cells_done: int, later: Sequence[CellJob]) -> None:
-        """A stage begins with these jobs left; so many of its cells are done already; `later` stands for the stages after it."""
-
-    def event(self, event: Event) -> None:
-        """Something happened to a job."""
-
-    def note(self, text: str) -> None:
-        """A line to be read."""
 
 
 def run_study(files: StudyFiles, *, engine: Engine, display: Display, rechoose: bool = False) -> list[str]:
@@ -76,35 +43,24 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display, rechoose: 
     Raises:
         RunFailure: if stage 1 gives no B and η to go on with, or all of its runs diverged.
     """
-    with sole_runner(files.directory), closing(pool_of(files, engine, display)) as pool:
-
-        def stage(name: Stage, specs: Sequence[RunSpec], later: Sequence[RunSpec]) -> list[str]:
-            return run_stage(files, name, specs, cells_to_go(files, specs), engine, pool, display, cells_to_go(files, later))
-
-        after = [spec for specs in expected_stages(files.study).values() for spec in specs]
-        failures = stage("sweep", files.study.sweep_specs(), after)
+    with stage_runner(files, engine, display) as runner:
+        later = [spec for specs in files.study.expected_stages().values() for spec in specs]
+        failures = runner.run("sweep", files.study.sweep_specs(), later=later)
         if is_smoke(files.study):
             files = _with_scale(files)
+            runner = replace(runner, files=files)
         if files.study.scaling is None:
             refuse_divergence(files)
-        else:
-            chosen = choose(files, again=rechoose, store=True)
-            for note in chosen.notes:
-                display.note(note)
-            wanted = later_specs(files.study, chosen.choices)
-            constant = wanted.get("baseline", [])
-            failures += stage("scaling", wanted["scaling"], constant)
-            if constant:
-                failures += stage("baseline", constant, [])
+            return failures
+        chosen = choose(files, again=rechoose, store=True)
+        for note in chosen.notes:
+            display.note(note)
+        wanted = later_specs(files.study, chosen.choices)
+        constant = wanted.get("baseline", [])
+        failures += runner.run("scaling", wanted["scaling"], later=constant)
+        if constant:
+            failures += runner.run("baseline", constant)
     return failures
-
-
-def pool_of(files: StudyFiles, engine: Engine, display: Display) -> Pool:
-    """What trains a study's runs; the caller closes it."""
-    pool = engine.pool(files.directory, own=files.trainer is not None, quick=is_smoke(files.study))
-    if pool.place:
-        display.note(pool.place)
-    return pool
 
 
 def _with_scale(files: StudyFiles) -> StudyFiles:
@@ -115,158 +71,6 @@ def _with_scale(files: StudyFiles) -> StudyFiles:
         if specs[run_id].stage == "sweep":
             returns.setdefault(specs[run_id].task, []).extend(curve[RETURN].tolist())
     return replace_study(files, with_scale(files.study, returns))
-
-
-def run_stage(
-    files: StudyFiles,
-    stage: Stage,
-    specs: Sequence[RunSpec],
-    jobs: Sequence[CellJob],
-    engine: Engine,
-    pool: Pool,
-    display: Display,
-    later: Sequence[CellJob],
-) -> list[str]:
-    """Train a stage's jobs.
-
-    Args:
-        files: the study, whose folder the caller holds.
-        stage: its name.
-        specs: every run of it.
-        jobs: what is left of them.
-        engine: of `pool`.
-        pool: what trains.
-        display: shows how far it is.
-        later: stands for the stages after it.
-
-    Returns:
-        A sentence for each cell that failed.
-
-    Raises:
-        RunFailure: if nothing works.
-    """
-    n_cells = len({spec.cell_id for spec in specs})
-    ledger = Ledger(files, stage, specs, jobs, display.note)
-    display.stage(stage, jobs, n_cells - len(jobs), later)
-    failures: list[str] = []
-
-    def on_event(event: Event) -> None:
-        if event.kind == "failed":
-            failures.append(f"{event.job.describe()}: {event.message}")
-        display.event(event)
-        ledger.event(event)
-
-    if files.study.checkpoints is None or not files.study.checkpoints.keep:
-        left = {spec.run_id for job in jobs for spec in job.specs}
-        # of runs that are done: whoever stored them was killed before it could remove these
-        files.store.discard_checkpoints(spec.run_id for spec in specs if spec.run_id not in left)
-    if jobs:
-        try:
-            run_with(
-                pool,
-                jobs,
-                files.directory,
-                on_event=on_event,
-                runs_together=engine.runs_together if engine.gpu else 1,
-                checkpoints=files.study.checkpoints,
-                trainer=files.trainer,
-                retries=engine.retries,
-            )
-        except StageFailure as failure:
-            raise RunFailure(f"{failure}; logs in {files.directory / 'logs'}") from None
-        ledger.pack()
-    return failures
-
-
-def fit_study(
-    files: StudyFiles, method: Method = "default", *, n_draws: int = 200, seed: int = 0, where: Where | None = None, write: bool = True
-) -> Fitted:
-    """Fit the laws to the runs that answer the study's question, and write laws.json.
-
-    Args:
-        files: the study.
-        method: "default", or "paper" for the authors' procedure.
-        n_draws, seed: of the bootstrap.
-        where: conditions on settings that the runs must meet.
-        write: whether laws.json is written.
-
-    Raises:
-        UserError: where there is nothing to fit, or the runs differ in settings and `where` does not say which are meant.
-    """
-    return _Asked(files, fit_options(files.study, method, n_draws=n_draws, seed=seed, where=where)).fit(write=write)
-
-
-def fitted_study(files: StudyFiles) -> Fitted:
-    """The laws on disk with what they were fitted to, where runs and question are the same; else fitted again in the same way.
-
-    The way: method, draws, seed and `where` of the last fit; of a first fit the defaults. laws.json is written only where the
-    laws were fitted.
-
-    Raises:
-        UserError: as `fit_study`, or where laws.json is damaged.
-    """
-    asked = _asked_before(files)
-    laws = asked.current()
-    return asked.fit() if laws is None else Fitted(laws=laws, measured=asked.measured()[0])
-
-
-def current_laws(files: StudyFiles, *, times: bool = False) -> ScalingLaws:
-    """As `fitted_study`, the laws alone: curves are read only for their fingerprint where nothing has changed.
-
-    Args:
-        files: the study.
-        times: whether measured seconds are needed; laws.json holds them only where the study asks for them.
-    """
-    asked = _asked_before(files)
-    laws = asked.current()
-    if laws is None:
-        return asked.fit().laws
-    return with_times(laws, asked.measured()[0]) if times and not laws.asks_for_times else laws
-
-
-class _Asked:
-    """A fit that is asked for: the options, and the runs that answer."""
-
-    def __init__(self, files: StudyFiles, options: FitOptions, last: ScalingLaws | None = None) -> None:
-        self._files, self._options, self._last = files, options, last
-        self._problems: list[RunWarning] = []
-        self._selection = select_runs(files.store, files.study, where=parse_where(options.where), problems=self._problems)
-        self._inputs = files.store.fingerprint(self._selection.fitted())
-
-    def current(self) -> ScalingLaws | None:
-        """The last fit's laws, if they are of these runs and this question."""
-        laws = self._last
-        return laws if laws is not None and laws.inputs == self._inputs and laws.asked == self._options.asked else None
-
-    def measured(self) -> tuple[Measured, list[RunWarning]]:
-        """The cells and their crossings, and what a person should know about the runs."""
-        cells, warnings = load_cells(self._files.store, self._files.study, stages=FITTED, selection=self._selection)
-        if not cells:
-            what = "; ".join(w.message for w in [*self._problems, *warnings][:3]) or "there are no runs"
-            raise UserError(f"{self._files.directory}: nothing to fit: {what}")
-        try:
-            measured = measure(cells, self._options)
-        except ValueError as error:  # stage 2 has one B and η at each task and σ
-            cure = "import them apart" if self._files.study.sweep is None else "`tdscale run` on the study's file records which are meant"
-            raise UserError(f"{self._files.directory}: {error}, of different batch size or learning rate; {cure}") from None
-        return measured, list(dict.fromkeys([*self._problems, *warnings]))
-
-    def fit(self, *, write: bool = True) -> Fitted:
-        """Fit, and write laws.json."""
-        measured, warnings = self.measured()
-        laws = fit_measured(measured, inputs=self._inputs, versions=library_versions(), found=warnings)
-        if write:
-            write_laws(laws, self._files.directory / FILE_NAME)
-        return Fitted(laws=laws, measured=measured)
-
-
-def _asked_before(files: StudyFiles) -> _Asked:
-    path = files.directory / FILE_NAME
-    if not path.exists():
-        return _Asked(files, fit_options(files.study, "default"))
-    last = read_laws(path)
-    where = parse_where(last.where)
-    return _Asked(files, fit_options(files.study, last.method, n_draws=last.n_draws, seed=last.seed, where=where), last)
 
 
 def validate_study(fitted: Fitted) -> Validation:
@@ -294,7 +98,7 @@ def example_plans(laws: ScalingLaws) -> list[Plan]:
     return plans
 
 
-def report_study(files: StudyFiles, fitted: Fitted, confirmations: Sequence[Confirmation] = ()) -> Path:
+def report_study(files: StudyFiles, fitted: StudyFit, confirmations: Sequence[Confirmation] = ()) -> Path:
     """Write report.html, figures and tables, with the plans that were run; the page's path."""
     from tdscale.report import write_report
 
@@ -308,7 +112,6 @@ def report_study(files: StudyFiles, fitted: Fitted, confirmations: Sequence[Conf
     }
     if fitted.laws.where:
         summary["runs with"] = ", ".join(fitted.laws.where)
-    selection = select_runs(files.store, study, where=parse_where(fitted.laws.where), problems=[])
     if study.origin:
         summary["origin"] = study.origin
     try:
@@ -319,18 +122,12 @@ def report_study(files: StudyFiles, fitted: Fitted, confirmations: Sequence[Conf
             plans=example_plans(fitted.laws),
             validation=validate_study(fitted),
             study_summary=summary,
-            diagnostics=load_diagnostics(files.store, study, selection=selection, problems=[]),
+            diagnostics=load_diagnostics(files.store, study, selection=fitted.selection, problems=[]),
             confirmations=confirmations,
         )
     except OSError as error:
         where = error.filename or files.directory / "report.html"
         raise UserError(f"{where}: the report can't be written ({error.strerror or error}); see to space and permissions") from None
-
-
-def library_versions() -> dict[str, str]:
-    """Of what decides the laws' digits."""
-    versions = {name: metadata.version(name) for name in ("tdscale", "numpy", "scipy")}
-    return versions | {"python": ".".join(map(str, sys.version_info[:3]))}
 
 
 def _round(value: float) -> float:

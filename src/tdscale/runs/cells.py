@@ -1,22 +1,27 @@
-"""Cells out of runs: all seeds of one spec, on one grid of env steps, normalised to 0..1000."""
+"""What the analysis takes of the runs that answer a study's question (`runs.selection`): cells, and what was logged beside returns.
+
+A cell is all seeds of one spec on one grid of env steps, their returns normalised to 0..1000.
+"""
 
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tdscale.runs.duplicates import copies
 from tdscale.runs.selection import Selection, select_runs
 from tdscale.runs.store import RunStore
-from tdscale.runs.types import COLUMNS, ENV_STEP, RETURN, Cell, RunStatus, RunWarning
+from tdscale.runs.types import COLUMNS, ENV_STEP, RETURN, Cell, RunDiagnostics, RunStatus, RunWarning, is_diagnostic
 from tdscale.study import RunSpec, Stage, Study
 
 Floats = NDArray[np.float64]
 Steps = NDArray[np.int64]
 _SHORT = 0.8  # of the median end of a cell's seeds: one that ends before is short
+# A success rate over ten episodes that jumps from 0 to 1 is the same in many honest seeds; four distinct values in one
+# order are not.
+_DISTINCT_VALUES = 4
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,48 @@ def load_cells(
     return cells, _fewer(warnings)
 
 
+def load_diagnostics(
+    store: RunStore,
+    study: Study,
+    *,
+    stages: Collection[Stage] | None = None,
+    selection: Selection | None = None,
+    problems: list[RunWarning] | None = None,
+) -> list[RunDiagnostics]:
+    """The diagnostics of the runs that answer a study's question and logged any, in run_id order; failed runs are left out.
+
+    Each run keeps the rows in which something was logged; a column that is nowhere logged is left out.
+
+    Args:
+        store: the runs.
+        study: names the tasks.
+        stages: keep the runs of these stages, None = all.
+        selection: those runs; None = found by `select_runs`.
+        problems: as in `RunStore`.
+    """
+    selection = selection or select_runs(store, study, problems=problems)
+    statuses = store.statuses(problems=problems)
+    wanted = {
+        run_id: spec
+        for run_id, spec in selection.specs.items()
+        if (stages is None or spec.stage in stages)
+        and spec.suite != "imported"  # whose curves hold returns alone
+        and run_id in statuses
+        and statuses[run_id].state != "failed"
+    }
+    if not wanted:
+        return []
+    found = []
+    for run_id, curve in store.curves(wanted, None, problems=problems).items():
+        logged = {name: values for name, values in curve.items() if is_diagnostic(name) and np.isfinite(values).any()}
+        if not logged:
+            continue
+        rows = np.isfinite(np.stack(list(logged.values()))).any(axis=0)
+        values = {name: column[rows] for name, column in logged.items()}
+        found.append(RunDiagnostics(spec=wanted[run_id], env_steps=curve[ENV_STEP][rows], values=values))
+    return found
+
+
 def _cell_key(spec: RunSpec) -> tuple[object, ...]:
     """Equal for equal cell_id, and cheaper than its hash when there are thousands of runs."""
     key = (spec.algorithm, spec.suite, spec.task, spec.utd, spec.batch_size, spec.learning_rate, spec.stage, spec.reward_scale)
@@ -146,6 +193,25 @@ def _cell(seeds: list[_Seed], study: Study, warnings: list[RunWarning]) -> Cell 
         duplicate=duplicate,
         costs=_costs(seeds),
     )
+
+
+def copies(curves: Sequence[tuple[Steps, Floats]]) -> list[int | None]:
+    """For each curve the index of an earlier one that it equals byte for byte, or None.
+
+    A curve of fewer than four distinct returns is never called a copy: where a task is never or always solved, honest
+    seeds coincide, and leaving them out would shift the mean.
+
+    Args:
+        curves: (env_steps, returns) of each seed, each of shape (n_steps,), returns finite.
+    """
+    first: dict[tuple[bytes, bytes], int] = {}
+    found: list[int | None] = []
+    for index, (steps, returns) in enumerate(curves):
+        key = (steps.tobytes(), returns.tobytes())
+        earlier = first.setdefault(key, index)
+        copied = earlier != index and len(np.unique(returns)) >= _DISTINCT_VALUES
+        found.append(earlier if copied else None)
+    return found
 
 
 def _end(seed: _Seed) -> int:

@@ -15,7 +15,6 @@ from filelock import FileLock, Timeout
 
 from tdscale.errors import UserError
 from tdscale.runs import packed
-from tdscale.runs.files import CHECKPOINT, existing, set_aside, settle, whole_folder
 from tdscale.runs.records import (
     Curve,
     checked_columns,
@@ -28,6 +27,7 @@ from tdscale.runs.records import (
     write_curve,
 )
 from tdscale.runs.types import ENV_STEP, KNOWN_COLUMNS, RETURN, RunResult, RunStatus, RunWarning, in_order, is_column
+from tdscale.runs.whole_folder import CHECKPOINT, existing, set_aside, settle, whole_folder
 from tdscale.study import RunSpec
 from tdscale.whole_file import sync
 

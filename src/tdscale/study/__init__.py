@@ -1,8 +1,6 @@
 """The question: `Study` and `RunSpec`, read from TOML and checked."""
 
-from tdscale.study.custom import custom_file, is_custom, module_of
-from tdscale.study.expected import expected_stages
-from tdscale.study.job import CellJob, StopTarget
+from tdscale.study.custom import TrainerOptions, asks_for, custom_file, filled, is_custom, module_of
 from tdscale.study.settings import (
     SETTINGS,
     BROMinimalSettings,
@@ -14,10 +12,9 @@ from tdscale.study.settings import (
     TrainingSettings,
 )
 from tdscale.study.smoke import is_smoke, smoke_study, with_scale
-from tdscale.study.spec import STAGES, RunSpec, Stage
+from tdscale.study.spec import STAGES, CellJob, RunSpec, Stage, StopTarget
 from tdscale.study.study import Checkpoints, Limits, Scaling, Study, Sweep, Task
 from tdscale.study.toml import check_settings, parse_study, read_study, study_to_toml
-from tdscale.study.trainer import TrainerOptions, asks_for, filled
 
 __all__ = [
     "SETTINGS",
@@ -43,7 +40,6 @@ __all__ = [
     "asks_for",
     "check_settings",
     "custom_file",
-    "expected_stages",
     "filled",
     "is_custom",
     "is_smoke",

@@ -1,14 +1,32 @@
-"""Algorithms of a user's own, named "module:name" in a study: where their file is. Nothing here imports them."""
+"""What a user brings: an algorithm or a function named "module:name", or a command that trains one run. Nothing here imports them.
 
+See docs/custom_algorithm.md and docs/custom_trainer.md.
+"""
+
+import json
 import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-_FORM = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+from pydantic import BaseModel, ConfigDict, Field
+
+from tdscale.study.spec import RunSpec
+
+CUSTOM = "own"
+# what a command may ask for, besides the study's [settings]
+PLACEHOLDERS = (
+    *("algorithm", "suite", "task", "utd", "batch_size", "learning_rate", "seed", "stage", "reward_scale", "env_steps"),
+    *("output", "report", "checkpoint", "spec"),
+)
+_SWEPT = ("task", "utd", "batch_size", "learning_rate", "seed")
+_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+_TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
 def is_custom(algorithm: str) -> bool:
     """Whether an algorithm is named as module:name, e.g. "my_td3:TD3"."""
-    return _FORM.fullmatch(algorithm) is not None
+    return _NAME.fullmatch(algorithm) is not None
 
 
 def module_of(algorithm: str) -> str:
@@ -23,3 +41,90 @@ def custom_file(algorithm: str, folder: Path) -> Path | None:
     """
     path = folder / f"{module_of(algorithm)}.py"
     return path if "." not in path.stem and path.is_file() else None
+
+
+class TrainerOptions(BaseModel):
+    """What is known of a trainer of one's own, and how it is treated."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    retries: int = Field(1, ge=0, le=100, description="how often a run that failed is tried again")
+    stop_early: bool = Field(True, description="end a cell once the last threshold is reached; its seeds then take turns")
+    actor_size: int | None = Field(None, ge=0, description="parameters of the actor, for counted compute")
+
+
+def with_names(values: dict[str, Any]) -> dict[str, Any]:
+    """A study's values as its file has them; the algorithm of a trainer of one's own and its tasks' suites need no name: "own"."""
+    if "command" not in values and "function" not in values:
+        return values
+    tasks = values.get("tasks")
+    if isinstance(tasks, dict):
+        tasks = {name: {"suite": CUSTOM} | task if isinstance(task, dict) else task for name, task in tasks.items()}
+        values = values | {"tasks": tasks}
+    return {"algorithm": CUSTOM} | values
+
+
+def check_command(command: Sequence[str], settings: Collection[str], counts: Mapping[str, int]) -> None:
+    """Raise ValueError, one sentence, where a command can't be what was meant.
+
+    Args:
+        command: program and arguments.
+        settings: names in the study's [settings], which are placeholders too.
+        counts: how many values the study has of each of task, utd, batch_size, learning_rate and seed.
+    """
+    clash = sorted(set(settings) & set(PLACEHOLDERS))
+    if clash:
+        raise ValueError(f"settings.{clash[0]}: is the name of a placeholder that every command has; give the setting another one")
+    if not command or not command[0]:
+        raise ValueError('command: is empty; it must be a program and its arguments, e.g. ["python", "train.py", "--csv", "{output}"]')
+    known = {*PLACEHOLDERS, *settings}
+    named: set[str] = set()
+    for index, part in enumerate(command):
+        if "\0" in part:
+            raise ValueError(f"command[{index}]: holds a NUL character, which no argument can")
+        for found in _TOKEN.finditer(part):
+            if found[0] in ("{", "}"):
+                raise ValueError(f"command[{index}]: {part!r} has a lone {found[0]}; a brace itself is written {found[0] * 2}")
+            if found[1] is not None and found[1] not in known:
+                said = f"command[{index}]: there is no placeholder {found[0]}"
+                raise ValueError(f"{said}; there is {', '.join(f'{{{name}}}' for name in (*PLACEHOLDERS, *sorted(settings)))}")
+            if found[1] is not None:
+                named.add(found[1])
+    if _TOKEN.search(command[0]):
+        raise ValueError("command[0]: is the program, which is the same for every run; placeholders belong into its arguments")
+    if "output" not in named:
+        raise ValueError('command: nowhere says {output}, the CSV file that the trainer is to write, e.g. ["…", "--csv", "{output}"]')
+    for name in () if "spec" in named else _SWEPT:
+        if counts[name] > 1 and name not in named:
+            raise ValueError(f"command: nowhere says {{{name}}}, so that runs with {counts[name]} values of it would all be the same one")
+
+
+def filled(command: Sequence[str], spec: RunSpec, env_steps: int, files: Mapping[str, str]) -> list[str]:
+    """The arguments of one run: each placeholder replaced within its argument, whatever characters its value has.
+
+    Args:
+        command: as the study has it.
+        spec: the run.
+        env_steps: its limit.
+        files: paths for output, report, checkpoint and spec.
+    """
+    values = {**spec.settings, **spec.to_dict(), "env_steps": env_steps, **files}
+
+    def value(found: "re.Match[str]") -> str:
+        return _text(values[found[1]]) if found[1] is not None else found[0][0]
+
+    return [_TOKEN.sub(value, part) for part in command]
+
+
+def asks_for(command: Sequence[str], name: str) -> bool:
+    """Whether a command has this placeholder."""
+    return any(found[1] == name for part in command for found in _TOKEN.finditer(part))
+
+
+def _text(value: Any) -> str:
+    """Text as it is, whole numbers without a point, the rest as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        value = int(value)
+    return json.dumps(value, ensure_ascii=False)

@@ -6,10 +6,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from tdscale.errors import UserError
-from tdscale.study.custom import is_custom
+from tdscale.study.custom import TrainerOptions, check_command, is_custom
 from tdscale.study.settings import SETTINGS
 from tdscale.study.spec import RECORDING, RunSpec, Stage
-from tdscale.study.trainer import TrainerOptions, check_command
 
 
 class _Part(BaseModel):
@@ -282,6 +281,19 @@ class Study(_Part):
     def confirm_specs(self, points: Mapping[str, tuple[float, int, float]], seeds: int) -> list[RunSpec]:
         """Runs of what a plan says, given (σ, B, η) for each of its tasks. Their seeds are none of the stages' before."""
         return self._specs([(task, *point) for task, point in points.items()], "confirm", range(50_000, 50_000 + seeds))
+
+    def expected_stages(self) -> dict[Stage, list[RunSpec]]:
+        """Stage 2 and the baseline, where asked for, at the middle of the sweep's B and η; stage 1 decides at which they are run."""
+        if self.scaling is None or self.sweep is None:
+            return {}
+        batch_sizes, learning_rates = sorted(self.sweep.batch_size), sorted(self.sweep.learning_rate)
+        middle = (batch_sizes[len(batch_sizes) // 2], learning_rates[len(learning_rates) // 2])
+        expected: dict[Stage, list[RunSpec]] = {
+            "scaling": self.scaling_specs({(task, utd): middle for task in self.tasks for utd in self.scaling.utd})
+        }
+        if constant := self.baseline_specs(dict.fromkeys(self.tasks, middle)):
+            expected["baseline"] = constant
+        return expected
 
     def _specs(self, points: Iterable[tuple[str, float, int, float]], stage: Stage, seeds: range) -> list[RunSpec]:
         settings, recording = self.spec_settings

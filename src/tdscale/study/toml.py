@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from tdscale.errors import UserError
+from tdscale.study.custom import TrainerOptions, with_names
 from tdscale.study.settings import SETTINGS
 from tdscale.study.study import Baseline, Checkpoints, Limits, Scaling, Study, Sweep, Task
-from tdscale.study.trainer import TrainerOptions, with_names
 
 _TABLES: dict[str, type[BaseModel]] = {
     "sweep": Sweep,

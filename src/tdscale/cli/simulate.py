@@ -1,4 +1,4 @@
-"""`tdscale simulate`: what it takes from a study, and its table."""
+"""`tdscale simulate`: what it takes from a study, and its table. The simulation and its fits are in `tdscale.running.rehearsal`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,15 +6,14 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from tdscale.analysis.estimate import short
 from tdscale.analysis.laws_file import FILE_NAME
-from tdscale.cli.words import counted
+from tdscale.cli.console import counted, plain_table
 from tdscale.errors import UserError
-from tdscale.running import workflow
+from tdscale.running.fitting import current_laws, fit_options
+from tdscale.running.folder import open_study
 from tdscale.running.rehearsal import BEYOND, Precision, Rehearsal, rehearse, rehearsed_sweep
-from tdscale.running.stages import fit_options
 from tdscale.simulate import SweepDesign, Truth, write_simulation
 from tdscale.study import Study, read_study
 
@@ -47,10 +46,10 @@ def plan_rehearsal(source: Path) -> RehearsalPlan:
     """From a study's file, or its folder with the laws there."""
     laws = None
     if source.is_dir():
-        files = workflow.open_study(source)
+        files = open_study(source)
         study = files.study
         if (source / FILE_NAME).exists():
-            laws = workflow.current_laws(files)
+            laws = current_laws(files)
     else:
         study = read_study(source)
     try:
@@ -94,33 +93,29 @@ def write_study(plan: RehearsalPlan, directory: Path, count: int, noise: str, se
 
 def print_rehearsal(console: Console, result: Rehearsal, plan: RehearsalPlan, noise: str) -> None:
     """A row for each number of seeds, and what it rests on."""
-
-    def say(text: str) -> None:
-        console.print(text, highlight=False, markup=False)
-
     n_tasks = len(plan.truth.tasks)
     size = f"{counted(n_tasks, 'task')} and {len(plan.design.utd)} σ"
-    say(f"\n{plan.study.name}: stage 2 with {size}, simulated {result.repeats} times for each number of seeds, noise {noise!r}")
+    console.print(f"\n{plan.study.name}: stage 2 with {size}, simulated {result.repeats} times for each number of seeds, noise {noise!r}")
     inside, small, large = (short(utd) for utd in result.utd)
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1))
     with_budget = any(sweep.best_utd is not None for sweep in result.sweeps)
     columns = ["seeds", "runs", "env steps", f"D at σ = {inside}", f"σ = {small}", f"σ = {large}", "α"] + ["σ*"] * with_budget
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
+    table = plain_table("", *columns, gap=2, no_wrap=True)
+    table.columns[0].justify = "right"
     for sweep in result.sweeps:
         factors = [_factor(value) for value in (sweep.inside, sweep.small, sweep.large)]
         row = [str(sweep.seeds), str(sweep.runs), short(sweep.env_steps), *factors, f"± {sweep.alpha.half_width:.2f}"]
         table.add_row(*row, *([_factor(sweep.best_utd)] if sweep.best_utd is not None else ["–"] * with_budget))
     console.print(table)
-    say("×÷ 1.2: the 80 % interval reaches from the estimate divided by 1.2 to it times 1.2 (median of the simulated sweeps)")
-    say(f"D is that of one task to reach J = {short(result.threshold)}; the outer two σ lie {BEYOND:g}× beyond those that are run")
+    console.print("×÷ 1.2: the 80 % interval reaches from the estimate divided by 1.2 to it times 1.2 (median of the simulated sweeps)")
+    beyond = f"the outer two σ lie {BEYOND:g}× beyond those that are run"
+    console.print(f"D is that of one task to reach J = {short(result.threshold)}; {beyond}")
     if any("open" in map(_factor, (s.inside, s.small, s.large, s.best_utd or s.inside)) for s in result.sweeps):
-        say("open: not known to a factor of 10, or, for σ*, at an end of the σ that are run")
+        console.print("open: not known to a factor of 10, or, for σ*, at an end of the σ that are run")
     for sweep in result.sweeps:
         if sweep.unsettled > 0:
-            say(f"{sweep.unsettled:.0%} of the sweeps with {sweep.seeds} seeds gave no law")
+            console.print(f"{sweep.unsettled:.0%} of the sweeps with {sweep.seeds} seeds gave no law")
     for text in plan.assumed:
-        say(f"assumed: {text}")
+        console.print(f"assumed: {text}")
 
 
 def _factor(precision: Precision) -> str:

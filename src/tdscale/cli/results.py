@@ -1,42 +1,41 @@
-"""Results as a person reads them on a terminal."""
+"""Results as a person reads them on a terminal: laws, plans, confirmations, published laws, validation, and what a study will take."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from tdscale.analysis.budget import held_out_laws, regret_in_words
 from tdscale.analysis.estimate import Estimate, short
 from tdscale.analysis.laws import PowerLaw, ScalingLaws
+from tdscale.cli.console import counted, duration, plain_table
 from tdscale.paper import Prediction, PublishedLaws
 from tdscale.planning import Confirmation, Plan
+from tdscale.running.forecast import Forecast
 from tdscale.runs.types import RunWarning
+from tdscale.validation import PREDICTORS, BaselineRatio, HeldOut, HeldOutBudget, HeldOutTask, Validation
+from tdscale.validation.tasks import TASK_PREDICTORS
 
 _HEADINGS = {
     "compute": "at most C = {limit} {unit}: the least data",
     "data": "at most D = {limit} env steps: the least compute",
     "budget": "at most F = C + δ·D = {limit} {unit}: the highest return",
 }
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", padding=(0, 2))
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index == 0)
-    return table
+_WIDTH = 100  # columns
+_BYTES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 
 
 def print_laws(console: Console, laws: ScalingLaws) -> None:
     """Every law with its intervals, then the warnings."""
-    _line(
-        console,
+    console.print(
         f"\n{laws.study}: laws by the {laws.method} method; [low, high] hold the truth with probability {Estimate(0, 0, 0).level:.0%}",
     )
     for law, name in ((laws.batch_size, "batch size B*(σ)"), (laws.learning_rate, "learning rate η*(σ)")):
         if law is not None:
             console.print(_power_table(law, name))
     if laws.data:
-        table = _table("\ndata law D_J(σ) = D_min·(1 + (σ/β)^−α), env steps", "J", "D_min", "β", "α")
+        table = plain_table("\ndata law D_J(σ) = D_min·(1 + (σ/β)^−α), env steps", "J", "D_min", "β", "α")
         for entry in laws.data:
             if entry.identified:
                 table.add_row(short(entry.threshold), str(entry.d_min()), str(entry.beta()), str(entry.alpha()))
@@ -47,21 +46,20 @@ def print_laws(console: Console, laws: ScalingLaws) -> None:
         console.print(table)
         top = laws.data[-1]
         if len(laws.tasks) > 1 and top.identified:
-            table = _table(f"\nD_min of each task at J = {short(top.threshold)}", "task", "D_min")
+            table = plain_table(f"\nD_min of each task at J = {short(top.threshold)}", "task", "D_min")
             for task in top.tasks:
                 table.add_row(task, str(top.d_min(task)))
             console.print(table)
         if len(top.forms) > 1:
             offset, power = (form.weight for form in top.forms)
-            _line(
-                console,
+            console.print(
                 f"predictions combine {offset:.0%} offset law, {power:.0%} pure power law and {top.held:.0%} no change beyond the σ"
                 " that were run (weighted by how each predicts σ left out)",
             )
     if laws.budget is not None and laws.budget.fitted:
         budget = laws.budget
         exponent = Estimate.from_draws(budget.exponent, budget.exponent_draws)
-        table = _table(
+        table = plain_table(
             f"\ncheapest σ for each return, F = C + δ·D in {laws.compute_name}, δ = {short(budget.data_cost)} per env step"
             f" ({laws.data_cost_source}); {budget.formula()}, exponent {exponent}",
             "J",
@@ -77,13 +75,13 @@ def print_laws(console: Console, laws: ScalingLaws) -> None:
         console.print(table)
         for count, held in held_out_laws(budget, paper=laws.method == "paper"):
             exponent = Estimate.from_draws(held.exponent, held.exponent_draws)
-            _line(console, f"without the {'two largest budgets' if count > 1 else 'largest budget'}: {held.formula()}, exponent {exponent}")
+            console.print(f"without the {'two largest budgets' if count > 1 else 'largest budget'}: {held.formula()}, exponent {exponent}")
         if budget.regret is not None:
-            _line(console, f"regret: how much more F an uncertain σ* costs. By the law σ*(F), {regret_in_words(budget.regret)}")
+            console.print(f"regret: how much more F an uncertain σ* costs. By the law σ*(F), {regret_in_words(budget.regret)}")
     timed = {task: model for task, model in laws.compute.items() if model.accounting == "measured"}
     if timed:
         scatter = ", ".join(f"{model.scatter:.0%} on {task}" for task, model in timed.items())
-        _line(console, f"\nC in seconds of updates, as fitted to those measured; single cells lie off by {scatter}")
+        console.print(f"\nC in seconds of updates, as fitted to those measured; single cells lie off by {scatter}")
     print_warnings(console, laws.warnings)
 
 
@@ -91,7 +89,7 @@ def _power_table(law: PowerLaw, name: str) -> Table:
     estimate = law.exponent_estimate
     state = "" if law.identified or law.source != "sweep" else "; not identified: its interval holds 0"
     source = {"sweep": "", "as-run": ", as the runs used it", "published": ", as published"}[law.source]
-    table = _table(f"\n{name} = coefficient·σ^exponent{source}; exponent {estimate}{state}", "task", "coefficient (at σ = 1)")
+    table = plain_table(f"\n{name} = coefficient·σ^exponent{source}; exponent {estimate}{state}", "task", "coefficient (at σ = 1)")
     for task in law.tasks:
         table.add_row(task, str(law.coefficient_estimate(task)))
     return table
@@ -103,33 +101,33 @@ def print_warnings(console: Console, warnings: Iterable[RunWarning]) -> None:
     for warning in warnings:
         by_code.setdefault(warning.code, []).append(warning)
     if by_code:
-        _line(console, "\nto know")
+        console.print("\nto know")
     for group in by_code.values():
         for warning in group[:3]:
-            _line(console, f"  · {warning.message}")
+            console.print(f"  · {warning.message}")
         if len(group) > 3:
-            _line(console, f"    and {len(group) - 3} more like this")
+            console.print(f"    and {len(group) - 3} more like this")
 
 
 def print_plan(console: Console, plan: Plan) -> None:
     """The question, the answer, the second best, what to know."""
     scope = f" on {plan.task}" if plan.task else ""
     price = f", δ = {short(plan.data_cost)} per env step ({plan.data_cost_source})" if plan.problem == "budget" and plan.data_cost else ""
-    _line(console, f"\nplan{scope}, {_HEADINGS[plan.problem].format(limit=short(plan.limit), unit=plan.unit_name)}{price}")
+    console.print(f"\nplan{scope}, {_HEADINGS[plan.problem].format(limit=short(plan.limit), unit=plan.unit_name)}{price}")
     if not plan.feasible:
-        _line(console, f"  {'no answer' if plan.refused else 'no plan'}: {plan.reason}")
+        console.print(f"  {'no answer' if plan.refused else 'no plan'}: {plan.reason}")
         return
     for name, text in _plan_rows(plan):
-        _line(console, f"  {name:<7} {text}")
+        console.print(f"  {name:<7} {text}")
     kept = f" It is kept in {plan.chance:.0%} of the bootstrap draws." if plan.chance is not None and plan.chance < 0.995 else ""
-    _line(console, f"  {plan.binding}{kept}")
+    console.print(f"  {plan.binding}{kept}")
     more = _relaxed(plan)
     if more:
-        _line(console, f"  {more}")
+        console.print(f"  {more}")
     if plan.alternatives:
         console.print(_alternatives(plan))
     for note in plan.notes:
-        _line(console, f"  · {note}")
+        console.print(f"  · {note}")
 
 
 def _plan_rows(plan: Plan) -> list[tuple[str, str]]:
@@ -174,7 +172,7 @@ def _alternatives(plan: Plan) -> Table:
     """D, C and F of each with their change against the plan's."""
     pairs = [("D", plan.data), ("C", plan.compute), ("F", plan.budget)]
     known = [(name, value.value) for name, value in pairs if value is not None]
-    table = _table("", "  instead", "σ", "B", *(name for name, _ in known), "limit")
+    table = plain_table("", "  instead", "σ", "B", *(name for name, _ in known), "limit")
     table.padding = (0, 1)  # within 80 columns
     for row in plan.alternatives:
         values = [value.value for value in (row.data, row.compute, row.budget) if value is not None]
@@ -191,48 +189,173 @@ def _change(value: float, here: float) -> str:
 
 def print_published(console: Console, laws: PublishedLaws, task: str | None, predictions: Sequence[Prediction]) -> None:
     """One set of published laws, its coefficients, and what it predicts."""
-    _line(console, f"\n{laws.name}: {laws.title}; {laws.source}")
+    console.print(f"\n{laws.name}: {laws.title}; {laws.source}")
     top = laws.data[-1]
-    _line(console, f"  B*(σ) = β_B·σ^{short(laws.batch_size_exponent)}   η*(σ) = β_η·σ^{short(laws.learning_rate_exponent)}")
-    _line(console, f"  D_J(σ) = D_min·(1 + (σ/{short(top.beta)})^{short(-top.alpha)}) at J = {short(top.threshold)}")
+    console.print(f"  B*(σ) = β_B·σ^{short(laws.batch_size_exponent)}   η*(σ) = β_η·σ^{short(laws.learning_rate_exponent)}")
+    console.print(f"  D_J(σ) = D_min·(1 + (σ/{short(top.beta)})^{short(-top.alpha)}) at J = {short(top.threshold)}")
     if laws.budget is not None:
-        _line(console, f"  σ*(F) = {short(laws.budget[0])}·F^{short(laws.budget[1])} at δ = {short(laws.data_cost)}")
-    table = _table("", "task", "β_B", "β_η", "D_min")
+        console.print(f"  σ*(F) = {short(laws.budget[0])}·F^{short(laws.budget[1])} at δ = {short(laws.data_cost)}")
+    table = plain_table("", "task", "β_B", "β_η", "D_min")
     for name in (task,) if task is not None else laws.tasks:
         table.add_row(name, short(laws.batch_size[name]), short(laws.learning_rate[name]), short(top.tasks.get(name, float("nan"))))
     if task is None:
         table.add_row("all tasks", "", "", short(top.d_min))
     console.print(table)
     if predictions:
-        table = _table("", "task", "σ", "B", "rounded", "η", "D (env steps)", "C (FLOPs)")
+        table = plain_table("", "task", "σ", "B", "rounded", "η", "D (env steps)", "C (FLOPs)")
         for p in predictions:
             needs = (short(float("nan") if value is None else value) for value in (p.data, p.compute))
             table.add_row(p.task, short(p.utd), short(p.batch_size), str(p.batch_size_rounded), short(p.learning_rate), *needs)
         console.print(table)
     for note in laws.notes:
-        _line(console, f"  · {note}")
+        console.print(f"  · {note}")
     far = sorted({p.utd for p in predictions if p.extrapolation > 1})
     if predictions:
-        _line(
-            console,
+        console.print(
             f"  · D is for J = {short(top.threshold)}; C = 10·N·B·σ·D with N = {short(laws.model_size)}, the actor's updates neglected",
         )
     if far:
-        _line(console, f"  · σ = {', '.join(map(short, far))}: outside the σ that were run, {short(laws.utd[0])} to {short(laws.utd[-1])}")
+        console.print(f"  · σ = {', '.join(map(short, far))}: outside the σ that were run, {short(laws.utd[0])} to {short(laws.utd[-1])}")
 
 
 def print_confirmation(console: Console, outcome: Confirmation) -> None:
     """What was foretold beside what was seen."""
     title = f"\nreturn {short(outcome.threshold)} at σ = {short(outcome.utd)}, {outcome.seeds} fresh seeds for each task"
-    table = _table(title, "", "foretold", "seen", "seen / foretold", "")
+    table = plain_table(title, "", "foretold", "seen", "seen / foretold", "")
     for part in outcome.compared:
         seen = str(part.seen) if part.seen is not None else f"J not reached by {outcome.last_step}"
         ratio = "" if part.ratio is None else f"{part.ratio:.2f}"
         table.add_row(f"{part.quantity}, {part.unit}", str(part.predicted), seen, ratio, "inside" if part.inside else "outside")
     console.print(table)
     if outcome.diverged:
-        _line(console, f"{outcome.diverged} runs diverged; they count as not reaching J")
+        console.print(f"{outcome.diverged} runs diverged; they count as not reaching J")
 
 
-def _line(console: Console, text: str) -> None:
-    console.print(text, highlight=False, markup=False)
+def print_validation(console: Console, validation: Validation) -> None:
+    """Errors of held-out predictions beside simpler ones, coverage, and what was not checked."""
+    if not console.is_terminal:  # rich takes 80 columns then, and would cut what is longer
+        console.width = max(console.width, _WIDTH)
+    if validation.held_out or validation.leave_one_out:
+        console.print(_utd_table([*validation.held_out, *validation.leave_one_out]))
+    if validation.tasks:
+        console.print(_task_table(validation.tasks))
+    if validation.held_out or validation.tasks:
+        console.print("error: mean |log predicted − log measured|, and in percent; * the best of the row; in 80 %: measured D within the")
+        console.print("interval of the law and of their own noise")
+    sentence = validation.best_sentence()
+    if sentence is not None:
+        console.print(f"\n{sentence}")
+    parts = [f"{name} {value.covered} of {value.compared} ({value.share:.0%})" for name, value in validation.coverage.items()]
+    if parts:
+        console.print(f"measured D within the 80 % interval: {', '.join(parts)}")
+    if validation.budgets:
+        console.print(_budget_table(validation.budgets))
+    if validation.hyperparameters:
+        console.print(_baseline_table(validation.hyperparameters))
+        censored = sum(ratio.constant_censored for ratio in validation.hyperparameters)
+        if censored:
+            console.print(f"{censored} pairs of task and J, which constant B and η never reach, are not part of the ratios")
+    if validation.skipped:
+        console.print("")
+    for text in validation.skipped:
+        console.print(f"not checked: {text}")
+
+
+def _utd_table(items: Sequence[HeldOut]) -> Table:
+    table = plain_table("\nD predicted at σ that were left out", "σ left out", "beyond", *PREDICTORS, "in 80 %", gap=2, no_wrap=True)
+    for item in items:
+        beyond = f"{item.factor:.2g}×" if item.factor > 1 else "inside"
+        row = _errors(item.errors, PREDICTORS)
+        table.add_row(", ".join(map(short, item.utd)), beyond, *row, f"{item.covered}/{item.compared}")
+    return table
+
+
+def _task_table(items: Sequence[HeldOutTask]) -> Table:
+    title = "\nD of a task that was left out but for one σ"
+    table = plain_table(title, "task", "known at", *TASK_PREDICTORS, "interval", "of all runs", "in 80 %", gap=2, no_wrap=True)
+    for item in items:
+        row = _errors(item.errors, TASK_PREDICTORS)
+        widths = (f"×÷ {item.width:.2f}", f"×÷ {item.full_width:.2f}")
+        table.add_row(item.task, f"σ = {short(item.given)}", *row, *widths, f"{item.covered}/{item.compared}")
+    return table
+
+
+def _budget_table(items: Sequence[HeldOutBudget]) -> Table:
+    title = "\nσ* of budgets that were left out; regret: what it costs beyond the cheapest σ"
+    table = plain_table(title, "J left out", "F beyond", "error of σ*(F)", "of the last σ* kept", "regret", "kept", gap=2, no_wrap=True)
+    for item in items:
+        law, kept = _errors({"law": item.error, "kept": item.constant_error}, ("law", "kept"))
+        regrets = (f"{100 * item.regret:.2g} %", f"{100 * item.constant_regret:.2g} %")
+        table.add_row(", ".join(map(short, item.thresholds)), f"{item.factor:.2g}×", law, kept, *regrets)
+    return table
+
+
+def _baseline_table(items: Sequence[BaselineRatio]) -> Table:
+    title = "\nconstant B and η over the fitted ones; above 1 the fitted ones need less"
+    table = plain_table(title, "σ", "D", "C", "task × J", gap=2, no_wrap=True)
+    for item in items:
+        table.add_row(short(item.utd), str(item.data), str(item.compute) if item.compute is not None else "–", str(item.compared))
+    return table
+
+
+def _errors(errors: Mapping[str, float], names: Sequence[str]) -> list[str]:
+    """Each error in log units and percent, the least marked."""
+    finite = [errors[name] for name in names if np.isfinite(errors[name])]
+    least = min(finite, default=np.nan)
+    return [
+        f"{errors[n]:.2f} {np.expm1(errors[n]):.0%}{'*' if errors[n] == least else ' '}" if np.isfinite(errors[n]) else "–" for n in names
+    ]
+
+
+def print_forecast(console: Console, found: Forecast) -> None:
+    """A row for each stage, then disk, speeds and what was assumed."""
+    total = found.to_dict()["total"]
+    console.print(f"dry run of {found.study}: nothing is written into {found.directory}")
+    if not total["runs_to_go"]:
+        console.print(f"all {total['runs']} runs are done")
+        return
+    table = plain_table("", "stage", "cells to go", "runs to go", "env steps", "critic updates", "FLOPs", "time", gap=2)
+    rows = [{"stage": row.stage, **vars(row)} for row in found.stages] + ([{"stage": "in all", **total}] if len(found.stages) > 1 else [])
+    for row in rows:
+        table.add_row(
+            row["stage"],
+            _of(row["cells_to_go"], row["cells"]),
+            _of(row["runs_to_go"], row["runs"]),
+            _count(row["env_steps"]),
+            _count(row["critic_updates"]),
+            "?" if row["flops"] is None else short(row["flops"]),
+            "?" if row["seconds"] is None else _time(row["seconds"]),
+        )
+    console.print(table)
+    lines = []
+    if total["seconds"] is not None and found.workers is not None:
+        lines.append(f"time    with {counted(found.workers, 'worker')} on this machine, as it is loaded now")
+    checkpoints = "" if not found.checkpoint_bytes else f"; while it runs, up to {_size(found.checkpoint_bytes)} of checkpoints"
+    lines.append(f"disk    about {_size(found.disk_bytes)}{checkpoints}")
+    for speed in found.speeds:
+        update, step = speed.update_seconds, speed.step_seconds
+        what = f"{speed.spec.task} B={speed.spec.batch_size}: {short(1 / update) if update else '?'} critic updates/s"
+        lines.append(
+            f"probe   {what}, {short(1 / step) if step else '?'} env steps/s without updates, {duration(speed.start_seconds)} to start"
+        )
+    for line in [*lines, *(f"  · {note}" for note in found.notes)]:
+        console.print(line)
+
+
+def _of(left: int, whole: int) -> str:
+    return str(left) if left == whole else f"{left} of {whole}"
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number < 10**7 else short(number)
+
+
+def _time(seconds: float) -> str:
+    return duration(seconds) if seconds < 3 * 86_400 else f"{seconds / 86_400:,.0f} days"
+
+
+def _size(count: float) -> str:
+    for unit, size in _BYTES:
+        if count >= size:
+            return f"{count / size:.2g} {unit}" if count < 100 * size else f"{count / size:.0f} {unit}"
+    return f"{count:.0f} bytes"

@@ -1,0 +1,181 @@
+"""Stage 2's B and η: chosen by the laws that stage 1's runs give, once, before stage 2 starts, and kept in choice.json (`runs.choice`)."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tdscale.analysis.fit import fit_hyperparameters, measure
+from tdscale.analysis.laws import PowerLaw
+from tdscale.errors import RunFailure
+from tdscale.planning import round_batch
+from tdscale.running.fitting import fit_options
+from tdscale.running.folder import StudyFiles
+from tdscale.runs.cells import load_cells
+from tdscale.runs.choice import Choice, condition_id, read_choices, write_choices
+from tdscale.runs.selection import Selection, select_runs
+from tdscale.runs.types import Cell, RunWarning
+from tdscale.study import Stage, Study
+
+PAPERS_CONSTANT_UTD = 2.0  # whose B and η the paper keeps constant for its baseline
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """B and η of stage 2.
+
+    Attributes:
+        choices: by task.
+        notes: sentences: what a refit of today's sweep would choose clearly otherwise.
+    """
+
+    choices: Mapping[str, Choice]
+    notes: tuple[str, ...] = ()
+
+
+def choose(files: StudyFiles, *, again: bool = False, store: bool = False) -> Chosen:
+    """The B and η of stage 2: those in choice.json; for a task or σ that it lacks, by the laws that stage 1's runs give.
+
+    Args:
+        files: the study, with a [scaling].
+        again: choose all of them by today's sweep, whatever was chosen before.
+        store: write choice.json. The caller holds the folder.
+
+    Raises:
+        RunFailure: if the sweep gives none.
+        UserError: if choice.json is damaged.
+    """
+    study = files.study
+    assert study.scaling is not None
+    known = read_choices(files.directory)
+    conditions = {task: condition_id(study, task) for task in study.tasks}
+    kept = {task: known[condition] for task, condition in conditions.items() if condition in known and not again}
+    complete = all(
+        task in kept and not set(study.scaling.utd) - set(kept[task].scaling) and (study.baseline is None or kept[task].baseline)
+        for task in study.tasks
+    )
+    selection = select_runs(files.store, study, problems=[])
+    swept = [run_id for run_id, spec in selection.specs.items() if spec.stage == "sweep"]
+    sweep = files.store.fingerprint(swept)
+    if complete and all(choice.sweep == sweep for choice in kept.values()):
+        return Chosen(choices=kept)
+    try:
+        by_sweep = _by_sweep(files, selection)
+    except RunFailure:
+        if complete:  # the sweep that chose them is no longer there as it was; the choice stands
+            return Chosen(choices=kept)
+        raise
+    fresh = {task: _fresh(study, task, by_sweep, sweep) for task in study.tasks}
+    notes = [note for task, choice in kept.items() if (note := _otherwise(files, task, choice, fresh[task], by_sweep))]
+    choices = {
+        task: replace(
+            fresh[task],
+            sweep=kept[task].sweep,
+            scaling={**fresh[task].scaling, **kept[task].scaling},
+            baseline=kept[task].baseline or fresh[task].baseline,
+        )
+        if task in kept
+        else fresh[task]
+        for task in study.tasks
+    }
+    if store and not complete:
+        write_choices(files.directory, known | {conditions[task]: choice for task, choice in choices.items()})
+    return Chosen(choices=choices, notes=tuple(notes))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _BySweep:
+    """The laws that stage 1's runs give; None where only one value was swept or there is no best."""
+
+    batch_size: PowerLaw | None
+    learning_rate: PowerLaw | None
+    warnings: Sequence[RunWarning]
+
+
+def refuse_divergence(files: StudyFiles, selection: Selection | None = None) -> list[Cell]:
+    """Stage 1's cells. Raises RunFailure where all of them diverged."""
+    stages: tuple[Stage, ...] = ("sweep",)
+    cells, _ = load_cells(files.store, files.study, stages=stages, selection=selection)
+    if cells and all(cell.diverged.all() and cell.returns.max() < min(files.study.return_thresholds) for cell in cells):
+        first = min(cell.last_step for cell in cells)
+        raise RunFailure(
+            f"every run of stage 1 diverged below the lowest threshold, a cell of them at env step {first:,}, so that nothing can be "
+            "fitted; a return of nan or inf says that a run diverged"
+        )
+    return cells
+
+
+def _by_sweep(files: StudyFiles, selection: Selection) -> _BySweep:
+    cells = refuse_divergence(files, selection)
+    if not cells:
+        raise RunFailure("stage 1 left no run to choose B and η by; `tdscale status` lists what failed")
+    batch_size, learning_rate, warnings = fit_hyperparameters(measure(cells, fit_options(files.study, "default")))
+    return _BySweep(batch_size=batch_size, learning_rate=learning_rate, warnings=warnings)
+
+
+def _fresh(study: Study, task: str, laws: _BySweep, sweep: str) -> Choice:
+    """What the laws choose for one task: B rounded, η with three digits."""
+    assert study.scaling is not None
+    assert study.sweep is not None
+    swept, multiple = study.sweep, study.scaling.batch_multiple
+    room = min(study.env_step_limit(task), study.full_settings.get("replay_capacity", math.inf))
+    largest = max(room // multiple, 1) * multiple
+
+    def pair(utd: float) -> tuple[int, float]:
+        batch = _value(laws.batch_size, swept.batch_size, utd, task, laws.warnings)
+        rate = _value(laws.learning_rate, swept.learning_rate, utd, task, laws.warnings)
+        return int(min(round_batch(batch, multiple), largest)), min(float(f"{rate:.3g}"), 0.5)
+
+    baseline = None
+    if study.baseline is not None:
+        # METHOD.md section 5: the baseline keeps those of one σ
+        baseline = pair(study.baseline.utd or min(swept.utd, key=lambda utd: abs(math.log(utd / PAPERS_CONSTANT_UTD))))
+    return Choice(sweep=sweep, scaling={utd: pair(utd) for utd in study.scaling.utd}, baseline=baseline)
+
+
+def _otherwise(files: StudyFiles, task: str, kept: Choice, fresh: Choice, laws: _BySweep) -> str | None:
+    """A sentence where today's sweep would choose clearly otherwise: by more than the 80 % interval of its own law."""
+    found = []
+    for utd, (batch, rate) in sorted(fresh.scaling.items()):
+        if utd not in kept.scaling:
+            continue
+        pairs = [("B", laws.batch_size, kept.scaling[utd][0], batch), ("η", laws.learning_rate, kept.scaling[utd][1], rate)]
+        for symbol, law, before, now in pairs:
+            if law is None or before == now:
+                continue
+            at = law.estimate(utd, task)
+            rounded = files.study.scaling.batch_multiple / 2 if symbol == "B" and files.study.scaling is not None else 0.0
+            if not now * at.low / at.value - rounded <= before <= now * at.high / at.value + rounded:
+                found.append(f"{symbol} {now:g} in place of {before:g} at UTD ratio {utd:g}")
+    if not found:
+        return None
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return (
+        f"the sweep has changed since the batch sizes and learning rates of stage 2 were chosen; today it would choose for {task} "
+        f"{', '.join(found[:3])}{more}. They stay as chosen; `tdscale run … --rechoose` chooses again and trains stage 2 at the new ones"
+    )
+
+
+def _cautious(law: PowerLaw, utd: float, task: str) -> float:
+    """By the flattest law that agrees with the sweep: an uncertain slope must not decide what is run far from the swept σ.
+
+    The exponent is the one nearest to 0 in its interval; the law turns about the middle of the swept σ.
+    """
+    interval = law.exponent_estimate
+    exponent = float(np.clip(0.0, interval.low, interval.high))
+    middle = float(np.exp(np.log(law.utd).mean()))
+    return float(law.predict([middle], task)[0] * (utd / middle) ** exponent)
+
+
+def _value(law: PowerLaw | None, grid: Sequence[float], utd: float, task: str, warnings: Sequence[RunWarning]) -> float:
+    if law is not None:
+        value = _cautious(law, utd, task)
+        if np.isfinite(value):
+            # nor must it lead far from what was tried: one step of the grid beyond its ends
+            values = sorted(grid)
+            return min(max(value, values[0] ** 2 / values[1]), values[-1] ** 2 / values[-2])
+    elif len(grid) == 1:
+        return float(grid[0])
+    reason = next((w.message for w in warnings if w.code in ("not-identified", "no-best-value")), "the sweep gives no best value")
+    raise RunFailure(f"B and η of stage 2 can't be chosen for {task}: {reason}; raise limits.env_steps or lower return_thresholds")
