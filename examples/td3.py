@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax import Array
 from pydantic import Field
 
 from tdscale.agents.costs import Costs
 from tdscale.agents.networks import Network, apply_network, apply_twins, count_parameters, init_network, init_twins, parameter_norm
 from tdscale.agents.rows import Batch, RowSizes, unpack
-from tdscale.agents.types import Array, Key
 from tdscale.study import TrainingSettings
 from tdscale.training.algorithms import Algorithm
 
@@ -60,7 +60,7 @@ class TD3State(NamedTuple):
     target_critics: Network
     actor_optimiser: Any
     critic_optimiser: Any
-    key: Key
+    key: Array
 
 
 class Diagnosis(NamedTuple):
@@ -115,7 +115,7 @@ def actor_step(config: TD3Config, state: TD3State, batch: Batch, learning_rate: 
     return state._replace(actor=actor, actor_optimiser=optimiser, target_actor=follow(config, state.target_actor, actor)), value
 
 
-def target_value(config: TD3Config, state: TD3State, batch: Batch, key: Key) -> Array:
+def target_value(config: TD3Config, state: TD3State, batch: Batch, key: Array) -> Array:
     """y, shape (batch,)."""
     noise = config.smoothing_std * jax.random.normal(key, batch.action.shape)
     noise = jnp.clip(noise, -config.smoothing_clip, config.smoothing_clip)

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 # The same examples every time: chance must not fail what nobody changed. --hypothesis-profile=default looks further.
@@ -51,4 +52,25 @@ def published_data() -> Path:
     folder = Path(os.environ.get("TDSCALE_PUBLISHED_DATA", default))
     if not (folder / "golden.json").is_file():
         pytest.skip(f"the published curves are not in {folder}; set TDSCALE_PUBLISHED_DATA to their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `small_study`, as `tdscale run` leaves it: `micro.toml` and `micro`. Trained once for all processes of the tests.
+
+    A test that changes anything copies it first.
+    """
+    pytest.importorskip("jax", reason='needs pip install "tdscale[train]"')
+    import small_study
+    from command import tdscale
+
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
+    with FileLock(folder.with_suffix(".lock")):
+        if not (folder / "micro" / "report.html").exists():
+            folder.mkdir(exist_ok=True)
+            answer = tdscale("run", small_study.write(folder), "--dir", folder / "micro", "--workers", 1, cwd=folder)
+            assert answer.returncode == 0, answer
+            (folder / "printed.txt").write_text(answer.stdout, encoding="utf-8")
     return folder

@@ -28,6 +28,7 @@ def test_an_example_is_a_study_with_both_stages_and_tasks_that_exist(path: Path)
         check_task(task.suite, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DOMAINS)
 def test_an_example_runs_through_at_its_smoke_size(name: str, tmp_path: Path) -> None:
     (path,) = [path for path in EXAMPLES if path.stem == name]

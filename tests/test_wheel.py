@@ -12,6 +12,8 @@ import pytest
 
 from synthetic_zip import write_zip
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 UNREACHABLE = ("error sending request", "onnection", "Could not connect", "Network", "name resolution", "dns error", "timed out", "offline")
 

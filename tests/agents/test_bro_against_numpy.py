@@ -1,15 +1,15 @@
 """One update against the same losses computed independently: NumPy in float64, gradients by central differences."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
+from differences import gradient
 
 from tdscale.agents import bro
-from tdscale.agents.bro_host import bro_policy
+from tdscale.agents.host import BROPolicy
 from tdscale.agents.networks import count_parameters
 from tdscale.training.algorithms import ALGORITHMS
 
@@ -71,23 +71,6 @@ def quantiles(critics: Any, observation: Floats, action: Floats) -> Floats:
 def lower(pair: Floats) -> Floats:
     """0.6 of the mean and 0.4 of the smaller, quantile by quantile."""
     return 0.6 * pair.mean(axis=0) + 0.4 * pair.min(axis=0)
-
-
-def gradient(loss: Callable[[Any], float], parameters: Any) -> list[Floats]:
-    """Central differences for every entry of every array of a pytree."""
-    found = []
-    for array in jax.tree.leaves(parameters):
-        slope = np.zeros_like(array)
-        for index in np.ndindex(array.shape):
-            before = array[index]
-            array[index] = before + 1e-6
-            above = loss(parameters)
-            array[index] = before - 1e-6
-            below = loss(parameters)
-            array[index] = before
-            slope[index] = (above - below) / 2e-6
-        found.append(slope)
-    return found
 
 
 def double(tree: Any) -> Any:
@@ -275,7 +258,7 @@ def test_acting_on_the_host_is_acting_on_the_device(optimistic: bool) -> None:
     state = fresh_state()
     state = state if optimistic else state._replace(optimism=None)
     observations, noise = np.array([[0.3, -2.0, 1.0], [0.0, 1.0, 0.5]], np.float32), np.array([[1.0, -2.0], [0.5, 0.0]], np.float32)
-    host = bro_policy(CONFIG, state)
+    host = BROPolicy(CONFIG, state)
     for given in (noise, None):
         np.testing.assert_allclose(host.act(observations, given), bro.act(CONFIG, state, observations, given), atol=1e-6)
 

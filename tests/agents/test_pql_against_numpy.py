@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from differences import gradient
 
 from tdscale.agents import pql
-from tdscale.agents.networks import count_parameters
-from tdscale.agents.normaliser import RunningStatistics
+from tdscale.agents.networks import RunningStatistics, count_parameters
 from tdscale.training.algorithms import ALGORITHMS
 
 VALUES = pql.PQLConfig(
@@ -109,23 +109,6 @@ def critic_loss(config: pql.PQLConfig, critics: list[Floats], batch: Rows, wante
             return float(-(wanted * np.log(likely)).sum(axis=-1).mean(axis=1).sum())
         return float(-(wanted * np.log(likely) + (1 - wanted) * np.log(1 - likely)).mean(axis=(1, 2)).sum())
     return float(((found[..., 0] - wanted) ** 2).mean(axis=1).sum())
-
-
-def gradient(loss: Any, arrays: list[Floats]) -> list[Floats]:
-    """Central differences for every entry."""
-    found = []
-    for array in arrays:
-        slope = np.zeros_like(array)
-        for index in np.ndindex(array.shape):
-            before = array[index]
-            array[index] = before + 1e-6
-            above = loss(arrays)
-            array[index] = before - 1e-6
-            below = loss(arrays)
-            array[index] = before
-            slope[index] = (above - below) / 2e-6
-        found.append(slope)
-    return found
 
 
 class AdamW:

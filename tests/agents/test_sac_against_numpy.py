@@ -5,9 +5,10 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from differences import gradient
 
 from tdscale.agents import sac
-from tdscale.agents.host import HostPolicy
+from tdscale.agents.host import SACPolicy
 from tdscale.agents.networks import count_parameters
 from tdscale.training.algorithms import ALGORITHMS
 
@@ -35,24 +36,6 @@ def sample(actor: Any, observation: np.ndarray, noise: np.ndarray) -> tuple[np.n
 def values(critics: Any, observation: np.ndarray, action: np.ndarray) -> np.ndarray:
     inputs = np.concatenate([observation, action], axis=1)
     return np.stack([network([(weight[i], bias[i]) for weight, bias in critics], inputs)[:, 0] for i in range(2)])
-
-
-def gradient(loss: Any, parameters: Any) -> list[np.ndarray]:
-    """Central differences for every entry of every array of a list of (weight, bias)."""
-    found = []
-    for layer in parameters:
-        for array in layer:
-            slope = np.zeros_like(array)
-            for index in np.ndindex(array.shape):
-                before = array[index]
-                array[index] = before + 1e-6
-                above = loss(parameters)
-                array[index] = before - 1e-6
-                below = loss(parameters)
-                array[index] = before
-                slope[index] = (above - below) / 2e-6
-            found.append(slope)
-    return found
 
 
 def double(layers: Any) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -196,7 +179,7 @@ def test_acting_on_the_host_is_acting_on_the_device(scale: float) -> None:
     state = fresh_state()
     observations = np.array([[0.3, -2.0, 1.0], [0.0, 1.0, 0.5]], np.float32)
     noise = np.array([[scale, -scale]] * 2, np.float32)
-    on_host = HostPolicy(CONFIG, state.actor).act(observations, noise if scale else None)
+    on_host = SACPolicy(CONFIG, state).act(observations, noise if scale else None)
     np.testing.assert_allclose(on_host, sac.act(CONFIG, state, observations, noise), atol=1e-6)
     np.testing.assert_allclose(sac.act(CONFIG, state, observations, None), sac.act(CONFIG, state, observations, 0 * noise), atol=1e-6)
 

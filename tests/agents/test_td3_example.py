@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from differences import gradient
 
 from tdscale.training.custom_algorithm import load_custom_algorithm
 
@@ -32,21 +33,6 @@ def network(layers: Layers, inputs: np.ndarray) -> np.ndarray:
 def values(critics: Layers, observation: np.ndarray, action: np.ndarray) -> np.ndarray:
     inputs = np.concatenate([observation, action], axis=1)
     return np.stack([network([[array[i] for array in layer] for layer in critics], inputs)[:, 0] for i in range(2)])
-
-
-def gradient(loss: Any, layers: Layers) -> list[np.ndarray]:
-    found = []
-    for array in (array for layer in layers for array in layer):
-        slope = np.zeros_like(array)
-        for index in np.ndindex(array.shape):
-            before, ends = array[index], []
-            for step in (1e-6, -1e-6):
-                array[index] = before + step
-                ends.append(loss(layers))
-            array[index] = before
-            slope[index] = (ends[0] - ends[1]) / 2e-6
-        found.append(slope)
-    return found
 
 
 def double(tree: Any) -> Layers:

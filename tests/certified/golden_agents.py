@@ -17,9 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tdscale.agents import bro, pql, sac
-from tdscale.agents.bronet import Body, BroNet, NormedLayer
-from tdscale.agents.networks import Layer
-from tdscale.agents.normaliser import RunningStatistics, normalise
+from tdscale.agents.networks import Body, BroNet, Layer, NormedLayer, RunningStatistics, normalise
 from tdscale.agents.rows import Batch
 from tdscale.training.algorithms import ALGORITHMS, Algorithm
 

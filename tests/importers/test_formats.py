@@ -15,7 +15,7 @@ from lawful import THRESHOLDS, assert_lawful, curve
 from tdscale.errors import UserError
 from tdscale.importers import gather_runs, import_runs
 from tdscale.importers.formats import form_of
-from tdscale.importers.raw import Columns
+from tdscale.importers.logged_run import Columns
 from tdscale.runs.store import RunStore
 from true_logs import CASES
 from your_logs import messages

@@ -6,7 +6,7 @@ import pytest
 
 from tdscale.importers import import_runs
 from tdscale.importers.curve import clean
-from tdscale.importers.raw import LoggedRun
+from tdscale.importers.logged_run import LoggedRun
 from tdscale.runs.store import RunStore
 from true_logs import SAID, SCALE, UTDS, assert_true, case, true_returns
 from your_logs import GIVEN, messages

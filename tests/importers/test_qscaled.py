@@ -9,7 +9,7 @@ import pytest
 
 from tdscale.errors import UserError
 from tdscale.importers import import_runs
-from tdscale.importers.findings import reaches
+from tdscale.importers.conventions import reaches
 from tdscale.runs.cells import load_cells
 from tdscale.runs.selection import select_runs
 from tdscale.runs.store import RunStore

@@ -8,7 +8,7 @@ import pytest
 
 from tdscale.errors import UserError
 from tdscale.importers import Columns, import_runs, mended
-from tdscale.importers.raw import LoggedRun, Unreadable
+from tdscale.importers.logged_run import LoggedRun, Unreadable
 from true_logs import SAID, SCALE, UTDS, assert_true, case, true_returns
 
 TAG = "charts/episodic_return"
@@ -126,7 +126,7 @@ def test_a_counter_that_begins_again_before_anything_was_learnt_is_asked_about_a
     (told,) = mended([run_of(run.steps, run.returns, run.begins, total=4100.0)], Columns())
     assert told.steps[-1] == 4100
     with pytest.raises(UserError, match="must be continue"):
-        list(mended([run], Columns(resumed="maybe")))
+        Columns(resumed="maybe")
 
 
 def test_rows_that_are_merely_out_of_order_and_tables_of_several_runs_are_left_as_they_are():

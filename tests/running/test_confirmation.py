@@ -1,69 +1,15 @@
 """A study whose baseline is run, whose plan is confirmed, and which is then extended: each time only what is new is trained."""
 
 import json
+import shutil
 
 import pytest
 
 from command import called, tdscale
-from tdscale.running import Engine
-from tdscale.running.fitting import fit_study
-from tdscale.running.folder import place_study
-from tdscale.running.workflow import run_study
+from small_study import SECOND, run
 from tdscale.runs.store import RunStore
 
 pytest.importorskip("jax", reason='needs pip install "tdscale[train]"')
-
-STUDY = """\
-name = "micro"
-algorithm = "sac"
-return_thresholds = [{thresholds}]
-data_cost = 1e5
-baseline = true
-
-[tasks.Pendulum-v1]
-low = -2000
-high = 0
-{more}
-[sweep]
-utd = [0.5, 2]
-batch_size = [16]
-learning_rate = [1e-3]
-seeds = 1
-
-[scaling]
-utd = [{utds}]
-seeds = {seeds}
-
-[limits]
-env_steps = 1200
-
-[settings]
-hidden_sizes = [8]
-warm_up = 100
-update_block = 8
-evaluation_interval = 0
-diagnostics_interval = 0
-"""
-SECOND = "\n[tasks.InvertedPendulum-v5]\nhigh = 30\n"
-FIRST = {"thresholds": "100, 200", "utds": "0.5, 1, 2", "seeds": 2, "more": ""}
-
-
-class Silent:
-    def stage(self, name, jobs, cells_done, later):
-        pass
-
-    def event(self, event):
-        pass
-
-    def note(self, text):
-        pass
-
-
-def run(folder, **changed):
-    (folder / "micro.toml").write_text(STUDY.format(**FIRST | changed))
-    files = place_study(folder / "micro.toml", folder / "micro")
-    assert run_study(files, engine=Engine(workers=1), display=Silent()) == []
-    fit_study(files)
 
 
 def stored(folder):
@@ -73,11 +19,10 @@ def stored(folder):
     return written, RunStore(folder / "micro").specs()
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("confirmed")
-    run(folder)
-    return folder
+@pytest.fixture
+def study(trained, tmp_path):
+    """A copy of the trained study's folder, to be changed."""
+    return shutil.copytree(trained, tmp_path / "study")
 
 
 def by_stage(specs, stage):
@@ -114,7 +59,7 @@ def test_a_plan_is_run_with_fresh_seeds_and_scored_and_changes_no_law(study):
     assert data["inside"] == (plan["data"]["low"] <= data["seen"]["value"] <= plan["data"]["high"])
     assert data["ratio"] == pytest.approx(data["seen"]["value"] / plan["data"]["value"])
     # again: nothing is trained, the outcome is the same, and there is one of it
-    assert json.loads(tdscale(*command, cwd=study).stdout)["confirmation"] == outcome
+    assert json.loads(called(*command, cwd=study).stdout)["confirmation"] == outcome
     assert stored(study)[0] == written
     assert len(json.loads((study / "micro" / "confirmations.json").read_text())) == 1
     called("fit", "micro", cwd=study)

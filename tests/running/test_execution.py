@@ -256,6 +256,7 @@ def test_an_error_in_a_job_is_one_sentence_and_the_rest_go_on(tmp_path):
 # --- cells that advance together, as on a GPU
 
 
+@pytest.mark.slow
 def test_cells_that_share_shapes_are_trained_together_and_each_ends_for_itself(tmp_path):
     jobs = [CellJob(specs=tuple(_cell(2, learning_rate=rate)), env_steps=400, target=None) for rate in (1e-3, 2e-3)]
     alone = CellJob(specs=tuple(_cell(1, batch_size=32)), env_steps=200, target=None)
@@ -302,7 +303,7 @@ def test_each_gpu_has_one_worker_on_all_cores(tmp_path, monkeypatch):
     engine = TrainingOptions(workers=32).engine()
     assert engine.gpu
     assert engine.workers == TrainingOptions(device=Device.gpu).engine().workers == 2
-    with closing(engine.pool(tmp_path, own=False, quick=False)) as pool:
+    with closing(engine.pool(tmp_path, custom=False, quick=False)) as pool:
         pool.want(10)
         assert sorted(pool.answers.get()[0] for _ in range(2)) == [0, 1]
         assert pool.answers.empty()

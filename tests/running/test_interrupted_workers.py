@@ -70,6 +70,7 @@ def _workers() -> list[int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found by /proc, which is not here")
 def test_workers_that_end_in_mid_cell_are_followed_by_one_that_goes_on_to_the_same_bytes(tmp_path, uninterrupted):
     stood: list[int] = []
@@ -93,7 +94,7 @@ def test_workers_that_end_in_mid_cell_are_followed_by_one_that_goes_on_to_the_sa
     assert not list(tmp_path.rglob("checkpoint"))
 
 
-@pytest.mark.parametrize("deaf", [False, True])
+@pytest.mark.parametrize("deaf", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_worker_whose_parent_died_in_mid_cell_leaves_checkpoints(tmp_path, deaf):
     """Its input ends; or nobody hears its answers any more, which it notices first."""
     request = {

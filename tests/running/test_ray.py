@@ -158,6 +158,7 @@ def worker_processes():
 proc_only = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found by /proc, which is not here")
 
 
+@pytest.mark.slow
 @proc_only
 def test_a_worker_is_killed_and_a_node_is_added_and_the_laws_are_the_local_ones(tmp_path, cluster, local):
     faults = ["kill", "add"]
@@ -250,4 +251,4 @@ def test_an_address_where_no_cluster_is_is_one_sentence(tmp_path):
 def test_ray_that_is_not_installed_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r'pip install "tdscale\[ray\]" brings it'):
-        Engine(workers=None, ray="auto").pool(tmp_path, own=False, quick=False)
+        Engine(workers=None, ray="auto").pool(tmp_path, custom=False, quick=False)

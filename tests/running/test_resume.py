@@ -1,83 +1,29 @@
 """A study killed with -9 and started again ends as one that was never interrupted, and repeats nothing."""
 
+import io
 import json
 import os
+import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-
-from command import called, start, tdscale
-
-STUDY = """\
-name = "micro"
-algorithm = "sac"
-return_thresholds = [200, 400]
-data_cost = 1e6
-
-[tasks.Pendulum-v1]
-low = -2000
-high = 0
-
-[sweep]
-utd = [0.5, 1]
-batch_size = [16, 32]
-learning_rate = [1e-3, 1e-2]
-seeds = 2
-
-[scaling]
-utd = [0.5, 1, 2]
-seeds = 2
-
-[limits]
-env_steps = 800
-
-[checkpoints]
-minutes = 1e-6
-
-[settings]
-hidden_sizes = [8]
-warm_up = 100
-update_block = 8
-evaluation_interval = 0
-diagnostics_interval = 0
-"""
-RUN = ("run", "micro.toml", "--dir", "micro", "--workers", "1")
-# the same without the report, whose figures take longer than the study
-SCRIPT = """
-from pathlib import Path
 from rich.console import Console
+
+import small_study
+from command import called, start
 from tdscale.cli.progress import RunDisplay
-from tdscale.running import Engine
-from tdscale.running.fitting import fit_study
-from tdscale.running.folder import place_study
-from tdscale.running.workflow import run_study
-files = place_study(Path("micro.toml"), Path("micro"))
-with RunDisplay(files.directory, Console(soft_wrap=True), 1) as display:
-    assert run_study(files, engine=Engine(workers=1), display=display) == []
-fit_study(files)
-"""
 
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    """The folder of the study run in one go."""
-    folder = tmp_path_factory.mktemp("uninterrupted")
-    (folder / "micro.toml").write_text(STUDY)
-    answer = tdscale(*RUN, cwd=folder)
-    assert answer.returncode == 0, answer
-    assert "\x1b" not in answer.stdout
-    assert "\r" not in answer.stdout
-    return folder / "micro"
+RUN = ("run", "micro.toml", "--dir", "micro", "--workers", "1")
 
 
 def _go_on(folder: Path) -> str:
-    answer = subprocess.run([sys.executable, "-c", SCRIPT], cwd=folder, capture_output=True, text=True, encoding="utf-8")
-    assert answer.returncode == 0, answer
-    return answer.stdout
+    """Run the study to its end, without the report; what was printed."""
+    printed = Console(file=io.StringIO(), soft_wrap=True)
+    with RunDisplay(folder / "micro", printed, 1) as display:
+        small_study.run(folder, display=display)
+    return printed.file.getvalue()
 
 
 def _finished(study: Path) -> dict[Path, tuple[int, int]]:
@@ -97,10 +43,12 @@ def _kill_after(runs: int, folder: Path) -> None:
         assert process.wait() == -signal.SIGKILL, "it was killed, and had not ended before"
 
 
-def test_a_study_killed_and_resumed_ends_with_the_same_laws_and_repeats_nothing(uninterrupted, tmp_path):
-    (tmp_path / "micro.toml").write_text(STUDY)
+@pytest.mark.slow
+def test_a_study_killed_and_resumed_ends_with_the_same_laws_and_repeats_nothing(trained, tmp_path):
+    study = small_study.write(tmp_path)
+    study.write_text(study.read_text() + "\n[checkpoints]\nminutes = 1e-6\n")
     stored: dict[Path, tuple[int, int]] = {}
-    for runs in (3, 19):  # in stage 1 and in stage 2
+    for runs in (1, 5):  # in stage 1 and in stage 2
         _kill_after(runs, tmp_path)
         now = _finished(tmp_path / "micro")
         assert len(now) > len(stored)
@@ -109,6 +57,7 @@ def test_a_study_killed_and_resumed_ends_with_the_same_laws_and_repeats_nothing(
     _go_on(tmp_path)
     now = _finished(tmp_path / "micro")
     assert {path: now.get(path) for path in stored} == stored
+    uninterrupted = trained / "micro"
     assert {path.name for path in (tmp_path / "micro" / "runs").glob("*")} == {path.name for path in (uninterrupted / "runs").glob("*")}
     for curve in (uninterrupted / "runs").glob("*/curve.parquet"):
         assert (tmp_path / "micro" / curve.relative_to(uninterrupted)).read_bytes() == curve.read_bytes()
@@ -116,13 +65,22 @@ def test_a_study_killed_and_resumed_ends_with_the_same_laws_and_repeats_nothing(
     assert (tmp_path / "micro" / "laws.json").read_bytes() == (uninterrupted / "laws.json").read_bytes()
 
 
-def test_a_second_run_of_a_finished_study_trains_nothing(uninterrupted):
-    before, laws = _finished(uninterrupted), (uninterrupted / "laws.json").read_bytes()
-    assert _go_on(uninterrupted.parent).count("cells are done") == 2
-    assert _finished(uninterrupted) == before
-    assert (uninterrupted / "laws.json").read_bytes() == laws
-    status = called("status", "micro", "--json", cwd=uninterrupted.parent)
+def test_a_second_run_of_a_finished_study_trains_nothing(trained, tmp_path):
+    shutil.copytree(trained / "micro", tmp_path / "micro")
+    before, laws = _finished(tmp_path / "micro"), (tmp_path / "micro" / "laws.json").read_bytes()
+    assert _go_on(tmp_path).count("cells are done") == 3
+    assert _finished(tmp_path / "micro") == before
+    assert (tmp_path / "micro" / "laws.json").read_bytes() == laws
+    status = called("status", "micro", "--json", cwd=tmp_path)
     assert [(row["stage"], row["finished"], row["left"]) for row in json.loads(status.stdout)["stages"]] == [
-        ("sweep", 16, 0),
+        ("sweep", 2, 0),
         ("scaling", 6, 0),
+        ("baseline", 6, 0),
     ]
+
+
+def test_what_is_printed_where_no_terminal_is_holds_no_escape_codes(trained):
+    printed = (trained / "printed.txt").read_text(encoding="utf-8")
+    assert printed
+    assert "\x1b" not in printed
+    assert "\r" not in printed

@@ -71,6 +71,7 @@ def test_small_sigmas_and_short_runs_share_what_is_compiled(monkeypatch: pytest.
     assert made == [{"rows": 4096, "chunk": 4}, {"rows": 4096, "chunk": 4}, {"rows": 800, "chunk": 5}]
 
 
+@pytest.mark.slow
 def test_minibatches_are_the_same_however_many_go_to_the_device_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     # the buffer that a call reads must not be filled anew while the device still works on it
     spec = replace(walk_spec(utd=8.0, update_block=8, hidden_sizes=(64, 64)), batch_size=256)
@@ -190,6 +191,7 @@ print(json.dumps({name: values.tobytes().hex() for name, values in result.column
 """
 
 
+@pytest.mark.slow
 def test_one_thread_gives_the_same_curve_bit_for_bit_in_any_process(tmp_path: Path) -> None:
     environment = os.environ | single_thread_environment(tmp_path / "cache")
     command = [sys.executable, "-c", _CHILD, str(Path(__file__).parent)]
@@ -226,6 +228,7 @@ def test_runs_that_advance_together_learn_what_each_learns_alone() -> None:
             np.testing.assert_allclose(other.columns[name], values, rtol=2e-3, atol=1e-4, err_msg=name)
 
 
+@pytest.mark.slow
 def test_runs_of_several_environments_advance_together_too() -> None:
     settings = PQLSettings(hidden_sizes=(8,), environments=4, n_step=3, warm_up=40, evaluation_interval=0, diagnostics_interval=0)
     specs = [replace(walk_spec(seed, utd=0.5), algorithm="pql", settings=settings.model_dump(mode="json")) for seed in (0, 1)]

@@ -22,7 +22,7 @@ CASES: dict[str, tuple[float, float, int, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("algorithm", list(CASES))
+@pytest.mark.parametrize("algorithm", ["sac", *(pytest.param(name, marks=pytest.mark.slow) for name in CASES if name != "sac")])
 def test_a_cheap_task_is_solved_from_every_seed(algorithm: str) -> None:
     utd, learning_rate, env_steps, chosen = CASES[algorithm]
     settings = SETTINGS[algorithm](**chosen, warm_up=320, evaluation_interval=env_steps, evaluation_episodes=10, diagnostics_interval=0)

@@ -14,7 +14,7 @@ from tdscale.errors import UserError
 from tdscale.runs.types import RunResult
 from tdscale.study import RunSpec
 from tdscale.tasks import make_task
-from tdscale.tasks.group import TaskGroup
+from tdscale.tasks.task import TaskGroup
 from tdscale.training import CellJob, StopTarget, train_cells
 from tdscale.training.checkpoint import Saving, Stopped
 

@@ -13,6 +13,7 @@ from tdscale.analysis.fit import FitOptions, fit_measured, measure
 from tdscale.validation import PREDICTORS, validate
 from tdscale.validation.held_out import ends
 from tdscale.validation.predictors import measured_estimate, simple_predictions
+from tdscale.validation.tasks import leave_task_out
 
 TASKS = (("one", 4000.0), ("two", 9000.0), ("three", 6000.0))
 OPTIONS = FitOptions(
@@ -62,6 +63,22 @@ def test_each_sigma_inside_is_left_out_in_turn_and_predicted_well(checked):
         assert item.factor == 1
         assert item.errors["law"] < 0.1
         assert item.compared == 4 * 3
+
+
+@pytest.mark.parametrize("censored", [False, True])
+def test_a_new_task_takes_the_other_tasks_common_slope(study, censored):
+    _, points, _ = study
+    data, bound = points.data.copy(), points.bound.copy()
+    # power laws at the first threshold: the mean slope of the other two tasks is the new one's
+    for task, slope in enumerate((0.5, 0.5, 0.5) if censored else (0.5, 0.2, 0.8)):
+        data[:, task, :, 0] = 1e4 * points.utd**-slope
+    data[..., 1:] = np.inf
+    if censored:
+        bound[1, 0] = 0.9 * data[0, 1, 0, 0]
+        data[:, 1, 0, 0] = np.inf
+    item = leave_task_out(replace(points, data=data, bound=bound), OPTIONS, 0, {})
+    assert not isinstance(item, str)
+    assert item.errors["power law"] < (0.05 if censored else 1e-9)
 
 
 def test_a_task_needs_one_sigma_only_where_tasks_share_their_shape(checked):

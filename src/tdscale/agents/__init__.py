@@ -1,1 +1,1 @@
-"""Algorithms as pure functions: init, act, update. One module each; `sac` is soft actor-critic."""
+"""Algorithms as pure functions, one module each: `sac`, `bro`, `pql`. The other modules are parts that they share."""

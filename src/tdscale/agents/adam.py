@@ -5,8 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-
-from tdscale.agents.types import Array
+from jax import Array
 
 _SECOND_DECAY, _EPSILON = 0.999, 1e-8
 

@@ -11,19 +11,31 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from tdscale.agents.adam import descend, init_adam
-from tdscale.agents.bronet import Body, BroNet, apply_body, apply_bronet, body_layers, bronet_layers, init_body, init_bronet
 from tdscale.agents.costs import Costs
-from tdscale.agents.diagnosis import Diagnosis, mean_by_source
-from tdscale.agents.feature_health import dormant_share, feature_rank
-from tdscale.agents.gradient_noise import in_small_batches, squared_norms
-from tdscale.agents.networks import count_parameters, init_pair, init_policy_head, orthogonal_layer, parameter_norm
+from tdscale.agents.diagnosis import Diagnosis, diagnosed
+from tdscale.agents.distributions import quantile_huber
+from tdscale.agents.networks import (
+    Body,
+    BroNet,
+    apply_body,
+    apply_bronet,
+    body_layers,
+    bronet_layers,
+    count_parameters,
+    follow,
+    init_body,
+    init_bronet,
+    init_pair,
+    init_policy_head,
+    orthogonal_layer,
+    parameter_norm,
+    sample_squashed,
+)
 from tdscale.agents.products import Precision, multiply
-from tdscale.agents.quantiles import quantile_huber
 from tdscale.agents.rows import Batch, RowSizes, unpack
-from tdscale.agents.squashed import sample_squashed
-from tdscale.agents.types import Array, Key
 
 _SLOW_DECAY = 0.5  # of the first moment, for temperature and dual variables
 _DUAL_LOG_MIN, _DUAL_HALF_RANGE = -10.0, 8.75  # of the dual variables' logarithms
@@ -89,7 +101,7 @@ class BROState(NamedTuple):
     actor_optimiser: Any
     critic_optimiser: Any
     temperature_optimiser: Any
-    key: Key
+    key: Array
 
 
 @partial(jax.jit, static_argnums=0)
@@ -117,7 +129,7 @@ def init(config: BROConfig, seed: Array) -> BROState:
     )
 
 
-def _init_optimism(config: BROConfig, key: Key) -> Optimism:
+def _init_optimism(config: BROConfig, key: Array) -> Optimism:
     body_key, head_key = jax.random.split(key)
     body = init_body(body_key, config.observation_size + config.action_size, config.actor_width, config.actor_blocks)
     head = orthogonal_layer(head_key, config.actor_width, config.action_size, config.explorer_initial_scale)
@@ -173,7 +185,7 @@ def critic_step(config: BROConfig, state: BROState, batch: Batch, learning_rate:
 
     loss, gradient = _critic_gradient(config, state.critics, batch, target)
     critics, optimiser = _descend(config, state.critics, gradient, state.critic_optimiser, learning_rate)
-    targets = jax.tree.map(lambda old, new: old + config.target_rate * (new - old), state.target_critics, critics)
+    targets = follow(state.target_critics, critics, config.target_rate)
     return state._replace(critics=critics, critic_optimiser=optimiser, target_critics=targets, key=key), loss
 
 
@@ -214,7 +226,7 @@ def actor_step(config: BROConfig, state: BROState, batch: Batch, learning_rate: 
 
 
 def _explorer_step(
-    config: BROConfig, state: BROState, held: Optimism, observation: Array, key: Key, learning_rate: Array
+    config: BROConfig, state: BROState, held: Optimism, observation: Array, key: Array, learning_rate: Array
 ) -> tuple[Optimism, Array]:
     """One AdamW step on E[regulariser · KL − mean Q − optimism · |Q1 − Q2| / 2], where |Q1 − Q2| is the mean of the distances from
     quantile to quantile; then one Adam step of each dual variable, which hold KL to its target.
@@ -248,7 +260,7 @@ def _explorer_step(
     return Optimism(explorer, raw_optimism, raw_regulariser, explorer_optimiser, optimism_optimiser, regulariser_optimiser), value
 
 
-def _target(config: BROConfig, state: BROState, batch: Batch, key: Key) -> Array:
+def _target(config: BROConfig, state: BROState, batch: Batch, key: Array) -> Array:
     """r + γ · continues · (the target critics' quantiles as by `_lower` − temperature · log π), shape (batch, quantiles)."""
     next_action, log_probability = _sample(config, state.actor, batch.next_observation, key)
     next_quantiles = _lower(config, _quantiles(config, state.target_critics, batch.next_observation, next_action))
@@ -284,7 +296,7 @@ def _shift(explorer: Explorer, observation: Array, mean: Array, precision: Preci
     return multiply(apply_body(explorer.body, inputs, precision), explorer.head, precision)
 
 
-def _sample(config: BROConfig, actor: BroNet, observation: Array, key: Key) -> tuple[Array, Array]:
+def _sample(config: BROConfig, actor: BroNet, observation: Array, key: Array) -> tuple[Array, Array]:
     """A reparameterised action and its log density, of shapes (batch, action_size) and (batch,)."""
     return sample_squashed(*_policy(config, actor, observation, config.matmul_precision), key)
 
@@ -305,24 +317,18 @@ def diagnose(config: BROConfig, state: BROState, uniform: Array, newest: Array, 
     batch = unpack(jnp.concatenate([uniform, newest, validation]), config.observation_size, config.action_size)
     target = _target(config, state, batch, jax.random.key(seed))
     squared = jnp.mean((_values(config, state.critics, batch.observation, batch.action) - jnp.mean(target, axis=-1)) ** 2, axis=0)
-    td_errors = mean_by_source(squared, uniform, newest)
-    drawn, drawn_target = jax.tree.map(lambda leaf: leaf[: len(uniform)], (batch, target))
-    small, large = squared_norms(lambda part: _critic_gradient(config, state.critics, *part)[1], in_small_batches((drawn, drawn_target)))
-    inputs = jnp.concatenate([drawn.observation, drawn.action], axis=-1)
-    active, features = jax.vmap(body_layers, (0, None))(state.critics.body, inputs)
-    norm = parameter_norm(state.critics)
-    return Diagnosis(
-        td_error_uniform=td_errors[0],
-        td_error_newest=td_errors[1],
-        td_error_validation=td_errors[2],
-        critic_parameter_norm=norm,
-        critic_parameter_norm_layer=tuple(map(parameter_norm, bronet_layers(state.critics))),
-        critic_gradient_norm_squared_64=small,
-        critic_gradient_norm_squared_1024=large,
-        critic_dormant_share=dormant_share(active),
-        critic_feature_rank=feature_rank(features),
+    return diagnosed(
+        state.critics,
+        batch,
+        target,
+        squared,
+        uniform=len(uniform),
+        newest=len(newest),
+        layers=bronet_layers(state.critics),
+        active=lambda critic, inputs: body_layers(critic.body, inputs),
+        gradient=lambda *given: _critic_gradient(config, *given)[1],
+        others=parameter_norm(state.actor) + state.log_temperature,
         temperature=jnp.exp(state.log_temperature),
-        finite=jnp.isfinite(norm + parameter_norm(state.actor) + state.log_temperature),
     )
 
 

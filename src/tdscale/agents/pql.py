@@ -3,7 +3,7 @@ diagnose.
 
 A deterministic policy and twin critics (the DDPG family, without a target actor) for thousands of environments in step, each
 with noise of its own size. Observations are normalised by their running statistics. The critics predict values or, in PQL-D,
-distributions over atoms (`agents.categorical`). Rows are packed as in `agents.rows`, with n-step rewards.
+distributions over atoms (`agents.distributions`). Rows are packed as in `agents.rows`, with n-step rewards.
 """
 
 from dataclasses import dataclass
@@ -12,28 +12,30 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from tdscale.agents.adam import descend, init_adam
-from tdscale.agents.categorical import binary_cross_entropy, cross_entropy, expectation, pessimistic_target
 from tdscale.agents.costs import Costs
-from tdscale.agents.diagnosis import mean_by_source
-from tdscale.agents.feature_health import dormant_share, feature_rank
-from tdscale.agents.gradient_noise import SMALL_BATCH, squared_norms
+from tdscale.agents.diagnosis import Diagnosis, diagnosed
+from tdscale.agents.distributions import binary_cross_entropy, cross_entropy, expectation, pessimistic_target
 from tdscale.agents.networks import (
     Network,
+    RunningStatistics,
     apply_network,
     apply_twins,
     count_parameters,
     fan_in_layer,
+    follow,
     hidden_layers,
     init_network,
     init_twins,
+    merge,
+    no_statistics,
+    normalise,
     parameter_norm,
 )
-from tdscale.agents.normaliser import RunningStatistics, merge, no_statistics, normalise
 from tdscale.agents.products import Precision
 from tdscale.agents.rows import Batch, RowSizes, unpack
-from tdscale.agents.types import Array, Key
 
 _CLIP_EPSILON = 1e-6  # added to a gradient's norm before it is clipped
 
@@ -69,22 +71,7 @@ class PQLState(NamedTuple):
     statistics: RunningStatistics
     actor_optimiser: Any
     critic_optimiser: Any
-    key: Key
-
-
-class PQLDiagnosis(NamedTuple):
-    """As `agents.diagnosis.Diagnosis`, without a temperature. Gradients are those before the clip of their norm."""
-
-    td_error_uniform: Array
-    td_error_newest: Array
-    td_error_validation: Array
-    critic_parameter_norm: Array
-    critic_parameter_norm_layer: tuple[Array, ...]
-    critic_gradient_norm_squared_64: Array
-    critic_gradient_norm_squared_1024: Array
-    critic_dormant_share: Array
-    critic_feature_rank: Array
-    finite: Array
+    key: Array
 
 
 @partial(jax.jit, static_argnums=0)
@@ -140,7 +127,7 @@ def critic_step(config: PQLConfig, state: PQLState, batch: Batch, learning_rate:
 
     loss, gradient = jax.value_and_grad(_critic_loss, argnums=1)(config, state.critics, batch, target)
     critics, optimiser = _descend(config, state.critics, gradient, state.critic_optimiser, learning_rate)
-    targets = jax.tree.map(lambda old, new: old + config.target_rate * (new - old), state.target_critics, critics)
+    targets = follow(state.target_critics, critics, config.target_rate)
     return state._replace(critics=critics, critic_optimiser=optimiser, target_critics=targets, key=key), loss
 
 
@@ -156,7 +143,7 @@ def actor_step(config: PQLConfig, state: PQLState, batch: Batch, learning_rate: 
     return state._replace(actor=actor, actor_optimiser=optimiser), value
 
 
-def _target(config: PQLConfig, state: PQLState, batch: Batch, key: Key) -> Array:
+def _target(config: PQLConfig, state: PQLState, batch: Batch, key: Array) -> Array:
     """r + γ · continues · (the smaller of the target critics) at the smoothed next action: shape (batch,), PQL-D's (batch, atoms)."""
     noise = config.smoothing_std * jax.random.normal(key, batch.action.shape)
     smoothing = jnp.clip(noise, -config.smoothing_limit, config.smoothing_limit)
@@ -214,31 +201,25 @@ def _descend(config: PQLConfig, parameters: Any, gradient: Any, optimiser: Any, 
 
 
 @partial(jax.jit, static_argnums=0)
-def diagnose(config: PQLConfig, state: PQLState, uniform: Array, newest: Array, validation: Array, seed: Array) -> PQLDiagnosis:
+def diagnose(config: PQLConfig, state: PQLState, uniform: Array, newest: Array, validation: Array, seed: Array) -> Diagnosis:
     """TD errors on uniform, newest and validation rows, shapes (…, row_size), gradients on the first, a multiple of 64.
 
-    TD errors are squared, averaged over both critics and the rows; PQL-D's are of the distributions' means.
+    PQL-D's TD errors are of the distributions' means; gradients are those before the clip of their norm.
     """
     batch = prepare(config, state, jnp.concatenate([uniform, newest, validation]))
     target = _target(config, state, batch, jax.random.key(seed))
     squared = jnp.mean((_values(config, state.critics, batch.observation, batch.action) - _mean(config, target)) ** 2, axis=0)
-    td_errors = mean_by_source(squared, uniform, newest)
-    parts = jax.tree.map(lambda leaf: leaf[: len(uniform)].reshape(-1, SMALL_BATCH, *leaf.shape[1:]), (batch, target))
-    small, large = squared_norms(lambda part: jax.grad(_critic_loss, argnums=1)(config, state.critics, *part), parts)
-    inputs = jnp.concatenate([batch.observation, batch.action], axis=-1)[: len(uniform)]
-    hidden = jax.vmap(lambda critic: hidden_layers(critic, inputs, jax.nn.elu))(state.critics)
-    norm = parameter_norm(state.critics)
-    return PQLDiagnosis(
-        td_error_uniform=td_errors[0],
-        td_error_newest=td_errors[1],
-        td_error_validation=td_errors[2],
-        critic_parameter_norm=norm,
-        critic_parameter_norm_layer=tuple(map(parameter_norm, state.critics)),
-        critic_gradient_norm_squared_64=small,
-        critic_gradient_norm_squared_1024=large,
-        critic_dormant_share=dormant_share(hidden),
-        critic_feature_rank=feature_rank(hidden[-1]),
-        finite=jnp.isfinite(norm + parameter_norm(state.actor)),
+    return diagnosed(
+        state.critics,
+        batch,
+        target,
+        squared,
+        uniform=len(uniform),
+        newest=len(newest),
+        layers=state.critics,
+        active=lambda critic, inputs: (hidden := hidden_layers(critic, inputs, jax.nn.elu), hidden[-1]),
+        gradient=partial(jax.grad(_critic_loss, argnums=1), config),
+        others=parameter_norm(state.actor),
     )
 
 

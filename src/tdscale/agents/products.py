@@ -2,6 +2,10 @@
 
 Parameters, optimisers, targets and losses are float32 in both. Rounding keeps 8 significant bits of each operand, forward and
 backward: what tensor cores of GPUs and the AVX512-BF16 or AMX instructions of newer CPUs multiply at up to twice the rate.
+
+Why not JAX's own preset, `precision=DotAlgorithmPreset.BF16_BF16_F32` (jaxlib 0.10, CPU without those instructions; numbers in
+`benchmarks/README.md`): XLA accepts it for operands of float32 and then ignores it, bit for bit; with operands cast to bfloat16 it
+rounds, but takes half as long again or more, and under `vmap`, as twin critics want it, the process aborts.
 """
 
 from collections.abc import Callable
@@ -11,8 +15,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-
-from tdscale.agents.types import Array
+from jax import Array
 
 Precision = Literal["float32", "bfloat16"]
 _Axes = tuple[tuple[int], tuple[int]]  # those summed over, of the left operand and of the right
@@ -37,7 +40,7 @@ def _rounded_product(axes: _Axes) -> Callable[[Array, Array], Array]:
         if not _multiplies_bfloat16():
             return jax.lax.dot_general(left.astype(jnp.float32), right.astype(jnp.float32), (axes, ((), ())))
         if jax.default_backend() == "cpu" and axes == _BY_WEIGHT:
-            # XLA:CPU multiplies a transposed left operand as float32, unless it was laid out anew before (jaxlib 0.10)
+            # XLA:CPU multiplies a transposed left operand as float32, unless it was copied into place before (jaxlib 0.10)
             turned = jax.lax.optimization_barrier(left.T)  # type: ignore[no-untyped-call]
             return jnp.matmul(turned, right, preferred_element_type=jnp.float32)
         return jax.lax.dot_general(left, right, (axes, ((), ())), preferred_element_type=jnp.float32)
@@ -48,7 +51,7 @@ def _rounded_product(axes: _Axes) -> Callable[[Array, Array], Array]:
     def map_product(size: int, batched: list[bool], left: Array, right: Array) -> tuple[Array, bool]:
         if jax.default_backend() != "cpu":
             return jax.vmap(product, [0 if one else None for one in batched])(left, right), True
-        # XLA:CPU has no batched product of bfloat16 (jaxlib 0.10)
+        # XLA:CPU has no batched product of bfloat16: at some shapes the process aborts (jaxlib 0.10)
         pairs = ((left[index] if batched[0] else left, right[index] if batched[1] else right) for index in range(size))
         return jnp.stack([mapped(*pair) for pair in pairs]), True
 

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax.numpy as jnp
-
-from tdscale.agents.types import Array
+from jax import Array
 
 
 @dataclass(frozen=True, kw_only=True)

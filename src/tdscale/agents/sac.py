@@ -10,27 +10,26 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from tdscale.agents.adam import descend, init_adam
 from tdscale.agents.costs import Costs
-from tdscale.agents.diagnosis import Diagnosis, mean_by_source
-from tdscale.agents.feature_health import dormant_share, feature_rank
-from tdscale.agents.gradient_noise import in_small_batches, squared_norms
+from tdscale.agents.diagnosis import Diagnosis, diagnosed
 from tdscale.agents.networks import (
     Network,
     apply_network,
     apply_twins,
     count_parameters,
+    follow,
     hidden_layers,
     init_network,
     init_policy_head,
     init_twins,
     parameter_norm,
+    sample_squashed,
 )
 from tdscale.agents.products import Precision
 from tdscale.agents.rows import Batch, RowSizes, unpack
-from tdscale.agents.squashed import sample_squashed
-from tdscale.agents.types import Array, Key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +56,7 @@ class SACState(NamedTuple):
     actor_optimiser: Any
     critic_optimiser: Any
     temperature_optimiser: Any
-    key: Key
+    key: Array
 
 
 @partial(jax.jit, static_argnums=0)
@@ -100,7 +99,7 @@ def critic_step(config: SACConfig, state: SACState, batch: Batch, learning_rate:
 
     loss, gradient = jax.value_and_grad(_critic_loss, argnums=1)(config, state.critics, batch, target)
     critics, optimiser = descend(state.critics, gradient, state.critic_optimiser, learning_rate)
-    targets = jax.tree.map(lambda old, new: old + config.target_rate * (new - old), state.target_critics, critics)
+    targets = follow(state.target_critics, critics, config.target_rate)
     return state._replace(critics=critics, critic_optimiser=optimiser, target_critics=targets, key=key), loss
 
 
@@ -135,7 +134,7 @@ def actor_step(config: SACConfig, state: SACState, batch: Batch, learning_rate: 
     return state, value
 
 
-def _target(config: SACConfig, state: SACState, batch: Batch, key: Key) -> Array:
+def _target(config: SACConfig, state: SACState, batch: Batch, key: Array) -> Array:
     """r + γ · continues · (min of the target critics − temperature · log π) at a fresh action in the next observation."""
     next_action, log_probability = _sample(config, state.actor, batch.next_observation, key)
     next_value = jnp.min(_value(config, state.target_critics, batch.next_observation, next_action), axis=0)
@@ -154,7 +153,7 @@ def _policy(config: SACConfig, actor: Network, observation: Array, precision: Pr
     return mean, jnp.clip(log_std, config.log_std_min, config.log_std_max)
 
 
-def _sample(config: SACConfig, actor: Network, observation: Array, key: Key) -> tuple[Array, Array]:
+def _sample(config: SACConfig, actor: Network, observation: Array, key: Array) -> tuple[Array, Array]:
     """A reparameterised action and its log density, of shapes (batch, action_size) and (batch,)."""
     mean, log_std = _policy(config, actor, observation, config.matmul_precision)
     return sample_squashed(mean, log_std, key)
@@ -175,25 +174,18 @@ def diagnose(config: SACConfig, state: SACState, uniform: Array, newest: Array, 
     batch = unpack(jnp.concatenate([uniform, newest, validation]), config.observation_size, config.action_size)
     target = _target(config, state, batch, jax.random.key(seed))
     squared = jnp.mean((_value(config, state.critics, batch.observation, batch.action) - target) ** 2, axis=0)
-    td_errors = mean_by_source(squared, uniform, newest)
-    drawn, drawn_target = jax.tree.map(lambda leaf: leaf[: len(uniform)], (batch, target))
-    small, large = squared_norms(
-        lambda part: jax.grad(_critic_loss, argnums=1)(config, state.critics, *part), in_small_batches((drawn, drawn_target))
-    )
-    inputs = jnp.concatenate([drawn.observation, drawn.action], axis=-1)
-    hidden = jax.vmap(hidden_layers, (0, None))(state.critics, inputs)
-    return Diagnosis(
-        td_error_uniform=td_errors[0],
-        td_error_newest=td_errors[1],
-        td_error_validation=td_errors[2],
-        critic_parameter_norm=parameter_norm(state.critics),
-        critic_parameter_norm_layer=tuple(map(parameter_norm, state.critics)),
-        critic_gradient_norm_squared_64=small,
-        critic_gradient_norm_squared_1024=large,
-        critic_dormant_share=dormant_share(hidden),
-        critic_feature_rank=feature_rank(hidden[-1]),
+    return diagnosed(
+        state.critics,
+        batch,
+        target,
+        squared,
+        uniform=len(uniform),
+        newest=len(newest),
+        layers=state.critics,
+        active=lambda critic, inputs: (hidden := hidden_layers(critic, inputs), hidden[-1]),
+        gradient=partial(jax.grad(_critic_loss, argnums=1), config),
+        others=parameter_norm(state.actor) + state.log_temperature,
         temperature=jnp.exp(state.log_temperature),
-        finite=jnp.isfinite(parameter_norm(state.critics) + parameter_norm(state.actor) + state.log_temperature),
     )
 
 

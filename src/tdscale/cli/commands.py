@@ -202,7 +202,7 @@ def import_(
     from tdscale.cli.imports import by_label, preview_to_dict, print_preview, report_to_dict
     from tdscale.cli.results import print_warnings
     from tdscale.importers import gather_runs, kind_of
-    from tdscale.importers.mapping import columns_from
+    from tdscale.importers.logged_run import columns_from
 
     if directory is None and not dry_run:
         raise UserError("missing option '--dir': the study's folder that the runs go into (--dry-run needs none)")

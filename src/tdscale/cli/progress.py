@@ -27,12 +27,12 @@ _TITLES = {
 _WRITE_EVERY = 2.0
 _ROWS = 8
 _PACE_OVER = 600.0  # seconds
-# Share of its limit that a cell takes before it stops at success, until cells of this study have told
+# Share of its limit that a cell takes before it stops at success, until cells of this study have ended
 _FIRST_GUESS = 0.7
 
 
 class RunDisplay:
-    """A `workflow.Display` on a rich console. Use it as a context manager."""
+    """A `stages.Display` on a rich console. Use it as a context manager."""
 
     def __init__(self, directory: Path, console: Console, workers: int) -> None:
         self._directory = directory
@@ -70,7 +70,7 @@ class RunDisplay:
             (self._directory / PROGRESS_FILE).unlink(missing_ok=True)
 
     def stage(self, name: str, jobs: Sequence[CellJob], cells_done: int, later: Sequence[CellJob]) -> None:
-        """See `workflow.Display`."""
+        """See `stages.Display`."""
         self._stage, self._total, self._done = _TITLES.get(name, name), cells_done + len(jobs), cells_done
         self._name = name
         self._running.clear()
@@ -90,7 +90,7 @@ class RunDisplay:
             self._rows = [self._progress.add_task("", total=100, count="", left="", visible=False) for _ in range(self._workers)]
 
     def event(self, event: Event) -> None:
-        """See `workflow.Display`."""
+        """See `stages.Display`."""
         job = event.job
         if event.kind == "note":
             self.note(f"{job.describe()}: {event.message}")
@@ -98,9 +98,9 @@ class RunDisplay:
             self._running.get(event.worker, {}).pop(job.specs[0].cell_id, None)
             self.note(f"{job.describe()}: {event.message}; it is tried again")
         elif event.kind in ("start", "progress"):
-            self._heed(event)
+            self._advance(event)
         else:
-            self._heed(event)
+            self._advance(event)
             cell_id = job.specs[0].cell_id
             self._running.get(event.worker, {}).pop(cell_id, None)
             self._done += 1
@@ -121,8 +121,8 @@ class RunDisplay:
         """A line to be read."""
         self._console.print(text, highlight=False, markup=False)
 
-    def _heed(self, event: Event) -> None:
-        """How far a cell is. What is done of it when it is first told was done before: by a worker that ended, or days ago."""
+    def _advance(self, event: Event) -> None:
+        """How far a cell is. What its first report says is done was done before: by a worker that ended, or days ago."""
         job, cell_id, limit = event.job, event.job.specs[0].cell_id, event.job.env_steps * len(event.job.specs)
         if event.kind == "start":
             self._begun.pop(cell_id, None)
@@ -192,7 +192,7 @@ class RunDisplay:
                 for job, share in self._cells_running()
             ],
         }
-        with suppress(OSError):  # a full disk is told by what trains; this file is only for who looks
+        with suppress(OSError):  # what trains reports a full disk; this file is only for `tdscale status`
             write_whole(self._directory / PROGRESS_FILE, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
@@ -218,13 +218,13 @@ class _Pace:
         self._mark()
 
     def env_steps_per_second(self) -> float | None:
-        """None before it can be told."""
+        """None before it is known."""
         seconds = time.monotonic() - self._marks[0][0]
         steps = self._steps - self._marks[0][1]
         return steps / seconds if seconds > 5 and steps > 0 else None
 
     def runs_per_hour(self) -> float | None:
-        """None before it can be told."""
+        """None before it is known."""
         seconds = time.monotonic() - self._marks[0][0]
         runs = self._runs - self._marks[0][2]
         return 3600 * runs / seconds if seconds > 5 and runs > 0 else None
@@ -261,7 +261,7 @@ class TimeLeft:
         self._shares.append(share)
 
     def seconds(self, shares: dict[int, float], running: dict[int, CellJob], begun: dict[int, float] | None = None) -> float | None:
-        """Seconds left, given what the running cells have done, and had done when they were taken up; None before it can be told."""
+        """Seconds left, given what the running cells have done, and had done when they were taken up; None before it is known."""
         elapsed = time.monotonic() - self._begun
         partial = sum(running[worker].cost * share for worker, share in shares.items())
         earlier = sum(running[worker].cost * share for worker, share in (begun or {}).items())

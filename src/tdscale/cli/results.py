@@ -217,7 +217,7 @@ def print_published(console: Console, laws: PublishedLaws, task: str | None, pre
 
 
 def print_confirmation(console: Console, outcome: Confirmation) -> None:
-    """What was foretold beside what was seen."""
+    """What was predicted beside what was measured."""
     title = f"\nreturn {short(outcome.threshold)} at σ = {short(outcome.utd)}, {outcome.seeds} fresh seeds for each task"
     table = plain_table(title, "", "foretold", "seen", "seen / foretold", "")
     for part in outcome.compared:

@@ -6,13 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from filelock import FileLock, Timeout
 from rich.console import Group, RenderableType
 from rich.live import Live
 
 from tdscale.cli.console import duration, for_people, plain_table
 from tdscale.errors import UserError
-from tdscale.running.folder import StudyFiles
+from tdscale.running.folder import StudyFiles, is_running
 from tdscale.running.ledger import PROGRESS_FILE, cell_failures, wanted_runs
 from tdscale.runs.selection import select_runs
 from tdscale.runs.types import RunStatus
@@ -61,7 +60,7 @@ def study_status(files: StudyFiles) -> dict[str, Any]:
     answering, left_out = _answering(files, wanted, statuses, problems)
     return {
         "study": files.study.name,
-        "running": _is_running(files),
+        "running": is_running(files.directory),
         "stages": sorted(stages, key=lambda row: STAGES.index(row["stage"])),
         "now": now,
         "failures": _failures(files, {run_id: statuses[run_id] for run_id in answering}, cells, problems),
@@ -84,7 +83,7 @@ def _wanted(files: StudyFiles, problems: list[Any]) -> dict[str, dict[str, list[
 def _answering(
     files: StudyFiles, wanted: Mapping[str, dict[str, list[str]]], statuses: Mapping[str, RunStatus], problems: list[Any]
 ) -> tuple[set[str], list[str]]:
-    """The run_ids that count, and sentences about those that do not. Specs are read only where there are runs that nobody asked for."""
+    """The run_ids that count, and sentences about those that do not. Specs are read only where there are other runs."""
     asked_for = {run_id for of_tasks in wanted.values() for run_ids in of_tasks.values() for run_id in run_ids}
     if files.study.sweep is not None and statuses.keys() <= asked_for:
         return set(statuses), []
@@ -121,8 +120,8 @@ def _failures(
         {"run_id": cell["run_ids"][0], "runs": len(cell["run_ids"]), **{key: cell[key] for key in ("stage", "task", "what", "reason")}}
         for cell in cells.values()
     ]
-    told = {run_id for cell in cells.values() for run_id in cell["run_ids"]}
-    failed = {run_id: status for run_id, status in statuses.items() if status.state == "failed" and run_id not in told}
+    of_cells = {run_id for cell in cells.values() for run_id in cell["run_ids"]}
+    failed = {run_id: status for run_id, status in statuses.items() if status.state == "failed" and run_id not in of_cells}
     specs = files.store.specs(problems=problems) if failed else {}
     for run_id, status in failed.items():
         if run_id in specs:
@@ -156,7 +155,7 @@ def _page(content: dict[str, Any]) -> RenderableType:
 
 
 def pace(now: Mapping[str, Any]) -> str:
-    """Throughput in words, empty before it can be told."""
+    """Throughput in words, empty before it is known."""
     steps, runs = now.get("env_steps_per_second"), now.get("runs_per_hour")
     text = f"; {steps:,.0f} env steps/s over all workers" if steps else ""
     return text + (f", {runs:,.0f} runs/h" if runs else "")
@@ -166,23 +165,8 @@ def _shortened(lines: list[str], most: int = _SHOWN) -> list[str]:
     return lines if len(lines) <= most else [*lines[:most], f"  and {len(lines) - most} more"]
 
 
-def _is_running(files: StudyFiles) -> bool:
-    path = files.directory / ".run.lock"
-    if not path.exists():
-        return False
-    lock = FileLock(path, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        return True
-    except OSError:  # a folder that can only be read
-        return False
-    lock.release()
-    return False
-
-
 def _now(files: StudyFiles) -> dict[str, Any] | None:
-    if not _is_running(files):
+    if not is_running(files.directory):
         return None
     try:
         content = json.loads((files.directory / PROGRESS_FILE).read_text(encoding="utf-8"))

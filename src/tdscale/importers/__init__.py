@@ -9,11 +9,10 @@ from typing import Any
 from tdscale.errors import UserError
 from tdscale.importers.detect import detect_kind
 from tdscale.importers.gather import Gathered, Scale
+from tdscale.importers.logged_run import Columns, LoggedRun, Unreadable
 from tdscale.importers.moving_mean import turned_back
-from tdscale.importers.preview import Preview
-from tdscale.importers.raw import Columns, LoggedRun, Unreadable
-from tdscale.importers.report import ImportReport
-from tdscale.importers.resumed import as_one, checked
+from tdscale.importers.preview import ImportReport, Preview
+from tdscale.importers.resumed import as_one
 
 # Where each kind is read; "qscaled": arrays in the authors' layouts, of the published files first of all.
 ARRAYS = ("qscaled", "arrays")
@@ -69,19 +68,14 @@ def gather_runs(
 
 
 def mended(runs: Iterable[LoggedRun | Unreadable], columns: Columns) -> Iterator[LoggedRun | Unreadable]:
-    """Each run in one piece where it was resumed, and its returns those of episodes where the log has means of many.
-
-    Raises:
-        UserError: if an option that says how is none that there is.
-    """
-    resumed = checked(columns.resumed)
+    """Each run in one piece where it was resumed, and its returns those of episodes where the log has means of many."""
 
     def pieces() -> Iterator[LoggedRun | Unreadable]:
         for run in runs:
             try:
                 # what the user says of a table's repeated env steps goes before
                 said = columns.repeated is not None
-                yield run if isinstance(run, Unreadable) or (said and not run.in_order) else as_one(run, resumed)
+                yield run if isinstance(run, Unreadable) or (said and not run.in_order) else as_one(run, columns.resumed)
             except UserError as error:
                 yield Unreadable(str(error))
 

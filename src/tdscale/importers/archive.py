@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.errors import UserError, first_line
-from tdscale.importers.walk import files_below
+from tdscale.importers.files import files_below
 
 _MAX_ENTRIES = 100_000
 _MAX_ENTRY_BYTES = 64 << 20

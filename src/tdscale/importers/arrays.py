@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from tdscale.errors import UserError
 from tdscale.importers.archive import Archive, Folder, arrays_of, shown
 from tdscale.importers.conventions import Conventions
+from tdscale.importers.headless import StepSource, given_steps, why_not_steps
 from tdscale.importers.layouts import EXTRAS, LAYOUTS, RETURNS, Layout, conventions_for, keys_of, published_as
+from tdscale.importers.logged_run import Columns, LoggedRun, Unreadable, series_keys, shown_keys
 from tdscale.importers.patterns import from_name
-from tdscale.importers.raw import Columns, LoggedRun, Unreadable, series_keys, shown_keys
-from tdscale.importers.rows import StepSource, given_steps, why_not_steps
 from tdscale.importers.tables import USUAL_RETURNS, USUAL_STEPS
 from tdscale.runs.records import step_problem
 
@@ -45,7 +45,7 @@ def open_arrays(
         layout: which published file it is, a key of `LAYOUTS`; None = seen by its folder or its cells.
 
     Raises:
-        UserError: if there is no array, or where its env steps or returns are can't be told.
+        UserError: if there is no array, or it is not clear where its env steps or returns are.
     """
     if layout is not None and layout not in LAYOUTS:
         raise UserError(f"--layout {layout}: is not known; it must be one of {', '.join(LAYOUTS)}")

@@ -1,4 +1,4 @@
-"""A raw run's rows as a curve of the store: env steps that rise, one return each."""
+"""A logged run's rows as a curve of the store: env steps that rise, one return each."""
 
 from dataclasses import dataclass, replace
 
@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.errors import UserError
-from tdscale.importers.raw import LoggedRun
+from tdscale.importers.logged_run import LoggedRun
 from tdscale.runs.types import ENV_STEP, EVALUATION_RETURN, RETURN
 
 Floats = NDArray[np.float64]
-_LONGER = 10  # times: by this much NaN at the end goes on longer than it does between returns
+_LONGER = 10  # NaN at the end must last this many times longer than any NaN between returns to count as divergence
 
 
 @dataclass(frozen=True, kw_only=True)

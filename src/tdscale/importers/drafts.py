@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tdscale.errors import UserError
 from tdscale.importers.conventions import Conventions
-from tdscale.importers.raw import MAX_NAME
+from tdscale.importers.logged_run import MAX_NAME
 from tdscale.study import Study, Task, read_study, study_to_toml
 from tdscale.whole_file import write_text
 
@@ -120,16 +120,11 @@ def refuse_other_scale(study: Study, path: Path, low: Mapping[str, float], high:
         low, high: by task, as given.
         rest: thresholds and data_cost as given, None where not.
     """
-    given = [
-        *(
-            (f"--low {value:g}", f"low = {study.tasks[task].low:g} for {task}", value == study.tasks[task].low)
-            for task, value in low.items()
-        ),
-        *(
-            (f"--high {value:g}", f"high = {study.tasks[task].high:g} for {task}", value == study.tasks[task].high)
-            for task, value in high.items()
-        ),
-    ]
+    given = []
+    for end, asked_for in (("low", low), ("high", high)):
+        for task, value in asked_for.items():
+            has = getattr(study.tasks[task], end)
+            given.append((f"--{end} {value:g}", f"{end} = {has:g} for {task}", value == has))
     if rest.get("thresholds") is not None:
         asked, there = (",".join(f"{j:g}" for j in values) for values in (rest["thresholds"], study.return_thresholds))
         given.append((f"--thresholds {asked}", f"return_thresholds = {there}", asked == there))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from tdscale.errors import UserError
-from tdscale.importers.raw import flat, number
+from tdscale.importers.logged_run import flat, number
 
 BLANKS = " "
 JSON_LINES = "{"
@@ -233,7 +233,7 @@ def stream_of(path: Path) -> io.BufferedIOBase:
 
 
 class _Checked(io.BufferedIOBase):
-    """Arrow says what is no UTF-8 from places where nothing can be raised; so it is said here."""
+    """Arrow reports invalid UTF-8 from where nothing can be raised, so it is checked here."""
 
     def __init__(self, path: Path) -> None:
         self._file = opened(path)

@@ -1,4 +1,4 @@
-"""Raw runs of any log to the store: read, told apart by the user's conditions, and put into parts, each of which is a study."""
+"""The runs of any log: read, selected by the user's conditions, and put into parts, each of which becomes a study (`importers.part`)."""
 
 import re
 from collections import Counter, defaultdict
@@ -13,13 +13,12 @@ from tdscale.errors import UserError
 from tdscale.importers.conventions import Conventions
 from tdscale.importers.curve import passes
 from tdscale.importers.drafts import Scale
+from tdscale.importers.files import Spool
+from tdscale.importers.logged_run import COUNT, Columns, LoggedRun, Unreadable, number, shown_keys, without_numbers
 from tdscale.importers.meaning import value_of
 from tdscale.importers.part import Part
 from tdscale.importers.patterns import USUAL_NAMES
-from tdscale.importers.preview import Preview
-from tdscale.importers.raw import COUNT, Columns, LoggedRun, Unreadable, number, shown_keys, without_numbers
-from tdscale.importers.report import ImportReport
-from tdscale.importers.spool import Spool
+from tdscale.importers.preview import ImportReport, Preview
 from tdscale.runs.where import matching, parse_where
 
 __all__ = ["Gathered", "Scale"]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tdscale.errors import UserError
+from tdscale.importers.logged_run import COUNT, MAX_NAME
 from tdscale.importers.patterns import USUAL_NAMES
-from tdscale.importers.raw import COUNT, MAX_NAME
 from tdscale.runs.where import as_text, decides
 
 Key = Mapping[int, str]  # by run: what it has under a key
@@ -120,7 +120,7 @@ class KeySurvey:
         self._varied: dict[str, dict[int, str]] = {}
 
     def add(self, config: Mapping[str, Any], apart: Collection[str] = ()) -> int:
-        """Note a run's configuration, and which of its keys told it apart from others; returns the run's number."""
+        """Note a run's configuration, and which of its keys distinguish it from others; returns the run's number."""
         index = self._count
         self._count += 1
         wanted = {key: value for key, value in config.items() if key in apart or not incidental(key)}

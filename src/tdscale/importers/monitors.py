@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tdscale.errors import UserError
-from tdscale.importers.raw import Floats, number
+from tdscale.importers.logged_run import Floats, float_or_nan, number
 
 MONITOR = "monitor.csv"
 _MAX_LINE = 1 << 16
@@ -106,7 +106,7 @@ def _rows(path: Path, file: Any, columns: list[str]) -> tuple[list[tuple[float, 
         if count is None or count < 1:
             torn = line
         else:
-            rows.append((count, _float(cells[at]), np.nan if clock is None else _float(cells[clock])))
+            rows.append((count, float_or_nan(cells[at]), np.nan if clock is None else float_or_nan(cells[clock])))
     else:
         # a quotation mark that is not closed takes all that follows into its row
         if not torn or torn == last + 2:
@@ -127,13 +127,6 @@ class _Lines:
         line: str = next(self._file)
         self.whole = line.endswith(("\n", "\r"))
         return line
-
-
-def _float(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return np.nan
 
 
 def stepped_together(monitors: Sequence[Monitor]) -> tuple[list[list[Monitor]], str]:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from tdscale.errors import UserError
-from tdscale.importers import spool
 from tdscale.importers.conventions import Conventions
 from tdscale.importers.curve import CleanCurve, clean
 from tdscale.importers.drafts import (
@@ -26,13 +25,11 @@ from tdscale.importers.drafts import (
     uncovered,
     write_study,
 )
+from tdscale.importers.files import Spool, Spooled
 from tdscale.importers.keys import KeySurvey, named_algorithm, refuse_names, words_of, words_of_algorithms
-from tdscale.importers.meaning import value_of
-from tdscale.importers.preview import Preview, Survey, digest, preview_tasks
-from tdscale.importers.raw import COUNT, DERIVED, Columns, LoggedRun, without_numbers
-from tdscale.importers.report import ImportReport
-from tdscale.importers.spool import Spool
-from tdscale.importers.values import Place, meaning_of, plain, seed_of
+from tdscale.importers.logged_run import COUNT, DERIVED, Columns, LoggedRun, without_numbers
+from tdscale.importers.meaning import CellPlace, meaning_of, plain, seed_of, value_of
+from tdscale.importers.preview import ImportReport, Preview, Survey, digest, preview_tasks
 from tdscale.runs import packed
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import ENV_STEP, RETURN, RunResult, RunStatus, RunWarning
@@ -50,7 +47,7 @@ _SERIES = ("sb3", "tensorboard", "wandb", "rllib", "arrays", "qscaled")
 class _Held:
     spec: RunSpec
     survey: Survey
-    places: dict[str, spool.Place]
+    places: dict[str, Spooled]
     status: RunStatus
     ends: Ends | None
     deciding: dict[str, Any]
@@ -74,7 +71,7 @@ class Part:
         self.messages: list[RunWarning] = []
         self.keys = KeySurvey(columns.ignore)
         self._held: list[_Held] = []
-        self._counts: Counter[Place] = Counter()
+        self._counts: Counter[CellPlace] = Counter()
         self._notes: dict[str, list[tuple[str, int]]] = defaultdict(list)
         self._said: dict[str, dict[str, list[tuple[str, str]]]] = defaultdict(dict)
         self._sizes: set[float | None] = set()
@@ -118,7 +115,7 @@ class Part:
             if count:
                 self._notes[code].append((run.name, count))
         for code, sentence in meaning.contradictions:
-            # of sentences that differ in their numbers alone the first is said
+            # of sentences that differ only in their numbers, the first is reported
             self._said[code].setdefault(without_numbers(sentence), []).append((sentence, run.name))
         if meaning.found["utd"].derived:
             self._derived.setdefault(utd, run.name)
@@ -151,7 +148,6 @@ class Part:
             utd=utd,
             batch_size=batch_size,
             learning_rate=rate,
-            seed=seed,
             points=len(logged),
             last_step=curve.last_step,
             grid=digest(steps),

@@ -4,7 +4,7 @@ import re
 
 from tdscale.errors import UserError
 
-# Names that programs give to a quantity: the most specific first, as what is said of the critic goes before what is said of all.
+# Names that programs give to a quantity, the most specific first: the critic's own goes before a general one.
 LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
     "utd": (
         (
@@ -26,6 +26,12 @@ LEVELS: dict[str, tuple[tuple[str, ...], ...]] = {
     "algorithm": (("algorithm", "algo", "alg", "algorithm_name", "algo_name", "agent", "agent_name", "method"),),
 }
 USUAL_NAMES = {name: tuple(key for level in levels for key in level) for name, levels in LEVELS.items()}
+
+# series of returns in W&B's and TensorBoard's logs
+SCALARS = (
+    *("charts/episodic_return", "episode/return", "episodic_return", "episode_return", "return", "eval/mean_reward"),
+    "rollout/ep_rew_mean",  # a moving mean
+)
 
 _NUMBER = r"[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?"
 _NUMERIC = ("utd", "batch_size", "learning_rate", "seed", "model_size")

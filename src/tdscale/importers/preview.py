@@ -1,4 +1,4 @@
-"""What an import understood of a log, before anything is written."""
+"""What an import understood of a log, before anything is written (`Preview`), and what it found (`ImportReport`)."""
 
 import hashlib
 from collections import defaultdict
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tdscale.importers.keys import KeyNote
 from tdscale.runs.types import RunWarning
+from tdscale.study import Study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,6 @@ class Survey:
     utd: float
     batch_size: int
     learning_rate: float
-    seed: int
     points: int
     last_step: int
     grid: str
@@ -124,3 +124,24 @@ def _task(task: str, runs: Sequence[Survey], stage: str, every_utd: set[float]) 
         duplicates=sum(len(curves) - len(set(curves)) for curves in known),
         holes=tuple(holes),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportReport:
+    """What an import found.
+
+    Attributes:
+        runs, cells: counts.
+        tasks, utds: sorted.
+        messages: everything about the source that bears on the laws.
+        study: as it stands in the folder's study.toml now.
+        preview: what was understood, where the log was the user's own.
+    """
+
+    runs: int
+    cells: int
+    tasks: tuple[str, ...]
+    utds: tuple[float, ...]
+    messages: list[RunWarning]
+    study: Study
+    preview: Preview | None = None

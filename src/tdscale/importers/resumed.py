@@ -1,6 +1,6 @@
 """One rule for runs that were resumed, whatever logged them: where the env step falls back, what was logged beyond it is dead.
 
-A counter that begins at 0 again is told from that by the size of the fall and by the returns.
+A counter that begins at 0 again is recognised by the size of the fall and by the returns.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.errors import UserError
-from tdscale.importers.raw import Floats, LoggedRun
+from tdscale.importers.logged_run import Floats, LoggedRun
 
-CHOICES = ("continue", "restart")
 _FEW = 5  # rows at either side of a fall whose returns are compared
 _NEAR = 0.1  # of the env steps before: a fall to here may be a counter's new beginning
 _MANY_FALLS = 0.1  # of the rows: these are not sessions, the rows are out of order
@@ -25,7 +24,7 @@ def as_one(run: LoggedRun, resumed: str | None) -> LoggedRun:
 
     Args:
         run: rows in the order in which they were logged, `begins` where sessions begin.
-        resumed: "continue" or "restart", what the user says of a counter that begins again; None: told by the returns.
+        resumed: "continue" or "restart", what the user says of a counter that begins again; None: the returns decide.
 
     Returns:
         The run without dead rows, with a remark where something was done; as it is where its rows are merely out of order.
@@ -119,7 +118,7 @@ class _Tape:
             begin = min(float(known[0]), start) if start > 0 else float(known[0])
             if not self.steps or not np.isfinite(self.last):
                 self._origin, self._begun = begin, self._returns(rows)
-            elif self._falls(begin, first) and not self._fallen(begin, rows, told=start > 0):
+            elif self._falls(begin, first) and not self._fallen(begin, rows, stated=start > 0):
                 return False
         self.kept.append(rows)
         self.steps.append(raw + self._offset)
@@ -130,11 +129,11 @@ class _Tape:
         at = begin + self._offset
         return at < self.last or (at == self.last and first in dict(self.run.begins))
 
-    def _fallen(self, begin: float, rows: NDArray[np.intp], *, told: bool) -> bool:
+    def _fallen(self, begin: float, rows: NDArray[np.intp], *, stated: bool) -> bool:
         last, at = self.last, begin + self._offset
         done = np.concatenate(self.steps)
         interval = _interval(done)
-        near = not told and at - self._origin <= max(3 * interval, _NEAR * (last - self._origin))
+        near = not stated and at - self._origin <= max(3 * interval, _NEAR * (last - self._origin))
         means = "restart"
         if near:
             means = self.resumed or self._by_returns(rows, len(done)) or self._by_total(begin, last) or ""
@@ -196,16 +195,6 @@ class _Tape:
 def _noise(returns: Floats) -> float:
     """Standard deviation of single returns, from what neighbours differ by."""
     return float(np.median(np.abs(np.diff(returns)))) / 0.954 if returns.size > 1 else 0.0
-
-
-def checked(resumed: str | None) -> str | None:
-    """What `--resumed` says. Raises UserError if it is none of the two."""
-    if resumed is not None and resumed not in CHOICES:
-        raise UserError(
-            f"--resumed {resumed}: must be continue (a counter that begins again goes on, its steps are added) or restart (what came "
-            "before is dead)"
-        )
-    return resumed
 
 
 def joined(lengths: Sequence[int]) -> tuple[tuple[int, float], ...]:

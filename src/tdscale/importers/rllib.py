@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from tdscale.errors import UserError
-from tdscale.importers.beside import read_settings
+from tdscale.importers.files import files_below, read_settings, run_name
+from tdscale.importers.formats import json_objects
+from tdscale.importers.logged_run import Columns, Floats, LoggedRun, Unreadable, each, number, series_keys
 from tdscale.importers.moving_mean import beside, companions, mean_of
-from tdscale.importers.raw import Columns, Floats, LoggedRun, Unreadable, each, flat, number, series_keys
-from tdscale.importers.walk import files_below, run_name
+from tdscale.importers.tables import reading
 
 USUAL_STEPS = (
     "num_env_steps_sampled_lifetime",
@@ -32,7 +33,6 @@ USUAL_RETURNS = (
 _EPISODES = tuple(f"{place}hist_stats/episode_reward" for place in ("", "env_runners/", "sampler_results/"))
 _ENDED = tuple(f"{place}episodes_this_iter" for place in ("", "env_runners/", "sampler_results/"))
 _PROGRESS, _RESULT, _PARAMS = "progress.csv", "result.json", "params.json"
-_MAX_LINE = 1 << 24
 
 
 def read_rllib(source: Path, columns: Columns) -> Iterator[LoggedRun | Unreadable]:
@@ -145,26 +145,16 @@ def _csv_rows(path: Path, found: _Results) -> bool:
 
 
 def _json_rows(path: Path, found: _Results) -> tuple[bool, dict[str, Any]]:
-    """Whether its last line is torn, and the configuration."""
-    torn, config = False, dict[str, Any]()
-    with path.open("rb") as file:
-        for index, line in enumerate(iter(lambda: file.readline(_MAX_LINE), b"")):
-            if torn:
-                raise UserError(f"{path}, line {index}: is not JSON; only the last line of a run may be torn")
-            if not line.strip():
-                continue
-            try:
-                result = json.loads(line)
-            except (ValueError, RecursionError):
-                torn = True
-                continue
-            if not isinstance(result, dict):
-                raise UserError(f"{path}, line {index + 1}: is no JSON object; every line must be a result")
-            inside = result.pop("config", None)
-            if not config and isinstance(inside, dict):
-                config = flat(inside)
-            found.add({key.replace(".", "/"): item for key, item in flat(result).items()})
-    return torn, config
+    """Whether its last line is torn, and the configuration, which stands in every result."""
+    config: dict[str, Any] = {}
+    with reading(path):
+        for result in json_objects(path):
+            if result is None:
+                return True, config
+            inside = {key.removeprefix("config."): result.pop(key) for key in list(result) if key == "config" or key.startswith("config.")}
+            config = config or {key: value for key, value in inside.items() if key != "config"}
+            found.add({key.replace(".", "/"): item for key, item in result.items()})
+    return False, config
 
 
 def _number(value: Any) -> float:

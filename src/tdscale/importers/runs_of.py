@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tdscale.importers.curve import one_curve
 from tdscale.importers.keys import incidental, tells_apart
-from tdscale.importers.raw import number
+from tdscale.importers.logged_run import number
 from tdscale.runs.where import as_text
 
 Floats = NDArray[np.float64]
@@ -72,7 +72,7 @@ class KeyColumns:
 def runs_of(
     steps: Floats, returns: Floats, columns: Mapping[str, Floats], keys: KeyColumns
 ) -> Iterator[tuple[NDArray[np.intp], dict[str, Any], tuple[str, ...]]]:
-    """The rows of each run, what its columns say of it, and which of them told it apart, out of rows that agree in σ, B, η, task and seed.
+    """The rows of each run, what its columns say, and which of them distinguish it, among rows that agree in σ, B, η, task and seed.
 
     A column of text tells runs apart, and one whose name says that it decides a curve; a column of numbers does where rows of one env step,
     or passes through the env steps, would otherwise be one run, and it divides them into curves.

@@ -1,4 +1,4 @@
-"""Stable-Baselines3: monitor.csv files, evaluations.npz, and the hyperparameters of a saved model beside them."""
+"""Stable-Baselines3: monitor.csv files (`importers.monitors`), evaluations, progress files of the logger, a saved model beside them."""
 
 import json
 import re
@@ -14,14 +14,62 @@ from numpy.typing import NDArray
 
 from tdscale.errors import UserError
 from tdscale.importers.archive import Archive
-from tdscale.importers.beside import CONFIGS, read_settings
+from tdscale.importers.files import CONFIGS, files_below, natural, read_settings, run_name
+from tdscale.importers.formats import kind_of_text
+from tdscale.importers.logged_run import Columns, LoggedRun, Unreadable, each, number, shown_keys
 from tdscale.importers.monitors import MONITOR, Monitor, read_monitor, stepped_together
-from tdscale.importers.raw import Columns, LoggedRun, Unreadable, each, number
-from tdscale.importers.sb3_progress import progress_below, read_progress
-from tdscale.importers.walk import files_below, natural, run_name
+from tdscale.importers.moving_mean import beside, companions, mean_of, preferred
+from tdscale.importers.tables import reading, series_of
+
+STEP, EVALUATED, TRAINED = "time/total_timesteps", "eval/mean_reward", "rollout/ep_rew_mean"
+PROGRESS = ("progress.csv", "progress.json")
+
+
+def _progress_below(source: Path) -> list[Path]:
+    """The files of that kind below a folder, or the file itself; of a folder's two forms one."""
+    if source.is_file():
+        return [source] if kind_of_text(source) == "sb3" else []
+    found: dict[Path, Path] = {}
+    for path in sorted((path for name in PROGRESS for path in source.rglob(name)), key=lambda path: natural(path.as_posix())):
+        if kind_of_text(path) == "sb3":
+            found.setdefault(path.parent, path)
+    return list(found.values())
+
+
+def _read_progress(source: Path, paths: list[Path], columns: Columns) -> Iterator[LoggedRun | Unreadable]:
+    """The run of each progress file: its evaluations where it has them, else `rollout/ep_rew_mean`, a mean over the last episodes.
+
+    `Columns.returns` may name another column, or be "evaluations".
+    """
+    step = columns.env_step or STEP
+
+    def read(path: Path) -> Iterator[LoggedRun]:
+        with reading(path):
+            more = [name for names in companions(columns.returns or TRAINED) for name in names]
+            names, values, remarks = series_of(path, [step, TRAINED, EVALUATED, columns.returns or EVALUATED, *more])
+        asked = EVALUATED if columns.returns == "evaluations" else columns.returns
+        value = asked or (EVALUATED if EVALUATED in values and np.isfinite(values[EVALUATED]).any() else TRAINED)
+        for key, option in ((step, "--env-step"), (value, "--return")):
+            if key not in values:
+                raise UserError(f"{path}: has no {key!r}; give {option} KEY; there are {shown_keys(names)}")
+        logged = ~np.isnan(values[value])
+        config = _config(path.parent, "")[0]
+        lengths, episodes = (None if key is None else values[key][logged] for key in beside(value, values))
+        yield LoggedRun(
+            name=run_name(path.parent, source) if source.is_dir() else path.parent.resolve().name,
+            config=config,
+            steps=values[step][logged],
+            returns=values[value][logged],
+            nan_at_end_is_divergence=False,  # rows of another key's hold nothing here
+            mean_of=mean_of(value, columns, config, lengths, episodes),
+            remarks=remarks,
+            of_log=preferred(value, names, columns.returns),
+        )
+
+    return each(paths, read)
+
 
 EVALUATIONS = "evaluations.npz"
-_WHAT = ("seeds", "environments")
 _ON_THE_WAY = re.compile(r"best|_steps$|checkpoint|interrupt")  # models that were saved while the run went on
 _ENVIRONMENT = re.compile(r"\d+\.monitor\.csv")
 _MAX_CONFIG = 1 << 24
@@ -39,9 +87,9 @@ def read_sb3(source: Path, columns: Columns) -> Iterator[LoggedRun | Unreadable]
     Raises:
         UserError: if a file is not of Stable-Baselines3's form.
     """
-    progress = progress_below(source)
+    progress = _progress_below(source)
     if progress and (source.is_file() or not any(next(source.rglob(name), None) for name in (f"*{MONITOR}", EVALUATIONS))):
-        yield from read_progress(source, progress, columns, lambda folder: _config(folder, "")[0])
+        yield from _read_progress(source, progress, columns)
         return
     if columns.returns not in (None, "r", "evaluations"):
         raise UserError(f"--return {columns.returns}: Stable-Baselines3 has r, of training episodes, and evaluations")
@@ -49,8 +97,6 @@ def read_sb3(source: Path, columns: Columns) -> Iterator[LoggedRun | Unreadable]
         raise UserError(
             f"--env-step {columns.env_step}: Stable-Baselines3's env steps are counted from the episodes' lengths; leave it out"
         )
-    if columns.monitors not in (None, *_WHAT):
-        raise UserError(f"--monitors {columns.monitors}: must be {_WHAT[0]}, each file a run, or {_WHAT[1]}, all of them one run")
     files = files_below(source, lambda name: name.endswith(MONITOR) or name == EVALUATIONS)
     evaluations = {path.parent: path for path in files if path.name == EVALUATIONS}
     runs: dict[tuple[Path, str], list[Path]] = {}
@@ -95,7 +141,7 @@ def _runs(folder: Path, label: str, name: str, paths: list[Path], columns: Colum
         return [_run(name, config, monitors, total, columns)]
     groups, why = stepped_together(monitors)
     if columns.monitors is not None or number(config.get("n_envs")) == 1:
-        groups = [monitors] if columns.monitors == _WHAT[1] else [[monitor] for monitor in monitors]
+        groups = [monitors] if columns.monitors == "environments" else [[monitor] for monitor in monitors]
         why = "as --monitors says" if columns.monitors is not None else "the model beside them has one environment"
     if len(groups) == 1:
         said = f"{name}: its {len(monitors)} monitor files are taken for environments of one run ({why}); --monitors seeds makes each a run"

@@ -19,16 +19,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tdscale.errors import UserError
-from tdscale.importers.beside import settings_beside
+from tdscale.importers.files import Spool, Spooled, files_below, run_name, settings_beside
 from tdscale.importers.formats import BLANKS, JSON_LINES, TableFormat, form_of, kind_of_text, may_be_text, rows_of, stream_of
 from tdscale.importers.headless import headless_runs
+from tdscale.importers.logged_run import Columns, LoggedRun, Unreadable, each, series_key, series_keys, shown_keys
 from tdscale.importers.meaning import columns_asked
 from tdscale.importers.moving_mean import beside, mean_of
 from tdscale.importers.patterns import USUAL_NAMES, from_name
-from tdscale.importers.raw import Columns, LoggedRun, Unreadable, each, series_key, series_keys, shown_keys
 from tdscale.importers.runs_of import KeyColumns, runs_of
-from tdscale.importers.spool import Place, Spool
-from tdscale.importers.walk import files_below, run_name
 
 Floats = NDArray[np.float64]
 
@@ -59,7 +57,7 @@ def read_csv(source: Path, columns: Columns) -> Iterator[LoggedRun | Unreadable]
     `Columns.names` tells what the other columns' names mean. What a table does not say is taken from a `config.json` beside it.
 
     Raises:
-        UserError: if a file is no table, or its columns are not told apart.
+        UserError: if a file is no table, or it is not clear which column is which.
     """
     tables = (".csv", ".csv.gz")
     paths = files_below(
@@ -174,7 +172,7 @@ def _long(
     step, value, *beside_it = series
     numbers = [step, value, *filter(None, beside_it)]
     odd = _OddRows()
-    places: dict[tuple[Any, ...], list[tuple[list[Place], dict[str, Place]]]] = {}
+    places: dict[tuple[Any, ...], list[tuple[list[Spooled], dict[str, Spooled]]]] = {}
     first: dict[tuple[tuple[Any, ...], str], float] = {}
     with Spool() as spool:
         for batch in _batches(path, [*numbers, *keys, *others.names], set(numbers), form, odd, others.names):
@@ -190,7 +188,7 @@ def _long(
                     if one is not None and (one[rows] != first.setdefault((key, column), one[rows[0]])).any():
                         others.changes(column)
                 places.setdefault(key, []).append(([spool.add(column[rows]) for column in rows_of], known))
-        told = {column for k, column in enumerate(keys) if len({key[k] for key in places}) > 1}
+        varied = {column for k, column in enumerate(keys) if len({key[k] for key in places}) > 1}
         for key, parts in places.items():
             config = {column: text for column, text in zip(keys, key, strict=True) if text is not None}
             found = {column: spool.get([part[0][k] for part in parts]) for k, column in enumerate(numbers)}
@@ -198,7 +196,7 @@ def _long(
             columns = {column: spool.get([part[1][column] for part in parts]) for column in others.alive}
             for rows, more, apart in runs_of(at, values, columns, others):
                 whole = config | more
-                differ = [f"{k} {v}" for k, v in whole.items() if k in told or others.varied(k)]
+                differ = [f"{k} {v}" for k, v in whole.items() if k in varied or others.varied(k)]
                 yield LoggedRun(
                     name=", ".join([name, *differ]),
                     path=name,
@@ -218,7 +216,7 @@ def _wide(path: Path, name: str, names: list[str], step: str, columns: Columns, 
     runs = [key for key in names if key != step and key not in spans and from_name(columns.names, name, key) is not None]
     if not runs:
         raise UserError(f"{path}: no column fits --names {columns.names}; the columns are {shown_keys(names)}")
-    places: dict[str, list[tuple[Place, Place]]] = {key: [] for key in runs}
+    places: dict[str, list[tuple[Spooled, Spooled]]] = {key: [] for key in runs}
     odd = _OddRows()
     with Spool() as spool:
         for batch in _batches(path, [step, *runs], {step, *runs}, form, odd):
@@ -254,7 +252,7 @@ def _form(path: Path) -> TableFormat:
 
 
 class _OddRows:
-    """Rows of another number of columns than the header's, as the last row of a program that was killed: left out, and told once."""
+    """Rows of another number of columns than the header's, as the last row of a program that was killed: left out, and reported once."""
 
     def __init__(self) -> None:
         self._first, self._count = "", 0

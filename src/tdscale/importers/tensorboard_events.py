@@ -8,15 +8,12 @@ from typing import Any
 import numpy as np
 
 from tdscale.errors import UserError
+from tdscale.importers.files import files_below, natural, run_name
+from tdscale.importers.logged_run import Columns, Floats, LoggedRun, Unreadable, series_key
 from tdscale.importers.moving_mean import beside, companions, mean_of, preferred
-from tdscale.importers.raw import Columns, Floats, LoggedRun, Unreadable, series_key
-from tdscale.importers.walk import files_below, natural, run_name
+from tdscale.importers.patterns import SCALARS as USUAL_RETURNS
 
 STEP = "global_step"
-USUAL_RETURNS = (
-    *("charts/episodic_return", "episode/return", "episodic_return", "episode_return", "return", "eval/mean_reward"),
-    "rollout/ep_rew_mean",  # a moving mean
-)
 _START = 1  # of SessionLog
 _TEXT = "/text_summary"
 _ROW = re.compile(r"^\|([^|]+)\|(.*)\|\s*$")
@@ -148,7 +145,7 @@ def _begun(loader: Any, path: Path) -> float:
     """Time of a file's first event."""
     try:
         return float(next(iter(loader(str(path)).Load())).wall_time)
-    except Exception:  # as above; it is told where the file is read
+    except Exception:  # as above; it is reported where the file is read
         return np.inf
 
 

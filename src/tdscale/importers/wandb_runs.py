@@ -11,17 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from tdscale.errors import UserError
+from tdscale.errors import UserError, first_line
+from tdscale.importers.files import files_below
+from tdscale.importers.logged_run import Columns, Floats, LoggedRun, MeanOf, Unreadable, flat, float_or_nan, number, series_keys
 from tdscale.importers.moving_mean import companions, mean_of, preferred
-from tdscale.importers.raw import Columns, Floats, LoggedRun, MeanOf, Unreadable, flat, number, series_keys
+from tdscale.importers.patterns import SCALARS as USUAL_RETURNS
 from tdscale.importers.resumed import joined
-from tdscale.importers.walk import files_below
 
 USUAL_STEPS = ("global_step", "env_step", "env_steps", "timesteps", "step")
-USUAL_RETURNS = (
-    *("charts/episodic_return", "episode/return", "episodic_return", "episode_return", "return", "eval/mean_reward"),
-    "rollout/ep_rew_mean",  # a moving mean
-)
 _INSTALL = "reading W&B's runs needs its package; pip install 'tdscale[wandb]'"
 # the file: a header, then blocks of records that may be cut into fragments
 _MAGIC = b":W&B\xe1\xbe\x00"
@@ -198,6 +195,7 @@ class _History:
         return key in self._names
 
     def add(self, values: Mapping[str, Any], keys: Mapping[str, Any]) -> None:
+        # W&B's server gives "NaN" and "Infinity" as text
         self._keys |= dict.fromkeys(keys)
         for step in self._steps:
             at = number(values.get(step))
@@ -205,9 +203,9 @@ class _History:
                 self._latest[step] = at
         for name in self._returns:
             if name in values:
-                more = [next((_float(values[key]) for key in keys if key in values), np.nan) for keys in self._beside[name]]
+                more = [next((float_or_nan(values[key]) for key in keys if key in values), np.nan) for keys in self._beside[name]]
                 for step, at in self._latest.items():
-                    self._found.setdefault((step, name), []).append((at, _float(values[name]), more[0], more[1]))
+                    self._found.setdefault((step, name), []).append((at, float_or_nan(values[name]), more[0], more[1]))
 
     def run(self, name: str, config: Mapping[str, Any], remarks: tuple[tuple[str, str], ...]) -> LoggedRun:
         rows: list[tuple[float, float, float, float]] = []
@@ -227,14 +225,6 @@ class _History:
         )
 
 
-def _float(value: Any) -> float:
-    # W&B's server gives "NaN" and "Infinity" as text
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return np.nan
-
-
 def _api() -> Any:
     try:
         import wandb
@@ -243,7 +233,9 @@ def _api() -> Any:
     try:
         return wandb.Api(timeout=30)
     except Exception as error:
-        raise UserError(f"W&B's server: not logged in, or not to be reached ({_first_line(error)}); try `wandb login`") from None
+        raise UserError(
+            f"W&B's server: not logged in, or not to be reached ({first_line(error) or type(error).__name__}); try `wandb login`"
+        ) from None
 
 
 def project_runs(api: Any, project: str, columns: Columns) -> Iterator[LoggedRun]:
@@ -267,10 +259,6 @@ def project_runs(api: Any, project: str, columns: Columns) -> Iterator[LoggedRun
         raise
     except Exception as error:
         raise UserError(
-            f"{project}: W&B's server can't be asked for it ({_first_line(error)}); see to network, `wandb login` and name"
+            f"{project}: W&B's server can't be asked for it ({first_line(error) or type(error).__name__}); "
+            "see to network, `wandb login` and name"
         ) from None
-
-
-def _first_line(error: BaseException) -> str:
-    text = (str(error) or type(error).__name__).splitlines()[0]
-    return text if len(text) <= 160 else text[:157] + "…"

@@ -1,6 +1,6 @@
 """The report of a study: figures, tables, and one self-contained page."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -9,7 +9,6 @@ from tdscale.analysis.fit import Measured
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning import Confirmation, Plan
 from tdscale.report import evidence, figures, style
-from tdscale.report.files import clear_stale
 from tdscale.report.page import Drawing, render_page
 from tdscale.report.proposed import proposed_tables
 from tdscale.report.tables import all_tables, to_csv
@@ -62,8 +61,8 @@ def write_report(
         drawings.append(Drawing(section=drawing.section, name=drawing.name, caption=drawing.caption, svg=svg, wide=drawing.wide))
     for table in tables:
         write_whole(table_folder / f"{table.name}.csv", to_csv(table).encode(), lasting=False)
-    clear_stale(figure_folder, {d.name for d in drawings}, FIGURE_NAMES, (".svg", ".png"))
-    clear_stale(table_folder, {t.name for t in tables}, TABLE_NAMES, (".csv",))
+    _clear_stale(figure_folder, {d.name for d in drawings}, FIGURE_NAMES, (".svg", ".png"))
+    _clear_stale(table_folder, {t.name for t in tables}, TABLE_NAMES, (".csv",))
     page = render_page(
         laws,
         drawings=drawings,
@@ -212,3 +211,10 @@ def _figures(
             section, caption = _CAPTIONS[name]
             result.append((Drawing(section=section, name=name, caption=caption, svg="", wide=len(figure.axes) > 1), figure))
     return result
+
+
+def _clear_stale(folder: Path, current: Iterable[str], known: Iterable[str], endings: Iterable[str]) -> None:
+    """Remove what an earlier report wrote and this one does not have; a user's files stay."""
+    for name in sorted(set(known) - set(current)):
+        for ending in endings:
+            (folder / f"{name}{ending}").unlink(missing_ok=True)

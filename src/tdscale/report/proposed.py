@@ -58,7 +58,7 @@ def baseline_hyperparameters(
 
     Args:
         cells: of the sweep.
-        threshold: J by which the best is told.
+        threshold: J at which the best is chosen.
         utd: the σ whose best is kept; utds: σ of the rows.
         rule: of the crossings.
     """

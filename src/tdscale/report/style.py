@@ -27,6 +27,8 @@ INK = "#222222"
 FAINT = "#8a8a8a"
 SINGLE = (5.6, 3.9)  # inches, one panel
 WIDE = 7.4  # inches, several panels
+UTD_LABEL = "UTD ratio σ (updates per env step)"
+DATA_LABEL = "data D until J (env steps)"
 
 _SETTINGS: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -62,7 +64,7 @@ _SETTINGS: dict[str, Any] = {
 
 @contextmanager
 def styled(salt: str = "tdscale") -> Iterator[None]:
-    """Within, figures are made and saved in this style; the user's own settings come back afterwards."""
+    """Within it, figures are made and saved in this style; the user's own settings come back afterwards."""
     with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()
         settings: Any = _SETTINGS | {"svg.hashsalt": salt}
@@ -132,18 +134,18 @@ def select(values: Sequence[Any], most: int = 4) -> list[Any]:
     return [values[int(i)] for i in np.round(np.linspace(0, len(values) - 1, most))]
 
 
-def utd_axis(axis: Axis, low: float, high: float) -> None:
-    """Logarithmic σ: ticks at powers of two, 0.25, 0.5, 1, 2 …; fractions where decimals would be long."""
+def utd_axis(axis: Axis, low: float, high: float, label: str | None = None) -> None:
+    """Logarithmic σ from `low` to `high`: ticks at powers of two, 0.25, 0.5, 1, 2 …; fractions where decimals would be long."""
     powers = np.arange(math.ceil(math.log2(low) - 1e-6), math.floor(math.log2(high) + 1e-6) + 1)
     ticks = [float(2.0**p) for p in powers[:: max(1, math.ceil(len(powers) / 9))]]
     if len(ticks) < 2:
-        log_axis(axis, low, high, plain)
+        log_axis(axis, low, high, plain, label)
         return
-    _set(axis, ticks, plain_utd)
+    _set(axis, ticks, plain_utd, (low, high), label)
 
 
-def log_axis(axis: Axis, low: float, high: float, say: Callable[[float], str], most: int = 7) -> None:
-    """Logarithmic axis with few, plainly written ticks between `low` and `high`; no minor ones."""
+def log_axis(axis: Axis, low: float, high: float, say: Callable[[float], str], label: str | None = None, most: int = 7) -> None:
+    """Logarithmic axis from `low` to `high` with few, plainly written ticks; no minor ones."""
     ticks: list[float] = []
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)):
@@ -152,16 +154,27 @@ def log_axis(axis: Axis, low: float, high: float, say: Callable[[float], str], m
             break
     if len(ticks) < 3:  # so short that it is nearly linear
         ticks = [tick for tick in few_ticks().tick_values(low, high) if low * 0.999 <= tick <= high * 1.001]
-    _set(axis, ticks[:: math.ceil(len(ticks) / most)], say)
+    _set(axis, ticks[:: math.ceil(len(ticks) / most)], say, (low, high), label)
 
 
-def value_axis(axis: Axis, values: Sequence[float], say: Callable[[float], str]) -> None:
+def value_axis(axis: Axis, values: Sequence[float], say: Callable[[float], str], label: str) -> None:
     """Logarithmic axis whose ticks are the values of a grid."""
-    _set(axis, [float(v) for v in values][:: math.ceil(len(values) / 6)], say)
+    _set(axis, [float(v) for v in values][:: math.ceil(len(values) / 6)], say, (values[0] / 1.25, values[-1] * 1.25), label)
 
 
-def _set(axis: Axis, ticks: Sequence[float], say: Callable[[float], str]) -> None:
-    axis.axes.set(**{f"{axis.axis_name}scale": "log"})  # type: ignore[attr-defined]
+def env_steps_axis(axis: Axis) -> None:
+    """Linear axis of env steps; its limits are the caller's."""
+    axis.set_major_locator(few_ticks())
+    axis.set_major_formatter(written(thousands))
+    axis.set_label_text("env steps")
+
+
+def _set(axis: Axis, ticks: Sequence[float], say: Callable[[float], str], limits: tuple[float, float], label: str | None) -> None:
+    name = axis.axis_name  # type: ignore[attr-defined]
+    axis.axes.set(**{f"{name}scale": "log"})
+    axis.axes.set(**{f"{name}lim": limits})
+    if label is not None:
+        axis.set_label_text(label)
     axis.set_major_locator(FixedLocator(list(ticks)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(written(say))
@@ -211,7 +224,7 @@ def scientific(value: float) -> str:
 
 
 def unit(laws: ScalingLaws) -> str:
-    """What C and F are told in: FLOPs, gradient steps, seconds."""
+    """The unit of C and F: FLOPs, gradient steps, seconds."""
     return UNIT_NAMES[laws.unit]
 
 

@@ -102,7 +102,7 @@ def coefficients_table(laws: ScalingLaws) -> Table:
             continue
         row: dict[str, object] = {"task": task}
         for name, e in known.items():
-            row |= {name: e.value, f"{name}_low": e.low, f"{name}_high": e.high}
+            row |= _with_ends(name, e)
         rows.append(row)
         shown.append({"task": task} | {_COEFFICIENTS[name]: str(e) for name, e in known.items()})
     at = ""
@@ -226,22 +226,23 @@ def budget_table(laws: ScalingLaws) -> Table:
     )
 
 
+def _with_ends(name: str, estimate: Estimate | None) -> dict[str, object]:
+    """An estimate as three columns."""
+    ends = (estimate.value, estimate.low, estimate.high) if estimate is not None else (None, None, None)
+    return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+
+
 LIMITS = {"data": "D ≤", "compute": "C ≤", "budget": "F ≤"}
 
 
 def confirmations_table(confirmations: Sequence[Confirmation]) -> Table:
-    """What was foretold and what was seen, a row for each quantity of each plan that was run."""
+    """What was predicted and what was measured, a row for each quantity of each plan that was run."""
     rows, shown = [], []
     for one in confirmations:
         for part in one.compared:
             row: dict[str, object] = {"problem": one.problem, "limit": one.limit, "task": one.task, "J": one.threshold, "σ": one.utd}
             row |= {"quantity": part.quantity, "unit": part.unit, "seeds": one.seeds, "reached": one.reached}
-            for name, estimate in (("predicted", part.predicted), ("seen", part.seen)):
-                row |= {
-                    name: estimate.value if estimate else None,
-                    f"{name}_low": estimate.low if estimate else None,
-                    f"{name}_high": estimate.high if estimate else None,
-                }
+            row |= _with_ends("predicted", part.predicted) | _with_ends("seen", part.seen)
             rows.append(row | {"inside": part.inside, "ratio": part.ratio})
             shown.append(
                 {
@@ -279,25 +280,19 @@ def plans_table(plans: Sequence[Plan]) -> Table:
         }
         row |= {"σ": plan.utd, "batch_size": plan.batch_size, "learning_rate": plan.learning_rate}
         for name in ("data", "compute", "budget"):
-            estimate: Estimate | None = getattr(plan, name)
-            row |= {
-                name: estimate.value if estimate else None,
-                f"{name}_low": estimate.low if estimate else None,
-                f"{name}_high": estimate.high if estimate else None,
-            }
+            row |= _with_ends(name, getattr(plan, name))
         rows.append(row | {"extrapolation": plan.extrapolation})
-        dash = "–"
         shown.append(
             {
                 "limit": f"{LIMITS[plan.problem]} {short(plan.limit)}",
                 "task": plan.task or DOMAIN,
-                "J": dash if plan.threshold is None else f"{plan.threshold:.4g}",
-                "σ": dash if plan.utd is None else str(plan.utd_range or short(plan.utd)),
-                "B": dash if plan.batch_size is None else str(plan.batch_size),
-                "η": dash if plan.learning_rate is None else short(plan.learning_rate),
-                "D (env steps)": str(plan.data or dash),
-                f"C ({plan.compute_name})": str(plan.compute or dash),
-                f"F ({plan.unit_name})": str(plan.budget or dash),
+                "J": "–" if plan.threshold is None else f"{plan.threshold:.4g}",
+                "σ": "–" if plan.utd is None else str(plan.utd_range or short(plan.utd)),
+                "B": "–" if plan.batch_size is None else str(plan.batch_size),
+                "η": "–" if plan.learning_rate is None else short(plan.learning_rate),
+                "D (env steps)": str(plan.data or "–"),
+                f"C ({plan.compute_name})": str(plan.compute or "–"),
+                f"F ({plan.unit_name})": str(plan.budget or "–"),
             }
         )
     return Table(

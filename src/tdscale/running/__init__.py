@@ -5,7 +5,6 @@ failed, `confirm` runs a plan, `forecast` says what a study will take, `rehearsa
 user's own trainer.
 """
 
-from tdscale.running.dispatch import Event, default_workers
-from tdscale.running.pool import Engine
+from tdscale.running.dispatch import Engine, Event, default_workers
 
 __all__ = ["Engine", "Event", "default_workers"]

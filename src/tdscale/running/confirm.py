@@ -8,9 +8,9 @@ from typing import Any
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import RunFailure, UserError
 from tdscale.planning import Confirmation, Plan, laws_for, round_batch, score
+from tdscale.running.dispatch import Engine
 from tdscale.running.fitting import current_laws
 from tdscale.running.folder import StudyFiles
-from tdscale.running.pool import Engine
 from tdscale.running.stages import Display, pending_jobs, stage_runner
 from tdscale.runs.cells import load_cells
 from tdscale.study import RunSpec, Stage, StopTarget

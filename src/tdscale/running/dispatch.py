@@ -1,17 +1,22 @@
-"""Jobs handed out to a pool: a cell that fails is reported and the rest go on; one whose worker dies is tried again."""
+"""`Engine`, which makes a pool, and `run_jobs`, which hands jobs out to its slots.
+
+A cell that fails is reported and the rest go on; one whose worker dies is tried again.
+"""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tdscale.errors import OUT_OF_MEMORY
-from tdscale.running.pool import RETRIES, Ending, Pool
+from tdscale.running.pool import Ending, LocalPool, Pool
 from tdscale.running.trainers.trainer import CustomTrainer
 from tdscale.study import CellJob, Checkpoints
 
-PREEMPTIONS = 20  # of one job; a worker that was told to end left checkpoints, so its job gets on all the same
+RETRIES = 1  # of a job whose worker died
+PREEMPTIONS = 20  # of one job; a worker that was asked to end left checkpoints, so its job gets further each time
 SAME_FAILURES = 6
 
 
@@ -98,9 +103,9 @@ class _Queue:
             self.alone.add(job.specs[0].run_id)
             self.jobs.insert(0, job)
             return Event(kind="again", job=job, worker=worker, message=f"its worker {ending.how}")
-        key = (job.specs[0].run_id, ending.told)
+        key = (job.specs[0].run_id, ending.preempted)
         self.deaths[key] = self.deaths.get(key, 0) + 1
-        allowed = PREEMPTIONS if ending.told else retries
+        allowed = PREEMPTIONS if ending.preempted else retries
         if self.deaths[key] <= allowed:
             self.jobs.insert(0, job)
             return Event(kind="again", job=job, worker=worker, message=f"its worker {ending.how}")
@@ -111,6 +116,63 @@ class _Queue:
 def default_workers() -> int:
     """One per core that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """Where runs are trained.
+
+    Attributes:
+        workers: the most processes; None, with Ray alone: as many as there is room for.
+        gpu: each worker has a GPU of its own and all cores, where runs that share shapes advance together; else it has a core.
+        runs_together: the most runs that do.
+        ray: address of a Ray cluster, "auto" for the one at hand; None for this machine, without Ray.
+        cores: with Ray, those that a worker holds.
+        retries: how often a cell is tried again whose worker died.
+    """
+
+    workers: int | None
+    gpu: bool = False
+    runs_together: int = 256
+    ray: str | None = None
+    cores: int = 1
+    retries: int = RETRIES
+
+    def pool(self, directory: Path, *, custom: bool, quick: bool) -> Pool:
+        """The workers, none started yet.
+
+        Args:
+            directory: the study's folder.
+            custom: whether the user's trainer is run: it has the user's environment, and as many threads as it likes.
+            quick: whether runs are too short for good code.
+
+        Raises:
+            UserError: if there is no such cluster, or no Ray.
+        """
+        environment: Callable[[], dict[str, str]] = dict if custom else partial(worker_environment, gpu=self.gpu, quick=quick)
+        if self.ray is None:
+            from tdscale.training.devices import visible_gpus
+
+            return LocalPool(
+                directory,
+                workers=self.workers or 1,
+                environment=environment(),
+                # a GPU's worker steps its environments in threads, on every core
+                pinned=not (custom or self.gpu),
+                devices=visible_gpus() if self.gpu else (),
+            )
+        from tdscale.running.ray_pool import RayPool
+
+        return RayPool(directory, address=self.ray, environment=environment, workers=self.workers, gpu=self.gpu, cores=self.cores)
+
+
+def worker_environment(*, gpu: bool, quick: bool) -> dict[str, str]:
+    """Variables that a worker starts with, on the machine that it is on."""
+    from tdscale.training.devices import cache_directory, gpu_environment, quick_to_compile, single_thread_environment
+
+    make: Callable[[Path], dict[str, str]] = gpu_environment if gpu else single_thread_environment
+    environment = make(cache_directory())
+    return quick_to_compile(environment) if quick else environment
 
 
 def run_jobs(
@@ -124,7 +186,7 @@ def run_jobs(
     retries: int = RETRIES,
     trainer: CustomTrainer | None = None,
 ) -> None:
-    """Train every job and store its runs under `directory`. Returns when all have ended; failures are told by events.
+    """Train every job and store its runs under `directory`. Returns when all have ended; failures come as events.
 
     Args:
         pool: where. Its slots stay, for further calls; the caller closes it.
@@ -134,7 +196,7 @@ def run_jobs(
         runs_together: above 1, for a GPU: jobs that share shapes are trained together, at most so many runs at a time.
         checkpoints: how often; None for the usual way.
         retries: how often a job is tried again whose worker died.
-        trainer: of the user's own, in the place of tdscale's agents.
+        trainer: the user's, in place of tdscale's agents.
 
     Raises:
         StageFailure: if every cell fails for one reason, or the pool can't work.
@@ -177,12 +239,12 @@ def run_jobs(
             slots[index] = _Slot()
             give(index)
         else:
-            _heed(answer, index, slots[index], left, tell)
+            _answered(answer, index, slots[index], left, tell)
             if not slots[index].jobs:
                 give(index)
 
 
-def _heed(answer: Mapping[str, Any], index: int, slot: _Slot, left: _Queue, tell: Callable[[Event], None]) -> None:
+def _answered(answer: Mapping[str, Any], index: int, slot: _Slot, left: _Queue, tell: Callable[[Event], None]) -> None:
     """A message of a slot that is at work."""
     if answer["event"] == "progress":
         for place, job in slot.jobs.items():

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tdscale.errors import UserError
 from tdscale.running.algorithm_settings import custom_settings
-from tdscale.running.trainers.files import TRAINER_FILE, function_file, remembered_text, trainer_of
-from tdscale.running.trainers.trainer import CustomTrainer
+from tdscale.running.trainers.trainer import TRAINER_FILE, CustomTrainer, function_file, remembered_text, trainer_of
 from tdscale.runs.store import RunStore
 from tdscale.study import Study, custom_file, is_custom, is_smoke, read_study, smoke_study, study_to_toml
 from tdscale.whole_file import write_whole
@@ -19,12 +18,13 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 STUDY_FILE = "study.toml"
-OWN_FILE = "algorithm.json"
+CUSTOM_FILE = "algorithm.json"
+_LOCK = ".run.lock"
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyFiles:
-    """A study's folder, opened. `trainer` is the user's own, where the study has one and was placed there to be run."""
+    """A study's folder, opened. `trainer`: the user's, where the study has one and was placed there to be run."""
 
     directory: Path
     study: Study
@@ -33,7 +33,7 @@ class StudyFiles:
 
 
 def open_study(directory: Path) -> StudyFiles:
-    """Open a study's folder. A user's own algorithm is not imported. Raises UserError if it is no study's folder."""
+    """Open a study's folder. A user's algorithm is not imported. Raises UserError if it is no study's folder."""
     if not directory.exists():
         raise UserError(
             f"{directory}: no such folder; `tdscale run STUDY.toml --dir {directory}` or `tdscale import … --dir {directory}` makes it"
@@ -56,13 +56,13 @@ def prepare_study(study_file: Path, directory: Path, *, smoke: bool = False, acc
 def place_study(study_file: Path, directory: Path, *, smoke: bool = False, accept_changes: bool = False) -> StudyFiles:
     """Put a study file into its folder, making the folder. An edited study replaces the one there: what is new is run.
 
-    The file of a user's own algorithm is put beside it. It is imported, by a process of its own, to check the settings.
+    The file of a user's algorithm is put beside it. Another process imports it to check the settings.
 
     Args:
         study_file: what the user wrote.
         directory: the study's folder.
         smoke: put the study's smoke size there (`study.smoke_study`).
-        accept_changes: go on although the runs there were made with another version of the user's own file.
+        accept_changes: go on although the runs there were made with another version of the user's file.
 
     Raises:
         UserError: if the study can't be run, or is being run by another process; the folder is then left as it was.
@@ -97,14 +97,14 @@ def _prepared(study_file: Path, directory: Path, smoke: bool, accept_changes: bo
         files[TRAINER_FILE] = remembered_text(trainer, directory, bound=bound)
     elif is_custom(study.algorithm):
         file = custom_file(study.algorithm, study_file.parent) or custom_file(study.algorithm, directory)
-        study = _with_own_settings(study, None if file is None else file.parent, study_file.name)
+        study = _with_custom_settings(study, None if file is None else file.parent, study_file.name)
         if smoke:
-            study = _with_own_settings(smoke_study(study), None if file is None else file.parent, study_file.name)
+            study = _with_custom_settings(smoke_study(study), None if file is None else file.parent, study_file.name)
         if file is not None:
             files[file.name] = file.read_text(encoding="utf-8")
             _check_unchanged(directory / file.name, files[file.name], bound)
         own = {"algorithm": study.algorithm, "given": study.settings, "settings": study.full_settings}
-        files[OWN_FILE] = json.dumps(own, indent=1, ensure_ascii=False) + "\n"
+        files[CUSTOM_FILE] = json.dumps(own, indent=1, ensure_ascii=False) + "\n"
     elif smoke:
         study = smoke_study(study)
     files[STUDY_FILE] = study_to_toml(study) if smoke else study_file.read_text(encoding="utf-8")
@@ -119,7 +119,7 @@ def replace_study(files: StudyFiles, study: Study) -> StudyFiles:
     return replace(files, study=study)
 
 
-def _with_own_settings(study: Study, folder: Path | None, source: str) -> Study:
+def _with_custom_settings(study: Study, folder: Path | None, source: str) -> Study:
     from tdscale.training.devices import cache_directory, single_thread_environment
 
     environment = single_thread_environment(cache_directory())
@@ -132,7 +132,7 @@ def _with_own_settings(study: Study, folder: Path | None, source: str) -> Study:
 
 def _with_known_settings(study: Study, directory: Path) -> Study:
     """With the settings that were found when the study was placed, if it still says what it said then."""
-    path = directory / OWN_FILE
+    path = directory / CUSTOM_FILE
     if study.sweep is None or study.has_custom_trainer or not is_custom(study.algorithm) or not path.is_file():
         return study
     try:
@@ -191,7 +191,7 @@ def sole_runner(directory: Path) -> "Iterator[FileLock]":
     from filelock import FileLock, Timeout
 
     # not 0: a `tdscale status` that looks holds it for a moment
-    lock = FileLock(directory / ".run.lock", timeout=0.5)
+    lock = FileLock(directory / _LOCK, timeout=0.5)
     try:
         lock.acquire()
     except Timeout:
@@ -202,3 +202,18 @@ def sole_runner(directory: Path) -> "Iterator[FileLock]":
         yield lock
     finally:
         lock.release()
+
+
+def is_running(directory: Path) -> bool:
+    """Whether a process holds the study, as `sole_runner` does; False where the folder can't be written."""
+    from filelock import FileLock, Timeout
+
+    if not (directory / _LOCK).exists():
+        return False
+    try:
+        with FileLock(directory / _LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return False

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tdscale.running.dispatch import Engine
 from tdscale.running.folder import StudyFiles
-from tdscale.running.pool import Engine
 from tdscale.running.probe import Speed, probe
 from tdscale.running.stages import cells_to_go, wanted_specs
 from tdscale.running.trainers.costs import due_updates, run_costs
@@ -29,7 +29,7 @@ class StageForecast:
         stage, cells, runs: with what is done already.
         cells_to_go, runs_to_go: what is not.
         env_steps, critic_updates: of the runs to go.
-        flops: of their updates, counted; None where nobody knows what an update costs.
+        flops: of their updates, counted; None where the cost of an update is not known.
         seconds: with the engine's workers; None where speed was not measured.
     """
 
@@ -84,11 +84,11 @@ def forecast(files: StudyFiles, engine: Engine, *, source: Path | None = None, p
     Args:
         files: of `prepare_study`, or an open study.
         engine: what would train it.
-        source: folder of the file of the user's own algorithm, where that is not yet in the study's.
-        probe_seconds: about how long the probe may take. 0: no time is told, nor FLOPs of tdscale's agents.
+        source: folder of the user's algorithm, where its file is not yet in the study's.
+        probe_seconds: about how long the probe may take. 0: no time is predicted, nor FLOPs of tdscale's agents.
 
     Raises:
-        UserError: if the settings of the user's own algorithm are not known.
+        UserError: if the settings of the user's algorithm are not known.
     """
     notes: list[str] = []
     wanted = wanted_specs(files)

@@ -1,4 +1,4 @@
-"""`Pool`: slots in which jobs are trained; `LocalPool`, processes of this machine; `Engine`, which says which pool and makes it.
+"""`Pool`: slots in which jobs are trained; and `LocalPool`, processes of this machine.
 
 Each slot runs `running.worker`; the slots of a Ray cluster are in `running.ray_pool`.
 """
@@ -10,14 +10,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 Answers = queue.Queue[tuple[int, dict[str, Any] | None]]
-RETRIES = 1  # of a job whose worker died
 READY: dict[str, Any] = {"event": "ready"}
 
 
@@ -28,21 +26,21 @@ class Ending:
     Attributes:
         how: to be read after "its worker".
         where: there is more to read.
-        told: it was told to end, or its machine went away: no fault of the job's.
+        preempted: it was asked to end, or its machine went away: the job is not at fault.
     """
 
     how: str
     where: str
-    told: bool = False
+    preempted: bool = False
 
 
 class Pool(Protocol):
-    """Slots, numbered from 0. A slot is given a request at a time and answers it in messages (`execution.worker`).
+    """Slots, numbered from 0. A slot is given a request at a time and answers it in messages (`running.worker`).
 
     Attributes:
         answers: (slot, message) as they come: READY from a slot that is there and has nothing to do yet; None from one that has ended;
             {"event": "unfit", "message"} where none can work.
-        place: where the slots are, to be told; empty where that goes without saying.
+        place: where the slots are, for the display; empty on this machine.
     """
 
     answers: Answers
@@ -140,12 +138,12 @@ class LocalPool:
         """See `Pool.ending`."""
         worker = self._slots.pop(slot, None)
         if worker is None:
-            return Ending(how="had ended before it began", where=str(self._logs), told=True)
+            return Ending(how="had ended before it began", where=str(self._logs), preempted=True)
         self._offered.discard(slot)
         self._idle.discard(slot)
         self._ended.append(worker)
         code = worker.process.wait()
-        return Ending(how=_how(code), where=str(worker.log), told=code == -signal.SIGTERM)
+        return Ending(how=_how(code), where=str(worker.log), preempted=code == -signal.SIGTERM)
 
     def close(self) -> None:
         """End every worker; each leaves checkpoints of its runs first."""
@@ -209,60 +207,3 @@ def _listen(slot: int, lines: IO[str], answers: Answers) -> None:
             except ValueError:
                 break  # cut off: it was killed as it wrote
     answers.put((slot, None))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Engine:
-    """Where runs are trained.
-
-    Attributes:
-        workers: the most processes; None, with Ray alone: as many as there is room for.
-        gpu: each worker has a GPU of its own and all cores, where runs that share shapes advance together; else it has a core.
-        runs_together: the most runs that do.
-        ray: address of a Ray cluster, "auto" for the one at hand; None for this machine, without Ray.
-        cores: with Ray, those that a worker holds.
-        retries: how often a cell is tried again whose worker died.
-    """
-
-    workers: int | None
-    gpu: bool = False
-    runs_together: int = 256
-    ray: str | None = None
-    cores: int = 1
-    retries: int = RETRIES
-
-    def pool(self, directory: Path, *, own: bool, quick: bool) -> Pool:
-        """The workers, none started yet.
-
-        Args:
-            directory: the study's folder.
-            own: whether a trainer of the user's own is run: it has the user's environment, and as many threads as it likes.
-            quick: whether runs are too short for good code.
-
-        Raises:
-            UserError: if there is no such cluster, or no Ray.
-        """
-        environment: Callable[[], dict[str, str]] = dict if own else partial(worker_environment, gpu=self.gpu, quick=quick)
-        if self.ray is None:
-            from tdscale.training.devices import visible_gpus
-
-            return LocalPool(
-                directory,
-                workers=self.workers or 1,
-                environment=environment(),
-                # a GPU's worker steps its environments in threads, on every core
-                pinned=not (own or self.gpu),
-                devices=visible_gpus() if self.gpu else (),
-            )
-        from tdscale.running.ray_pool import RayPool
-
-        return RayPool(directory, address=self.ray, environment=environment, workers=self.workers, gpu=self.gpu, cores=self.cores)
-
-
-def worker_environment(*, gpu: bool, quick: bool) -> dict[str, str]:
-    """Variables that a worker starts with, on the machine that it is on."""
-    from tdscale.training.devices import cache_directory, gpu_environment, quick_to_compile, single_thread_environment
-
-    make: Callable[[Path], dict[str, str]] = gpu_environment if gpu else single_thread_environment
-    environment = make(cache_directory())
-    return quick_to_compile(environment) if quick else environment

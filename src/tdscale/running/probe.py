@@ -11,7 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tdscale.running.pool import Engine, Pool
+from tdscale.running.dispatch import Engine
+from tdscale.running.pool import Pool
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import RunStatus
 from tdscale.study import CellJob, Checkpoints, RunSpec
@@ -50,7 +51,7 @@ def probe(specs: Sequence[RunSpec], *, engine: Engine, files: Sequence[Path] = (
     Args:
         specs: the shapes, the most telling ones first.
         engine: of this machine's cores.
-        files: of an algorithm of the user's own.
+        files: of the user's algorithm.
         seconds: no try is begun after so many, and none is waited for after twice as many, a first and a second one after four times.
 
     Returns:
@@ -61,7 +62,7 @@ def probe(specs: Sequence[RunSpec], *, engine: Engine, files: Sequence[Path] = (
         directory = Path(folder)
         for file in files:
             shutil.copy(file, directory)
-        with closing(engine.pool(directory, own=False, quick=False)) as pool:
+        with closing(engine.pool(directory, custom=False, quick=False)) as pool:
             begun = time.monotonic()
             left = iter(enumerate(_Shape(spec, directory) for spec in specs))
             at_work: dict[int, tuple[int, _Shape]] = {}
@@ -92,7 +93,7 @@ def probe(specs: Sequence[RunSpec], *, engine: Engine, files: Sequence[Path] = (
 
 
 def _go_on(pool: Pool, slot: int, at_work: "dict[int, tuple[int, _Shape]]", left: "Iterator[tuple[int, _Shape]]", *, late: bool) -> None:
-    # a first try is told by its first calls: it is never the only one
+    # a first try shows little but its first, slow calls: it is never the only one
     if slot in at_work and ((late and at_work[slot][1].tries > 1) or not at_work[slot][1].prepare()):
         del at_work[slot]
     if slot not in at_work:

@@ -1,6 +1,6 @@
 """`RayPool`: slots on a Ray cluster. Ray places them, starts them again where it can, and says when one is gone.
 
-A slot is an actor that holds the resources and one worker process of `execution.pool.LocalPool`: what happens to a run when its actor
+A slot is an actor that holds the resources and one worker process of `running.pool.LocalPool`: what happens to a run when its actor
 dies is what happens to it when `tdscale run` dies on one machine, and the programs that a slot has compiled stay with it.
 """
 
@@ -25,7 +25,7 @@ _STILLBORN = 5  # slots that end before they are there: then something is wrong 
 PROOF_FILE = ".shared"
 
 
-class _Desk:
+class _SlotActor:
     """An actor: one worker process at a time, in the study's folder."""
 
     def __init__(self, directory: str, proof: str, environment: Callable[[], dict[str, str]]) -> None:
@@ -50,7 +50,7 @@ class _Desk:
             slot, answer = self._pool.answers.get()
             if answer is None:
                 ending = self._pool.ending(slot)
-                yield {"event": "lost", "how": ending.how, "where": ending.where, "told": ending.told}
+                yield {"event": "lost", "how": ending.how, "where": ending.where, "preempted": ending.preempted}
                 return
             if answer["event"] == "ready":
                 self._pool.give(slot, request)
@@ -84,7 +84,7 @@ class _Slot:
 
 
 class RayPool:
-    """Slots of one core each, or one GPU, as many as the cluster has room for. See `execution.pool.Pool`."""
+    """Slots of one core each, or one GPU, as many as the cluster has room for. See `running.pool.Pool`."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class RayPool:
         self.place = _described(self._ray)
         self._proof = f"{time.time_ns()}"
         (self._directory / PROOF_FILE).write_text(self._proof, encoding="utf-8")
-        self._desk = self._ray.remote(_Desk)
+        self._actor = self._ray.remote(_SlotActor)
 
     def want(self, waiting: int) -> None:
         """See `Pool.want`."""
@@ -158,7 +158,7 @@ class RayPool:
 
     def _ask(self) -> None:
         index = next(number for number in range(len(self._slots) + 1) if number not in self._slots)
-        actor = self._desk.options(**self._resources, max_restarts=0).remote(str(self._directory), self._proof, self._environment)
+        actor = self._actor.options(**self._resources, max_restarts=0).remote(str(self._directory), self._proof, self._environment)
         slot = self._slots[index] = _Slot(actor=actor)
         threading.Thread(target=self._attend, args=(index, slot), daemon=True).start()
 
@@ -177,7 +177,7 @@ class RayPool:
                 for reference in slot.actor.work.options(num_returns="streaming").remote(dict(request)):
                     answer = self._ray.get(reference)
                     if answer["event"] == "lost":
-                        slot.ending = Ending(how=answer["how"], where=answer["where"], told=answer["told"])
+                        slot.ending = Ending(how=answer["how"], where=answer["where"], preempted=answer["preempted"])
                         self.answers.put((index, None))
                         return
                     self.answers.put((index, answer))
@@ -209,7 +209,9 @@ class RayPool:
         alive = any(node["Alive"] for node in self._ray.nodes() if node["NodeID"] == slot.node)
         by_itself = alive and not isinstance(error, problems.ActorUnavailableError)
         how = "was killed (out of memory?)" if by_itself else "was lost with its node"
-        return Ending(how=f"on {slot.address} {how}", where=f"{self._directory / 'logs'} and the logs of Ray there", told=not by_itself)
+        return Ending(
+            how=f"on {slot.address} {how}", where=f"{self._directory / 'logs'} and the logs of Ray there", preempted=not by_itself
+        )
 
 
 def _first_line(error: Exception) -> str:
@@ -222,8 +224,8 @@ def _described(ray: Any) -> str:
     nodes = sum(node["Alive"] for node in ray.nodes())
     resources = ray.cluster_resources()
     parts = [(nodes, "node"), (int(resources.get("CPU", 0)), "core"), (int(resources.get("GPU", 0)), "GPU")]
-    told = ", ".join(f"{count} {name}{'s' * (count != 1)}" for count, name in parts if count)
-    return f"Ray at {ray.get_runtime_context().gcs_address}: {told}"
+    size = ", ".join(f"{count} {name}{'s' * (count != 1)}" for count, name in parts if count)
+    return f"Ray at {ray.get_runtime_context().gcs_address}: {size}"
 
 
 def _connected(address: str) -> Any:

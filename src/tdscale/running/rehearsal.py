@@ -1,4 +1,4 @@
-"""Rehearse a sweep before it is run: simulate it with several numbers of seeds, fit each, and see how far its answers would be settled."""
+"""Rehearse a sweep before it is run: simulate it with several numbers of seeds, fit each, and see how precise the answers would be."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace

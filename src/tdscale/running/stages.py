@@ -7,10 +7,10 @@ from typing import Protocol
 
 from tdscale.errors import RunFailure
 from tdscale.running.choosing import choose
-from tdscale.running.dispatch import Event, StageFailure, run_jobs
+from tdscale.running.dispatch import Engine, Event, StageFailure, run_jobs
 from tdscale.running.folder import StudyFiles, sole_runner
 from tdscale.running.ledger import Ledger
-from tdscale.running.pool import Engine, Pool
+from tdscale.running.pool import Pool
 from tdscale.runs.choice import Choice
 from tdscale.runs.types import RunStatus
 from tdscale.study import CellJob, RunSpec, Stage, StopTarget, Study, is_smoke
@@ -116,7 +116,7 @@ def stage_runner(files: StudyFiles, engine: Engine, display: Display) -> "Iterat
     """
     with (
         sole_runner(files.directory),
-        closing(engine.pool(files.directory, own=files.trainer is not None, quick=is_smoke(files.study))) as pool,
+        closing(engine.pool(files.directory, custom=files.trainer is not None, quick=is_smoke(files.study))) as pool,
     ):
         if pool.place:
             display.note(pool.place)

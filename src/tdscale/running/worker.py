@@ -1,7 +1,7 @@
 """A worker process: takes cells as lines of JSON on standard input, trains them, stores their runs, answers in lines of JSON.
 
 It ends when its input ends, so that workers never outlive the process that started them, however that one died. Then, and when it
-is told to end (SIGTERM, SIGINT), it leaves checkpoints of its runs first.
+is asked to end (SIGTERM, SIGINT), it leaves checkpoints of its runs first.
 """
 
 import json
@@ -44,29 +44,29 @@ def main() -> None:
         state.idle.clear()
         _serve(request, answers, state.stop)
         state.idle.set()
-        state.end_if_told()
+        state.end_if_asked()
 
 
 class _State:
-    """Whether a worker is at work, and whether it was told to end."""
+    """Whether a worker is at work, and whether it was asked to end."""
 
     def __init__(self) -> None:
         self.stop, self.idle = threading.Event(), threading.Event()
         self.idle.set()
-        self._told = 0
+        self._asked = 0
 
     def observe(self, number: int, frame: Any) -> None:
         """Of a signal: end after the checkpoint, or at once where there is nothing to save, or at a second one."""
-        again, self._told = bool(self._told), number
+        again, self._asked = bool(self._asked), number
         self.stop.set()
         if again or self.idle.is_set():
-            self.end_if_told()
+            self.end_if_asked()
 
-    def end_if_told(self) -> None:
+    def end_if_asked(self) -> None:
         """As the signal does of itself."""
-        if self._told:
-            signal.signal(self._told, signal.SIG_DFL)
-            os.kill(os.getpid(), self._told)
+        if self._asked:
+            signal.signal(self._asked, signal.SIG_DFL)
+            os.kill(os.getpid(), self._asked)
 
 
 def _read(requests: "queue.Queue[dict[str, Any]]", state: _State) -> None:
@@ -115,7 +115,7 @@ def _serve(request: dict[str, Any], answers: TextIO, stop: threading.Event) -> N
         try:
             answers.write(json.dumps({"event": event, **values}) + "\n")
             answers.flush()
-        except OSError:  # the parent died: nobody listens any more, and what was trained is to be saved
+        except OSError:  # the parent died: what was trained is to be saved
             stop.set()
 
     from tdscale.runs.store import RunStore

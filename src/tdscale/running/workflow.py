@@ -15,9 +15,9 @@ from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import UserError
 from tdscale.planning import Confirmation, Plan, plan_budget, plan_compute, plan_data
 from tdscale.running.choosing import choose, refuse_divergence
+from tdscale.running.dispatch import Engine
 from tdscale.running.fitting import StudyFit
 from tdscale.running.folder import StudyFiles, replace_study
-from tdscale.running.pool import Engine
 from tdscale.running.stages import Display, later_specs, stage_runner
 from tdscale.runs.cells import load_diagnostics
 from tdscale.runs.types import RETURN

@@ -51,7 +51,7 @@ class RunStore:
         self.directory = Path(directory)
         self.runs = self.directory / "runs"
         self._lock = FileLock(self.runs / ".lock", timeout=_LOCK_SECONDS)
-        self._settled = False
+        self._cleaned = False
 
     def checkpoint_directory(self, run_id: str) -> Path:
         """Where a run's checkpoint lives. It stays when the run's other files are replaced."""
@@ -107,7 +107,7 @@ class RunStore:
         """Move runs that have ended from their folders into one packed part; the folders go when the part stands on the disk.
 
         Left as they are: failed runs, runs with a checkpoint, those that can't be read, and those of `skip`, which may go on.
-        What is read from the store stays the same, whoever reads meanwhile. A later result of a packed run is written as a folder
+        Readers see the same runs meanwhile. A later result of a packed run is written as a folder
         and wins. Killed at any moment it leaves every run in its folder, in the part, or in both.
 
         Args:
@@ -296,10 +296,10 @@ class RunStore:
         except OSError as error:
             raise UserError(f"{self.runs}: can't be written ({error.strerror or error}); give a folder that can") from None
         with lock:
-            if not self._settled:
+            if not self._cleaned:
                 settle(self.runs)
                 settle(self.runs / _PACKED)
-                self._settled = True
+                self._cleaned = True
             yield
 
 

@@ -67,7 +67,7 @@ def _discard(old: Path, target: Path) -> None:
 
 
 def set_aside(folder: Path, target: Path) -> None:
-    """Remove `folder`, which is what stands for `target`, at one stroke for whoever reads; a checkpoint in it stays.
+    """Remove `folder`, which is what stands for `target`, at once, as readers see it; a checkpoint in it stays.
 
     The caller holds the lock of the parent folder. A folder that can't be removed stays.
     """

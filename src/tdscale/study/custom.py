@@ -44,7 +44,7 @@ def custom_file(algorithm: str, folder: Path) -> Path | None:
 
 
 class TrainerOptions(BaseModel):
-    """What is known of a trainer of one's own, and how it is treated."""
+    """The table [trainer]: what is known of the user's trainer, and how it is run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -54,7 +54,7 @@ class TrainerOptions(BaseModel):
 
 
 def with_names(values: dict[str, Any]) -> dict[str, Any]:
-    """A study's values as its file has them; the algorithm of a trainer of one's own and its tasks' suites need no name: "own"."""
+    """A study's values as its file has them; beside a command or function, algorithm and suites may be left out: they are "own"."""
     if "command" not in values and "function" not in values:
         return values
     tasks = values.get("tasks")

@@ -37,9 +37,9 @@ def smoke_study(study: Study) -> Study:
     scale on which they are reached, from what stage 1 has seen.
 
     Raises:
-        UserError: if the settings of a user's own algorithm are not known (`Study.with_full_settings`).
+        UserError: if the settings of a user's algorithm are not known (`Study.with_full_settings`).
     """
-    settings = {} if study.has_custom_trainer else study.full_settings  # those of a trainer of one's own are its own affair
+    settings = {} if study.has_custom_trainer else study.full_settings  # those of a custom trainer are not touched
     assert study.sweep is not None
     assert study.limits is not None
     name, task = next(iter(study.tasks.items()))

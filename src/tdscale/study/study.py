@@ -204,10 +204,10 @@ class Study(_Part):
 
     @property
     def full_settings(self) -> dict[str, Any]:
-        """The algorithm's settings with every default filled in, as JSON types; those of a trainer of one's own as they are.
+        """The algorithm's settings with every default filled in, as JSON types; those of a custom trainer as they are.
 
         Raises:
-            UserError: if the algorithm is of the user's own and nobody has said what its settings are (`with_full_settings`).
+            UserError: if the algorithm is the user's and its settings are not known yet (`with_full_settings`).
         """
         if self.has_custom_trainer:
             return dict(self.settings)
@@ -230,7 +230,7 @@ class Study(_Part):
         return settings, recording
 
     def with_full_settings(self, settings: Mapping[str, Any]) -> Self:
-        """This study of an algorithm of the user's own, with all of its settings, defaults filled in, as JSON types.
+        """This study of a user's algorithm, with all of its settings, defaults filled in, as JSON types.
 
         Raises:
             ValueError: if they don't fit the limits.

@@ -94,7 +94,7 @@ def study_to_toml(study: Study) -> str:
 def _literal(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_literal, value)) + "]"
-    if isinstance(value, dict):  # within [settings] of a trainer of one's own
+    if isinstance(value, dict):  # within [settings] of a custom trainer
         return "{" + ", ".join(f"{_literal(name)} = {_literal(item)}" for name, item in value.items()) + "}"
     # TOML's basic strings, booleans and numbers are written as JSON's, but for infinities, which no study holds, and DEL
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

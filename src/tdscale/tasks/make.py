@@ -3,8 +3,7 @@
 import numpy as np
 
 from tdscale.errors import UserError, first_line
-from tdscale.tasks.group import TaskGroup
-from tdscale.tasks.task import ParallelTask, Task
+from tdscale.tasks.task import ParallelTask, Task, TaskGroup
 
 HOST = "mujoco"  # the backend that leaves a GPU to others
 
@@ -19,11 +18,11 @@ def make_task(suite: str, name: str) -> Task:
     try:
         match suite:
             case "gymnasium":
-                from tdscale.tasks.gymnasium_suite import GymnasiumTask
+                from tdscale.tasks.suites import GymnasiumTask
 
                 return GymnasiumTask(name)
             case "dm_control":
-                from tdscale.tasks.dm_control_suite import DMControlTask
+                from tdscale.tasks.suites import DMControlTask
 
                 return DMControlTask(name)
     except ModuleNotFoundError as error:

@@ -4,7 +4,7 @@ Another one is a file that holds an `Algorithm`, named in a study as "module:nam
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.agents import bro, pql, sac
-from tdscale.agents.bro_host import bro_policy
 from tdscale.agents.costs import Costs
-from tdscale.agents.host import HostPolicy
+from tdscale.agents.host import BROPolicy, SACPolicy
 from tdscale.agents.rows import unpack
 from tdscale.errors import UserError
 from tdscale.study import SETTINGS, RunSpec, TrainingSettings, is_custom
@@ -121,52 +120,24 @@ def _unchanged(state: Any, finite: jax.Array, batch: Any, learning_rate: Any) ->
     return state, finite
 
 
-_BRO = Algorithm(
-    settings=SETTINGS["bro"],
-    config=bro.BROConfig,
-    init=bro.init,
-    act=bro.act,
-    critic_step=bro.critic_step,
-    actor_step=bro.actor_step,
-    diagnose=bro.diagnose,
-    costs=bro.costs,
-    policy=bro_policy,
-)
+def _ours(name: str, module: Any, config: type[Any], **optional: Any) -> Algorithm:
+    """One of tdscale's own: its functions are the module's of the same names."""
+    parts = {part: getattr(module, part) for part in ("init", "act", "critic_step", "actor_step", "diagnose", "costs")}
+    return Algorithm(settings=SETTINGS[name], config=config, **parts, **optional)
 
-_PQL = Algorithm(
-    settings=SETTINGS["pql"],
-    config=pql.PQLConfig,
-    init=pql.init,
-    act=pql.act,
-    critic_step=pql.critic_step,
-    actor_step=pql.actor_step,
-    diagnose=pql.diagnose,
-    costs=pql.costs,
-    observe=pql.observe,
-    prepare=pql.prepare,
-)
 
+# what differs between the two forms of BRO, and of PQL, is in their settings
 ALGORITHMS: dict[str, Algorithm] = {
-    "sac": Algorithm(
-        settings=SETTINGS["sac"],
-        config=sac.SACConfig,
-        init=sac.init,
-        act=sac.act,
-        critic_step=sac.critic_step,
-        actor_step=sac.actor_step,
-        diagnose=sac.diagnose,
-        costs=sac.costs,
-        policy=lambda config, state: HostPolicy(config, state.actor),
-    ),
-    "bro": _BRO,
-    "bro-minimal": replace(_BRO, settings=SETTINGS["bro-minimal"]),  # which say that it has no explorer
-    "pql": _PQL,
-    "pql-d": replace(_PQL, settings=SETTINGS["pql-d"]),  # which say that its critics are distributional
+    "sac": _ours("sac", sac, sac.SACConfig, policy=SACPolicy),
+    "bro": _ours("bro", bro, bro.BROConfig, policy=BROPolicy),
+    "bro-minimal": _ours("bro-minimal", bro, bro.BROConfig, policy=BROPolicy),
+    "pql": _ours("pql", pql, pql.PQLConfig, observe=pql.observe, prepare=pql.prepare),
+    "pql-d": _ours("pql-d", pql, pql.PQLConfig, observe=pql.observe, prepare=pql.prepare),
 }
 
 
 def named_algorithm(name: str, folder: Path | None = None) -> Algorithm:
-    """The algorithm of that name; one named as "module:name" is imported (`training.own.load_custom_algorithm`).
+    """The algorithm of that name; one named as "module:name" is imported (`load_custom_algorithm`).
 
     Raises:
         UserError: if there is no such algorithm, or it can't be imported.

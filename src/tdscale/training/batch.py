@@ -370,8 +370,8 @@ def open_batches(jobs: Sequence[CellJob], *, together: bool, folder: Path | None
         (by_steps.setdefault(steps, []) if steps else fresh).append(spec)
     for part in (part for specs in by_steps.values() for part in _parts(specs, together)):
         assert saving is not None  # which found their checkpoints
-        batch, anew = _resumed(part, make, found, saving)
-        fresh += anew
+        batch, beginning = _resumed(part, make, found, saving)
+        fresh += beginning
         if batch is not None:
             yield batch
     for part in _parts(fresh, together) if fresh else ():
@@ -393,23 +393,23 @@ def _resumed(
     specs: Sequence[RunSpec], make: Callable[[Sequence[RunSpec]], RunBatch], found: Mapping[str, Checkpoint], saving: Saving
 ) -> tuple[RunBatch | None, list[RunSpec]]:
     """The batch of those that resume from their checkpoints, and those that can't and start from the beginning."""
-    left = list(specs)
-    anew: list[RunSpec] = []
-    while left:
-        batch = make(left)
+    remaining = list(specs)
+    beginning: list[RunSpec] = []
+    while remaining:
+        batch = make(remaining)
         try:
             batch.restore(found)
-            return batch, anew
+            return batch, beginning
         except CheckpointRefused as refused:
             batch.close()
-            bad = [spec for spec in left if refused.run_id in (None, spec.run_id)]
+            bad = [spec for spec in remaining if refused.run_id in (None, spec.run_id)]
             saving.refuse(bad, refused)
-            anew += bad
-            left = [spec for spec in left if spec not in bad]
+            beginning += bad
+            remaining = [spec for spec in remaining if spec not in bad]
         except BaseException:
             batch.close()
             raise
-    return None, anew
+    return None, beginning
 
 
 def _parts(specs: Sequence[RunSpec], together: bool) -> list[Sequence[RunSpec]]:

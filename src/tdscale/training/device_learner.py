@@ -18,7 +18,7 @@ from tdscale.training.experience import Replay
 from tdscale.training.learner import Ages, Floats, Generators, Learner, from_arrays, seed
 from tdscale.training.schedule import UpdateFlags
 
-_SHARE = 0.6  # of the device's memory that replays may take: half as much again while a batch is formed anew
+_SHARE = 0.6  # of the device's memory that replays may take: half as much more while a batch is formed again
 
 
 class DeviceLearner(Learner):

@@ -43,10 +43,6 @@ class UpdateSchedule:
         """floor(σ·t) for t = `steps` past warm-up."""
         return self._utd.numerator * max(steps, 0) // self._utd.denominator
 
-    def steps_until(self, critic_updates: int) -> int:
-        """The least t, env steps past warm-up, after which that many critic updates have been due."""
-        return -(-critic_updates * self._utd.denominator // self._utd.numerator)
-
     def due_between(self, before: int, after: int) -> list[UpdateFlags]:
         """The minibatches brought by a step of the environments, from `before` to `after` env steps past warm-up."""
         first, end = self.critic_updates_due(before), self.critic_updates_due(after)

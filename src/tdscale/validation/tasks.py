@@ -76,7 +76,7 @@ def leave_task_out(points: DataPoints, options: FitOptions, task: int, full_widt
         own = points.data[0, task, :, index]
         if not np.isfinite(own[given]):
             continue
-        gamma = fit_form(POWER, points.utd, points.data[:1, others, :, index], points.bound[others]).parameter("alpha")
+        gamma = fit_form(POWER, points.utd, points.data[:1, ..., index][:, others], points.bound[others]).parameter("alpha")
         for column in np.flatnonzero(np.isfinite(own)):
             if column == given:
                 continue

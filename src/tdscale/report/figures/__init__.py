@@ -1,13 +1,12 @@
 """One function per figure, over result objects; none loads data. A figure without data is None, not drawn empty."""
 
 from tdscale.report.figures.budget import budget_figure, frontier_figure
-from tdscale.report.figures.checks import baseline_figure, held_out_figure, validation_figure
 from tdscale.report.figures.curves import curves_figure
 from tdscale.report.figures.data import compute_by_task_figure, compute_figure, data_by_task_figure, data_figure
-from tdscale.report.figures.extrapolation import extrapolation_figure, pareto_figure
 from tdscale.report.figures.hyperparameters import best_pairs_figure, hyperparameter_figure, power_law_figure
 from tdscale.report.figures.selection import isotonic_figure, selection_figure
 from tdscale.report.figures.training import critical_against_best_figure, critical_batch_figure, overfitting_figure
+from tdscale.report.figures.validation import baseline_figure, extrapolation_figure, held_out_figure, pareto_figure, validation_figure
 
 __all__ = [
     "baseline_figure",

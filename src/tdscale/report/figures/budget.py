@@ -117,12 +117,9 @@ def budget_figure(laws: ScalingLaws, held_out: HeldOutBudget | None = None, *, a
                 place, side = (0.99, "right") if right else (0.01, "left")
                 axes.text(place, edge, end, transform=axes.get_yaxis_transform(), ha=side, va="bottom", fontsize=7.5, color="#555555")
         crosses = _draw_held_out(axes, law, held_out) if held_out is not None else None
-        style.log_axis(axes.xaxis, *x_limits, style.scientific)
-        style.utd_axis(axes.yaxis, *y_limits)
-        axes.set_xlim(x_limits)
-        axes.set_ylim(y_limits)
-        axes.set_xlabel(f"budget F = C + δ·D ({style.unit(laws)}, δ = {style.scientific(law.data_cost)} per env step)")
-        axes.set_ylabel("cheapest UTD ratio σ*")
+        price = f"δ = {style.scientific(law.data_cost)} per env step"
+        style.log_axis(axes.xaxis, *x_limits, style.scientific, f"budget F = C + δ·D ({style.unit(laws)}, {price})")
+        style.utd_axis(axes.yaxis, *y_limits, "cheapest UTD ratio σ*")
         ends = [0, -1] if len(law.points) > 1 else [0]
         handles = [Line2D([], [], color=colours[i], marker="o", markersize=5.5, linewidth=0.9) for i in ends]
         labels = [f"J = {law.points[i].threshold:.4g}" + (" …" if i == 0 and len(law.points) > 2 else "") for i in ends]

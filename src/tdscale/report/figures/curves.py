@@ -81,13 +81,10 @@ def _draw(
     axes.set_ylim(lowest - 0.05 * (top - lowest), top + 0.12 * (top - lowest))
     if logarithmic:
         first = max(min(float(cell.env_steps[0]) for cell in cells), min(ends) / 60)
-        style.log_axis(axes.xaxis, first, steps_end, style.thousands)
-        axes.set_xlim(first, steps_end)
+        style.log_axis(axes.xaxis, first, steps_end, style.thousands, "env steps")
     else:
         axes.set_xlim(0, steps_end)
-        axes.xaxis.set_major_locator(style.few_ticks())
-        axes.xaxis.set_major_formatter(style.written(style.thousands))
-    axes.set_xlabel("env steps")
+        style.env_steps_axis(axes.xaxis)
     axes.set_ylabel("return (normalised)")
 
 

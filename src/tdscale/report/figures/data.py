@@ -123,14 +123,11 @@ def _draw(axes: Axes, laws: ScalingLaws, need: Need, task: str | None, size: flo
             # an interval is shown to its end unless that would shrink all else
             top_of_bars = np.minimum(high, 2.5 * np.max(data, where=np.isfinite(data), initial=0.0))
             drawn += [data, low, top_of_bars, bound[above] * 1.2]
-    low_x, high_x = min(e[0] for e in ends), max(e[1] for e in ends)
-    bottom, top = limits(*drawn)
-    style.utd_axis(axes.xaxis, low_x, high_x)
-    style.log_axis(axes.yaxis, bottom, top, style.thousands if need == "data" else style.scientific)
-    axes.set_xlim(low_x, high_x)
-    axes.set_ylim(bottom, top)
-    axes.set_xlabel("UTD ratio σ (updates per env step)")
-    axes.set_ylabel("data D until J (env steps)" if need == "data" else f"compute C until J ({style.unit(laws)})")
+    style.utd_axis(axes.xaxis, min(e[0] for e in ends), max(e[1] for e in ends), style.UTD_LABEL)
+    if need == "data":
+        style.log_axis(axes.yaxis, *limits(*drawn), style.thousands, style.DATA_LABEL)
+    else:
+        style.log_axis(axes.yaxis, *limits(*drawn), style.scientific, f"compute C until J ({style.unit(laws)})")
     return shown
 
 

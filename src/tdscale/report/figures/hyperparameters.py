@@ -53,16 +53,12 @@ def power_law_figure(law: PowerLaw, *, axes: Axes | None = None) -> Figure:
             )
             drawn += [points, low, high]
         bottom, top = limits(*drawn, margin=1.3)
-        style.utd_axis(axes.xaxis, utd[0], utd[-1])
+        label = _NAMES[law.quantity] + (", tasks shifted" if len(law.tasks) > 1 else "")
+        style.utd_axis(axes.xaxis, utd[0], utd[-1], style.UTD_LABEL)
         if law.quantity == "batch_size" and top / bottom > 4:
-            style.utd_axis(axes.yaxis, bottom, top)
+            style.utd_axis(axes.yaxis, bottom, top, label)
         else:
-            style.log_axis(axes.yaxis, bottom, top, style.plain if law.quantity == "batch_size" else style.scientific)
-        axes.set_xlim(utd[0], utd[-1])
-        axes.set_ylim(bottom, top)
-        axes.set_xlabel("UTD ratio σ (updates per env step)")
-        shifted = ", tasks shifted" if len(law.tasks) > 1 else ""
-        axes.set_ylabel(_NAMES[law.quantity] + shifted)
+            style.log_axis(axes.yaxis, bottom, top, style.plain if law.quantity == "batch_size" else style.scientific, label)
         source = {"sweep": "", "as-run": " (as run)", "published": " (published)"}[law.source]
         axes.set_title(style.raised(law.formula()) + source, loc="left").set_parse_math(True)
     return figure
@@ -90,16 +86,11 @@ def best_pairs_figure(laws: ScalingLaws, *, axes: Axes | None = None) -> Figure 
             axes.plot(
                 x, y, linestyle="none", color=colour, marker=style.marker_of(laws.tasks, task), markersize=5.5, label=style.label(task)
             )
-        x_limits, y_limits = limits(batch.points[known], margin=1.6), limits(rate.points[known], margin=1.6)
-        style.log_axis(axes.xaxis, *x_limits, style.plain)
-        style.log_axis(axes.yaxis, *y_limits, style.scientific)
-        axes.set_xlim(x_limits)
-        axes.set_ylim(y_limits)
-        axes.set_xlabel("best batch size B*")
-        axes.set_ylabel("best learning rate η*")
+        style.log_axis(axes.xaxis, *limits(batch.points[known], margin=1.6), style.plain, "best batch size B*")
+        style.log_axis(axes.yaxis, *limits(rate.points[known], margin=1.6), style.scientific, "best learning rate η*")
         found = pair_correlation(batch, rate)
-        told = "no correlation, for one is the same everywhere" if np.isnan(found) else f"correlation {found:.2f}".replace("-", "−")
-        axes.set_title(f"log B* and log η*: {told}", loc="left")
+        found_text = "no correlation, for one is the same everywhere" if np.isnan(found) else f"correlation {found:.2f}".replace("-", "−")
+        axes.set_title(f"log B* and log η*: {found_text}", loc="left")
         handles, labels = axes.get_legend_handles_labels()
         style.legend_below(figure, handles, labels)
     return figure

@@ -102,7 +102,7 @@ def beside(x: Floats, place: int, count: int, step: float = 1.025) -> Floats:
 
 
 def has_compute(laws: ScalingLaws) -> bool:
-    """Whether C can be told and is above 0 somewhere: where warm-up alone reaches every threshold it is not."""
+    """Whether C is known and is above 0 somewhere: where warm-up alone reaches every threshold it is not."""
     return laws.knows_compute and any(np.any(laws.compute_for(law.utd, law.predict(law.utd)) > 0) for law in laws.data)
 
 
@@ -117,9 +117,5 @@ def limits(*values: Any, margin: float = 1.25) -> tuple[float, float]:
 
 def tradeoff_axes(axes: Axes, laws: ScalingLaws, x_limits: tuple[float, float], y_limits: tuple[float, float], most: int = 6) -> None:
     """Axes of a frontier: C to the right with at most so many ticks, D upwards, both logarithmic."""
-    style.log_axis(axes.xaxis, *x_limits, style.scientific, most)
-    style.log_axis(axes.yaxis, *y_limits, style.thousands)
-    axes.set_xlim(x_limits)
-    axes.set_ylim(y_limits)
-    axes.set_xlabel(f"compute C until J ({style.unit(laws)})")
-    axes.set_ylabel("data D until J (env steps)")
+    style.log_axis(axes.xaxis, *x_limits, style.scientific, f"compute C until J ({style.unit(laws)})", most)
+    style.log_axis(axes.yaxis, *y_limits, style.thousands, style.DATA_LABEL)

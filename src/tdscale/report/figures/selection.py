@@ -44,9 +44,7 @@ def isotonic_figure(cell: Cell, thresholds: Sequence[float], *, keep_duplicates:
             axes.plot([at], [level], linestyle="none", marker="o", color=style.TASK_COLOURS[1], markersize=5, zorder=6)
         axes.set_xlim(0, steps[-1])
         axes.set_ylim(bottom, top * 1.04)
-        axes.xaxis.set_major_locator(style.few_ticks())
-        axes.xaxis.set_major_formatter(style.written(style.thousands))
-        axes.set_xlabel("env steps")
+        style.env_steps_axis(axes.xaxis)
         axes.set_ylabel("return (normalised)")
         axes.set_title(f"{style.label(cell.spec.task)}, σ = {style.plain_utd(cell.spec.utd)}", loc="left")
         handles = [
@@ -78,12 +76,8 @@ def selection_figure(laws: ScalingLaws, chosen: GridChoice) -> Figure | None:
             _draw(axes, values, others, data)
             _mark_best(axes, chosen, law)
             say = style.plain if name.startswith("batch") else style.scientific
-            style.value_axis(axes.xaxis, values.tolist(), say)
-            style.log_axis(axes.yaxis, *y_limits, style.thousands)
-            axes.set_xlim(values[0] / 1.25, values[-1] * 1.25)
-            axes.set_ylim(y_limits)
-            axes.set_xlabel(name)
-            axes.set_ylabel("data D until J (env steps)")
+            style.value_axis(axes.xaxis, values.tolist(), say, name)
+            style.log_axis(axes.yaxis, *y_limits, style.thousands, style.DATA_LABEL)
             if len(others) > 1:
                 other = "η" if name.startswith("batch") else "B"
                 handles = [Line2D([], [], color=colour) for colour in style.ordered_colours(len(others))]

@@ -40,8 +40,7 @@ def overfitting_figure(runs: Sequence[RunDiagnostics]) -> Figure | None:
     with style.styled():
         figure, all_axes = style.panels(len(drawn))
         for axes, (quantity, against, y_label, x_label) in zip(all_axes, drawn, strict=True):
-            _scatter(axes, cells, tasks, quantity, against)
-            axes.set_xlabel(x_label)
+            _scatter(axes, cells, tasks, quantity, against, x_label)
             axes.set_ylabel(y_label)
         handles = [_handle(tasks, task) for task in tasks]
         style.legend_below(figure, handles, [style.label(task) for task in tasks])
@@ -59,13 +58,8 @@ def critical_batch_figure(runs: Sequence[RunDiagnostics], *, axes: Axes | None =
         figure, axes = style.figure_and_axes(axes)
         for task, steps, values in curves:
             axes.plot(steps, values, color=style.colour_of(tasks, task), linewidth=0.8, alpha=0.6)
-        bottom, top = limits(*(values for _, _, values in curves))
-        style.log_axis(axes.yaxis, bottom, top, style.plain)
-        axes.set_ylim(bottom, top)
-        axes.xaxis.set_major_locator(style.few_ticks())
-        axes.xaxis.set_major_formatter(style.written(style.thousands))
-        axes.set_xlabel("env steps")
-        axes.set_ylabel("critical batch size B_crit")
+        style.log_axis(axes.yaxis, *limits(*(values for _, _, values in curves)), style.plain, "critical batch size B_crit")
+        style.env_steps_axis(axes.xaxis)
         shown = [task for task in tasks if any(task == name for name, _, _ in curves)]
         handles = [Line2D([], [], color=style.colour_of(tasks, task)) for task in shown]
         style.legend_below(figure, handles, [style.label(task) for task in shown])
@@ -87,13 +81,8 @@ def critical_against_best_figure(laws: ScalingLaws, runs: Sequence[RunDiagnostic
             use = np.array([cell.task == task for cell in cells])
             colour, marker = style.colour_of(laws.tasks, task), style.marker_of(laws.tasks, task)
             axes.plot(critical[use], best[use], linestyle="none", color=colour, marker=marker, markersize=5)
-        x_limits, y_limits = limits(critical, margin=1.4), limits(best, margin=1.4)
-        style.log_axis(axes.xaxis, *x_limits, style.plain)
-        style.log_axis(axes.yaxis, *y_limits, style.plain)
-        axes.set_xlim(x_limits)
-        axes.set_ylim(y_limits)
-        axes.set_xlabel("critical batch size B_crit")
-        axes.set_ylabel("best batch size B*")
+        style.log_axis(axes.xaxis, *limits(critical, margin=1.4), style.plain, "critical batch size B_crit")
+        style.log_axis(axes.yaxis, *limits(best, margin=1.4), style.plain, "best batch size B*")
         style.legend_below(figure, [_handle(laws.tasks, task) for task in tasks], [style.label(task) for task in tasks])
     return figure
 
@@ -106,7 +95,7 @@ def _varies(cells: Sequence[CellDiagnostics], quantity: str, against: str) -> bo
     return len({getattr(cell, against) for cell in cells if np.isfinite(getattr(cell, quantity))}) > 1
 
 
-def _scatter(axes: Axes, cells: Sequence[CellDiagnostics], tasks: Sequence[str], quantity: str, against: str) -> None:
+def _scatter(axes: Axes, cells: Sequence[CellDiagnostics], tasks: Sequence[str], quantity: str, against: str, label: str) -> None:
     everything = [getattr(cell, against) for cell in cells]
     for task in tasks:
         known = [cell for cell in cells if cell.task == task and np.isfinite(getattr(cell, quantity))]
@@ -121,9 +110,8 @@ def _scatter(axes: Axes, cells: Sequence[CellDiagnostics], tasks: Sequence[str],
             axes.plot(ends, intercept + slope * np.log(ends), color=colour)
     low, high = min(everything) / 1.3, max(everything) * 1.3
     if against == "learning_rate":
-        style.log_axis(axes.xaxis, low, high, style.scientific, 4)
+        style.log_axis(axes.xaxis, low, high, style.scientific, label, most=4)
     else:
-        style.utd_axis(axes.xaxis, low, high)
-    axes.set_xlim(low, high)
+        style.utd_axis(axes.xaxis, low, high, label)
     axes.yaxis.set_major_locator(style.few_ticks())
     axes.yaxis.set_major_formatter(style.written(style.plain))

@@ -1,4 +1,4 @@
-"""All seeds of a cell, trained by a trainer of the user's own: one at a time is at work, and they stop at one env step."""
+"""All seeds of a cell, trained by the user's trainer: one at a time works, and they stop at one env step."""
 
 import threading
 import time
@@ -39,9 +39,9 @@ def train_custom_cell(
         trainer: what trains it.
         directory: the study's folder.
         work: a run's own folder, by run_id; it stays until the results are stored.
-        report: is told now and then env steps done, over all seeds.
-        note: is told what a person should know.
-        stop: set by whoever wants this to end; the processes then get SIGTERM, and some seconds to save their states.
+        report: called now and then with the env steps done, over all seeds.
+        note: called with sentences that a person should read.
+        stop: set to end early; the processes then get SIGTERM, and some seconds to save their states.
 
     Returns:
         One result per seed, in order.

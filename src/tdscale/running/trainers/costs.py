@@ -1,4 +1,4 @@
-"""What a trainer of the user's own says of itself in a JSON file, and the compute that is counted from it (METHOD.md section 3)."""
+"""What the user's trainer reports of a run in a JSON file, and the compute that is counted from it (METHOD.md section 3)."""
 
 import json
 from math import isfinite

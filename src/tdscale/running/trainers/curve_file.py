@@ -1,4 +1,4 @@
-"""`CurveFile`: the CSV of env_step, return that a trainer of the user's own writes, read while it grows."""
+"""`CurveFile`: the CSV of env_step, return that the user's trainer writes, read while it grows."""
 
 import csv
 import math
@@ -63,7 +63,7 @@ class CurveFile:
         return bool(self._waiting) and not self.rows
 
     def forget(self) -> None:
-        """A try begins anew: what earlier ones wrote is gone."""
+        """A try starts from the beginning: what earlier ones wrote is removed."""
         self.path.unlink(missing_ok=True)
         self._earlier.unlink(missing_ok=True)
         self._begin()
@@ -107,7 +107,7 @@ class CurveFile:
     def _read_on(self, path: Path) -> None:
         try:
             with path.open("rb") as file:
-                if path.stat().st_size < self._offset:  # the trainer began it anew
+                if path.stat().st_size < self._offset:  # the trainer started it again
                     before = self._before
                     self._begin()
                     self.rows, self._before = dict(before), before

@@ -104,7 +104,7 @@ def _problem(name: str, folder: Path) -> str | None:
 
 
 def _write(returned: Any, path: Path) -> None:
-    """Rows as they come, each at once on disk, where whoever watches sees it."""
+    """Rows as they come, each at once on disk, where the worker reads it."""
     if not isinstance(returned, Iterable):
         raise UserError(f"the function returned {type(returned).__name__}; it must yield or return pairs of env_step and return")
     with path.open("w", encoding="utf-8", newline="", buffering=1) as file:

@@ -1,4 +1,4 @@
-"""`CustomRun`: one run of a trainer of the user's own, in a process that can be paused, and what became of it."""
+"""`CustomRun`: one run of the user's trainer, in a process that can be paused."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ _REASON = 200  # characters of a program's last words
 
 
 class CustomRun:
-    """A run on its way: not begun, at work, paused, or over.
+    """A run: not begun, at work, paused, or over.
 
     Attributes:
         state: what it comes to, as far as is known (`runs.types.RunStatus`).

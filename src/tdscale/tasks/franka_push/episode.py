@@ -58,7 +58,7 @@ def _place(generator: np.random.Generator, cubes: int) -> list[float]:
     """Positions and quaternions of cubes that don't meet, one after the other."""
     placed: list[tuple[float, float, float]] = []
     while len(placed) < cubes:
-        # no room may be left by the cubes after the first: they are drawn anew
+        # the cubes after the first may leave no room: then they are drawn again
         del placed[1:]
         for across, along, turn in generator.uniform(-1, 1, (1 if cubes == 1 else 100, 3)).tolist():
             yaw = YAW_NOISE * turn

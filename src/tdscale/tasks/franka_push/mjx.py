@@ -12,11 +12,11 @@ from tdscale.errors import UserError
 from tdscale.tasks.franka_push.control import kinematics, torques
 from tdscale.tasks.franka_push.episode import DOFS, goal_distances, observe, rewards
 from tdscale.tasks.franka_push.model import SUBSTEPS, mjcf
-from tdscale.tasks.franka_push.physics import Advanced, Moving, finger_targets
-from tdscale.tasks.simulator import quiet_mujoco
+from tdscale.tasks.franka_push.physics import Advanced, Moving, Physics, finger_targets
+from tdscale.tasks.suites import quiet_mujoco
 
 
-class MJXPhysics:
+class MJXPhysics(Physics):
     """All environments in one jitted step; the state stays on the device between steps.
 
     Raises:
@@ -34,11 +34,9 @@ class MJXPhysics:
         self._advance = _compiled(mjx, cubes)
 
     def put(self, moving: Moving) -> Moving:
-        """See `Physics.put`."""
         return Moving(*(jnp.asarray(part, jnp.float32) for part in moving))
 
     def advance(self, moving: Moving, actions: NDArray[np.float64], over: NDArray[np.bool_]) -> Advanced:
-        """See `Physics.advance`."""
         found: Advanced = self._advance(moving, jnp.asarray(actions, jnp.float32), jnp.asarray(over))
         return found
 

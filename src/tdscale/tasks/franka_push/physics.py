@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tdscale.tasks.franka_push.control import kinematics, torques
 from tdscale.tasks.franka_push.episode import DOFS, goal_distances, observe, rewards
 from tdscale.tasks.franka_push.model import FINGER_REACH, SUBSTEPS, TIMESTEP, mjcf
-from tdscale.tasks.simulator import quiet_mujoco
+from tdscale.tasks.suites import quiet_mujoco
 
 FEWEST = 128  # environments that are worth a thread
 
@@ -63,7 +63,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class MuJoCoPhysics:
+class MuJoCoPhysics(Physics):
     """C MuJoCo: each thread takes a share of the environments, computes their torques together and rolls them out."""
 
     def __init__(self, environments: int, cubes: int, threads: int | None) -> None:
@@ -74,11 +74,9 @@ class MuJoCoPhysics:
         self._pool = ThreadPoolExecutor(len(self._shares)) if len(self._shares) > 1 else None
 
     def put(self, moving: Moving) -> Moving:
-        """See `Physics.put`."""
         return Moving(*(np.array(part, np.float64) for part in moving))
 
     def advance(self, moving: Moving, actions: NDArray[np.float64], over: NDArray[np.bool_]) -> Advanced:
-        """See `Physics.advance`."""
         found = list((map if self._pool is None else self._pool.map)(lambda share: share.advance(moving, actions), self._shares))
         after, observations, earned = found[0] if len(found) == 1 else _joined(found)
         if over.any():
@@ -88,7 +86,6 @@ class MuJoCoPhysics:
         return Advanced(after, observations, earned)
 
     def close(self) -> None:
-        """See `Physics.close`."""
         if self._pool is not None:
             self._pool.shutdown()
 
@@ -132,7 +129,7 @@ class _Share:
         )
         last = states[:, -1]
         if not (last[:, 0] > (SUBSTEPS - 0.5) * TIMESTEP).all():
-            # MuJoCo begins anew, at time 0, where a state is no longer finite
+            # MuJoCo starts again at time 0 where a state is no longer finite
             raise FloatingPointError(f"franka-push: the simulation of environment {self._rows.start + int(last[:, 0].argmin())} diverged")
         velocities = last[:, 1 + self._positions :]
         accelerations = (velocities - states[:, -2, 1 + self._positions :]) / TIMESTEP

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from tdscale.errors import UserError
 from tdscale.tasks.franka_push.episode import EPISODE_LENGTH, goal_distances, shaping, starts
 from tdscale.tasks.franka_push.physics import Moving, MuJoCoPhysics, Physics, look
-from tdscale.tasks.gymnasium_suite import installed_versions
-from tdscale.tasks.task import Observation, Steps
+from tdscale.tasks.suites import installed_versions
+from tdscale.tasks.task import Observation, ParallelTask, Steps
 
 Backend = Literal["mujoco", "mjx"]
 
 
-class FrankaPush:
+class FrankaPush(ParallelTask):
     """An arm on a table, cubes of 7 cm in a bin, and a goal for the first of them; the others are in its way.
 
     Actions, 7: a displacement of the hand (±0.1 m over the action scale 0.5) and a turn (±0.5 rad over it), both in world axes and from
@@ -61,7 +61,6 @@ class FrankaPush:
         )
 
     def reset(self, which: NDArray[np.intp], seeds: NDArray[np.uint32]) -> Observation:
-        """See `ParallelTask.reset`."""
         start = starts(seeds, self._cubes)
         still = np.zeros((len(which), 9 + 6 * self._cubes))
         fresh = Moving(start.positions, still, still, start.goals)
@@ -73,7 +72,6 @@ class FrankaPush:
         return look(fresh).astype(np.float32)
 
     def step(self, actions: NDArray[np.float32]) -> Steps:
-        """See `ParallelTask.step`."""
         over = self._steps >= EPISODE_LENGTH
         self._moving, observations, rewards = self._physics.advance(self._moving, np.clip(actions, -1.0, 1.0).astype(np.float64), over)
         self._steps += ~over
@@ -96,7 +94,6 @@ class FrankaPush:
         return self._held()._asdict() | {"steps": self._steps.copy()}
 
     def set_state(self, state: dict[str, NDArray[Any]]) -> None:
-        """See `ParallelTask.set_state`."""
         self._moving = self._physics.put(Moving(*(state[name] for name in Moving._fields)))
         self._steps = np.array(state["steps"], np.int64)
 

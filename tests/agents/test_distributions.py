@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdscale.agents.categorical import binary_cross_entropy, cross_entropy, expectation, pessimistic_target, project
+from tdscale.agents.distributions import binary_cross_entropy, cross_entropy, expectation, pessimistic_target, project
 
 ATOMS = np.linspace(-10, 10, 51, dtype=np.float32)
 FEW = np.array([0.0, 1.0, 2.0], np.float32)

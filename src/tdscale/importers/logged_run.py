@@ -1,9 +1,14 @@
-"""A run as a log holds it, and what its keys mean: σ, B, η, task, seed, by the user's word or by usual names."""
+"""A run as a log holds it (`LoggedRun`), and which of its keys mean what (`Columns`), by options or by a file mapping.toml.
+
+`importers.meaning` reads σ, B, η and the rest from the two; `importers.gather` brings the runs into a study.
+"""
 
 import math
 import re
+import tomllib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,10 +23,17 @@ COUNT = "=count"
 MAX_NAME = 200
 
 DERIVED = "=derived"
-REPEATED = ("mean", "last", "seeds")
 SYMBOLS = {"utd": "σ", "batch_size": "B", "learning_rate": "η", "model_size": "N"}
 WORDS = {"utd": "UTD ratio", "batch_size": "batch size", "learning_rate": "learning rate", "model_size": "model size"}
 _SHOWN_KEYS = 12
+_CHOICES = {
+    "repeated": (("mean", "last", "seeds"), "mean, last or seeds"),
+    "resumed": (
+        ("continue", "restart"),
+        "continue (a counter that begins again goes on, its steps are added) or restart (what came before is dead)",
+    ),
+    "monitors": (("seeds", "environments"), "seeds, each file a run, or environments, all of them one run"),
+}
 # W&B's own count, and what its web page calls it in a table
 LOG_CALLS = ("_step", "Step")
 
@@ -85,8 +97,9 @@ class Columns:
             scale = getattr(self, name)
             if scale is not None and not (number(scale) or 0) > 0:
                 raise UserError(f"{option(name)} {scale}: must be a number above 0, e.g. {option(name)} 4")
-        if self.repeated not in (None, *REPEATED):
-            raise UserError(f"--repeated {self.repeated}: must be {', '.join(REPEATED[:-1])} or {REPEATED[-1]}")
+        for name, (choices, what) in _CHOICES.items():
+            if getattr(self, name) not in (None, *choices):
+                raise UserError(f"{option(name)} {getattr(self, name)}: must be {what}")
         for name in ("env_step", "returns"):
             if str(getattr(self, name)).startswith("="):
                 raise UserError(f"{option(name)} {getattr(self, name)}: names a series of the log; it can't be a constant")
@@ -125,10 +138,10 @@ class LoggedRun:
         path: what `Columns.names` is held against, where that is not the name.
         column: the column of a wide table that it stands in; part of what `Columns.names` is held against.
         named, logged: what `Columns.names` says of it, which `config` holds too, and the configuration without that.
-        apart: keys of `config` by which rows of one table were told apart, and nothing else would have.
+        apart: keys of `config` that alone distinguish this run's rows from others of its table.
         config: its configuration; keys of nested tables are joined by dots.
         steps, returns: shape (n,), as logged: in any order, steps repeated; NaN is a return that was logged as NaN.
-        begins: rows at which a session began anew, and the env step that it says it began at (NaN: it does not say).
+        begins: rows at which a session begins, and the env step that it says it begins at (NaN: it does not say).
         in_order: whether rows stand in the order in which they were logged, as those of a table need not.
         mean_of: where a return is a mean over the last episodes.
         total: env steps that a model beside the log counts.
@@ -268,6 +281,14 @@ def number(value: Any) -> float | None:
     return found if found is not None and math.isfinite(found) else None
 
 
+def float_or_nan(value: Any) -> float:
+    """A number, also as text and not finite; NaN for anything else."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
 def without_numbers(sentence: str) -> str:
     """Equal for sentences that differ in their numbers alone."""
     return re.sub(r"[-+]?\d[\d.,e+-]*", "#", sentence)
@@ -283,3 +304,50 @@ def shown_value(value: Any) -> str:
     """A value of a log, for a sentence."""
     text = f"{value:g}" if isinstance(value, float) else repr(value) if isinstance(value, str) else str(value)
     return text if len(text) <= MAX_NAME else text[: MAX_NAME - 1] + "…"
+
+
+_MAX_BYTES = 1 << 20
+_LISTS = {"where": '["width=256"]', "split_by": '["exp_name"]', "ignore": '["notes"]'}
+_EXAMPLE = 'utd = "config.utd", or batch_size = 256'
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The fields of `Columns` (with `return` for `returns`) and `from` that a file gives; its numbers are constants.
+
+    Raises:
+        UserError: if it can't be read or says something else.
+    """
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise UserError(f"{path}: over 1 MiB is no mapping; give a small TOML file, e.g. {_EXAMPLE}")
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise UserError(f"{path}: can't be read as TOML ({reason}); a mapping is a small TOML file, e.g. {_EXAMPLE}") from None
+    known = {"return" if name == "returns" else name for name in Columns.known()} | {"from"}
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in known:
+            raise UserError(f"{path}, {key}: unknown key; known here: {', '.join(sorted(known))}")
+        if key in _LISTS:
+            several = value if isinstance(value, list) else [value]
+            if not several or not all(isinstance(one, str) and one for one in several):
+                raise UserError(f"{path}, {key}: {value!r} must be text, or a list of texts, e.g. {key} = {_LISTS[key]}")
+            found[key] = tuple(several)
+            continue
+        if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
+            raise UserError(f"{path}, {key}: {value!r} is neither a key's name nor a number; it must be like {_EXAMPLE}")
+        constant = not isinstance(value, str) and not key.endswith("_scale")
+        found["returns" if key == "return" else key] = f"={value}" if constant else value
+    return found
+
+
+def columns_from(options: Mapping[str, Any], mapping: Path | None) -> tuple[Columns, str | None]:
+    """What options say, else what the file says; and the kind of source that the file names."""
+    values = read_mapping(mapping) if mapping is not None else {}
+    kind = values.pop("from", None)
+    values |= {name: value for name, value in options.items() if value not in (None, [], ())}
+    for name, value in values.items():
+        if value == "" or (name in _LISTS and "" in value):
+            raise UserError(f"--{name.replace('_', '-')}: is empty; it must be a key's name, or =VALUE")
+    return Columns(**values), kind

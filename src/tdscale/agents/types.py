@@ -1,6 +1,0 @@
-"""Names for what JAX calls Array."""
-
-import jax
-
-Array = jax.Array
-Key = jax.Array
