@@ -147,10 +147,10 @@ def test_profiles_tell_what_the_runs_settle():
     settled = profile(offset(UTD))
     low, high = settled.interval("alpha")
     assert low < 0.8 < high
-    assert OFFSET.unsettled(settled) is None
+    assert OFFSET.not_identified(settled) is None
     # at the upper end of β^α the offset law is a pure power law, at the lower end a constant
-    assert OFFSET.unsettled(profile(1e5 * UTD**-0.5))[0] == "d-min-not-identified"
-    assert OFFSET.unsettled(profile(1e5 + 0 * UTD))[0] == "constant"
+    assert OFFSET.not_identified(profile(1e5 * UTD**-0.5))[0] == "d-min-not-identified"
+    assert OFFSET.not_identified(profile(1e5 + 0 * UTD))[0] == "constant"
     # the same points, less exactly known
     wider = profile(offset(UTD), noise=0.3).interval("alpha")
     assert wider[0] <= low

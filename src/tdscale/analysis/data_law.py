@@ -79,7 +79,7 @@ def laws_of_thresholds(
 
     Args:
         points: D_J.
-        law_at: from a threshold's index, its law, and code and message of what the runs leave open (`Form.unsettled`). Raises
+        law_at: from a threshold's index, its law, and a warning's code and message (`Form.not_identified`). Raises
             ValueError where there is no law.
     """
     laws: list[DataLaw] = []
@@ -87,14 +87,14 @@ def laws_of_thresholds(
     for index, threshold in enumerate(points.thresholds):
         where = f"J = {threshold:.4g}"
         try:
-            law, unsettled = law_at(index)
+            law, not_identified = law_at(index)
         except ValueError as error:
             warnings.append(RunWarning("not-identified", f"no data law at {where}: {error}", where))
             continue
         laws.append(law)
         warnings += _remarks(law, where)
-        if unsettled is not None:
-            warnings.append(RunWarning(unsettled[0], unsettled[1].format(where=where), where))
+        if not_identified is not None:
+            warnings.append(RunWarning(not_identified[0], not_identified[1].format(where=where), where))
     return laws, warnings
 
 
@@ -107,7 +107,7 @@ class _Fitter:
         self.weights = weigh_forms(forms, points.utd, points.data[0], points.bound, self.misfit.scatter)
 
     def law(self, index: int) -> tuple[DataLaw, tuple[str, str] | None]:
-        """The law of a threshold, and what the runs leave open of its first form."""
+        """The law of a threshold, and what the runs do not identify of its first form."""
         points, misfit, first = self.points, self.misfit, self.forms[0]
         data = points.data[..., index]
         n_draws, n_tasks = len(data) - 1, len(points.tasks)
@@ -145,10 +145,10 @@ class _Fitter:
             fitted[form.base].as_form(form, float(share), points.utd, data[0], points.bound)
             for form, share in zip(self.forms, self.weights.shares, strict=True)
         )
-        unsettled = None
+        not_identified = None
         if first.search is not None:
-            unsettled = first.unsettled(profile_likelihood(points.utd, point_fits[first], float(misfit.scatter[index])))
-        return data_law(points, index, weighed, drift, identified=unsettled is None), unsettled
+            not_identified = first.not_identified(profile_likelihood(points.utd, point_fits[first], float(misfit.scatter[index])))
+        return data_law(points, index, weighed, drift, identified=not_identified is None), not_identified
 
     def _of_places(self, fit: FormFit, data: Floats, shift: Floats, noise: float) -> tuple[Floats, Floats]:
         """log scale of the tasks, (n_draws, n_tasks); parameters of tasks and, last, domain, (n_draws, n_tasks + 1, n_parameters)."""

@@ -30,7 +30,7 @@ class FitOptions:
         study: name of the study.
         tasks: the tasks, in the order of reports.
         thresholds: J, rising, normalised return.
-        method: how it goes.
+        method: `DEFAULT`, or another one, as `tdscale.paper.PAPER`.
         data_cost: δ in the compute unit per env step, or "measured"; None leaves the budget law out.
         accounting: how compute is counted, where the method leaves that open.
         compute_unit: of C.
@@ -121,7 +121,7 @@ def measure(cells: Sequence[Cell], options: FitOptions) -> Measured:
     """
     if not cells:
         raise ValueError("there is no cell to fit")
-    # equal D are told apart by their order, so that it must not be the caller's
+    # of cells with equal D the first one counts, so the order must not be the caller's
     ordered = sorted(cells, key=lambda c: (c.spec.task, c.spec.utd, c.spec.batch_size, c.spec.learning_rate, c.spec.cell_id))
     by_stage = {stage: tuple(cell for cell in ordered if cell.spec.stage == stage) for stage in ("sweep", "scaling", "baseline")}
     sweep, scaling, constant = by_stage.values()

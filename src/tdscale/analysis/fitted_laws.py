@@ -50,7 +50,7 @@ class PowerLaw:
 
     @property
     def identified(self) -> bool:
-        """Whether the interval of the exponent leaves its sign settled."""
+        """Whether the interval of the exponent holds one sign only."""
         return not self.exponent_estimate.holds_zero
 
     @property

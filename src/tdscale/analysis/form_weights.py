@@ -58,7 +58,7 @@ def weigh_forms(forms: Sequence[Form], utd: Floats, data: Floats, bound: Floats,
 def _errors(
     forms: Sequence[Form], utd: Floats, data: Floats, bound: Floats, at: float, truth: Floats, truth_bound: Floats, noise: float
 ) -> Floats | None:
-    """Error of the mean log D of each form at a σ that was left out; None where it can't be told."""
+    """Error of the mean log D of each form at a σ that was left out; None where it is not known."""
     prior = Prior(noise=noise)
     try:
         fits = {form: fit_form(form, utd, data[None], bound, prior) for form in dict.fromkeys(form.base for form in forms)}

@@ -139,8 +139,8 @@ class Form(ABC):
         """
         return -np.inf, np.inf
 
-    def unsettled(self, profile: Profile) -> tuple[str, str] | None:
-        """What the runs alone leave open of this form: a warning's code and its message, in which {where} names J. None if nothing."""
+    def not_identified(self, profile: Profile) -> tuple[str, str] | None:
+        """Code and message of the warning that the runs alone do not identify this form; {where} stands for J. None if they do."""
         return None
 
     @abstractmethod
@@ -197,7 +197,7 @@ class Offset(Form):
         alpha, log_ratio = parameters[..., 0], parameters[..., 1]
         return np.stack([alpha, log_ratio + alpha * by], axis=-1), np.zeros(alpha.shape)
 
-    def unsettled(self, profile: Profile) -> tuple[str, str] | None:
+    def not_identified(self, profile: Profile) -> tuple[str, str] | None:
         if profile.holds_low("log_ratio"):
             return "constant", "D does not clearly fall with σ at {where}: a constant fits nearly as well"
         if profile.holds_high("log_ratio"):

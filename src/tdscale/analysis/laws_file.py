@@ -73,13 +73,13 @@ def load_laws(path: Path, methods: Mapping[str, Method]) -> ScalingLaws:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `tdscale fit {path.parent}` writes it") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: can't be read as JSON ({error}); `tdscale fit {path.parent}` writes it anew") from None
+        raise UserError(f"{path}: can't be read as JSON ({error}); `tdscale fit {path.parent}` writes it again") from None
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        raise UserError(f"{path}: is not of schema {SCHEMA}; `tdscale fit {path.parent}` writes it anew")
+        raise UserError(f"{path}: is not of schema {SCHEMA}; `tdscale fit {path.parent}` writes it again")
     try:
         return _from_draws(content["draws"], methods)
     except (KeyError, TypeError, ValidationError, ValueError):
-        raise UserError(f"{path}: its draws are damaged; `tdscale fit {path.parent}` writes it anew") from None
+        raise UserError(f"{path}: its draws are damaged; `tdscale fit {path.parent}` writes it again") from None
 
 
 def _power_law(law: PowerLaw | None) -> dict[str, Any] | None:

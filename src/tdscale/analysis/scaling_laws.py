@@ -31,7 +31,7 @@ class ScalingLaws:
         budget: None where δ is not known or nothing could be fitted.
         compute: compute model of each task, in `unit`; empty where it is not known.
         data_cost: δ, the number used, in `unit` per env step; data_cost_source: whether it was given or measured.
-        unit: what C, F and δ are told in.
+        unit: of C, F and δ.
         other_units: the tasks' compute models in every unit that is known, `unit` among them.
         used_batch_size: by task, the σ that were run and the (rounded) B used there.
         asked: what the study file asked for when these laws were fitted.
@@ -64,7 +64,7 @@ class ScalingLaws:
 
     @property
     def asks_for_times(self) -> bool:
-        """Whether what is told rests on seconds that were measured, which differ from one run of a study to the next."""
+        """Whether the laws rest on measured seconds, which differ from one run of a study to the next."""
         return self.unit == "seconds" or self.data_cost_source == "measured"
 
     def without_times(self) -> "ScalingLaws":
@@ -93,7 +93,7 @@ class ScalingLaws:
 
     @property
     def knows_compute(self) -> bool:
-        """Whether C can be told."""
+        """Whether C is known."""
         needed = any(model.needs_batch_size for model in self.compute.values())
         return bool(self.compute) and (self.batch_size is not None or not needed)
 

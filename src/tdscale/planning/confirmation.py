@@ -1,4 +1,4 @@
-"""A plan that was run: what it foretold beside what was seen."""
+"""A plan that was run: what it predicted, and what was measured."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _DRAWS = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """One quantity, foretold and seen.
+    """One quantity, predicted and measured.
 
     Attributes:
         quantity: "data" (env steps until J), "compute" (until then, in the plan's unit) or "seconds" (of one run until then).
@@ -102,7 +102,7 @@ def laws_for(plan: Plan, laws: ScalingLaws) -> ScalingLaws:
 
 
 def score(plan: Plan, laws: ScalingLaws, cells: Sequence[Cell]) -> Confirmation:
-    """Put what was seen beside what a plan foretold.
+    """Compare what was measured with what a plan predicted.
 
     D and C of several tasks are put together as in the laws: D and B by geometric means, C the mean over tasks at them.
 

@@ -17,7 +17,7 @@ from tdscale.planning.answer import Question, answer, snapped
 from tdscale.planning.plan import Plan, Problem, Relaxed
 from tdscale.planning.tradeoff import REACH, WORTHWHILE, Kind, Tradeoff, least_within, tradeoff
 
-MORE = 1.1  # what a limit relaxed would buy is told for this factor
+MORE = 1.1  # a plan shows what a limit relaxed by this factor would buy
 
 
 def plan_compute(
@@ -58,7 +58,7 @@ def _plan(
     question = Question(laws, law, task, _known_price(laws, task), multiple)
     start = replace(beginning(question, problem, limit), threshold=law.threshold)
     every = tradeoff(laws, law, task, multiple)
-    curves = every.part(every.told)
+    curves = every.part(every.predictable)
     if len(curves.utd) < 5:
         return replace(start, refused=True, reason=_refusal(law, float(np.sqrt(every.run[0] * every.run[1])), task))
     choice = _choice(curves, problem)
@@ -126,7 +126,7 @@ def _nothing(question: Question, start: Plan, every: Tradeoff, curves: Tradeoff)
     best = int(np.argmin(values[0]))
     least, at = float(values[0, best]), float(curves.utd[best])
     unit = UNIT_NAMES[question.laws.unit] if side == "compute" else "env steps"
-    beyond = np.flatnonzero((all_values[0] <= start.limit) & ~every.told)
+    beyond = np.flatnonzero((all_values[0] <= start.limit) & ~every.predictable)
     if beyond.size:
         where = float(every.utd[beyond[np.argmin(np.abs(np.log(every.utd[beyond] / at)))]])
         return replace(start, refused=True, reason=f"{short(start.limit)} may be met, but only where {_refusal(law, where, task)}")

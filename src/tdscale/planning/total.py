@@ -91,7 +91,7 @@ def plan_budget(
 def _cheapest(question: Question, cost: float) -> _Cheapest | None:
     """None where the law can't tell D at all."""
     every = tradeoff(question.laws, question.law, question.task, question.multiple)
-    curves = every.part(every.told)
+    curves = every.part(every.predictable)
     if len(curves.utd) < 5:
         return None
     return _Cheapest(question.law, curves, *cheapest(curves, cost))

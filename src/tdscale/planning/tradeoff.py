@@ -34,21 +34,23 @@ class Tradeoff:
     Attributes:
         utd: shape (n,).
         data, compute: the point estimate in row 0, draws behind; shape (1 + n_draws, n). C is NaN where it is not known.
-        told: where the law can tell D (`DataLaw.refusal`), shape (n,).
+        predictable: where the law can tell D (`DataLaw.refusal`), shape (n,).
         run: the least and the largest σ that were run.
     """
 
     utd: Floats
     data: Floats
     compute: Floats
-    told: NDArray[np.bool_]
+    predictable: NDArray[np.bool_]
     run: tuple[float, float]
 
     def part(self, keep: NDArray[np.bool_]) -> "Tradeoff":
         """The part where `keep`, of shape (n,), is true: from the first such σ to the last."""
         inside = np.flatnonzero(keep)
         where = slice(inside[0], inside[-1] + 1) if inside.size else slice(0, 0)
-        return Tradeoff(utd=self.utd[where], data=self.data[:, where], compute=self.compute[:, where], told=self.told[where], run=self.run)
+        return Tradeoff(
+            utd=self.utd[where], data=self.data[:, where], compute=self.compute[:, where], predictable=self.predictable[where], run=self.run
+        )
 
     def worthwhile_upwards(self) -> "Tradeoff":
         """Without the largest σ, which would save less than `WORTHWHILE` of the data for going farther from what was run."""
@@ -73,15 +75,15 @@ def tradeoff(laws: ScalingLaws, law: DataLaw, task: str | None, least_batch_size
     asked = utd_grid(low, high, _ASKED)
     can_tell = np.array([law.refusal(float(at), task) is None for at in asked])
     place = np.interp(np.log(utd), np.log(asked), np.arange(_ASKED))
-    told = can_tell[np.floor(place + 1e-9).astype(int)] & can_tell[np.ceil(place - 1e-9).astype(int)]
+    predictable = can_tell[np.floor(place + 1e-9).astype(int)] & can_tell[np.ceil(place - 1e-9).astype(int)]
     compute = laws.compute_for(utd, data, task, least_batch_size=least_batch_size)
-    return Tradeoff(utd=utd, data=data, compute=compute, told=_largest_stretch(told), run=run)
+    return Tradeoff(utd=utd, data=data, compute=compute, predictable=_largest_stretch(predictable), run=run)
 
 
-def _largest_stretch(told: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _largest_stretch(predictable: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Only the longest run of true entries: a plan does not jump over σ at which the law can't tell."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], told.astype(int), [0]])))
-    kept = np.zeros_like(told)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], predictable.astype(int), [0]])))
+    kept = np.zeros_like(predictable)
     if edges.size:
         starts, ends = edges[::2], edges[1::2]
         longest = int(np.argmax(ends - starts))
