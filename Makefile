@@ -30,13 +30,13 @@ types: setup    ## mypy
 unit: setup     ## pytest; three processes on two cores, for many a test waits for processes of its own
 	.venv/bin/pytest -n 3 --dist worksteal
 
-test-slow: setup  ## tests of a minute or more each
-	.venv/bin/pytest -m slow
+test-slow: setup  ## what takes long and guards rarely: killed studies, Ray, the wheel, smoke runs of the examples
+	.venv/bin/pytest -n 2 --dist worksteal -m slow
 
-test-faults: setup  ## studies whose nodes and drivers are killed; some minutes
+test-faults: setup  ## Ray nodes and drivers that are killed; some minutes
 	.venv/bin/pytest -m faults
 
-test-peers: .venv-peers/.installed  ## with Stable-Baselines3 (brings torch): its logs, and its SAC as a trainer of one's own
+test-peers: .venv-peers/.installed  ## with Stable-Baselines3 (brings torch): its logs, and its SAC as a trainer
 	.venv-peers/bin/pytest -m peers tests/peers
 
 .venv-peers/.installed: requirements/light.txt requirements/peers.txt pyproject.toml

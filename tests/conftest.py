@@ -7,8 +7,8 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
-# The same examples every time: chance must not fail what nobody changed. --hypothesis-profile=default looks further.
-settings.register_profile("same-examples", derandomize=True, deadline=None, database=None)
+# The same examples every time: chance must not fail what nobody changed. --hypothesis-profile=default looks further, at 100 each.
+settings.register_profile("same-examples", max_examples=40, derandomize=True, deadline=None, database=None)
 settings.load_profile("same-examples")
 
 # JAX reads these when it is first imported. Tests compile far more than they compute: half the compile time is worth slower code,
@@ -23,26 +23,6 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 # What workers compile, and matplotlib's list of fonts: once for all tests, and nothing of the user's.
 os.environ["XDG_CACHE_HOME"] = str(_CACHE / "home")
 os.environ["MPLCONFIGDIR"] = str(_CACHE / "matplotlib")
-
-# Files whose tests take most of a minute each. First, so that what is left at the end is small and keeps every process busy.
-LONG = (
-    ("test_examples", "test_wheel"),
-    ("test_confirmation", "test_ray"),
-    ("test_execution", "test_resume", "test_interrupted_workers"),
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first. Workers begin with equal parts of the list, one after the other: each gets long ones to begin with."""
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    place = {stem: number % workers for number, stems in enumerate(LONG) for stem in stems}
-    rest = [item for item in items if item.path.stem not in place]
-    dealt: list[pytest.Item] = []
-    for worker in range(workers):
-        dealt += [item for item in items if place.get(item.path.stem) == worker]
-        room = max(len(items) * (worker + 1) // workers - len(dealt), 0)
-        dealt, rest = dealt + rest[:room], rest[room:]
-    items[:] = dealt + rest
 
 
 @pytest.fixture(scope="session")

@@ -9,16 +9,14 @@ import zipfile
 
 import numpy as np
 import pytest
+from known_logs import CASES, THRESHOLDS, assert_lawful, curve, messages
 
 from command import called, refused
-from lawful import THRESHOLDS, assert_lawful, curve
 from tdscale.errors import UserError
 from tdscale.importers import gather_runs, import_runs
 from tdscale.importers.formats import form_of
 from tdscale.importers.logged_run import Columns
 from tdscale.runs.store import RunStore
-from true_logs import CASES
-from your_logs import messages
 
 STEPS = np.arange(2000, 140_001, 2000)
 UTDS = (1, 2, 4, 8)

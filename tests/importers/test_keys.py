@@ -5,17 +5,15 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from known_logs import CASES, GIVEN, SCALE, answers_in, assert_lawful, curve, curves_of, data_of, long_table, messages
 
 from command import called, refused
-from lawful import SCALE, answers_in, assert_lawful, curve, data_of
 from tdscale.errors import UserError
 from tdscale.importers import Columns, Scale, gather_runs, import_runs
 from tdscale.importers.meaning import logged_value
 from tdscale.importers.patterns import from_name
 from tdscale.runs.store import RunStore
 from tdscale.study import read_study
-from true_logs import CASES
-from your_logs import GIVEN, curves_of, long_table, messages
 
 UTDS = (0.5, 1.0, 2.0, 4.0)
 STEPS = 500 * np.arange(41)

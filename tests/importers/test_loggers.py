@@ -14,13 +14,13 @@ import zipfile
 
 import numpy as np
 import pytest
+from known_logs import GIVEN, curves_of, messages, rising
 
 from command import refused
 from tdscale.errors import UserError
 from tdscale.importers import Columns, gather_runs, import_runs
 from tdscale.importers.wandb_runs import project_runs
 from tdscale.runs.store import RunStore
-from your_logs import GIVEN, curves_of, messages, rising
 
 # --- TensorBoard
 

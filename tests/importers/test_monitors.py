@@ -4,12 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from known_logs import GIVEN, TRUE_SCALE, UNSAID, UTDS, assert_true, case, curves_of, messages, true_returns
 from test_loggers import write_model
 
 from tdscale.errors import UserError
 from tdscale.importers import import_runs
-from true_logs import SAID, SCALE, UTDS, assert_true, case, true_returns
-from your_logs import GIVEN, curves_of, messages
 
 
 def write(path, returns, lengths=None, started=1_700_000_000.0, times=None, columns="r,l,t", extra=""):
@@ -40,7 +39,7 @@ def three(folder, apart=0.0, speed=0.0, cut=0):
     ],
 )
 def test_monitors_of_one_folder_that_were_not_stepped_together_are_seeds(tmp_path, how, says):
-    report = import_runs(three(tmp_path / "logs", **how), "auto", tmp_path / "study", names="utd{utd}", **SAID, **SCALE)
+    report = import_runs(three(tmp_path / "logs", **how), "auto", tmp_path / "study", names="utd{utd}", **UNSAID, **TRUE_SCALE)
     said = [message.message for message in report.messages if message.code == "monitors"]
     assert len(said) == 3
     assert all("taken for 3 seeds, not for one run's environments" in text for text in said)
@@ -51,18 +50,18 @@ def test_monitors_of_one_folder_that_were_not_stepped_together_are_seeds(tmp_pat
 
 def test_those_that_were_are_one_run_unless_the_user_says_otherwise(tmp_path):
     logs = three(tmp_path / "logs", apart=2.0)
-    report = import_runs(logs, "auto", tmp_path / "together", names="utd{utd}", **SAID, **SCALE)
+    report = import_runs(logs, "auto", tmp_path / "together", names="utd{utd}", **UNSAID, **TRUE_SCALE)
     assert report.runs == 3
     assert "environments of one run (they begin together" in messages(report)["monitors"]
     assert max(curve["env_step"][-1] for curve in curves_of(tmp_path / "together").values()) == 3 * 359_000
-    assert import_runs(logs, "auto", tmp_path / "apart", names="utd{utd}", monitors="seeds", **SAID, **SCALE).runs == 9
+    assert import_runs(logs, "auto", tmp_path / "apart", names="utd{utd}", monitors="seeds", **UNSAID, **TRUE_SCALE).runs == 9
     assert_true(tmp_path / "apart", seeds=3)
     for index in range(1, 3):  # begun hours later, and yet
         write(logs / "utd1" / f"{index}.monitor.csv", np.zeros(359), started=1.7e9 + 9999 * index)
-    report = import_runs(logs, "auto", tmp_path / "said", names="utd{utd}", monitors="environments", **SAID, **SCALE)
+    report = import_runs(logs, "auto", tmp_path / "said", names="utd{utd}", monitors="environments", **UNSAID, **TRUE_SCALE)
     assert report.runs == 3
     with pytest.raises(UserError, match="--monitors both: must be seeds, each file a run, or environments"):
-        import_runs(logs, "auto", tmp_path / "no", names="utd{utd}", monitors="both", **SAID)
+        import_runs(logs, "auto", tmp_path / "no", names="utd{utd}", monitors="both", **UNSAID)
 
 
 def test_environments_with_episodes_of_uneven_length_are_known_by_their_clock(tmp_path):
@@ -123,7 +122,7 @@ def test_models_that_were_saved_on_the_way_contradict_nothing(tmp_path):
 
 
 def test_the_shared_monitors_are_seeds_and_those_with_quotes_are_read(tmp_path):
-    import_runs(case("seeds-as-workers"), "auto", tmp_path / "seeds", names="utd{utd}", **SAID, **SCALE)
+    import_runs(case("seeds-as-workers"), "auto", tmp_path / "seeds", names="utd{utd}", **UNSAID, **TRUE_SCALE)
     assert_true(tmp_path / "seeds", seeds=3)
-    report = import_runs(case("monitor-quoted"), "auto", tmp_path / "quoted", names="utd{utd}/seed{seed}", **SAID | {"task": None})
+    report = import_runs(case("monitor-quoted"), "auto", tmp_path / "quoted", names="utd{utd}/seed{seed}", **UNSAID | {"task": None})
     assert report.preview.tasks[0].points == (12, 12)

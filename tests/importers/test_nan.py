@@ -3,13 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from known_logs import GIVEN, TRUE_SCALE, UNSAID, UTDS, assert_true, case, messages, true_returns
 
 from tdscale.importers import import_runs
 from tdscale.importers.curve import clean
 from tdscale.importers.logged_run import LoggedRun
 from tdscale.runs.store import RunStore
-from true_logs import SAID, SCALE, UTDS, assert_true, case, true_returns
-from your_logs import GIVEN, messages
 
 
 def table(blank):
@@ -28,7 +27,7 @@ def test_cells_at_rows_of_other_keys_are_nothing_and_a_lost_seed_costs_the_other
     curves = []
     for name, blank in (("blank", True), ("nan", False)):
         (tmp_path / f"{name}.csv").write_text(table(blank))
-        import_runs(tmp_path / f"{name}.csv", "csv", tmp_path / name, **SAID, **SCALE)
+        import_runs(tmp_path / f"{name}.csv", "csv", tmp_path / name, **UNSAID, **TRUE_SCALE)
         assert_true(tmp_path / name, seeds=2)
         store = RunStore(tmp_path / name)
         assert {status.state for status in store.statuses().values()} == {"finished"}
@@ -65,5 +64,5 @@ def test_how_many_runs_count_as_diverged_is_told(tmp_path):
 
 def test_the_shared_tables_with_blanks_and_with_nan_have_one_law(tmp_path):
     for name in ("q_blank.csv", "q_nan.csv"):
-        import_runs(case(name), "auto", tmp_path / name, **SCALE)
+        import_runs(case(name), "auto", tmp_path / name, **TRUE_SCALE)
         assert_true(tmp_path / name, seeds=2)

@@ -5,11 +5,11 @@ import csv
 import numpy as np
 import pandas as pd
 import pytest
+from known_logs import TRUE_SCALE, UNSAID, UTDS, assert_true, case, true_returns
 
 from tdscale.errors import UserError
 from tdscale.importers import Columns, import_runs, mended
 from tdscale.importers.logged_run import LoggedRun, Unreadable
-from true_logs import SAID, SCALE, UTDS, assert_true, case, true_returns
 
 TAG = "charts/episodic_return"
 
@@ -74,7 +74,7 @@ def imported(folder, kind, write, how, **options):
     for utd in UTDS:
         for seed in range(3):
             write(folder / f"logs/utd{utd:g}_s{seed}", sessions(how, utd, seed))
-    given = SAID | SCALE | {"names": "utd{utd}_s{seed}"} | options
+    given = UNSAID | TRUE_SCALE | {"names": "utd{utd}_s{seed}"} | options
     return import_runs(folder / "logs", kind, folder / "study", **given)
 
 
@@ -102,7 +102,7 @@ def test_a_table_is_cut_where_a_run_was_resumed_from_a_checkpoint(tmp_path):
             for steps, returns, _ in sessions("checkpoint", utd, seed):
                 tables.append(pd.DataFrame({"env_step": steps, "return": returns, "utd": utd, "seed": seed}))
     pd.concat(tables).to_csv(tmp_path / "t.csv", index=False)
-    import_runs(tmp_path / "t.csv", "csv", tmp_path / "study", **SAID, **SCALE)
+    import_runs(tmp_path / "t.csv", "csv", tmp_path / "study", **UNSAID, **TRUE_SCALE)
     assert_true(tmp_path / "study", seeds=2)
 
 
@@ -144,7 +144,7 @@ def test_two_programs_that_wrote_at_one_time_are_no_resumed_run(tmp_path):
     for at in (1_000_000, 1_000_010):
         write_session(tmp_path / "logs/utd1_s0", steps, true_returns(steps, 1, at % 7), None, at)
     with pytest.raises(UserError, match="written at the same time"):
-        import_runs(tmp_path / "logs", "tensorboard", tmp_path / "study", utd="=1", **SAID)
+        import_runs(tmp_path / "logs", "tensorboard", tmp_path / "study", utd="=1", **UNSAID)
 
 
 def test_evaluations_follow_the_same_rule_as_returns():
@@ -164,5 +164,5 @@ def test_evaluations_follow_the_same_rule_as_returns():
 
 @pytest.mark.parametrize("name", ["resumed-clean", "resumed-ckpt", "resumed-zero"])
 def test_the_shared_resumed_logs_have_their_d(tmp_path, name):
-    import_runs(case(name), "auto", tmp_path, names="utd{utd}_s{seed}", **SAID, **SCALE)
+    import_runs(case(name), "auto", tmp_path, names="utd{utd}_s{seed}", **UNSAID, **TRUE_SCALE)
     assert_true(tmp_path, seeds=3)

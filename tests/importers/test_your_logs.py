@@ -7,13 +7,13 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from known_logs import GIVEN, curves_of, long_table, messages, rising
 
 from command import called, refused
 from tdscale.errors import UserError
 from tdscale.importers import Columns, Scale, gather_runs, import_runs
 from tdscale.runs.cells import load_cells
 from tdscale.runs.store import RunStore
-from your_logs import GIVEN, curves_of, long_table, messages, rising
 
 # --- tables
 

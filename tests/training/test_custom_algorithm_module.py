@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tdscale.errors import UserError
-from tdscale.running.algorithm_settings import _answer
+from tdscale.running.custom_code import _settings as answer_settings
 from tdscale.training.algorithms import Algorithm, named_algorithm
 from tdscale.training.custom_algorithm import custom_version, load_custom_algorithm
 
@@ -81,10 +81,10 @@ def test_a_file_named_as_another_module_does_not_take_its_place(tmp_path: Path) 
 def test_settings_are_checked_by_the_algorithms_own_class(tmp_path: Path) -> None:
     _write(tmp_path, SAC)
     question = {"algorithm": "mine:Mine", "folder": str(tmp_path), "source": "study.toml"}
-    full = _answer(question | {"settings": {"hidden_sizes": [8]}})["settings"]
+    full = answer_settings(question | {"settings": {"hidden_sizes": [8]}})["settings"]
     assert (full["hidden_sizes"], full["warm_up"]) == ([8], 5000)
-    assert _answer(question | {"settings": {"hidden_size": [8]}}) == {
+    assert answer_settings(question | {"settings": {"hidden_size": [8]}}) == {
         "mistake": "study.toml, settings.hidden_size: unknown key; did you mean 'hidden_sizes'?"
     }
-    mistake = _answer(question | {"settings": {}, "algorithm": "mine:Yours"})["mistake"]
+    mistake = answer_settings(question | {"settings": {}, "algorithm": "mine:Yours"})["mistake"]
     assert mistake.startswith("study.toml, algorithm: ")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tdscale.errors import UserError
-from tdscale.running.algorithm_settings import custom_settings
+from tdscale.running.custom_code import custom_settings
 from tdscale.running.trainers.trainer import TRAINER_FILE, CustomTrainer, function_file, remembered_text, trainer_of
 from tdscale.runs.store import RunStore
 from tdscale.study import Study, custom_file, is_custom, is_smoke, read_study, smoke_study, study_to_toml

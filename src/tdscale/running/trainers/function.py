@@ -1,14 +1,9 @@
-"""A process that trains one run by a function of the user's: FUNCTION FOLDER SPEC. What the function yields becomes its CSV.
-
-Without SPEC it only says, as JSON on standard output, what is wrong with the function, or null.
-"""
+"""A process that trains one run by a function of the user's: FUNCTION FOLDER SPEC. What the function yields becomes its CSV."""
 
 import csv
-import inspect
 import json
 import sys
 from collections.abc import Iterable, Mapping
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,13 +60,8 @@ def main() -> None:
     """See the module."""
     from tdscale.training.custom_algorithm import load_custom_algorithm
 
-    name, folder, *files = sys.argv[1:]
-    if not files:
-        with redirect_stdout(sys.stderr):
-            problem = _problem(name, Path(folder))
-        print(json.dumps(problem))
-        return
-    content = json.loads(Path(files[0]).read_text(encoding="utf-8"))
+    name, folder, file = sys.argv[1:]
+    content = json.loads(Path(file).read_text(encoding="utf-8"))
     request = RunRequest(
         **content["spec"],
         env_steps=content["env_steps"],
@@ -83,24 +73,6 @@ def main() -> None:
     except UserError as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from None
-
-
-def _problem(name: str, folder: Path) -> str | None:
-    from tdscale.training.custom_algorithm import load_custom_algorithm
-
-    try:
-        function: Any = load_custom_algorithm(name, folder, "function")
-    except UserError as error:
-        return str(error)
-    if not callable(function):
-        return f"{name!r} is of type {type(function).__name__}, not a function"
-    try:
-        inspect.signature(function).bind(None)
-    except TypeError:
-        return f"{name!r} can't be called with one argument, the run that it is to train"
-    except ValueError:
-        pass  # it has no signature to look at
-    return None
 
 
 def _write(returned: Any, path: Path) -> None:

@@ -7,13 +7,12 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tdscale.errors import UserError
+from tdscale.running.custom_code import check_function
 from tdscale.study import Study, TrainerOptions, asks_for, custom_file, module_of
 
 TRAINER_FILE = "trainer.json"
@@ -80,7 +79,8 @@ def trainer_of(study: Study, study_file: Path, directory: Path) -> CustomTrainer
     else:
         assert study.function is not None
         file = function_file(study, study_file, directory)
-        _check_function(study.function, folder if file is None else file.parent, folder, study_file.name)
+        module_folder = folder if file is None else file.parent
+        check_function(study.function, module_folder=module_folder, folder=folder, source=study_file.name)
         named = {} if file is None else {module_of(study.function): file}
     options = study.trainer or TrainerOptions()
     return CustomTrainer(
@@ -141,21 +141,3 @@ def _check_program(program: str, folder: Path, source: str) -> None:
             raise UserError(f"{source}, command[0]: there is no program {program!r} (looked for from {folder})")
     elif shutil.which(program) is None:
         raise UserError(f"{source}, command[0]: there is no program {program!r} on PATH; give its path, or activate its environment first")
-
-
-def _check_function(function: str, own: Path, folder: Path, source: str) -> None:
-    asked = subprocess.run(
-        [sys.executable, "-P", "-m", "tdscale.running.trainers.function", function, str(own.resolve())],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    try:
-        problem = json.loads(asked.stdout)
-    except ValueError:
-        problem = (asked.stderr.strip().splitlines() or [f"its process ended with exit code {asked.returncode}"])[-1]
-    if problem is not None:
-        raise UserError(f"{source}, function: {problem}")

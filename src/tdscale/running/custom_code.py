@@ -1,0 +1,131 @@
+"""Asks a process of its own about a user's module: what settings an algorithm has, what is wrong with a function.
+
+The process that reads a study never imports it.
+"""
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from tdscale.errors import UserError
+
+
+def custom_settings(
+    algorithm: str, settings: Mapping[str, Any], *, folder: Path | None, source: str, environment: Mapping[str, str]
+) -> dict[str, Any]:
+    """Import "module:name" where workers would, and check a study's settings against its settings class.
+
+    Args:
+        algorithm: as the study names it.
+        settings: what the study's [settings] say.
+        folder: where its file may lie.
+        source: name of the study's file in messages.
+        environment: variables of the process, as of a worker.
+
+    Returns:
+        All settings, defaults filled in, as JSON types.
+
+    Raises:
+        UserError: if there is no such algorithm, its module can't be imported, or a setting is wrong.
+    """
+    question = {"algorithm": algorithm, "settings": dict(settings), "folder": None if folder is None else str(folder), "source": source}
+    answer, said = _ask(question, environment=environment)
+    if answer is None:
+        raise UserError(f"{source}, algorithm: {algorithm!r} can't be looked at: {said}")
+    if "mistake" in answer:
+        raise UserError(answer["mistake"])
+    found: dict[str, Any] = answer["settings"]
+    return found
+
+
+def check_function(function: str, *, module_folder: Path, folder: Path, source: str) -> None:
+    """Import "module:name" in the folder that it will run in, without calling it.
+
+    Args:
+        function: as the study names it.
+        module_folder: where its file may lie.
+        folder: where its processes run.
+        source: name of the study's file in messages.
+
+    Raises:
+        UserError: if there is no such function, or it can't be called with one argument.
+    """
+    answer, said = _ask({"function": function, "folder": str(module_folder.resolve())}, folder=folder)
+    problem = said if answer is None else answer["mistake"]
+    if problem is not None:
+        raise UserError(f"{source}, function: {problem}")
+
+
+def _ask(
+    question: Mapping[str, Any], *, environment: Mapping[str, str] | None = None, folder: Path | None = None
+) -> tuple[dict[str, Any] | None, str]:
+    """The answer; None and the process's last words where it gave none."""
+    asked = subprocess.run(
+        [sys.executable, "-P", "-m", "tdscale.running.custom_code"],
+        input=json.dumps(question),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, **(environment or {})},
+        cwd=folder,
+        check=False,
+    )
+    try:
+        return json.loads(asked.stdout), ""
+    except ValueError:
+        return None, (asked.stderr.strip().splitlines() or [f"its process ended with exit code {asked.returncode}"])[-1]
+
+
+def main() -> None:
+    """Answer one question, JSON on standard input, by JSON on standard output."""
+    question = json.load(sys.stdin)
+    # what the module prints must not mix with the answer
+    with redirect_stdout(sys.stderr):
+        answer = {"mistake": _problem(**question)} if "function" in question else _settings(question)
+    print(json.dumps(answer))
+
+
+def _settings(question: Mapping[str, Any]) -> dict[str, Any]:
+    from tdscale.study import check_settings
+
+    folder = None if question["folder"] is None else Path(question["folder"])
+    try:
+        from tdscale.training.algorithms import named_algorithm
+    except ModuleNotFoundError as error:
+        return {"mistake": f'training needs {error.name}, which is not installed; pip install "tdscale[train]" brings it'}
+    try:
+        algorithm = named_algorithm(question["algorithm"], folder)
+    except UserError as error:
+        return {"mistake": f"{question['source']}, algorithm: {error}"}
+    try:
+        return {"settings": check_settings(algorithm.settings, question["settings"], question["source"]).model_dump(mode="json")}
+    except UserError as error:
+        return {"mistake": str(error)}
+
+
+def _problem(function: str, folder: str) -> str | None:
+    from tdscale.training.custom_algorithm import load_custom_algorithm
+
+    try:
+        found: Any = load_custom_algorithm(function, Path(folder), "function")
+    except UserError as error:
+        return str(error)
+    if not callable(found):
+        return f"{function!r} is of type {type(found).__name__}, not a function"
+    try:
+        inspect.signature(found).bind(None)
+    except TypeError:
+        return f"{function!r} can't be called with one argument, the run that it is to train"
+    except ValueError:
+        pass  # it has no signature to look at
+    return None
+
+
+if __name__ == "__main__":
+    main()
