@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import synthetic
 
+from tdscale.paper import PAPER
 from tdscale.report import style, write_report
 from tdscale.runs.types import RunWarning
 from tdscale.validation import HeldOut, Validation
@@ -168,7 +169,7 @@ def poor_inputs():
         "nothing reached": (synthetic.scaling_cells(["Runner"], limit=0.05), {}),
         "one sigma": ([c for c in both if c.spec.utd == 1.0], {}),
         "sweep alone": (synthetic.sweep_cells(["Runner"]), {}),
-        "paper": (scaling, {"method": "paper", "model_size": 2e4}),
+        "paper": (scaling, {"method": PAPER, "model_size": 2e4}),
         "one seed, no sizes": (
             [
                 replace(c, seeds=c.seeds[:1], returns=c.returns[:1], diverged=c.diverged[:1], duplicate=c.duplicate[:1], costs={})
