@@ -24,6 +24,8 @@ _MAX_TOTAL_BYTES = 1 << 30
 # constant arrays in the published files are packed 46-fold; a bomb is packed over 1000-fold
 _MAX_RATIO = 200
 _MAX_AXES = 8
+# what zipfile and the libraries behind it raise at bytes that are no entry
+_DAMAGED = (zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError, ValueError, MemoryError, OverflowError)
 
 
 class Archive:
@@ -132,17 +134,7 @@ class Archive:
         except zipfile.BadZipFile as error:
             what = f"is damaged ({first_line(error)})" if name else "is not a zip file, or not all of it"
             raise UserError(f"{where}: {what}; download it again") from None
-        except (
-            zlib.error,
-            EOFError,
-            NotImplementedError,
-            RuntimeError,
-            ValueError,
-            MemoryError,
-            OverflowError,
-            struct.error,
-            lzma.LZMAError,
-        ) as error:
+        except _DAMAGED as error:
             raise UserError(f"{where}: is damaged or packed in an unknown way ({first_line(error)}); download it again") from None
         except OSError as error:
             raise UserError(f"{where}: can't be read ({error.strerror or error})") from None

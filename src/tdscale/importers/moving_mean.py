@@ -8,7 +8,7 @@ don't shift the curve. A block's mean stands at the mean of its episodes' ends.
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,9 +57,16 @@ def preferred(key: str, there: Collection[str], asked: str | None) -> tuple[tupl
 
 
 def mean_of(
-    key: str, columns: Columns, config: Mapping[str, Any], lengths: Floats | None = None, episodes: Floats | None = None
+    key: str, columns: Columns, config: Mapping[str, Any], there: Collection[str] = (), series: Callable[[str], Floats] | None = None
 ) -> MeanOf | None:
-    """What is to be undone of a return: None if it is no moving mean. Raises UserError where `--return-window` is no window."""
+    """What is to be undone of a return: None if it is no moving mean. Raises UserError where `--return-window` is no window.
+
+    Args:
+        key: the return's.
+        columns, config: what the options and the run's configuration say.
+        there: keys of the log.
+        series: a key's values at the return's rows.
+    """
     asked = None if columns.return_window is None else columns.return_window.removeprefix("=")
     if asked in (None, "none") and not is_mean(key):
         return None
@@ -71,6 +78,7 @@ def mean_of(
     inside = [number(value) for name, value in config.items() if name.rpartition(".")[2] in _WINDOWS]
     known = [value for value in inside if value is not None and value >= 1]
     window = int(said or (known[0] if known else _USUAL_WINDOW))
+    lengths, episodes = (None if name is None or series is None else series(name) for name in beside(key, there))
     return MeanOf(key=key, window=window, lengths=lengths, episodes=episodes, said=asked)
 
 

@@ -144,10 +144,7 @@ class Part:
         )
         survey = Survey(
             name=run.name,
-            task=task,
-            utd=utd,
-            batch_size=batch_size,
-            learning_rate=rate,
+            spec=spec,
             points=len(logged),
             last_step=curve.last_step,
             grid=digest(steps),
@@ -196,8 +193,8 @@ class Part:
         self._held = self._without_repeated()
         places: dict[tuple[Any, ...], set[tuple[int, float]]] = defaultdict(set)
         for one in self._held:
-            place = one.survey.task, one.survey.utd, one.status.critic_parameters, one.survey.settings
-            places[place].add((one.survey.batch_size, one.survey.learning_rate))
+            place = one.spec.task, one.spec.utd, one.status.critic_parameters, one.survey.settings
+            places[place].add((one.spec.batch_size, one.spec.learning_rate))
         stage: Stage = "sweep" if any(len(pairs) > 1 for pairs in places.values()) else "scaling"
         if self._conventions is not None:
             stage = self._conventions.stage or stage
@@ -239,7 +236,7 @@ class Part:
             runs=runs,
             cells=sum(task.cells for task in self.preview.tasks),
             tasks=tuple(task.task for task in self.preview.tasks),
-            utds=tuple(sorted({held.survey.utd for held in self._held})),
+            utds=tuple(sorted({held.spec.utd for held in self._held})),
             messages=messages,
             study=study,
             preview=self.preview,
@@ -251,7 +248,7 @@ class Part:
         for one in self._held:
             if one.ends is not None:
                 cells[one.survey.place].append(one.ends)
-        ends: dict[str, list[Ends]] = {one.survey.task: [] for one in self._held}
+        ends: dict[str, list[Ends]] = {one.spec.task: [] for one in self._held}
         for place, members in cells.items():
             ends[place[0]].append(Ends(*np.mean([(one.low, one.first, one.last) for one in members], axis=0).tolist()))
         low, high = per_task("--low", scale.low, ends), per_task("--high", scale.high, ends)

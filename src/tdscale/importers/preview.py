@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tdscale.importers.keys import KeyNote
 from tdscale.runs.types import RunWarning
-from tdscale.study import Study
+from tdscale.study import RunSpec, Study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,10 +19,7 @@ class Survey:
     """What the preview needs of one run; digests instead of its rows."""
 
     name: str
-    task: str
-    utd: float
-    batch_size: int
-    learning_rate: float
+    spec: RunSpec
     points: int
     last_step: int
     grid: str
@@ -32,7 +29,8 @@ class Survey:
     @property
     def place(self) -> tuple[str, float, int, float, tuple[tuple[str, str | int], ...]]:
         """Its cell."""
-        return self.task, self.utd, self.batch_size, self.learning_rate, self.settings
+        spec = self.spec
+        return spec.task, spec.utd, spec.batch_size, spec.learning_rate, self.settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +89,8 @@ def preview_tasks(runs: Sequence[Survey], stage: str) -> tuple[TaskPreview, ...]
     """The tasks of some runs. A hole is a combination of a sweep; in stage "scaling" a σ that another task has."""
     by_task: dict[str, list[Survey]] = defaultdict(list)
     for run in runs:
-        by_task[run.task].append(run)
-    every_utd = {run.utd for run in runs}
+        by_task[run.spec.task].append(run)
+    every_utd = {run.spec.utd for run in runs}
     return tuple(_task(task, members, stage, every_utd) for task, members in sorted(by_task.items()))
 
 
@@ -100,9 +98,9 @@ def _task(task: str, runs: Sequence[Survey], stage: str, every_utd: set[float]) 
     cells: dict[tuple[Any, ...], list[Survey]] = defaultdict(list)
     for run in runs:
         cells[run.place].append(run)
-    utds = tuple(sorted({run.utd for run in runs}))
-    batch_sizes = tuple(sorted({run.batch_size for run in runs}))
-    rates = tuple(sorted({run.learning_rate for run in runs}))
+    utds = tuple(sorted({run.spec.utd for run in runs}))
+    batch_sizes = tuple(sorted({run.spec.batch_size for run in runs}))
+    rates = tuple(sorted({run.spec.learning_rate for run in runs}))
     if stage == "sweep":
         there = {place[:4] for place in cells}
         holes = [(u, b, r) for u in utds for b in batch_sizes for r in rates if (task, u, b, r) not in there]

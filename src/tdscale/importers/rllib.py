@@ -13,7 +13,7 @@ from tdscale.errors import UserError
 from tdscale.importers.files import files_below, read_settings, run_name
 from tdscale.importers.formats import json_objects
 from tdscale.importers.logged_run import Columns, Floats, LoggedRun, Unreadable, each, number, series_keys
-from tdscale.importers.moving_mean import beside, companions, mean_of
+from tdscale.importers.moving_mean import companions, mean_of
 from tdscale.importers.tables import reading
 
 USUAL_STEPS = (
@@ -104,8 +104,7 @@ class _Results:
             at, means = _ended_here(steps, self._values[episodes], self._numbers(ended))
             said = f"the return is that of single episodes, read from {episodes}, not {value}, a mean over many that is late"
             return replace(run, steps=at, returns=means, of_log=(("no-moving-mean", said),))
-        lengths, counts = (None if key is None else self._numbers(key) for key in beside(value, self.keys))
-        return replace(run, mean_of=mean_of(value, self._columns, config, lengths, counts))
+        return replace(run, mean_of=mean_of(value, self._columns, config, self.keys, self._numbers))
 
     def _numbers(self, key: str) -> Floats:
         return np.array([_number(value) for value in self._values[key]], dtype=np.float64)

@@ -18,7 +18,7 @@ from tdscale.importers.files import CONFIGS, files_below, natural, read_settings
 from tdscale.importers.formats import kind_of_text
 from tdscale.importers.logged_run import Columns, LoggedRun, Unreadable, each, number, shown_keys
 from tdscale.importers.monitors import MONITOR, Monitor, read_monitor, stepped_together
-from tdscale.importers.moving_mean import beside, companions, mean_of, preferred
+from tdscale.importers.moving_mean import companions, mean_of, preferred
 from tdscale.importers.tables import reading, series_of
 
 STEP, EVALUATED, TRAINED = "time/total_timesteps", "eval/mean_reward", "rollout/ep_rew_mean"
@@ -54,14 +54,13 @@ def _read_progress(source: Path, paths: list[Path], columns: Columns) -> Iterato
                 raise UserError(f"{path}: has no {key!r}; give {option} KEY; there are {shown_keys(names)}")
         logged = ~np.isnan(values[value])
         config = _config(path.parent, "")[0]
-        lengths, episodes = (None if key is None else values[key][logged] for key in beside(value, values))
         yield LoggedRun(
             name=run_name(path.parent, source) if source.is_dir() else path.parent.resolve().name,
             config=config,
             steps=values[step][logged],
             returns=values[value][logged],
             nan_at_end_is_divergence=False,  # rows of another key's hold nothing here
-            mean_of=mean_of(value, columns, config, lengths, episodes),
+            mean_of=mean_of(value, columns, config, values, lambda key: values[key][logged]),
             remarks=remarks,
             of_log=preferred(value, names, columns.returns),
         )

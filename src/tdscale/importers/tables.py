@@ -192,20 +192,20 @@ def _long(
         for key, parts in places.items():
             config = {column: text for column, text in zip(keys, key, strict=True) if text is not None}
             found = {column: spool.get([part[0][k] for part in parts]) for k, column in enumerate(numbers)}
-            at, values = found[step], found[value]
             columns = {column: spool.get([part[1][column] for part in parts]) for column in others.alive}
-            for rows, more, apart in runs_of(at, values, columns, others):
+            for rows, more, apart in runs_of(found[step], found[value], columns, others):
                 whole = config | more
+                here = {key: found[key][rows] for key in numbers}
                 differ = [f"{k} {v}" for k, v in whole.items() if k in varied or others.varied(k)]
                 yield LoggedRun(
                     name=", ".join([name, *differ]),
                     path=name,
                     config=whole,
                     apart=apart,
-                    steps=at[rows],
-                    returns=values[rows],
+                    steps=here[step],
+                    returns=here[value],
                     in_order=False,
-                    mean_of=mean_of(value, asked, whole, *(None if key is None else found[key][rows] for key in beside_it)),
+                    mean_of=mean_of(value, asked, whole, numbers, here.__getitem__),
                     remarks=odd.take(),
                 )
 

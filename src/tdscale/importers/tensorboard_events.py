@@ -10,7 +10,7 @@ import numpy as np
 from tdscale.errors import UserError
 from tdscale.importers.files import files_below, natural, run_name
 from tdscale.importers.logged_run import Columns, Floats, LoggedRun, Unreadable, series_key
-from tdscale.importers.moving_mean import beside, companions, mean_of, preferred
+from tdscale.importers.moving_mean import companions, mean_of, preferred
 from tdscale.importers.patterns import SCALARS as USUAL_RETURNS
 
 STEP = "global_step"
@@ -123,14 +123,13 @@ class _Series:
                 raise UserError(
                     f"{name}: two of its event files were written at the same time, so it holds more than one run; give each its own folder"
                 )
-        lengths, episodes = (None if key is None else self._beside(key, rows) for key in beside(tag, self.tags))
         return LoggedRun(
             name=name,
             config=config,
             steps=rows[:, 1],
             returns=rows[:, 2],
             begins=begins,
-            mean_of=mean_of(tag, self._columns, config, lengths, episodes),
+            mean_of=mean_of(tag, self._columns, config, self.tags, lambda key: self._beside(key, rows)),
             remarks=tuple(remarks),
             of_log=preferred(tag, self.tags, self._columns.returns),
         )

@@ -214,12 +214,13 @@ class _History:
             step, value = series_keys(self._columns, self._keys, USUAL_STEPS, USUAL_RETURNS, name)
             rows = self._found.get((step, value), [])
         steps, returns, lengths, episodes = np.array(rows, dtype=np.float64).reshape(-1, 4).T
+        mean = mean_of(value, self._columns, config) if value else None
         return LoggedRun(
             name=name,
             config=config,
             steps=steps,
             returns=returns,
-            mean_of=mean_of(value, self._columns, config, lengths, episodes) if value else None,
+            mean_of=None if mean is None else replace(mean, lengths=lengths, episodes=episodes),
             remarks=remarks,
             of_log=preferred(value, self._keys, self._columns.returns),
         )

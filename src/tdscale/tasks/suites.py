@@ -45,7 +45,6 @@ class GymnasiumTask(Task):
         self.action_size = int(np.prod(actions.shape))
 
     def reset(self, seed: int) -> Observation:
-        """Start the episode that `seed` decides."""
         observation, _ = self._environment.reset(seed=seed)
         return np.asarray(observation, np.float32).reshape(-1)
 
@@ -55,7 +54,6 @@ class GymnasiumTask(Task):
         return (np.asarray(observation, np.float32).reshape(-1), float(reward), bool(terminated), bool(truncated))
 
     def close(self) -> None:
-        """Free the environment."""
         self._environment.close()
 
     def versions(self) -> dict[str, str]:
@@ -118,7 +116,6 @@ class DMControlTask(Task):
         self.action_size = int(np.prod(actions.shape))
 
     def reset(self, seed: int) -> Observation:
-        """Start the episode that `seed` decides."""
         self._environment.task.random.seed(seed)
         return _flat(self._environment.reset().observation)
 
@@ -128,7 +125,6 @@ class DMControlTask(Task):
         return (_flat(after.observation), float(after.reward), bool(terminated), bool(after.last() and not terminated))
 
     def close(self) -> None:
-        """Free the environment."""
         self._environment.close()
 
     def versions(self) -> dict[str, str]:

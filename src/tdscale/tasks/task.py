@@ -139,7 +139,6 @@ class TaskGroup(ParallelTask):
                 self._last[index] = task.step(action)
 
     def close(self) -> None:
-        """Close every environment."""
         for task in self._tasks:
             task.close()
 
