@@ -63,11 +63,16 @@ def write(folder: Path, **changed: object) -> Path:
 
 
 def run(folder: Path, *, display: Display | None = None, **changed: object) -> None:
-    """Run what is missing of the study in `folder`, written there first where it is not or where something is changed, and fit its laws.
-
-    The report, whose figures take longer than the runs, is left out.
-    """
+    """Run what is missing of the study in `folder`; its file is written first where it is not there or something is changed."""
     study = folder / "micro.toml"
-    files = place_study(write(folder, **changed) if changed or not study.exists() else study, folder / "micro")
+    run_file(write(folder, **changed) if changed or not study.exists() else study, display)
+
+
+def run_file(study: Path, display: Display | None = None) -> None:
+    """Run what is missing of a study, into the folder of its name beside it, and fit its laws.
+
+    The report is left out: its figures take longer than small runs.
+    """
+    files = place_study(study, study.with_suffix(""))
     assert run_study(files, engine=Engine(workers=1), display=display or Silent()) == []
     fit_study(files)

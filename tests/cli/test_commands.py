@@ -19,7 +19,7 @@ def folder(tmp_path_factory):
     """A folder with the study `syn`, imported from a zip of curves that follow a known law."""
     folder = tmp_path_factory.mktemp("cli")
     write_zip(folder / "mine.zip")
-    answer = tdscale("import", "mine.zip", "--from", "qscaled", "--layout", "gym_ours", "--dir", "syn", "--json", cwd=folder)
+    answer = called("import", "mine.zip", "--from", "qscaled", "--layout", "gym_ours", "--dir", "syn", "--json", cwd=folder)
     assert answer.returncode == 0, answer
     (folder / "import.json").write_text(answer.stdout)
     return folder
@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def fitted(folder):
     """The folder after `fit`, and what that printed."""
-    return folder, _json("fit", "syn", "--json", cwd=folder, how=tdscale)
+    return folder, _json("fit", "syn", "--json", cwd=folder)
 
 
 def _json(*arguments, cwd, how=called):
@@ -40,7 +40,7 @@ def _json(*arguments, cwd, how=called):
 
 @pytest.mark.parametrize("command", [None, *COMMANDS])
 def test_help_shows_an_example(command, tmp_path):
-    answer = tdscale(*filter(None, [command]), "--help", cwd=tmp_path)
+    answer = called(*filter(None, [command]), "--help", cwd=tmp_path)
     assert (answer.returncode, answer.stderr) == (0, "")
     if command is None:
         assert all(f"\n  {name} " in answer.stdout for name in COMMANDS)

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from command import called, tdscale
+from command import called
 from small_study import SECOND, run
 from tdscale.runs.store import RunStore
 
@@ -43,7 +43,7 @@ def test_the_baseline_keeps_b_and_eta_over_the_sigmas_of_stage_2(study):
 def test_a_plan_is_run_with_fresh_seeds_and_scored_and_changes_no_law(study):
     laws = (study / "micro" / "laws.json").read_bytes()
     command = ("confirm", "micro", "--data", "1200", "--seeds", 2, "--workers", 1, "--json")
-    answer = tdscale(*command, cwd=study)
+    answer = called(*command, cwd=study)
     assert answer.returncode == 0, answer
     content = json.loads(answer.stdout)
     plan, outcome = content["plan"], content["confirmation"]
@@ -89,6 +89,7 @@ def test_more_seeds_and_another_sigma_run_only_what_is_new(study):
     )
 
 
+@pytest.mark.slow
 def test_another_task_and_a_higher_threshold_train_that_task_and_take_the_others_further(study):
     before, _ = stored(study)
     steps = {run_id: status.last_step for run_id, status in RunStore(study / "micro").statuses().items()}

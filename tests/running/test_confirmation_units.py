@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from command import called, refused, tdscale
+from command import called, refused
+from small_study import run_file
 from tdscale.runs.store import RunStore
 
 TRAINER = """\
@@ -33,24 +34,23 @@ seeds = 1
 
 [scaling]
 utd = [0.5, 1, 2, 4]
-seeds = 2
+seeds = {seeds}
 
 [limits]
 env_steps = 3000
 """
 
 
-def run(folder: Path, report: str) -> None:
+def run(folder: Path, report: str, seeds: int = 2) -> None:
     (folder / "known.py").write_text(TRAINER.format(report=report))
-    (folder / "known.toml").write_text(STUDY)
-    answer = tdscale("run", "known.toml", "--workers", 1, cwd=folder)
-    assert answer.returncode == 0, answer
+    (folder / "known.toml").write_text(STUDY.format(seeds=seeds))
+    run_file(folder / "known.toml")
 
 
 @pytest.fixture(scope="module")
 def without_sizes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("without_sizes")
-    run(folder, "pass")
+    run(folder, "pass", seeds=1)
     return folder
 
 
@@ -62,7 +62,7 @@ def with_sizes(tmp_path_factory):
 
 
 def confirmed(folder: Path, *options: str) -> dict[str, dict]:
-    answer = tdscale("confirm", "known", "--data", "600", "--workers", 1, "--json", *options, cwd=folder)
+    answer = called("confirm", "known", "--data", "600", "--workers", 1, "--json", *options, cwd=folder)
     assert answer.returncode == 0, answer
     return {part["quantity"]: part for part in json.loads(answer.stdout)["confirmation"]["compared"]}
 

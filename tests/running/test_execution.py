@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from command import start, tdscale
+from command import called, start, tdscale
 from tdscale.cli.options import Device, TrainingOptions
 from tdscale.running import Event
 from tdscale.running.dispatch import SAME_FAILURES, StageFailure, _Queue, _raised, _SameFailure, run_jobs
@@ -364,7 +364,7 @@ def test_a_second_run_is_refused_and_workers_do_not_outlive_a_killed_parent(tmp_
             assert (second.returncode, second.stdout) == (2, "")
             assert second.stderr.startswith("tdscale: long: is being run by another process already")
             assert second.stderr.count("\n") == 1
-            status = tdscale("status", "long", "--json", cwd=tmp_path)
+            status = called("status", "long", "--json", cwd=tmp_path)
             assert json.loads(status.stdout)["running"] is True
             assert parent.poll() is None
             parent.kill()
@@ -375,7 +375,7 @@ def test_a_second_run_is_refused_and_workers_do_not_outlive_a_killed_parent(tmp_
                 os.killpg(parent.pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-    status = tdscale("status", "long", "--json", cwd=tmp_path)
+    status = called("status", "long", "--json", cwd=tmp_path)
     assert json.loads(status.stdout)["running"] is False
 
 
