@@ -20,7 +20,7 @@ setup:          ## .venv with everything for development
 	@requirements/setup.sh dev
 
 lint: setup     ## ruff; import-linter, for what a room may import
-	.venv/bin/ruff check .
+	.venv/bin/ruff check --no-cache .
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports --no-logo --no-cache
 

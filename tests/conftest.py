@@ -35,6 +35,12 @@ def published_data() -> Path:
     return folder
 
 
+@pytest.fixture
+def no_pngs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves PNGs out of reports: half of their time, and nothing of the page depends on them."""
+    monkeypatch.setattr("tdscale.report.style.to_png", lambda figure: b"")
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of `small_study`, as `tdscale run` leaves it: `micro.toml` and `micro`. Trained once for all processes of the tests.

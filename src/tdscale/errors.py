@@ -20,7 +20,7 @@ class RunFailure(Exception):
 
 
 def first_line(error: BaseException) -> str:
-    """Of what an error says, 200 characters at most."""
+    """The first line of an error's message, 200 characters at most."""
     return (str(error).splitlines() or [""])[0][:200]
 
 

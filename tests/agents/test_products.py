@@ -55,6 +55,7 @@ def test_gradients_are_products_of_rounded_operands_too(kind: str) -> None:
     np.testing.assert_allclose(by_weight, rounded(inputs).T @ rounded(slope), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_mapped_twice_it_is_what_each_gives_alone() -> None:
     twins = jax.vmap(lambda key: init_twins(key, (3, 40, 2)))(jax.random.split(jax.random.key(0), 3))
     inputs = jnp.array(normal(5, 3, 8, 3))
@@ -82,7 +83,7 @@ def configured(name: str, precision: str) -> Any:
     return ALGORITHMS[name].configure(settings, Sizes())  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", sorted(ALGORITHMS))
+@pytest.mark.parametrize("name", ["sac", *(pytest.param(name, marks=pytest.mark.slow) for name in sorted({*ALGORITHMS} - {"sac"}))])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_every_product_of_an_update_has_factors_of_the_chosen_precision(name: str, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "_multiplies_bfloat16", lambda: True)  # it is looked at, and not run
@@ -100,6 +101,7 @@ def test_every_product_of_an_update_has_factors_of_the_chosen_precision(name: st
     jax.clear_caches()
 
 
+@pytest.mark.slow
 def test_an_update_with_rounded_operands_is_nearly_that_in_float32() -> None:
     algorithm, found = ALGORITHMS["sac"], {}
     for precision in ("float32", "bfloat16"):
@@ -114,7 +116,7 @@ def test_an_update_with_rounded_operands_is_nearly_that_in_float32() -> None:
         assert 1e-5 < np.linalg.norm(other - one) / np.linalg.norm(one) < 0.05
 
 
-@pytest.mark.parametrize("name", ["sac", "bro", "pql"])
+@pytest.mark.parametrize("name", ["sac", *(pytest.param(name, marks=pytest.mark.slow) for name in ("bro", "pql"))])
 def test_what_acts_is_not_rounded(name: str) -> None:
     algorithm, config = ALGORITHMS[name], configured(name, "bfloat16")
     state, observations, noise = algorithm.init(config, np.uint32(1)), normal(7, 4, 5), normal(8, 4, 2)

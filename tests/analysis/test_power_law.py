@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-import statsmodels.formula.api as smf
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -15,6 +14,8 @@ GRID = np.array([16.0, 64.0, 256.0])
 
 
 def test_the_shared_slope_equals_a_fixed_effects_regression():
+    import statsmodels.formula.api as smf  # takes seconds: not at collection, in every process
+
     rng = np.random.default_rng(0)
     utd = np.array([1.0, 2.0, 4.0, 8.0])
     y = 1.5 - 0.4 * np.log(utd) + rng.normal(0, 0.2, (3, 4)) + np.array([[0.0], [1.0], [-2.0]])

@@ -63,12 +63,13 @@ def kinds_of(name: str) -> list[str]:
     return ["parameters", "gradients", "intermediate", *([] if name.startswith("pql") else ["initial"])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_in_float64_two_updates_are_those_of_the_reference_program(name, in_float64, hold):
     hold(f"{name}, float64", in_float64[name], dict.fromkeys(kinds_of(name), IN_FLOAT64))
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [name if name in ("sac", "pql") else pytest.param(name, marks=pytest.mark.slow) for name in FILES])
 def test_in_float32_they_differ_by_no_more_than_rounding_does_in_the_reference_program(name, folder, hold):
     gradients, other, parameters = (3 * bound for bound in IN_FLOAT32[name])
     bounds = {"parameters": parameters, "gradients": gradients, "intermediate": other, "initial": parameters}

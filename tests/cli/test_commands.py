@@ -219,7 +219,7 @@ def test_validate_compares_with_simpler_laws(fitted):
         assert min(errors, key=errors.get) == next(iter(errors)), "the true law predicts best"
 
 
-def test_report_names_what_it_wrote(fitted):
+def test_report_names_what_it_wrote(fitted, no_pngs):
     folder, _ = fitted
     content = _json("report", "syn", "--json", cwd=folder)
     assert (folder / content["report"]).stat().st_size > 10_000

@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mutations
 import pytest
 
-import mutations
 from command import called
 from tdscale.errors import UserError
 from tdscale.study import read_study

@@ -166,7 +166,7 @@ def test_p3_touches_the_frontier_where_data_and_compute_trade_at_the_price(alpha
         *(offset_law(float(j), 1e5 * j / 200, 2.0, alpha) for j in (200, 400, 800)), batch_exponent=-alpha_batch, data_cost=price
     )
     top = laws.data[-1]
-    grid = np.geomspace(0.25, 16, 200_001)
+    grid = np.geomspace(0.25, 16, 20_001)
     total = laws.compute_for(grid, top.predict(grid)) + price * top.predict(grid)
     best = int(np.argmin(total))
     assume(0 < best < len(grid) - 1)

@@ -42,7 +42,7 @@ def brute(laws, law, task=None):
     """D and C on a dense grid of σ, as far as a plan may go."""
     asked = np.geomspace(0.25 / REACH, 8 * REACH, 200)
     told = asked[[law.refusal(at, task) is None for at in asked]]
-    utd = np.unique(np.concatenate([np.geomspace(told[0], told[-1], 100_001), law.utd]))
+    utd = np.unique(np.concatenate([np.geomspace(told[0], told[-1], 20_001), law.utd]))
     data = law.predict(utd, task)
     return utd, data, laws.compute_for(utd, data, task)
 

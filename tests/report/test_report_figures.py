@@ -35,6 +35,12 @@ def make(name: str, studied) -> Figure | None:
     return getattr(figures, name)(studied.laws)
 
 
+@pytest.fixture(scope="module")
+def made(studied):
+    """Figures by name, each made once."""
+    return cache(lambda name: make(name, studied))
+
+
 @cache
 def constant_cells():
     scaling = synthetic.scaling_cells()
@@ -66,8 +72,8 @@ NAMES = (
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_panel_of_every_figure_shows_data_and_names_its_axes(name, studied):
-    figure = make(name, studied)
+def test_every_panel_of_every_figure_shows_data_and_names_its_axes(name, made):
+    figure = made(name)
     assert figure is not None
     assert figure.axes
     for axes in figure.axes:
@@ -77,8 +83,8 @@ def test_every_panel_of_every_figure_shows_data_and_names_its_axes(name, studied
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_tick_labels_do_not_overlap_and_no_minor_tick_is_labelled(name, studied):
-    figure = make(name, studied)
+def test_tick_labels_do_not_overlap_and_no_minor_tick_is_labelled(name, made):
+    figure = made(name)
     with style.styled():
         figure.canvas.draw()
     for axes in figure.axes:

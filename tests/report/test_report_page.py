@@ -10,17 +10,11 @@ import pytest
 import synthetic
 
 from tdscale.paper import PAPER
-from tdscale.report import style, write_report
+from tdscale.report import figures, style, write_report
 from tdscale.runs.types import RunWarning
 from tdscale.validation import HeldOut, Validation
 
 NOTHING = Validation(held_out=(), budget=None, baseline=(), skipped=("held-out σ: too few σ were run",))
-
-
-@pytest.fixture
-def fast(monkeypatch):
-    """Leaves the PNGs out: half of the time, and nothing of the page depends on them."""
-    monkeypatch.setattr(style, "to_png", lambda figure: b"")
 
 
 class Links(HTMLParser):
@@ -85,13 +79,18 @@ def test_figures_and_tables_lie_beside_the_page_and_nothing_half_written(written
     assert not list(written.parent.rglob(".new-*"))
 
 
-def test_the_same_input_gives_the_same_page_byte_for_byte(written, studied, tmp_path):
+def test_the_same_input_gives_the_same_page_byte_for_byte(written, studied, tmp_path, no_pngs):
     again = write_report(
         tmp_path, studied.laws, studied.measured, plans=studied.plans, validation=studied.validation, study_summary={"algorithm": "sac"}
     )
     assert again.read_bytes() == written.read_bytes()
-    for path in sorted((written.parent / "figures").iterdir()) + sorted((written.parent / "tables").iterdir()):
+    for path in sorted((written.parent / "figures").glob("*.svg")) + sorted((written.parent / "tables").iterdir()):
         assert (tmp_path / path.parent.name / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_png_made_again_is_the_same_byte_for_byte(studied):
+    one, other = (style.to_png(figures.hyperparameter_figure(studied.laws)) for _ in range(2))
+    assert one == other
 
 
 def test_the_crossings_table_holds_each_cell_and_says_which_are_censored(written, studied):
@@ -140,7 +139,7 @@ def hostile_study():
     return measured, replace(laws, warnings=(*laws.warnings, RunWarning("<i>code</i>", "<img src=x>", "x"))), validation
 
 
-def test_names_and_messages_with_html_in_them_are_escaped(tmp_path, fast):
+def test_names_and_messages_with_html_in_them_are_escaped(tmp_path, no_pngs):
     measured, laws, validation = hostile_study()
     path = write_report(
         tmp_path, laws, measured, plans=synthetic.make_plans(laws), validation=validation, study_summary={"<u>key</u>": "<em>value</em>"}
@@ -151,7 +150,7 @@ def test_names_and_messages_with_html_in_them_are_escaped(tmp_path, fast):
     assert not parse(page).tags & {"script", "img", "b", "i", "em", "u"}
 
 
-def test_many_warnings_of_one_kind_become_one_group(tmp_path, studied, fast):
+def test_many_warnings_of_one_kind_become_one_group(tmp_path, studied, no_pngs):
     warnings = tuple(RunWarning("duplicate-seeds", f"seed {i} of a cell is a copy", str(i)) for i in range(40))
     laws = replace(studied.laws, warnings=warnings, data=(), budget=None, batch_size=None, learning_rate=None)
     path = write_report(tmp_path, laws, None, plans=[], validation=NOTHING, study_summary={})
@@ -181,7 +180,7 @@ def poor_inputs():
 
 
 @pytest.mark.parametrize("kind", list(poor_inputs()))
-def test_poor_inputs_give_a_report_without_empty_panels(kind, tmp_path, fast):
+def test_poor_inputs_give_a_report_without_empty_panels(kind, tmp_path, no_pngs):
     cells, changes = poor_inputs()[kind]
     laws, measured, validation = synthetic.results(cells, synthetic.make_options(cells, **changes))
     plans = synthetic.make_plans(laws) if laws.data and laws.compute else []
@@ -204,7 +203,7 @@ def test_a_study_without_cells_or_laws_still_gets_its_page(studied, tmp_path):
     assert "<svg" not in page
 
 
-def test_a_later_report_removes_what_it_no_longer_has_and_leaves_other_files(studied, tmp_path, fast):
+def test_a_later_report_removes_what_it_no_longer_has_and_leaves_other_files(studied, tmp_path, no_pngs):
     laws = replace(studied.laws, data=(), budget=None)
     write_report(tmp_path, laws, None, plans=[], validation=NOTHING, study_summary={})
     assert (tmp_path / "figures" / "hyperparameters.svg").exists()

@@ -40,7 +40,7 @@ def test_the_baseline_keeps_b_and_eta_over_the_sigmas_of_stage_2(study):
     assert all(stage["left"] == 0 for stage in status["stages"])
 
 
-def test_a_plan_is_run_with_fresh_seeds_and_scored_and_changes_no_law(study):
+def test_a_plan_is_run_with_fresh_seeds_and_scored_and_changes_no_law(study, no_pngs):
     laws = (study / "micro" / "laws.json").read_bytes()
     command = ("confirm", "micro", "--data", "1200", "--seeds", 2, "--workers", 1, "--json")
     answer = called(*command, cwd=study)

@@ -1,4 +1,4 @@
-"""A study of a user's own algorithm, by the real command, in real worker processes; and what may be done without its file."""
+"""A study of a user's own algorithm, in real worker processes; and what may be done without its file."""
 
 import json
 import shutil
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from command import called, refused, tdscale
+from command import called, refused
+from small_study import run_file
 from tdscale.errors import UserError
 from tdscale.running.folder import open_study, place_study
 from tdscale.study import parse_study
@@ -47,10 +48,8 @@ def placed(tmp_path_factory):
     (first / "own.toml").write_text(STUDY)
     shutil.copy(EXAMPLES / "td3.py", first)
     # from another working directory: the file is found beside the study
-    answer = tdscale("run", first / "own.toml", "--dir", first / "study", "--workers", 1, "--json", cwd=second)
-    assert answer.returncode == 0, answer
-    assert json.loads(answer.stdout)["failed"] == []
-    shutil.move(first / "study", second / "study")
+    run_file(first / "own.toml")
+    shutil.move(first / "own", second / "study")
     shutil.rmtree(first)
     return second / "study"
 

@@ -118,6 +118,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(store: RunStore) 
     assert not list((store.runs / "packed").iterdir())
 
 
+@pytest.mark.slow
 def test_a_disk_too_full_for_laws_and_report_leaves_the_earlier_ones(tmp_path: Path) -> None:
     archive, study = write_zip(tmp_path / "gym_ours.zip", seeds=2, utds=(0.25, 1, 4, 16)), tmp_path / "study"
     for arguments in (("import", archive, "--dir", study), ("fit", study)):

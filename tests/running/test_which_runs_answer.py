@@ -204,7 +204,7 @@ def test_a_damaged_choice_is_one_sentence(folder):
     assert "choice.json: is damaged" in refused("fit", ".", cwd=folder)
 
 
-def test_commands_use_what_was_fitted_and_refit_in_the_same_way(folder):
+def test_commands_use_what_was_fitted_and_refit_in_the_same_way(folder, no_pngs):
     assert called("fit", ".", "--draws", 50, cwd=folder).returncode == 0
     laws = (folder / "laws.json").read_bytes()
     assert json.loads(laws)["n_draws"] == 50

@@ -34,6 +34,7 @@ def spec_of(algorithm: str, **settings: Any) -> RunSpec:
     )
 
 
+@pytest.mark.slow
 def test_bro_trains_evaluates_and_counts_what_it_did() -> None:
     from tdscale.agents import bro
 

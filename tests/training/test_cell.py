@@ -264,6 +264,7 @@ def test_a_cell_that_is_done_leaves_and_the_others_go_on() -> None:
     assert [steps for _, steps in done] == [[100, 100, 100], [300]]
 
 
+@pytest.mark.slow
 def test_ten_runs_take_turns_in_two_batches() -> None:
     found = together(*[walk_spec(seed) for seed in range(10)], env_steps=100)
     assert {(result.status.last_step, result.status.critic_updates) for result in found.values()} == {(100, 60)}
@@ -315,6 +316,7 @@ def test_a_divergence_is_never_taken_for_a_failure_nor_overlooked(env_steps: int
         assert one.status.state == found[spec.run_id].status.state == ("diverged" if env_steps > 48 else one.status.state)
 
 
+@pytest.mark.slow
 def test_what_is_diagnosed_does_not_depend_on_how_far_a_run_is_to_go() -> None:
     # of 12 environments a sixteenth is none: one that steps every time but in whole steps of theirs
     settings = PQLSettings(hidden_sizes=(8,), environments=12, warm_up=36, evaluation_interval=0, diagnostics_interval=120)

@@ -1,4 +1,4 @@
-"""What an update costs, and what the updates that were made cost (METHOD.md section 3, accounting "counted").
+"""What an update costs, and what the updates that were made cost (docs/method.md, accounting "counted").
 
 Without JAX: the light install counts, too.
 """
@@ -13,7 +13,7 @@ class Costs(NamedTuple):
         actor_parameters: of everything that acts.
         critic_parameters: of the trained pair, targets not counted.
         critic_update_flops, actor_update_flops: per transition of the minibatch, with 2 FLOPs per parameter forward and 4
-            backward (METHOD.md section 3, accounting "counted").
+            backward (docs/method.md, accounting "counted").
     """
 
     actor_parameters: int

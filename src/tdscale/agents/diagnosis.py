@@ -1,7 +1,7 @@
 """What an agent logs of itself beside its returns.
 
 How much of a critic is in use: dormant units (Sokar et al. 2023), the rank of its features (Kumar et al. 2021). And squared gradient
-norms at a small and a large batch, from which the critical batch size is estimated (METHOD.md section 4, E).
+norms at a small and a large batch, from which the critical batch size is estimated (docs/diagnostics.md).
 """
 
 import os

@@ -218,7 +218,7 @@ _FLOOR = 1e-4  # added to the variance: what never changed is not divided by zer
 
 
 class RunningStatistics(NamedTuple):
-    """Of all observations so far. seen: how many, a scalar; mean, variance (of the population): shape (observation_size,)."""
+    """Statistics of all observations so far. seen: how many, a scalar; mean, variance (of the population): shape (observation_size,)."""
 
     seen: Array
     mean: Array
@@ -226,7 +226,7 @@ class RunningStatistics(NamedTuple):
 
 
 def no_statistics(size: int) -> RunningStatistics:
-    """Of nothing: observations are left as they are, but for the clip."""
+    """Statistics that leave observations as they are, but for the clip."""
     return RunningStatistics(jnp.zeros(()), jnp.zeros(size), jnp.ones(size))
 
 

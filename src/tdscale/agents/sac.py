@@ -192,7 +192,7 @@ def diagnose(config: SACConfig, state: SACState, uniform: Array, newest: Array, 
 def costs(state: SACState) -> Costs:
     """A critic update: the actor and the target critics forward at the next observation, the critics forward and backward.
 
-    An actor update: actor and critics forward and backward. With networks of one size N these are METHOD.md's 10·N and 12·N.
+    An actor update: actor and critics forward and backward. With networks of one size N these are the paper's 10·N and 12·N.
     """
     actor, critics = count_parameters(state.actor), count_parameters(state.critics)
     return Costs(actor, critics, critic_update_flops=2 * actor + 8 * critics, actor_update_flops=6 * (actor + critics))

@@ -1,4 +1,4 @@
-"""The cheapest σ for each threshold and the law σ*(F) through them (METHOD.md sections 2 and 3, equation 4.5)."""
+"""The cheapest σ for each threshold and the law σ*(F) through them (docs/equations.md, equation 4.5)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -155,7 +155,7 @@ def fit_budget_law(laws: Sequence[DataLaw], compute: Compute, data_cost: float, 
 
 
 def without_largest(law: BudgetLaw, count: int, rule: BudgetRule = DEFAULT_RULE) -> BudgetLaw:
-    """The law fitted without the points of its `count` largest budgets: what it predicts for them (METHOD.md section 5).
+    """The law fitted without the points of its `count` largest budgets: what it predicts for them (docs/validation.md).
 
     Args:
         law: whose points are fitted again; those kept are the result's points.

@@ -1,4 +1,4 @@
-"""What training costs: C_J(σ) in FLOPs, gradient steps or seconds (equations 4.2, A.1, A.3; METHOD.md section 3).
+"""What training costs: C_J(σ) in FLOPs, gradient steps or seconds (equations 4.2, A.1, A.3; docs/method.md).
 
 `ComputeModel` is C of one task in one unit; `compute_models` gets it from what the task's runs recorded.
 """
@@ -27,7 +27,7 @@ def compute_name(unit: ComputeUnit, accounting: Accounting | None) -> str:
 
 
 def update_flops(critic_parameters: float, actor_parameters: float) -> tuple[float, float]:
-    """FLOPs per transition of a critic update and of an actor update, of an algorithm with critics and one actor (METHOD.md section 3).
+    """FLOPs per transition of a critic update and of an actor update, of an algorithm with critics and one actor (docs/method.md).
 
     Forward 2·N, backward 4·N: 8·N_critic + 2·N_actor and 6·(N_critic + N_actor); with networks of equal size the paper's 10·N and 12·N.
     """

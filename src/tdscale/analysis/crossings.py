@@ -1,4 +1,4 @@
-"""Crossings: the data D_J a cell needs to reach a return threshold J (METHOD.md section 4, "Crossing")."""
+"""Crossings: the data D_J a cell needs to reach a return threshold J (docs/method.md)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""From D_J on a grid of tasks and σ to the data laws D_J(σ), by tdscale's own method (METHOD.md section 4, step 5).
+"""From D_J on a grid of tasks and σ to the data laws D_J(σ), by tdscale's own method (docs/method.md).
 
 Each form of the law (`forms.py`) is fitted by `form_fit.py`, weighed by `form_weights.py`, and given draws that hold all that
 keeps the points from the law (`misfit.py`).

@@ -1,4 +1,4 @@
-"""The whole chain, cells to laws: crossings, B*(σ) and η*(σ), D_J(σ), C_J(σ), σ*(F) (METHOD.md section 4).
+"""The whole chain, cells to laws: crossings, B*(σ) and η*(σ), D_J(σ), C_J(σ), σ*(F) (docs/method.md).
 
 `FitOptions` says what is asked for, `measure` finds the crossings, `fit_measured` fits every law. The steps in which methods
 differ are those of `Method`.

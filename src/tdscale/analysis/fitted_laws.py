@@ -203,7 +203,7 @@ class DataLaw:
 
 @dataclass(frozen=True, kw_only=True)
 class BudgetPoint:
-    """The cheapest way to a threshold: min over σ of F = C + δ·D (METHOD.md section 3, P3).
+    """The cheapest way to a threshold: min over σ of F = C + δ·D (docs/equations.md, P3).
 
     Attributes:
         at_edge: the optimum lies at the end of the σ that were run, so that the true one may lie beyond.

@@ -1,7 +1,7 @@
 """Forms of the data law D_J(σ): the functional shapes that are fitted, weighed and combined in a prediction.
 
 A form is one subclass of `Form` and one entry in `FORMS`. `form_fit.py` fits forms, `form_weights.py` weighs them,
-`data_law.py` puts them together, and `scaling_laws.DataLaw` predicts with them.
+`data_law.py` puts them together, and `fitted_laws.DataLaw` predicts with them.
 """
 
 from abc import ABC, abstractmethod

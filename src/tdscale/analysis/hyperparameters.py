@@ -1,6 +1,6 @@
 """The laws B*(σ) and η*(σ): from a sweep's response surface, or through the values that the runs used (equations 4.6, 4.7).
 
-METHOD.md section 4, steps 2 and 3. The surface itself is in `response_surface.py`; the authors' way is in `tdscale.paper`.
+docs/method.md. The surface itself is in `response_surface.py`; the authors' way is in `tdscale.paper`.
 """
 
 from collections.abc import Sequence

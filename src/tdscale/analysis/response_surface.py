@@ -340,11 +340,6 @@ class Surface:
         best: log best value at each place, deviation included, shape (n_quantities, n_places); best_draws (n_draws, …).
         curvatures: of the bowls, shape (n_quantities, n_tasks).
         shape: the bowls' curvature from range to range, over that, shape (n_quantities, N_RANGES).
-        deviation: standard deviation of the best values from their law, shape (n_quantities,).
-        noise: standard deviation of log D of a cell near the best, shape (n_tasks,).
-        misfit: what the noise grows by per unit of log D above the best.
-        residuals: log D less the surface, shape (n_places, n_cells), 0 where padded.
-        excess: the bowls' sum, same shape.
     """
 
     slopes: Floats
@@ -355,11 +350,6 @@ class Surface:
     best_draws: Floats
     curvatures: Floats
     shape: Floats
-    deviation: Floats
-    noise: Floats
-    misfit: float
-    residuals: Floats
-    excess: Floats
 
 
 def fit_surface(sweep: SweepCells, draws: SweepCells, rng: np.random.Generator) -> Surface:
@@ -379,8 +369,6 @@ def fit_surface(sweep: SweepCells, draws: SweepCells, rng: np.random.Generator) 
     state = max(states, key=model.evidence)
     state = model.run(state, _ITERATIONS)
     shared, local = _draws(model, state, draws, rng)
-    excess = np.asarray(sum(value for value, _, _ in model.bowls(state.shared, state.local)))
-    used = sweep.present & ~sweep.censored
     return Surface(
         slopes=state.shared[:, model.slope],
         intercepts=_intercepts(model, state.shared),
@@ -390,11 +378,6 @@ def fit_surface(sweep: SweepCells, draws: SweepCells, rng: np.random.Generator) 
         best_draws=model.best(shared, local),
         curvatures=np.exp(state.shared[:, [model.curvature]] + state.shared[:, model.of_task :]),
         shape=np.exp(model.shape(state.shared)),
-        deviation=state.deviation,
-        noise=np.sqrt(state.noise),
-        misfit=float(np.sqrt(state.misfit)),
-        residuals=np.where(used, sweep.log_data - state.local[:, [0]] - excess, 0.0),
-        excess=np.where(sweep.present, excess, 0.0),
     )
 
 

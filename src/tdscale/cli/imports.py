@@ -15,7 +15,7 @@ _SHOWN = 12
 
 
 def by_label(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Of one study as it is; of several by their folders' names."""
+    """What was found of one study as it is; of several, by the names of their folders."""
     return found.get("", {"studies": found})
 
 

@@ -117,7 +117,7 @@ def _of(layout: Layout, entries: list[_Entry]) -> bool:
 
 
 def _returns(source: Path, entries: list[_Entry], columns: Columns, known: Layout | None) -> list[_Entry]:
-    """Of the arrays in the authors' layouts those that hold returns."""
+    """The arrays in the authors' layouts that hold returns."""
     metrics = {entry.keys["metric"] for entry in entries if "metric" in entry.keys}
     if not metrics:
         return entries
@@ -305,7 +305,7 @@ def _split(array: Floats, rule: StepSource, where: str, strict: bool) -> tuple[N
 
 
 def _named(archive: Archive | Folder, parts: list[str], where: str, columns: Columns) -> tuple[NDArray[np.int64], Floats]:
-    """Of an `.npz` file with several arrays: env steps, and returns of shape (n_seeds, n_steps)."""
+    """Env steps, and returns of shape (n_seeds, n_steps), from an `.npz` file with several arrays."""
     names = {part.rpartition(".npz/")[2]: part for part in parts}
     step, value = series_keys(columns, names, USUAL_STEPS, USUAL_RETURNS, where)
     steps, returns = archive.array(names[step], None), archive.array(names[value], None)

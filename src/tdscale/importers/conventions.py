@@ -55,7 +55,7 @@ class _Array:
 
 
 def _seen(task: str, steps: NDArray[np.int64], returns: NDArray[np.float64], layout: Layout | None) -> _Array:
-    """Of env steps, shape (n_steps,), and returns, shape (n_seeds, n_steps)."""
+    """What an array shows: env steps of shape (n_steps,), returns of shape (n_seeds, n_steps)."""
     differences = np.diff(steps)
     short = None
     maximum = layout.maximum(task) if layout is not None else None
@@ -139,7 +139,7 @@ def _listed(counts: dict[str, int], noun: str) -> str:
 
 
 class Conventions:
-    """Of the arrays of one source.
+    """Conventions of the arrays of one source.
 
     Attributes:
         layout: the published file that it is, or whose conventions suit its tasks; None if there is none.
@@ -155,12 +155,12 @@ class Conventions:
 
     @property
     def stage(self) -> Stage | None:
-        """Of the published file; None = as the runs show."""
+        """Stage of the published file's runs; None if the runs themselves show it."""
         return self.layout.stage if self.layout is not None and self.published else None
 
     @property
     def name(self) -> str | None:
-        """Of a published file."""
+        """Name of the published file; None if it is none."""
         return self.layout.name if self.layout is not None and self.published else None
 
     @property

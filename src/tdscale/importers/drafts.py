@@ -85,7 +85,7 @@ class Ends:
 
 
 def ends_of(steps: NDArray[np.float64], returns: NDArray[np.float64]) -> Ends:
-    """Of a curve of shape (n,), in the order of its env steps, with at least one row that is not NaN."""
+    """The ends of a curve of shape (n,), in the order of its env steps, with at least one row that is not NaN."""
     logged = np.isfinite(returns)
     steps, returns = steps[logged], returns[logged]
     early = returns[: max(1, int(np.searchsorted(steps, steps[-1] / 4, side="right")))]

@@ -189,7 +189,7 @@ class KeySurvey:
         return {key: _plain(value) for key, value in config.items() if value is not None and decides(key) and not incidental(key)}
 
     def settings(self, deciding: Mapping[str, Any], notes: Iterable[KeyNote]) -> dict[str, Any]:
-        """Of what decides a run's curve, what is not used otherwise and every run says."""
+        """The keys that decide a run's curve, that every run records and that have no other use."""
         out = self._used | self._ignored | {note.key for note in notes if note.along not in (_TASK, _SIZE)} | set(_ALGORITHM)
         everywhere = {key for key in deciding if key in self._alike or self._runs.keys() <= self._varied.get(key, {}).keys()}
         return {key: value for key, value in deciding.items() if key in everywhere and key not in out}

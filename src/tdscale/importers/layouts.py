@@ -100,12 +100,12 @@ class Layout:
         return 1000.0 if _CONTROL.fullmatch(task) or _BENCH.fullmatch(task) else None
 
     def scale_of(self, tasks: Iterable[str]) -> dict[str, float]:
-        """Of those tasks that are known here, `maximum`."""
+        """`maximum` of the tasks that are known here."""
         return {task: maximum for task in tasks if (maximum := self.maximum(task)) is not None}
 
 
 def digest(cells: Iterable[Keys]) -> str:
-    """Of the cells that some arrays are: equal for equal cells, whatever the arrays' order and folder are called."""
+    """Digest of the arrays' cells: equal for equal cells, whatever their order and the name of their folder."""
     parts = ("task", "utd", "batch_size", "learning_rate", "size", "width")
     lines = sorted("|".join(_plain(cell.get(part, "")) for part in parts) for cell in cells)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

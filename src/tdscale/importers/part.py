@@ -272,7 +272,7 @@ class Part:
         return study, kept is not None
 
     def _without_repeated(self) -> list[_Held]:
-        """Of runs with one spec and seed, the one that goes furthest. Raises UserError where that is not enough to know."""
+        """Runs without repetitions: of those with one spec and seed, the one that goes furthest. Raises UserError if that is not clear."""
         best: dict[str, _Held] = {}
         copies: list[str] = []
         again: list[str] = []

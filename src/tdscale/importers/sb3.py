@@ -209,7 +209,7 @@ def _evaluations(path: Path) -> tuple[Floats, Floats]:
 
 
 def _config(folder: Path, label: str) -> tuple[dict[str, Any], float | None]:
-    """Of a model saved beside the logs, and of JSON files of that purpose; and the env steps that the last model counts.
+    """Configuration from a model or JSON files saved beside the logs, and the env steps that the last model counts.
 
     What is pickled in a model is not looked at.
     """

@@ -297,7 +297,7 @@ def _batches(
 
 
 def _plain_batches(path: Path, types: dict[str, pa.DataType], form: TableFormat, odd: _OddRows) -> Iterator[pa.RecordBatch]:
-    """Of rows that are no CSV."""
+    """Batches of rows from a file that is no CSV."""
     places = [form.names.index(key) for key in types]
     rows_in = rows_of(path, form)
     while rows := list(islice(rows_in, _PLAIN_ROWS)):

@@ -124,7 +124,7 @@ def _offline_run(path: Path, columns: Columns) -> tuple[str, LoggedRun]:
 
 
 class _DamagedError(Exception):
-    """Of a file of records, said as a clause."""
+    """A file of records is damaged; the message is a clause."""
 
 
 def _records(path: Path) -> Iterator[bytes]:

@@ -160,7 +160,7 @@ def score(plan: Plan, laws: ScalingLaws, cells: Sequence[Cell]) -> Confirmation:
 
 
 def _compared(quantity: Quantity, unit: str, predicted: Estimate, values: Floats, reached: bool) -> Compared:
-    """Of values (1 + n_draws,), the estimate first."""
+    """Predicted against measured values, of shape (1 + n_draws,), the estimate first."""
     if not reached:
         return Compared(quantity=quantity, unit=unit, predicted=predicted, seen=None, inside=False, ratio=None)
     seen = Estimate.from_draws(float(values[0]), values[1:])
@@ -182,6 +182,6 @@ def _seconds(cell: Cell, data: Floats) -> Floats:
 
 
 def _update_seconds(cell: Cell, data: Floats) -> Floats:
-    """Of these what its updates took."""
+    """Seconds of the cell's run time that its updates took."""
     updates = cell.spec.utd * np.maximum(data - cell.costs.get("warm_up", 0.0), 0.0)
     return cell.costs.get("update_seconds_per_critic_update", np.nan) * updates

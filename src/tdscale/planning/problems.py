@@ -1,4 +1,4 @@
-"""Which σ, B, η for a data or a compute limit (METHOD.md section 2, P1 and P2)."""
+"""Which σ, B, η for a data or a compute limit (docs/equations.md, P1 and P2)."""
 
 from dataclasses import replace
 from typing import Literal

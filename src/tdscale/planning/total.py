@@ -1,4 +1,4 @@
-"""The highest return for a total budget (METHOD.md section 2, P3), and how to share a budget beyond every threshold."""
+"""The highest return for a total budget (docs/equations.md, P3), and how to share a budget beyond every threshold."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

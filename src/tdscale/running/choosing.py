@@ -129,7 +129,7 @@ def _fresh(study: Study, task: str, laws: _BySweep, sweep: str) -> Choice:
 
     baseline = None
     if study.baseline is not None:
-        # METHOD.md section 5: the baseline keeps those of one σ
+        # docs/validation.md: the baseline keeps those of one σ
         baseline = pair(study.baseline.utd or min(swept.utd, key=lambda utd: abs(math.log(utd / PAPERS_CONSTANT_UTD))))
     return Choice(sweep=sweep, scaling={utd: pair(utd) for utd in study.scaling.utd}, baseline=baseline)
 

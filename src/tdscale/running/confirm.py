@@ -98,7 +98,7 @@ def _specs(files: StudyFiles, plan: Plan, laws: ScalingLaws, seeds: int | None, 
 
 
 def _keep(directory: Path, confirmation: Confirmation) -> None:
-    """Among the others, in place of an earlier one of the same question."""
+    """Store a confirmation; it replaces an earlier one of the same question."""
 
     def question(one: Confirmation) -> tuple[Any, ...]:
         return one.problem, one.limit, one.task, one.threshold, one.utd, one.runs

@@ -98,7 +98,7 @@ class _Queue:
         return taken
 
     def lost(self, job: CellJob, ending: Ending, worker: int, retries: int, *, company: bool = False) -> Event:
-        """A worker died over its job: it comes back, but not for ever; from company alone, and that is held against none of them."""
+        """Queue a job again whose worker died, up to its limit. Jobs that shared a worker come back one by one, and no death is counted."""
         if company:
             self.alone.add(job.specs[0].run_id)
             self.jobs.insert(0, job)

@@ -155,6 +155,6 @@ def read_laws(path: Path) -> ScalingLaws:
 
 
 def library_versions() -> dict[str, str]:
-    """Of what decides the laws' digits."""
+    """Versions of the libraries that decide the laws' digits."""
     versions = {name: metadata.version(name) for name in ("tdscale", "numpy", "scipy")}
     return versions | {"python": ".".join(map(str, sys.version_info[:3]))}

@@ -181,12 +181,12 @@ class _Rates:
         return [speed for speed in self._speeds if speed.spec.task == task] or self._speeds
 
     def update_flops(self, spec: RunSpec) -> tuple[int, int]:
-        """Of a critic's and of an actor's update, per transition."""
+        """FLOPs of a critic's and of an actor's update, per transition."""
         speed = self.of_task(spec.task)[0]
         return speed.critic_update_flops, speed.actor_update_flops
 
     def run_seconds(self, spec: RunSpec, env_steps: int) -> float:
-        """Of one run."""
+        """Seconds that one run takes."""
         speeds = self.of_task(spec.task)
         critic, actor = due_updates(spec, env_steps)
         updates = self._work(spec, critic, actor) * self._seconds_per_work(speeds, spec.batch_size)
@@ -251,7 +251,7 @@ def _run_bytes(job: CellJob) -> float:
 
 
 def _checkpoint_bytes(files: StudyFiles, jobs: Sequence[CellJob], engine: Engine) -> float | None:
-    """Of the replays of runs that are at work, and, where they are kept, of all."""
+    """Disk for checkpoints: replays of the runs at work and, if checkpoints are kept, of all runs."""
     if files.trainer is not None:
         return None
     from tdscale.tasks import HOST, make_parallel_task

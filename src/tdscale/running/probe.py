@@ -124,7 +124,7 @@ class _Shape:
         return len(self._statuses)
 
     def request(self) -> dict[str, Any]:
-        """Of the next try, for a worker."""
+        """The request for the next try, as a worker takes it."""
         self._begun = time.monotonic()
         job = CellJob(specs=(self._spec(),), env_steps=self._warm_up + self._learning, target=None)
         checkpoints = Checkpoints(minutes=0).model_dump()

@@ -168,7 +168,7 @@ class RayPool:
         self._ray.kill(slot.actor)
 
     def _attend(self, index: int, slot: _Slot) -> None:
-        """Of a slot's thread: hand over what it is given and what it answers."""
+        """What a slot's thread does: pass requests on to the actor, and its answers back."""
         try:
             slot.node, slot.address, problem = self._ray.get(slot.actor.greet.remote())
             slot.ready, self._stillborn = True, 0

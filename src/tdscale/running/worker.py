@@ -56,7 +56,7 @@ class _State:
         self._asked = 0
 
     def observe(self, number: int, frame: Any) -> None:
-        """Of a signal: end after the checkpoint, or at once where there is nothing to save, or at a second one."""
+        """Handle a signal: end after the checkpoint, or at once where there is nothing to save, or at a second one."""
         again, self._asked = bool(self._asked), number
         self.stop.set()
         if again or self.idle.is_set():

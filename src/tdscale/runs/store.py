@@ -1,4 +1,4 @@
-"""`RunStore`: the runs of a study on disk, one folder a run or packed by the thousand (DESIGN.md, "What a study leaves on disk")."""
+"""`RunStore`: the runs of a study on disk, one folder a run or packed by the thousand (docs/on-disk.md)."""
 
 import hashlib
 import re

@@ -88,7 +88,7 @@ class RunStatus:
         last_step: env steps done. A curve below J up to here says D_J > last_step.
         reason: one sentence, for "diverged" and "failed".
         critic_updates, actor_updates: counted, warm-up excluded.
-        flops: of those updates (METHOD.md section 3, accounting "counted").
+        flops: of those updates (docs/method.md, accounting "counted").
         critic_parameters, actor_parameters: sizes of the trained networks (critics: the pair).
         critic_update_flops, actor_update_flops: of one update, per transition of its minibatch; None in old runs and imported ones.
         wall_seconds, env_seconds, update_seconds: measured; never part of a fingerprint.

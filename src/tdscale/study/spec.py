@@ -152,7 +152,7 @@ class CellJob:
 
     @property
     def environments(self) -> int:
-        """Of each run, stepped together."""
+        """Number of environments of each run, stepped together."""
         return int(self.specs[0].settings.get("environments", 1))
 
     @property

@@ -57,7 +57,7 @@ class GymnasiumTask(Task):
         self._environment.close()
 
     def versions(self) -> dict[str, str]:
-        """Of Gymnasium and MuJoCo."""
+        """Versions of Gymnasium and MuJoCo."""
         return installed_versions("gymnasium", "mujoco")
 
 
@@ -128,7 +128,7 @@ class DMControlTask(Task):
         self._environment.close()
 
     def versions(self) -> dict[str, str]:
-        """Of dm_control and MuJoCo."""
+        """Versions of dm_control and MuJoCo."""
         return installed_versions("dm_control", "mujoco")
 
 

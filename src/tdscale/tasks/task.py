@@ -28,7 +28,7 @@ class Task(Protocol):
         ...
 
     def versions(self) -> dict[str, str]:
-        """Of the libraries that decide what an episode looks like."""
+        """Versions of the libraries that decide what an episode looks like."""
         ...
 
 
@@ -77,7 +77,7 @@ class ParallelTask(Protocol):
         ...
 
     def versions(self) -> dict[str, str]:
-        """Of the libraries that decide what an episode looks like."""
+        """Versions of the libraries that decide what an episode looks like."""
         ...
 
 
@@ -143,5 +143,5 @@ class TaskGroup(ParallelTask):
             task.close()
 
     def versions(self) -> dict[str, str]:
-        """Of the suite."""
+        """Versions of the suite's libraries."""
         return self._tasks[0].versions()

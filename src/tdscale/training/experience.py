@@ -135,7 +135,7 @@ class Experience:
         return self._acting.standard_normal(self._actions_shape, dtype=np.float32)
 
     def random_actions(self) -> Floats:
-        """Of warm-up: uniform in [-1, 1], shape (environments, action_size)."""
+        """Actions of the warm-up: uniform in [-1, 1], shape (environments, action_size)."""
         return self._acting.uniform(-1.0, 1.0, self._actions_shape).astype(np.float32)
 
     def begin_episodes(self) -> None:

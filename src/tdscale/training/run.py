@@ -77,7 +77,7 @@ class CurveRecorder:
             self.log(step, **{names[column]: value})
 
 
-# transitions whose TD errors (METHOD.md, "Overfitting") and, of the first, gradients ("Critical batch size") are diagnosed
+# transitions whose TD errors (docs/diagnostics.md) and, of the first, gradients ("Critical batch size") are diagnosed
 UNIFORM, NEWEST, VALIDATION = (1024, 16, 256)
 
 
@@ -124,7 +124,7 @@ class TrainingRun:
         return self._held_out
 
     def new_seed(self) -> np.uint32:
-        """Of the networks' next initialisation."""
+        """Seed of the networks' next initialisation."""
         return seed(self._initial)
 
     def collect(self, actions: Floats) -> Floats:
@@ -196,7 +196,7 @@ class TrainingRun:
             self._held_out.kept.restore(checkpoint.added("validation"), checkpoint.rows("validation"))
 
     def library_versions(self) -> dict[str, str]:
-        """Of what shapes every curve."""
+        """Versions of the libraries that shape every curve."""
         return {"jax": jax.__version__, "numpy": version("numpy")}
 
     def result(self, costs: Costs, versions: Mapping[str, str], notes: dict[str, Any]) -> RunResult:

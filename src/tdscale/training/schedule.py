@@ -71,7 +71,7 @@ def has_crossed(returns: NDArray[np.float64], threshold: float) -> NDArray[np.bo
     """Whether the isotonic fit of each curve reaches the threshold; shape (..., n) gives (...).
 
     With P_k = sum over i < k of (y_i − J), the fit first reaches J at the smallest minimiser of P_k, k = 0 … n; k = n
-    means never (METHOD.md, "Crossing").
+    means never (docs/method.md).
     """
     sums = np.cumsum(returns - threshold, axis=-1)
     sums = np.concatenate([np.zeros_like(sums[..., :1]), sums], axis=-1)

@@ -1,4 +1,4 @@
-"""Predictions against runs that the fit did not see (METHOD.md section 5): σ, tasks, budgets left out; tuned against constant B, η."""
+"""Predictions against runs that the fit did not see (docs/validation.md): σ, tasks, budgets left out; tuned against constant B, η."""
 
 from tdscale.validation.baseline import BaselineRatio
 from tdscale.validation.budget import HeldOutBudget

@@ -64,7 +64,7 @@ class Validation:
 
     @property
     def coverage(self) -> dict[str, Coverage]:
-        """Of measured D: "extrapolated" (ends left out), "interpolated" (σ inside), "new task"."""
+        """Coverage of measured D: "extrapolated" (ends left out), "interpolated" (σ inside), "new task"."""
         groups: dict[str, tuple[HeldOut | HeldOutTask, ...]] = {
             "extrapolated": self.held_out,
             "interpolated": self.leave_one_out,

@@ -1,4 +1,4 @@
-"""What the user's trainer reports of a run in a JSON file, and the compute that is counted from it (METHOD.md section 3)."""
+"""What the user's trainer reports of a run in a JSON file, and the compute that is counted from it (docs/method.md)."""
 
 import json
 from math import isfinite

@@ -29,7 +29,7 @@ class CurveFile:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Of one run's folder; what earlier tries left there is read."""
+        """Read what earlier tries left in one run's folder."""
         self.path = folder / "output.csv"
         self._earlier = folder / _EARLIER
         self.rows: dict[int, dict[str, float]] = {}

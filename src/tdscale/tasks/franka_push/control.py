@@ -87,7 +87,7 @@ def _moved(origin: Array, link: Link, x: Array, y: Array, z: Array) -> Array:
 
 
 def hand_quaternion(xp: ModuleType, joints: Array) -> Array:
-    """Of the hand, w first, (4, n), for joints (≥ 7, n); continuous in their angles, so never of jumping sign.
+    """Quaternion of the hand, w first, (4, n), for joints (≥ 7, n); continuous in their angles, so that its sign never jumps.
 
     With all quarter turns about x moved to the end of the chain, joints turn about ±z and ±y.
     """

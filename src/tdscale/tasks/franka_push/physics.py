@@ -16,7 +16,8 @@ FEWEST = 128  # environments that are worth a thread
 
 
 class Moving(NamedTuple):
-    """Of n environments: positions (n, 9 + 7·cubes), velocities and the last accelerations (n, 9 + 6·cubes), goals (n, 3). Of NumPy or JAX.
+    """State of n environments, as NumPy or JAX arrays: positions (n, 9 + 7·cubes), velocities and the last accelerations
+    (n, 9 + 6·cubes), goals (n, 3).
 
     The accelerations are where the next step's solver begins: without them a continued episode would differ in its last digits.
     """

@@ -105,7 +105,7 @@ class FrankaPush(ParallelTask):
         self._physics.close()
 
     def versions(self) -> dict[str, str]:
-        """Of MuJoCo, and of MJX where it is installed."""
+        """Versions of MuJoCo and, if it is installed, of MJX."""
         return installed_versions("mujoco", "mujoco-mjx")
 
 
