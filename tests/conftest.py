@@ -49,14 +49,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     pytest.importorskip("jax", reason='needs pip install "tdscale[train]"')
     import small_study
-    from command import tdscale
+    from command import called
 
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / "micro" / "report.html").exists():
             folder.mkdir(exist_ok=True)
-            answer = tdscale("run", small_study.write(folder), "--dir", folder / "micro", "--workers", 1, cwd=folder)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("tdscale.report.style.to_png", lambda figure: b"")
+                answer = called("run", small_study.write(folder), "--dir", folder / "micro", "--workers", 1, cwd=folder)
             assert answer.returncode == 0, answer
             (folder / "printed.txt").write_text(answer.stdout, encoding="utf-8")
     return folder

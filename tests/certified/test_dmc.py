@@ -15,6 +15,8 @@ from tdscale.paper import PAPER
 from tdscale.paper.procedure import best_of_rows, separate_laws
 from tdscale.report.proposed import baseline_hyperparameters, proposed_hyperparameters
 
+pytestmark = pytest.mark.slow
+
 QUANTITIES = {"batch_size": ("bs", -0.4801, 0.0054), "learning_rate": ("lr", -0.3165, 0.004)}
 
 

@@ -434,7 +434,7 @@ def test_of_two_returns_in_the_authors_layout_one_is_asked_for(tmp_path):
     assert_lawful(tmp_path / "study", UTDS, 2000, TASK)
 
 
-@pytest.mark.parametrize("name", ["gym_ours", "dmc_bro_ablations", "simbav2"])
+@pytest.mark.parametrize("name", ["gym_ours", *(pytest.param(name, marks=pytest.mark.slow) for name in ("dmc_bro_ablations", "simbav2"))])
 def test_a_published_file_is_the_same_under_any_name_and_folder(published_data, tmp_path, name):
     with zipfile.ZipFile(published_data / f"{name}.zip") as archive:
         entries = {entry: archive.read(entry) for entry in archive.namelist() if entry.endswith(".npy") and "__MACOSX" not in entry}

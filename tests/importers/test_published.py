@@ -52,6 +52,7 @@ def test_crossings_on_gym_are_those_of_the_authors_code(imported, golden, name):
         assert [_crossing(cell, threshold) for threshold in report.study.return_thresholds] == expected
 
 
+@pytest.mark.slow
 def test_crossings_on_the_sweep_are_those_of_the_authors_code(imported, golden):
     cells, warnings, _ = imported("dmc_sweep")
     table = golden["rerun_grid_dmc_sweep"]["crossings_table"]
@@ -108,7 +109,7 @@ _COUNTS = {
 }
 
 
-@pytest.mark.parametrize("name", _SAID)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name.startswith("dmc") else name for name in _SAID])
 def test_every_trap_of_a_published_file_is_said(imported, name):
     cells, _, report = imported(name)
     said = {message.code: message.message for message in report.messages}
@@ -119,6 +120,7 @@ def test_every_trap_of_a_published_file_is_said(imported, name):
     assert sum(len(cell.seeds) for cell in cells) == report.runs
 
 
+@pytest.mark.slow
 def test_copies_are_flagged_in_as_many_cells_as_were_reported(imported):
     for name, count in (("gym_ours", 21), ("gym_baseline_utd2", 11), ("dmc_sweep", 0)):
         cells, warnings, _ = imported(name)

@@ -101,7 +101,11 @@ def test_imported_cells_with_several_b_at_one_sigma_are_a_sweep(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "where", "stage", "cells"), [("dmc_bro_ablations", "size=m", "scaling", 200), ("simbav2", "width=512", "sweep", 32)]
+    ("name", "where", "stage", "cells"),
+    [
+        pytest.param("dmc_bro_ablations", "size=m", "scaling", 200, marks=pytest.mark.slow),
+        ("simbav2", "width=512", "sweep", 32),
+    ],
 )
 def test_the_published_files_of_several_sizes_ask_for_one(name, where, stage, cells, published_data, tmp_path):
     import_runs(published_data / f"{name}.zip", "qscaled", tmp_path)

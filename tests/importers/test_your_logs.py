@@ -105,6 +105,7 @@ def test_both_series_that_are_not_known_are_asked_for_together(tmp_path):
         import_runs(tmp_path / "curves.csv", "csv", tmp_path / "study")
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_a_table(tmp_path):
     def peak(n):
         path = tmp_path / f"{n}.csv"

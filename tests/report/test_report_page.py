@@ -179,7 +179,10 @@ def poor_inputs():
     }
 
 
-@pytest.mark.parametrize("kind", list(poor_inputs()))
+USUAL = {"one task, no sweep", "one threshold, no price of data", "sweep alone", "paper"}
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=pytest.mark.slow) if kind in USUAL else kind for kind in poor_inputs()])
 def test_poor_inputs_give_a_report_without_empty_panels(kind, tmp_path, no_pngs):
     cells, changes = poor_inputs()[kind]
     laws, measured, validation = synthetic.results(cells, synthetic.make_options(cells, **changes))

@@ -97,6 +97,7 @@ def test_resets_by_gradient_steps_come_after_exactly_so_many_critic_updates(monk
     assert resets == [40 + 26, 40 + 51]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["initial", "fresh"])
 def test_a_reset_forgets_everything_learnt_and_gives_back_the_first_weights_or_fresh_ones(weights: str) -> None:
     import jax

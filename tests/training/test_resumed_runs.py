@@ -109,7 +109,8 @@ def test_runs_that_advance_together_resume_together(tmp_path: Path) -> None:
     assert_same(train(tmp_path, *cell, env_steps=120, together=True, stops=[30, 55]), wanted)
 
 
-@pytest.mark.parametrize("stop", [pytest.param(19, marks=pytest.mark.slow), 22, pytest.param(25, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [19, 22, 25])
 def test_batches_that_take_turns_stop_at_one_step_and_go_on_as_they_were(tmp_path: Path, stop: int) -> None:
     cell = [spec_of(seed) for seed in range(10)]
     goals = [CellJob(specs=tuple(cell), env_steps=60, target=None)]

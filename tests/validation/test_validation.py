@@ -23,7 +23,7 @@ OPTIONS = FitOptions(
     data_cost=3e7,
     accounting="paper",
     model_size=9000.0,
-    n_draws=100,
+    n_draws=50,
 )
 
 
@@ -188,6 +188,7 @@ def test_a_censored_cell_lifts_what_the_simple_predictors_say_to_its_bound():
     assert np.exp(far["nearest σ"][0]) == pytest.approx(100)
 
 
+@pytest.mark.slow
 def test_both_published_gym_files_in_one_folder_are_checked_from_end_to_end(published_data, tmp_path):
     for name in ("gym_ours", "gym_baseline_utd2"):
         answer = called("import", published_data / f"{name}.zip", "--from", "qscaled", "--dir", "gym", cwd=tmp_path)
