@@ -1,7 +1,9 @@
 """What is left to run, and a pool whose workers, and whose parent, may be killed at any moment."""
 
+import io
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -15,7 +17,7 @@ from command import called, start, tdscale
 from tdscale.cli.options import Device, TrainingOptions
 from tdscale.running import Event
 from tdscale.running.dispatch import SAME_FAILURES, StageFailure, _Queue, _raised, _SameFailure, run_jobs
-from tdscale.running.pool import Ending, LocalPool
+from tdscale.running.pool import Ending, LocalPool, _listen
 from tdscale.running.stages import pending_jobs
 from tdscale.running.trainers.trainer import CustomTrainer
 from tdscale.runs.store import RunStore
@@ -217,6 +219,16 @@ def test_a_worker_that_dies_between_two_stages_costs_no_cell(tmp_path):
         done = [event.job for event in events if event.kind == "done"][1:]
         assert sorted(one.specs[0].utd for one in done) == [1.0, 2.0, 4.0]
         assert {one.specs[0].run_id for one in later} <= set(RunStore(tmp_path / "study").statuses())
+
+
+@pytest.mark.parametrize("last", [b'{"event": "no', b'{"event": "note", "message": "\xce', b""])
+def test_a_worker_that_ends_as_it_writes_is_heard_to_have_ended(last):
+    answers = queue.Queue()
+    lines = io.TextIOWrapper(io.BytesIO(b'{"event": "ready"}\n' + last), encoding="utf-8")
+    _listen(3, lines, answers)
+    heard = [answers.get_nowait() for _ in range(answers.qsize())]
+    assert heard[-1] == (3, None)
+    assert all(message == {"event": "ready"} for _, message in heard[:-1])
 
 
 def test_jobs_whose_worker_died_over_several_come_back_alone_and_none_is_blamed():

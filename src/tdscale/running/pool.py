@@ -200,10 +200,11 @@ def _how(code: int) -> str:
 
 
 def _listen(slot: int, lines: IO[str], answers: Answers) -> None:
-    with lines:
-        for line in lines:
-            try:
+    try:
+        with lines:
+            for line in lines:
                 answers.put((slot, json.loads(line)))
-            except ValueError:
-                break  # cut off: it was killed as it wrote
-    answers.put((slot, None))
+    except ValueError:
+        pass  # cut off, perhaps within a character: the worker was killed as it wrote
+    finally:
+        answers.put((slot, None))
