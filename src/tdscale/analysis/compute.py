@@ -203,7 +203,7 @@ def _flops(cells: Sequence[Cell], counting: Counting) -> ComputeModel | None:
         flops = costs["critic_update_flops"], costs["actor_update_flops"]
     else:
         flops = update_flops(costs["critic_parameters"], costs["actor_parameters"])
-    # PQL's pacing: the actor is updated with every so-manieth critic update
+    # PQL's pacing: the actor is updated once every few critic updates
     flops = flops[0], flops[1] / float(cell.spec.settings.get("critic_updates_per_actor_update", 1))
     return ComputeModel.counted(*flops, actor_per_critic_update=_actor_per_critic_update(cell), warm_up=costs.get("warm_up", 0.0))
 

@@ -9,7 +9,6 @@ from tdscale.analysis.estimate import Estimate, short
 from tdscale.analysis.fitted_laws import DataLaw, PowerLaw
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning import Confirmation
-from tdscale.report.figures.parts import seen_utd
 from tdscale.report.style import plain_utd
 from tdscale.validation import HeldOut, Validation
 
@@ -53,7 +52,7 @@ def _data_sentences(laws: ScalingLaws) -> list[str]:
     if not laws.data:
         return ["No data law could be fitted, so nothing is predicted here; the warnings say why."]
     law: DataLaw = laws.data[-1]
-    low, high = seen_utd(law)
+    low, high = law.range
     sentences = [
         f"To reach return {law.threshold:.4g} takes {law.estimate(low)} env steps at σ = {plain_utd(low)} "
         f"and {law.estimate(high)} at σ = {plain_utd(high)}" + (" (geometric mean over tasks)." if len(laws.tasks) > 1 else ".")

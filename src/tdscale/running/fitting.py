@@ -12,12 +12,10 @@ from tdscale.errors import UserError
 from tdscale.paper import METHODS, power_law, published_laws
 from tdscale.running.folder import STUDY_FILE, StudyFiles
 from tdscale.runs.cells import load_cells
-from tdscale.runs.selection import Selection, select_runs
+from tdscale.runs.selection import FITTED, Selection, select_runs
 from tdscale.runs.types import RunWarning
 from tdscale.runs.where import Where, parse_where
-from tdscale.study import Stage, Study
-
-FITTED: tuple[Stage, ...] = ("sweep", "scaling", "baseline")  # what runs that check a plan saw changes no law
+from tdscale.study import Study
 
 
 @dataclass(frozen=True, kw_only=True)

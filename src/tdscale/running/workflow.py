@@ -84,8 +84,7 @@ def example_plans(laws: ScalingLaws) -> list[Plan]:
     if not laws.data or not laws.knows_compute:
         return []
     law = laws.data[-1]
-    seen = law.utd[np.isfinite(law.data).any(axis=0)]
-    middle = float(np.exp(np.mean(np.log([seen.min(), seen.max()]))))
+    middle = float(np.exp(np.mean(np.log(law.range))))
     data = float(law.predict([2 * middle])[0])
     # half as much again, since C may be least just there
     compute = 1.5 * float(laws.compute_for(np.array([middle]), law.predict([middle]))[0])

@@ -11,9 +11,10 @@ from tdscale.runs.choice import Choice, condition_id, read_choices
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import RunWarning
 from tdscale.runs.where import Where, as_text, decides
-from tdscale.study import RunSpec, Study
+from tdscale.study import RunSpec, Stage, Study
 from tdscale.study.spec import RECORDING
 
+FITTED: tuple[Stage, ...] = ("sweep", "scaling", "baseline")  # what runs that check a plan saw changes no law
 _SHOWN = 3  # values, and keys, that a sentence lists
 _ALGORITHM, _REWARD_SCALE = "algorithm", "reward_scale"
 
@@ -40,8 +41,8 @@ class Selection:
         return replace(spec, stage="sweep") if self.is_sweep and spec.stage == "scaling" else spec
 
     def fitted(self) -> list[str]:
-        """run_ids of the runs that laws are fitted to: all but those that check a plan."""
-        return [run_id for run_id, spec in self.specs.items() if spec.stage != "confirm"]
+        """run_ids of the runs that laws are fitted to, those of the stages `FITTED`."""
+        return [run_id for run_id, spec in self.specs.items() if spec.stage in FITTED]
 
 
 def select_runs(store: RunStore, study: Study, *, where: Where | None = None, problems: list[RunWarning] | None = None) -> Selection:

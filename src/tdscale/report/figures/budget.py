@@ -9,7 +9,7 @@ from tdscale.analysis.budget import utd_grid
 from tdscale.analysis.fitted_laws import BudgetLaw, DataLaw
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.report import style
-from tdscale.report.figures.parts import has_compute, interval, limits, seen_utd, tradeoff_axes
+from tdscale.report.figures.parts import has_compute, interval, limits, tradeoff_axes
 from tdscale.validation import HeldOutBudget
 
 
@@ -24,7 +24,7 @@ def frontier_figure(laws: ScalingLaws, *, axes: Axes | None = None) -> Figure | 
         utd_colours = dict(zip(utds, style.ordered_colours(len(utds)), strict=True))
         spread = []
         for law, colour in zip(shown, style.threshold_colours(len(shown)), strict=True):
-            low, high = seen_utd(law)
+            low, high = law.range
             grid = utd_grid(low, high, 120)
             data = law.predict(grid)
             compute = laws.compute_for(grid, data)
@@ -94,8 +94,8 @@ def budget_figure(laws: ScalingLaws, held_out: HeldOutBudget | None = None, *, a
     with style.styled():
         figure, axes = style.figure_and_axes(axes)
         budgets = np.array([p.budget.value for p in law.points])
-        low_utd = min(seen_utd(d)[0] for d in laws.data)
-        high_utd = max(seen_utd(d)[1] for d in laws.data)
+        low_utd = min(d.range[0] for d in laws.data)
+        high_utd = max(d.range[1] for d in laws.data)
         x_limits = (float(budgets.min() / 1.6), float(budgets.max() * 3))
         drawn = [np.array([e for p in law.points for e in (p.utd.value, p.utd.low, p.utd.high)])]
         if law.fitted:

@@ -20,7 +20,6 @@ from tdscale.report.figures.parts import (
     line_and_band,
     points_with_intervals,
     reach_grid,
-    seen_utd,
 )
 
 Need = Literal["data", "compute"]
@@ -96,7 +95,7 @@ def _draw(axes: Axes, laws: ScalingLaws, need: Need, task: str | None, size: flo
     ends: list[tuple[float, float]] = []
     for law in shown:
         colour = colours.get(law.threshold, style.INK)
-        seen = seen_utd(law)
+        seen = law.range
         utd = reach_grid(*seen)
         convert, measured = _converter(laws, need, task), _converter(laws, need, task, as_run=laws.method.points_as_run)
         y = convert(utd, law.predict(utd, task))

@@ -8,19 +8,12 @@ from numpy.typing import NDArray
 
 from tdscale.analysis.budget import utd_grid
 from tdscale.analysis.estimate import LEVEL
-from tdscale.analysis.fitted_laws import DataLaw
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.report import style
 
 Floats = NDArray[np.float64]
 # how far beyond the σ that were run a law is drawn, dashed
 REACH = 2.0
-
-
-def seen_utd(law: DataLaw) -> tuple[float, float]:
-    """Smallest and largest σ at which the threshold was reached."""
-    seen = law.utd[np.isfinite(law.data).any(axis=0)]
-    return float(seen.min()), float(seen.max())
 
 
 def reach_grid(low: float, high: float, n_points: int = 160) -> Floats:

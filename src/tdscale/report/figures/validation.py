@@ -21,7 +21,6 @@ from tdscale.report.figures.parts import (
     line_and_band,
     points_with_intervals,
     reach_grid,
-    seen_utd,
     tradeoff_axes,
 )
 from tdscale.validation import PREDICTORS, HeldOut, Validation
@@ -35,7 +34,7 @@ def pareto_figure(laws: ScalingLaws, *, axes: Axes | None = None) -> Figure | No
     if not has_compute(laws):
         return None
     law = laws.data[-1]
-    low, high = seen_utd(law)
+    low, high = law.range
     with style.styled():
         figure, axes = style.figure_and_axes(axes)
         x_limits, y_limits = _frontier(axes, laws, law, law, reach_grid(low, high), (low, high), np.zeros(0))
