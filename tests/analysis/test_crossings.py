@@ -1,5 +1,7 @@
 """Crossings against a direct isotonic fit, and their bootstrap."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.optimize import isotonic_regression
 
 from known_truth import curve_cell
-from tdscale.analysis.crossings import bootstrap_weights, find_crossings, first_crossing
+from tdscale.analysis.crossings import DEFAULT_RULE, bootstrap_weights, find_crossings, first_crossing, recovered
 from tdscale.paper import PAPER
 
 curves = arrays(np.float64, st.integers(1, 40), elements=st.integers(-20, 20).map(float))
@@ -27,6 +29,60 @@ def test_crossing_is_where_the_isotonic_fit_first_reaches_the_threshold(curve, t
 def test_a_higher_threshold_is_never_reached_earlier(curve):
     crossing = first_crossing(curve, np.linspace(-25, 25, 21))
     assert (np.diff(crossing) >= 0).all()
+
+
+@given(curves, st.integers(-22, 22), st.data())
+def test_points_that_are_left_out_change_the_fit_as_if_they_were_never_logged(curve, threshold, data):
+    counted = np.array(data.draw(st.lists(st.booleans(), min_size=len(curve), max_size=len(curve))))
+    level = threshold + 0.013
+    places = np.flatnonzero(counted)
+    fit = isotonic_regression(curve[counted]).x if places.size else np.empty(0)
+    reached = places[fit >= level]
+    assert first_crossing(curve, [level], counted=counted)[0] == (reached[0] if reached.size else len(curve))
+
+
+def test_points_between_a_reset_and_recovery_are_left_out():
+    steps = np.arange(100, 1001, 100)
+    curve = [1, 5, 6, 2, 4, 6, 7, 3, 5, 5]
+    # resets at 300 (where a point stands, which the drop after it puts before it) and at 750; 7 is not reached again
+    assert recovered([curve], steps, [300, 750])[0].tolist() == [True] * 3 + [False] * 2 + [True] * 2 + [False] * 3
+    # a second reset before recovery changes nothing: 6 is still to be reached
+    assert recovered([curve], steps, [300, 450])[0].tolist() == [True] * 3 + [False] * 2 + [True] * 5
+    # a log that wrote the point after the reset: the drop is to the point at the reset's own step
+    assert recovered([[1, 5, 2, 4, 6, 7]], steps[:6], [300])[0].tolist() == [True, True, False, False, True, True]
+
+
+def test_that_choice_is_made_once_for_a_curve_and_resets_outside_it_do_nothing():
+    steps = np.arange(100, 801, 100)
+    # two resets at logged steps: at the first the point before is no higher, at the second the drop decides for both
+    curve = [3, 3, 4, 9, 5, 9, 9, 9]
+    assert recovered([curve], steps, [200, 400])[0].tolist() == [True] * 4 + [False] + [True] * 3
+    assert recovered([curve], steps, [50, 900, 1e9])[0].all()
+    assert recovered([curve], steps, [])[0].all()
+
+
+def test_each_bootstrap_draw_recovers_in_its_own_time():
+    quick, slow = [100, 700, 100, 700, 900, 900], [100, 700, 100, 100, 100, 900]
+    kept = recovered([np.mean([quick, slow], axis=0), quick, slow], np.arange(100, 601, 100), [200])
+    assert kept.sum(axis=1).tolist() == [3, 5, 3]
+
+
+@pytest.mark.parametrize("rule", [DEFAULT_RULE, PAPER.crossing])
+def test_a_dip_after_a_reset_delays_a_crossing_only_while_it_lasts(rule):
+    """Truth: a curve through 800 at 50,000 env steps; resets every 16,000 cost 3000 env steps each, 48,000 one of them."""
+    rng = np.random.default_rng(0)
+    steps = np.arange(500, 80_001, 500)
+    smooth = 1000 * (1 - 0.2 ** (steps / 50_000))
+    since = np.where(steps > 16_000, (steps - 1) % 16_000, 1e9)
+    returns = smooth * np.where(since < 3000, 0.2, 1.0) + rng.normal(0, 10, (5, len(steps)))
+    cell = replace(curve_cell(task="one", utd=1, data_at_top=50_000), env_steps=steps, returns=returns, last_step=80_000)
+    dipping = find_crossings([cell], [700.0, 800.0], n_draws=200, seed=0, rule=rule)
+    known = find_crossings([replace(cell, resets=(16e3, 32e3, 48e3, 64e3))], [700.0, 800.0], n_draws=200, seed=0, rule=rule)
+    assert known.data[0] == pytest.approx([37_400, 51_000], rel=0.04)
+    assert (dipping.data[0] > 1.1 * known.data[0]).all()
+    assert ((known.lower < known.data) & (known.data <= known.upper) & (known.upper - known.lower == 500)).all()
+    # what the draws hold goes down, too
+    assert known.draws.std(axis=0).max() < 2000
 
 
 def test_a_curve_with_a_nan_is_refused_with_its_place():

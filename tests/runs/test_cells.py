@@ -5,18 +5,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tdscale.errors import UserError
 from tdscale.runs.cells import load_cells
 from tdscale.runs.store import RunStore
 
 
 @pytest.fixture
 def load(tmp_path, study):
-    def load(results, **options):
-        store = RunStore(tmp_path)
+    def load(results, *, study=study, **options):
         for result in results:
-            store.write(result)
-        return load_cells(store, study, **options)
+            load.store.write(result)
+        return load_cells(load.store, study, **options)
 
+    load.store = RunStore(tmp_path)
     return load
 
 
@@ -103,6 +104,31 @@ def test_a_seed_that_diverged_before_any_return_counts_as_low(load, make_result)
     (_, cell), _ = load([make_result(1, utd=2.0, steps=[], returns=[], status=status)])
     assert cell.returns.tolist() == [[0.0]]
     assert cell.last_step == 40
+
+
+def test_resets_are_those_that_any_seed_notes_or_else_the_studys(load, make_result, study):
+    """A seed that diverged noted only the first."""
+    status = [{"notes": {"resets": [300, 600, 2000]}}, {"notes": {"resets": [300]}, "state": "diverged"}, {}]
+    results = [make_result(seed, status=values) for seed, values in enumerate(status)]
+    (cell,), warnings = load(results)
+    assert cell.resets == (300, 600, 2000)
+    assert _codes(warnings) == ["resets"]
+    assert "has resets of its networks" in warnings[0].message
+    listed = study.model_copy(update={"reset_env_steps": (100, 450)})
+    assert load_cells(load.store, listed)[0][0].resets == (100, 450)
+    often = study.model_copy(update={"reset_critic_updates": 600})
+    (cell, faster), warnings = load([make_result(0, utd=2.0)], study=often)
+    assert cell.resets == (600,)
+    assert faster.resets == (300, 600, 900)
+    assert next(w.message for w in warnings if w.code == "resets").startswith("2 cells have resets")
+    with pytest.raises(UserError, match="reset_critic_updates: 1 makes 1,000,000 resets in Humanoid-v4"):
+        load([make_result(0, task="Humanoid-v4", steps=[10**6])], study=study.model_copy(update={"reset_critic_updates": 1}))
+
+
+def test_where_no_resets_are_known_there_are_none(load, make_result):
+    (cell,), warnings = load([make_result(0), make_result(1)])
+    assert cell.resets == ()
+    assert warnings == []
 
 
 def test_a_failed_run_is_missing_and_says_why(load, make_result):

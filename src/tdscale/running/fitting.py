@@ -17,6 +17,9 @@ from tdscale.runs.types import RunWarning
 from tdscale.runs.where import Where, parse_where
 from tdscale.study import Study
 
+# what a study file says of how cells are read
+_READING = ("reset_critic_updates", "reset_env_steps")
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudyFit(Fitted):
@@ -144,6 +147,7 @@ def fit_options(study: Study, method: str, *, n_draws: int = 200, seed: int = 0,
         n_draws=n_draws,
         seed=seed,
         where=() if where is None else where.texts,
+        reading=tuple(f"{name} = {value}" for name in _READING if (value := getattr(study, name))),
     )
 
 

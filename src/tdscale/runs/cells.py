@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tdscale.errors import UserError
 from tdscale.runs.selection import Selection, select_runs
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import COLUMNS, ENV_STEP, RETURN, Cell, RunDiagnostics, RunStatus, RunWarning, is_diagnostic
@@ -22,6 +23,7 @@ _SHORT = 0.8  # of the median end of a cell's seeds: one that ends before is sho
 # A success rate over ten episodes that jumps from 0 to 1 is the same in many honest seeds; four distinct values in one
 # order are not.
 _DISTINCT_VALUES = 4
+_MOST_RESETS = 10_000  # of a run; more are a mistake
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,10 @@ def load_cells(
 
     Returns:
         The cells, and warnings with these codes: those of `Selection`, unreadable-run, unreadable-part, failed-run,
-        non-finite-return, no-returns, short-seed, unequal-lengths, interpolated, duplicate-seeds, fewer-seeds, one-seed.
+        non-finite-return, no-returns, short-seed, unequal-lengths, interpolated, duplicate-seeds, fewer-seeds, one-seed, resets.
 
     Raises:
-        UserError: as `select_runs`.
+        UserError: as `select_runs`, or where the study's `reset_critic_updates` is no number of updates between resets.
         ValueError: if there is no such column.
     """
     if column not in COLUMNS[1:]:
@@ -94,7 +96,7 @@ def load_cells(
         if cell is not None:
             cells.append(cell)
     cells.sort(key=lambda c: (c.spec.task, c.spec.utd, c.spec.batch_size, c.spec.learning_rate, c.spec.cell_id))
-    warnings += _seed_count_warnings(cells)
+    warnings += _seed_count_warnings(cells) + _reset_warning(cells)
     return cells, _fewer(warnings)
 
 
@@ -192,6 +194,7 @@ def _cell(seeds: list[_Seed], study: Study, warnings: list[RunWarning]) -> Cell 
         diverged=np.array([seed.diverged for seed in seeds]),
         duplicate=duplicate,
         costs=_costs(seeds),
+        resets=_resets(seeds, study, last_step),
     )
 
 
@@ -279,6 +282,38 @@ def _on_grid(seed: _Seed, grid: Steps, low: float) -> Floats:
         return np.full(len(grid), low)
     # beyond its ends np.interp holds the outermost value, which is what a diverged seed is to do
     return np.interp(grid, seed.steps, seed.returns)
+
+
+def _resets(seeds: list[_Seed], study: Study, last_step: int) -> tuple[float, ...]:
+    """Env steps at which networks began anew: those that the study says, else those that any of the seeds' statuses notes.
+
+    The seeds of a cell have one schedule; one that diverged noted the beginning of it. If seeds differ all the same, their mean
+    dips at the resets of each.
+    """
+    utd, every = seeds[0].spec.utd, study.reset_critic_updates
+    if every is not None:
+        count = int(last_step * utd / every)
+        if count > _MOST_RESETS:
+            raise UserError(
+                f"study.toml, reset_critic_updates: {every} makes {count:,} resets in {seeds[0].spec.describe()}; it is the number of "
+                "critic updates between two resets, e.g. 2500000"
+            )
+        return tuple(every / utd * (1 + index) for index in range(count))
+    if study.reset_env_steps:
+        return tuple(map(float, study.reset_env_steps))
+    noted = [seed.status.notes.get("resets", ()) for seed in seeds]
+    return tuple(sorted({float(step) for steps in noted for step in steps}))
+
+
+def _reset_warning(cells: list[Cell]) -> list[RunWarning]:
+    """That there are resets, in one line."""
+    dipping = [cell for cell in cells if any(cell.env_steps[0] <= step < cell.env_steps[-1] for step in cell.resets)]
+    if not dipping:
+        return []
+    where = f"{dipping[0].spec.stage} {dipping[0].spec.describe()}"
+    many = f"{len(dipping)} cells have" if len(dipping) > 1 else f"{where}: has"
+    message = f"{many} resets of their networks; after each, points are left out until the mean return is back where it was"
+    return [RunWarning(code="resets", message=message.replace("their", "its") if len(dipping) == 1 else message, where=where)]
 
 
 def _costs(seeds: list[_Seed]) -> dict[str, float]:

@@ -146,6 +146,7 @@ class Cell:
         costs: sizes and measured seconds, means over the seeds, where known: critic_parameters, actor_parameters,
             critic_update_flops, actor_update_flops (per transition), warm_up (env steps), env_seconds_per_step (the simulator's),
             step_seconds (all of the run but its updates, per env step), update_seconds_per_critic_update (updates of the actor included).
+        resets: env steps, rising, at which networks began anew; returns dip after each. Empty where none are known.
     """
 
     spec: RunSpec
@@ -156,3 +157,4 @@ class Cell:
     diverged: NDArray[np.bool_]
     duplicate: NDArray[np.bool_]
     costs: Mapping[str, float] = field(default_factory=dict)
+    resets: tuple[float, ...] = ()
