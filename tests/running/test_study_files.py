@@ -57,6 +57,7 @@ MISTAKES = {
     "negative-utd": ("utd = [0.5, 4]", "utd = [0.5, -4]", "scaling.utd[1]", "it must be > 0"),
     "negative-interval": ("[limits]", "[checkpoints]\nminutes = -1\n\n[limits]", "checkpoints.minutes", "it must be ≥ 0"),
     "misspelt-option": ("[limits]", "[checkpoints]\nkept = true\n\n[limits]", "checkpoints.kept", "did you mean 'keep'?"),
+    "unknown-aggregate": ('name = "tiny"', 'name = "tiny"\naggregate = "mode"', "aggregate", "must be 'mean', 'iqm' or 'median'"),
     "resets-of-agents": ('name = "tiny"', 'name = "tiny"\nreset_critic_updates = 5', "reset_critic_updates", "settings.reset_rule"),
     "resets-that-fall": ('name = "tiny"', 'name = "tiny"\nreset_env_steps = [5, 4]', "reset_env_steps", "[15001, 50001]"),
     "resets-after-nothing": (

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tdscale.analysis.arrays import Bools, Floats
-from tdscale.runs.types import Cell
+from tdscale.runs.types import Cell, over_seeds, seeds_trimmed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class CrossingRule:
 
     Attributes:
         keep_duplicates: whether copies of a seed count.
-        correct_variance: whether the bootstrap's variance is corrected for few seeds (`bootstrap_weights`).
+        correct_variance: whether the bootstrap's variance is corrected for few seeds (`bootstrap_weights`), where their mean is taken.
         between_steps: whether D_J lies anywhere between two logged steps: the point estimate in the middle, a draw uniform. If
             not, it is the first logged step at or above J.
     """
@@ -41,7 +41,7 @@ def first_crossing(returns: ArrayLike, thresholds: ArrayLike, *, counted: ArrayL
     P_k = Σ_{i<k}(y_i − J), k = 0…n, because there the best non-decreasing fit passes from below J to J or above.
 
     Args:
-        returns: mean return at each logged step, shape (..., n_steps), in the units of `thresholds`.
+        returns: return at each logged step, shape (..., n_steps), in the units of `thresholds`.
         thresholds: shape (n_thresholds,).
         counted: which points there are, of the returns' shape: the others are left out before the fit. None = all.
 
@@ -121,15 +121,35 @@ def bootstrap_weights(n_seeds: int, n_draws: int, rng: np.random.Generator, *, c
     return weights
 
 
-def mean_curve(cell: Cell, *, keep_duplicates: bool = False) -> tuple[Floats, Bools]:
-    """The mean over a cell's seeds at each logged step, and which of its points the isotonic fit is made to; each of shape (n_steps,).
+def _replicates(cell: Cell, n_draws: int, rng: np.random.Generator, rule: CrossingRule) -> Floats:
+    """The curve over the seeds and, behind it, those over bootstrap resamples of them, shape (1 + n_draws, n_steps).
+
+    Of few seeds a resample's mean varies too little and is corrected. An interquartile mean or median is not: whole seeds among the
+    middle ones are exchanged, and that varies as much as it should from four seeds on (docs/method.md).
+    """
+    returns, aggregate = cell.returns if rule.keep_duplicates else cell.returns[~cell.duplicate], cell.aggregate
+    count = len(returns)
+    if not seeds_trimmed(aggregate, count):
+        weights = bootstrap_weights(count, n_draws, rng, correct=rule.correct_variance)
+        # one pass: the plain mean first, the replicates behind it
+        mixed = np.concatenate([np.full((1, count), 1 / count), weights]) @ returns
+        if not rule.between_steps:
+            mixed[0] = returns.mean(axis=0)
+        return mixed
+    drawn = rng.multinomial(count, np.full(count, 1 / count), size=n_draws)
+    resampled = (over_seeds(np.repeat(returns, times, axis=0), aggregate) for times in drawn)
+    return np.stack([over_seeds(returns, aggregate), *resampled])
+
+
+def cell_curve(cell: Cell, *, keep_duplicates: bool = False) -> tuple[Floats, Bools]:
+    """What is taken over a cell's seeds at each logged step, and which points the isotonic fit is made to; each of shape (n_steps,).
 
     Args:
         cell: the seeds.
         keep_duplicates: whether copies of a seed count.
     """
-    mean = (cell.returns if keep_duplicates else cell.returns[~cell.duplicate]).mean(axis=0)
-    return mean, recovered(mean[None], cell.env_steps, cell.resets)[0]
+    curve = over_seeds(cell.returns if keep_duplicates else cell.returns[~cell.duplicate], cell.aggregate)
+    return curve, recovered(curve[None], cell.env_steps, cell.resets)[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,13 +196,8 @@ def find_crossings(
     bound = np.array([cell.last_step for cell in cells], dtype=np.float64)
     draws = np.empty((n_draws, *shape))
     for index, cell in enumerate(cells):
-        returns = cell.returns if rule.keep_duplicates else cell.returns[~cell.duplicate]
         rng = np.random.default_rng([seed, int(cell.spec.cell_id, 16)])
-        weights = bootstrap_weights(len(returns), n_draws, rng, correct=rule.correct_variance)
-        # one pass: the plain mean first, the replicates behind it
-        mixed = np.concatenate([np.full((1, len(returns)), 1 / len(returns)), weights]) @ returns
-        if not rule.between_steps:
-            mixed[0] = returns.mean(axis=0)
+        mixed = _replicates(cell, n_draws, rng, rule)
         # each replicate recovers in its own time: the bootstrap is of all that is done to the seeds
         counted = recovered(mixed, cell.env_steps, cell.resets) if cell.resets else None
         crossing = first_crossing(mixed, levels, counted=counted)

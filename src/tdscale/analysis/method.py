@@ -31,6 +31,7 @@ class Method:
             no sweep.
         widen_lines: whether draws of a law through the values that the runs used hold what the line leaves unexplained.
         points_as_run: whether a figure's points show C at the B that was run, not at B*(σ).
+        any_aggregate: whether another one than the mean may be taken over the seeds of a cell.
         no_new_task: why the D of a task with runs at one σ only can't be predicted; empty where it can.
     """
 
@@ -42,6 +43,7 @@ class Method:
     follows_published: ClassVar[bool] = False
     widen_lines: ClassVar[bool] = True
     points_as_run: ClassVar[bool] = True
+    any_aggregate: ClassVar[bool] = True
     no_new_task: ClassVar[str] = ""
 
     def sweep_laws(self, cells: Sequence[Cell], crossings: Crossings, tasks: tuple[str, ...], seed: int) -> SweepLaws:

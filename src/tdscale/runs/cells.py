@@ -194,6 +194,7 @@ def _cell(seeds: list[_Seed], study: Study, warnings: list[RunWarning]) -> Cell 
         diverged=np.array([seed.diverged for seed in seeds]),
         duplicate=duplicate,
         costs=_costs(seeds),
+        aggregate=study.aggregate,
         resets=_resets(seeds, study, last_step),
     )
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 from tdscale.errors import UserError
 from tdscale.study.custom import TrainerOptions, check_command, is_custom
 from tdscale.study.settings import SETTINGS
-from tdscale.study.spec import RECORDING, RunSpec, Stage
+from tdscale.study.spec import RECORDING, Aggregate, RunSpec, Stage
 
 
 class _Part(BaseModel):
@@ -111,6 +111,7 @@ class Study(_Part):
     baseline: Baseline | None = Field(None, description="runs at constant B and η; true for the usual ones")
     limits: Limits | None = None
     checkpoints: Checkpoints | None = None
+    aggregate: Aggregate = Field("mean", description="what is taken over the seeds of a cell, step by step")
     reset_critic_updates: int | None = Field(None, ge=1, description="networks began anew after every so many critic updates")
     reset_env_steps: tuple[Annotated[int, Field(ge=1)], ...] = Field((), description="networks began anew at these env steps")
     settings: dict[str, Any] = Field(default_factory=dict)

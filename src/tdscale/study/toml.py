@@ -79,8 +79,9 @@ def _strictly(model: type[_Model], values: dict[str, Any]) -> _Model:
 def study_to_toml(study: Study) -> str:
     """A study file that `parse_study` reads back as the same study."""
     values = study.model_dump(mode="json", exclude_none=True)
-    if not study.reset_env_steps:
-        del values["reset_env_steps"]
+    for name, unsaid in (("reset_env_steps", []), ("aggregate", "mean")):
+        if values[name] == unsaid:
+            del values[name]
     lines = [f"{key} = {_literal(value)}" for key, value in values.items() if not isinstance(value, dict)]
     for key, table in values.items():
         if not isinstance(table, dict):

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.optimize import isotonic_regression
 
-from tdscale.analysis.crossings import mean_curve
+from tdscale.analysis.crossings import cell_curve
 from tdscale.report import style
 from tdscale.report.figures.parts import Floats
 from tdscale.runs.types import Cell
@@ -66,7 +66,7 @@ def _draw(
         colour = colours[cell.spec.utd]
         returns = cell.returns if keep_duplicates else cell.returns[~cell.duplicate]
         steps = cell.env_steps.astype(np.float64)
-        mean, counted = mean_curve(cell, keep_duplicates=keep_duplicates)
+        mean, counted = cell_curve(cell, keep_duplicates=keep_duplicates)
         seeds = [np.column_stack(_thinned(steps, seed, n_points, logarithmic)) for seed in returns]
         axes.add_collection(LineCollection(seeds, colors=[colour], linewidths=0.4, alpha=0.28, zorder=2), autolim=False)
         x, y = _thinned(steps, mean, n_points, logarithmic)
