@@ -230,7 +230,7 @@ def test_seeds_of_unequal_length_and_grid_become_one_cell_that_fits(tmp_path):
     assert answer.returncode == 0, answer.stderr
     laws = json.loads(answer.stdout)
     assert len([law for law in laws["data"] if law["task"] is None]) == 3
-    assert {"unequal-lengths", "interpolated"} <= {warning["code"] for warning in laws["warnings"]}
+    assert {"unequal-lengths", "binned"} <= {warning["code"] for warning in laws["warnings"]}
 
 
 @pytest.mark.slow
