@@ -108,6 +108,37 @@ def test_without_fresh_seeds_the_sweeps_best_cells_serve_and_a_warning_says_so()
     assert laws.data
 
 
+def start_warnings(cells, thresholds=(300.0, 500.0, 700.0)):
+    laws = fit_laws(cells, replace(OPTIONS, thresholds=thresholds, n_draws=20))
+    return [warning.message for warning in laws.warnings if warning.code == "reached-at-start"]
+
+
+def test_thresholds_that_a_task_earns_without_learning_are_named_with_the_task():
+    """Task "one" earns 350 of 1000 from the first step on."""
+    cells = [replace(c, returns=350 + 0.65 * c.returns) if c.spec.task == "one" else c for c in synthetic_study(n_seeds=3)]
+    (message,) = start_warnings(cells, (300.0, 345.0, 500.0, 700.0))
+    assert message.startswith("one (J = 300, 345): ")
+    assert "raise the thresholds" in message
+
+
+def test_a_threshold_reached_within_warm_up_is_named():
+    """Random actions earn 250 in the first 600 env steps and 450 in the next 400, all of them warm-up."""
+    cells = [
+        replace(c, returns=np.maximum(c.returns, np.where(c.env_steps <= 600, 250, 450)), costs={**c.costs, "warm_up": 1000.0})
+        for c in synthetic_study(n_seeds=3)
+    ]
+    (message,) = start_warnings(cells)
+    assert message.startswith("one (J = 300), two (J = 300): ")
+    assert not start_warnings([replace(c, costs={**c.costs, "warm_up": 600.0}) for c in cells])
+
+
+def test_thresholds_that_are_learned_or_that_few_cells_begin_at_are_not_named():
+    cells = synthetic_study(n_seeds=3)
+    assert not start_warnings(cells)
+    lucky = [replace(c, returns=350 + 0.65 * c.returns) if c.spec.task == "one" and c.spec.utd >= 4 else c for c in cells]
+    assert not start_warnings(lucky)
+
+
 def test_a_sigma_that_never_reaches_enters_as_a_bound_and_is_told():
     cells = [cell for cell in synthetic_study() if not (cell.spec.stage == "scaling" and cell.spec.utd == 0.25)]
     low = [

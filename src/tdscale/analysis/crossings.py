@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tdscale.analysis.arrays import Bools, Floats
-from tdscale.runs.types import Cell, over_seeds, seeds_trimmed
+from tdscale.runs.types import Cell, RunWarning, over_seeds, seeds_trimmed
+
+_MOST = 0.5  # of a task's cells
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,6 +212,34 @@ def find_crossings(
         lower[index] = np.where(np.isfinite(top[0]), below[0], bound[index])
         draws[:, index] = values[1:]
     return Crossings(thresholds=levels, data=data, lower=lower, upper=upper, bound=bound, draws=draws)
+
+
+def reached_at_start(cells: Sequence[Cell], crossings: Crossings) -> list[RunWarning]:
+    """One warning that names the thresholds which tasks' curves reach before anything is learned, and the tasks; none if there are none.
+
+    A cell reaches J so early if it crosses it by its first logged env step, or by the last one of warm-up, in which actions are
+    random. A threshold of a task is named if at least half of its cells do.
+
+    Args:
+        cells: of one stage.
+        crossings: theirs, in the same order.
+    """
+    tasks = np.array([cell.spec.task for cell in cells])
+    start = np.array([max(float(cell.env_steps[0]), cell.costs.get("warm_up", 0.0)) for cell in cells])
+    early = crossings.upper <= start[:, None]
+    named = []
+    for task in dict.fromkeys(tasks.tolist()):
+        often = crossings.thresholds[early[tasks == task].mean(axis=0) >= _MOST]
+        if often.size:
+            named.append(f"{task} (J = {', '.join(f'{level:.4g}' for level in often)})")
+    if not named:
+        return []
+    message = (
+        f"{', '.join(named)}: at least half of the cells reach these thresholds within warm-up or by the first logged point, so that"
+        " their D_J says nothing of σ; raise the thresholds, or set low to the return of a random or idle policy (if the first point"
+        " comes late, log more often)"
+    )
+    return [RunWarning("reached-at-start", message, "return_thresholds")]
 
 
 def _edges(cell: Cell) -> Floats:

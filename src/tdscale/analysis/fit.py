@@ -12,7 +12,7 @@ import numpy as np
 
 from tdscale.analysis.budget import fit_budget_law
 from tdscale.analysis.compute import UNIT_NAMES, Accounting, ComputeUnit, Counting, compute_models
-from tdscale.analysis.crossings import Crossings, find_crossings
+from tdscale.analysis.crossings import Crossings, find_crossings, reached_at_start
 from tdscale.analysis.data_law import DataPoints, collect_points
 from tdscale.analysis.fitted_laws import PowerLaw, Quantity
 from tdscale.analysis.hyperparameters import SweepLaws, law_through, used_values
@@ -142,6 +142,7 @@ def measure(cells: Sequence[Cell], options: FitOptions) -> Measured:
             " 0.1 to 0.2 in log D with 3 to 5 seeds); fresh seeds would not"
         )
         warnings.append(RunWarning("no-fresh-seeds", message, "scaling"))
+    warnings += reached_at_start(measuring, crossings)
     if scaling and constant:
         baseline = collect_points(constant, _crossings(constant, options), options.tasks)
     return Measured(
