@@ -79,10 +79,23 @@ def minimum_on_grid(log_x: Floats, values: Floats) -> tuple[Floats, Floats, Floa
 
 
 def fit_line(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Slope and intercept of the least-squares line through points of shape (n_points, k): each of shape (k,)."""
-    centred = x - x.mean(axis=0)
-    slope = (centred * y).sum(axis=0) / np.maximum((centred**2).sum(axis=0), 1e-12)
-    return slope, y.mean(axis=0) - slope * x.mean(axis=0)
+    """Slope and intercept of the least-squares line through points of shape (n_points, k): each of shape (k,).
+
+    Where some x of a column are infinite (budgets of draws that never reach J) the line goes through its other points; NaN if
+    fewer than two are left.
+    """
+    known = np.isfinite(x)
+    if known.all():
+        centred = x - x.mean(axis=0)
+        slope = (centred * y).sum(axis=0) / np.maximum((centred**2).sum(axis=0), 1e-12)
+        return slope, y.mean(axis=0) - slope * x.mean(axis=0)
+    count = known.sum(axis=0)
+    lines = np.full((2, x.shape[1]), np.nan)
+    for number in np.unique(count[count >= 2]):
+        columns = np.flatnonzero(count == number)
+        kept = known[:, columns].T  # column by column, so that each one's points stay together
+        lines[:, columns] = fit_line(*(values[:, columns].T[kept].reshape(-1, number).T for values in (x, y)))
+    return lines[0], lines[1]
 
 
 def fit_budget_law(laws: Sequence[DataLaw], compute: Compute, data_cost: float, rule: BudgetRule = DEFAULT_RULE) -> BudgetLaw:
@@ -106,7 +119,7 @@ def fit_budget_law(laws: Sequence[DataLaw], compute: Compute, data_cost: float, 
         log_utd, budget, best = minimum_on_grid(np.log(grid), total)
         if not rule.between_grid:
             log_utd, budget = np.log(grid)[best], total[np.arange(len(total)), best]
-        utd = np.exp(log_utd)
+        utd = np.where(np.isfinite(budget), np.exp(log_utd), np.nan)  # a draw that never reaches J has no cheapest σ
         at_optimum = law.predict(utd[:1])
         points.append(
             BudgetPoint(
@@ -189,7 +202,7 @@ def held_out_laws(law: BudgetLaw, rule: BudgetRule) -> list[tuple[int, BudgetLaw
 def _line_through(points: Sequence[BudgetPoint]) -> tuple[Floats, Floats, Floats, Floats]:
     """log F, shape (n_points, 1 + n_draws); exponent, log coefficient and coefficient of the line of log σ* over it, each (1 + n_draws,).
 
-    NaN in draws that never reach one of the thresholds: their F is infinite.
+    F is infinite where a draw never reaches a threshold: the line goes through those that it reaches, NaN with fewer than two.
     """
     log_budget = np.log(np.array([[p.budget.value, *p.budget_draws] for p in points]))
     log_utd = np.log(np.array([[p.utd.value, *p.utd_draws] for p in points]))

@@ -32,6 +32,18 @@ class Estimate:
         high = float(np.quantile(array, (1 + level) / 2, method="higher"))
         return cls(float(value), min(low, float(value)), max(high, float(value)), level)
 
+    @classmethod
+    def from_open_draws(cls, value: float, draws: ArrayLike, least: float = -np.inf) -> "Estimate":
+        """`from_draws`, where NaN stands for a draw that leaves the number open: half of these count as `least`, half as ∞.
+
+        All NaN, as where there are no draws to tell it by, gives an interval of NaN.
+        """
+        array = np.array(draws, dtype=np.float64)
+        unknown = np.flatnonzero(np.isnan(array))
+        if unknown.size < array.size:
+            array[unknown[0::2]], array[unknown[1::2]] = np.inf, least
+        return cls.from_draws(value, array)
+
     @property
     def holds_zero(self) -> bool:
         """Whether the sign is open."""

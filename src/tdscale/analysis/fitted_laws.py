@@ -226,8 +226,9 @@ class BudgetPoint:
 class BudgetLaw:
     """σ*(F) = coefficient·F^exponent (equation 4.5), through the points of several thresholds.
 
-    `coefficient` and `exponent` are NaN where fewer than two points lie inside the σ that were run. `regret` is that of the
-    law's own σ*(F) at the points it is fitted to, mean over them.
+    `coefficient` and `exponent` are NaN where fewer than two points lie inside the σ that were run. A draw's line goes
+    through the thresholds that it reaches; with fewer than two it has none, and its coefficient and exponent are NaN.
+    `regret` is that of the law's own σ*(F) at the points it is fitted to, mean over them.
     """
 
     data_cost: float
@@ -242,6 +243,16 @@ class BudgetLaw:
     def fitted(self) -> bool:
         """Whether there were points enough."""
         return bool(np.isfinite(self.exponent))
+
+    @property
+    def exponent_estimate(self) -> Estimate:
+        """The exponent with its interval. A draw that reaches fewer than two of the thresholds leaves it open, to either side."""
+        return Estimate.from_open_draws(self.exponent, self.exponent_draws)
+
+    @property
+    def coefficient_estimate(self) -> Estimate:
+        """σ* at F = 1 with its interval, likewise."""
+        return Estimate.from_open_draws(self.coefficient, self.coefficient_draws, least=0.0)
 
     def predict(self, budget: float) -> float:
         """σ* for a budget in the compute unit."""

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from tdscale.analysis import forms
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.budget import held_out_laws
-from tdscale.analysis.estimate import Estimate, round_digits
+from tdscale.analysis.estimate import round_digits
 from tdscale.analysis.fitted_laws import DataLaw, PowerLaw
 from tdscale.analysis.forms import FittedForm
 from tdscale.analysis.method import Method
@@ -188,14 +188,14 @@ def _budget(laws: ScalingLaws) -> dict[str, Any] | None:
         "data_cost": law.data_cost,
         "data_cost_source": laws.data_cost_source,
         "unit": laws.unit,
-        "coefficient": Estimate.from_draws(law.coefficient, law.coefficient_draws).to_dict(),
-        "exponent": Estimate.from_draws(law.exponent, law.exponent_draws).to_dict(),
+        "coefficient": law.coefficient_estimate.to_dict(),
+        "exponent": law.exponent_estimate.to_dict(),
         "regret": law.regret.to_dict() if law.regret else None,
         "without_largest": [
             {
                 "left_out": count,
-                "coefficient": Estimate.from_draws(held.coefficient, held.coefficient_draws).to_dict(),
-                "exponent": Estimate.from_draws(held.exponent, held.exponent_draws).to_dict(),
+                "coefficient": held.coefficient_estimate.to_dict(),
+                "exponent": held.exponent_estimate.to_dict(),
             }
             for count, held in held_out_laws(law, laws.method.budget)
         ],

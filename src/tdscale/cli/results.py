@@ -56,7 +56,7 @@ def print_laws(console: Console, laws: ScalingLaws) -> None:
             console.print(f"predictions combine {', '.join(shares)} and {last} (weighted by how each predicts σ left out)")
     if laws.budget is not None and laws.budget.fitted:
         budget = laws.budget
-        exponent = Estimate.from_draws(budget.exponent, budget.exponent_draws)
+        exponent = budget.exponent_estimate
         table = plain_table(
             f"\ncheapest σ for each return, F = C + δ·D in {laws.compute_name}, δ = {short(budget.data_cost)} per env step"
             f" ({laws.data_cost_source}); {budget.formula()}, exponent {exponent}",
@@ -72,7 +72,7 @@ def print_laws(console: Console, laws: ScalingLaws) -> None:
             table.add_row(short(point.threshold), str(point.budget), str(point.utd), regret, edge)
         console.print(table)
         for count, held in held_out_laws(budget, laws.method.budget):
-            exponent = Estimate.from_draws(held.exponent, held.exponent_draws)
+            exponent = held.exponent_estimate
             console.print(f"without the {'two largest budgets' if count > 1 else 'largest budget'}: {held.formula()}, exponent {exponent}")
         if budget.regret is not None:
             console.print(f"regret: how much more F an uncertain σ* costs. By the law σ*(F), {regret_in_words(budget.regret)}")

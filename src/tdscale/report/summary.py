@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tdscale.analysis.compute import UNIT_NAMES
-from tdscale.analysis.estimate import Estimate, short
+from tdscale.analysis.estimate import short
 from tdscale.analysis.fitted_laws import DataLaw, PowerLaw
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning import Confirmation
@@ -35,7 +35,7 @@ def headlines(laws: ScalingLaws) -> list[str]:
         if law is not None:
             sentences.append(_power_sentence(law))
     if laws.budget is not None and laws.budget.fitted:
-        exponent = Estimate.from_draws(laws.budget.exponent, laws.budget.exponent_draws)
+        exponent = laws.budget.exponent_estimate
         way = (
             "the sign is open"
             if exponent.holds_zero

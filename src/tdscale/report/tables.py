@@ -66,8 +66,8 @@ def laws_table(laws: ScalingLaws) -> Table:
         rows += [("D_J(σ)", law.threshold, DOMAIN, "α", law.alpha()), ("D_J(σ)", law.threshold, DOMAIN, "β", law.beta())]
         rows += [("D_J(σ)", law.threshold, task or DOMAIN, "D_min", law.d_min(task)) for task in (None, *law.tasks)]
     if laws.budget is not None and laws.budget.fitted:
-        rows.append(("σ*(F)", None, DOMAIN, "coefficient", Estimate.from_draws(laws.budget.coefficient, laws.budget.coefficient_draws)))
-        rows.append(("σ*(F)", None, DOMAIN, "exponent", Estimate.from_draws(laws.budget.exponent, laws.budget.exponent_draws)))
+        rows.append(("σ*(F)", None, DOMAIN, "coefficient", laws.budget.coefficient_estimate))
+        rows.append(("σ*(F)", None, DOMAIN, "exponent", laws.budget.exponent_estimate))
     frame = pd.DataFrame(
         [(law, j, task, name, e.value, e.low, e.high, e.level) for law, j, task, name, e in rows],
         columns=["law", "J", "task", "parameter", "value", "low", "high", "level"],

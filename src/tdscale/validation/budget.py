@@ -55,7 +55,7 @@ def _held_out(laws: ScalingLaws, fit: BudgetLaw, count: int) -> HeldOutBudget:
         seen=tuple(map(float, seen)),
         error=float(np.mean(np.abs(np.log(predicted / seen)))),
         constant_error=float(np.mean(np.abs(np.log(last.utd.value / seen)))),
-        exponent=Estimate.from_draws(fit.exponent, fit.exponent_draws),
+        exponent=fit.exponent_estimate,
         regret=float(np.mean([_regret(laws, point, float(utd)) for point, utd in zip(out, predicted, strict=True)])),
         constant_regret=float(np.mean([_regret(laws, point, last.utd.value) for point in out])),
     )
