@@ -153,4 +153,16 @@ def test_values_that_runs_kept_constant_have_an_exponent_of_exactly_0():
     cells = [curve_cell(task="one", utd=utd, data_at_top=8000.0, batch_size=96, learning_rate=7e-4) for utd in (0.5, 1.0, 2.0, 4.0)]
     laws = fit_laws(cells, FitOptions(study="", tasks=("one",), thresholds=(700.0,), n_draws=20))
     assert laws.batch_size.exponent == laws.learning_rate.exponent == 0
-    assert not laws.batch_size.exponent_draws.any()
+
+
+def test_values_that_no_sweep_chose_have_no_interval_and_say_so():
+    used = {0.5: 256, 1.0: 192, 2.0: 112, 4.0: 96}
+    cells = [curve_cell(task="one", utd=utd, data_at_top=8000.0, batch_size=batch, learning_rate=7e-4) for utd, batch in used.items()]
+    law = fit_laws(cells, FitOptions(study="", tasks=("one",), thresholds=(700.0,), n_draws=20)).batch_size
+    slope, level = np.polyfit(np.log(list(used)), np.log(list(used.values())), 1)
+    assert (law.exponent, law.predict([1.0])[0]) == (pytest.approx(slope, abs=1e-8), pytest.approx(np.exp(level)))
+    assert not law.optimised
+    assert not law.identified
+    for estimate in (law.exponent_estimate, law.coefficient_estimate("one"), law.estimate(3.0, "one")):
+        assert np.isnan([estimate.low, estimate.high]).all()
+        assert law.shown(estimate).endswith("(not optimised)")

@@ -179,6 +179,17 @@ def poor_inputs():
     }
 
 
+def test_values_that_no_sweep_chose_are_shown_as_not_optimised_without_intervals(tmp_path, no_pngs):
+    cells = synthetic.scaling_cells(("Runner",))
+    laws, measured, validation = synthetic.results(cells, synthetic.make_options(cells))
+    path = write_report(tmp_path, laws, measured, plans=synthetic.make_plans(laws), validation=validation, study_summary={})
+    frame = pd.read_csv(tmp_path / "tables" / "laws.csv")
+    assert frame[frame["law"].isin(["B*(σ)", "η*(σ)"])][["low", "high"]].isna().all(axis=None)
+    text = path.read_text(encoding="utf-8")
+    assert text.count("(not optimised)") >= 6
+    assert "no interval" not in text
+
+
 USUAL = {"one task, no sweep", "one threshold, no price of data", "sweep alone", "paper"}
 
 

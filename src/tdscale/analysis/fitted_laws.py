@@ -15,6 +15,7 @@ from tdscale.analysis.forms import FittedForm, reached_range
 
 Quantity = Literal["batch_size", "learning_rate"]
 Source = Literal["sweep", "as-run", "published"]
+NOT_OPTIMISED = "not optimised"
 SYMBOLS: dict[Quantity, str] = {"batch_size": "B*", "learning_rate": "η*"}
 
 # An 80 % interval of D wider than this factor is refused as an answer
@@ -33,7 +34,8 @@ class PowerLaw:
         utd: σ of the points, shape (n_utds,); points: best value found there, shape (n_tasks, n_utds), NaN where none;
             points_low, points_high: their intervals, same shape.
         source: "sweep" (chosen by D_J), "as-run" (no sweep: the law through the values that the runs used, which are the
-            points) or "published" (a law known from elsewhere, without intervals; the points are what the runs used).
+            points; not optimised, so without intervals) or "published" (a law known from elsewhere, without intervals; the points
+            are what the runs used).
     """
 
     quantity: Quantity
@@ -49,9 +51,18 @@ class PowerLaw:
     source: Source = "sweep"
 
     @property
+    def optimised(self) -> bool:
+        """Whether anything chose these values; not so where there was no sweep and they are what the runs used."""
+        return self.source != "as-run"
+
+    @property
     def identified(self) -> bool:
-        """Whether the interval of the exponent holds one sign only."""
-        return not self.exponent_estimate.holds_zero
+        """Whether the interval of the exponent holds one sign only. A law that is not optimised has none."""
+        return self.optimised and not self.exponent_estimate.holds_zero
+
+    def shown(self, estimate: Estimate) -> str:
+        """A value of the law, or a parameter, as people read it."""
+        return str(estimate) if self.optimised else f"{short(estimate.value)} ({NOT_OPTIMISED})"
 
     @property
     def exponent_estimate(self) -> Estimate:

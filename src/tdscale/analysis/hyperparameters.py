@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tdscale.analysis.arrays import Bools, Floats
 from tdscale.analysis.crossings import Crossings
 from tdscale.analysis.estimate import LEVEL, short
-from tdscale.analysis.fitted_laws import SYMBOLS, PowerLaw, Quantity, Source
+from tdscale.analysis.fitted_laws import SYMBOLS, PowerLaw, Quantity
 from tdscale.analysis.response_surface import Surface, SweepCells, fit_surface
 from tdscale.runs.types import Cell, RunWarning
 
@@ -194,36 +194,40 @@ def law_remarks(law: PowerLaw, at_edge: str) -> list[RunWarning]:
     return found
 
 
-def used_values(cells: Sequence[Cell], quantity: Quantity, tasks: tuple[str, ...], n_draws: int) -> tuple[Floats, Floats]:
-    """The values that the runs used, where there was no sweep to choose them, as draws of best values that all agree.
+def law_as_run(quantity: Quantity, tasks: tuple[str, ...], cells: Sequence[Cell], n_draws: int) -> PowerLaw:
+    """The law through the values that the runs used, where there was no sweep to choose them. Nothing chose them, so it has no interval.
 
     Args:
-        cells: at most one for each (task, σ).
-        quantity: which values.
+        quantity: which law.
         tasks: names.
-        n_draws: how many draws.
+        cells: at most one for each (task, σ).
+        n_draws: draws beside which the law is to stand; they are NaN, for unknown.
 
-    Returns:
-        σ, shape (n_utds,), and the draws, shape (n_draws, n_tasks, n_utds), NaN where there is no cell.
+    Raises:
+        ValueError: if no task has two different σ.
     """
     utd = np.array(sorted({cell.spec.utd for cell in cells}))
     values = np.full((len(tasks), len(utd)), np.nan)
     for cell in cells:
-        row, column = tasks.index(cell.spec.task), int(np.searchsorted(utd, cell.spec.utd))
-        values[row, column] = getattr(cell.spec, quantity)
-    return utd, np.broadcast_to(values, (n_draws, *values.shape))
+        values[tasks.index(cell.spec.task), np.searchsorted(utd, cell.spec.utd)] = getattr(cell.spec, quantity)
+    line = fit_shared_slope(np.log(utd), np.log(values))
+    return PowerLaw(
+        quantity=quantity,
+        tasks=tasks,
+        # a value kept constant has an exponent of 0, not of rounding's dust
+        exponent=round(float(line.slope), 9),
+        exponent_draws=np.full(n_draws, np.nan),
+        coefficients=np.exp(line.intercepts),
+        coefficient_draws=np.full((n_draws, len(tasks)), np.nan),
+        utd=utd,
+        points=values,
+        points_low=values,
+        points_high=values,
+        source="as-run",
+    )
 
 
-def law_through(
-    quantity: Quantity,
-    tasks: tuple[str, ...],
-    utd: Floats,
-    points: Floats,
-    draws: Floats,
-    *,
-    source: Source = "sweep",
-    rng: np.random.Generator | None = None,
-) -> PowerLaw:
+def law_through(quantity: Quantity, tasks: tuple[str, ...], utd: Floats, points: Floats, draws: Floats) -> PowerLaw:
     """The law of one exponent for all tasks through best values.
 
     Args:
@@ -231,8 +235,6 @@ def law_through(
         tasks: names.
         utd: σ, shape (n_utds,).
         points: best values, shape (n_tasks, n_utds), NaN where there is none; draws: of them, shape (n_draws, n_tasks, n_utds).
-        source: where the values come from.
-        rng: of the spread that the draws get for what the line leaves unexplained; None for none.
 
     Raises:
         ValueError: if no task has two different σ.
@@ -240,20 +242,18 @@ def law_through(
     log_utd = np.log(utd)
     point = fit_shared_slope(log_utd, np.log(points))
     drawn = fit_shared_slope(log_utd, np.where(np.isfinite(points), np.log(draws), np.nan))
-    slopes, intercepts = (drawn.slope, drawn.intercepts) if rng is None else widen_for_misfit(drawn, point, log_utd, rng)
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return PowerLaw(
         quantity=quantity,
         tasks=tasks,
         exponent=float(point.slope),
-        exponent_draws=slopes,
+        exponent_draws=drawn.slope,
         coefficients=np.exp(point.intercepts),
-        coefficient_draws=np.exp(intercepts),
+        coefficient_draws=np.exp(drawn.intercepts),
         utd=utd,
         points=points,
         points_low=low,
         points_high=high,
-        source=source,
     )
 
 
@@ -302,28 +302,3 @@ def fit_shared_slope(log_utd: Floats, log_values: Floats) -> SharedSlope:
         slope_standard_error=np.sqrt(variance / spread),
         degrees_of_freedom=degrees,
     )
-
-
-def widen_for_misfit(draws: SharedSlope, point: SharedSlope, log_utd: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Draws of slope and intercepts whose spread covers both seed noise and what the line leaves unexplained.
-
-    The bootstrap over seeds knows only seed noise. Where the regression's own standard error (from the residuals over
-    tasks and σ) is larger, the difference in variance is added as Student-t noise about the centre of σ.
-
-    Returns:
-        slopes, shape (n_draws,), and intercepts, shape (n_draws, n_tasks).
-    """
-    n_draws = draws.slope.shape[0]
-    centre = log_utd.mean()
-    slopes, intercepts = draws.slope.copy(), draws.intercepts.copy()
-    if point.degrees_of_freedom < 1:
-        return slopes, intercepts
-    extra = np.sqrt(max(float(point.slope_standard_error) ** 2 - float(np.var(slopes)), 0.0))
-    change = extra * rng.standard_t(point.degrees_of_freedom, n_draws)
-    slopes = slopes + change
-    # turning about the centre of σ leaves the level there as it was
-    intercepts = intercepts - change[:, None] * centre
-    level_variance = float(point.residual_variance) / len(log_utd)
-    seed_variance = np.var(draws.intercepts + draws.slope[:, None] * centre, axis=0)
-    level = np.sqrt(np.maximum(level_variance - seed_variance, 0.0))
-    return slopes, intercepts + level * rng.standard_t(point.degrees_of_freedom, (n_draws, intercepts.shape[1]))

@@ -88,6 +88,7 @@ def _power_law(law: PowerLaw | None) -> dict[str, Any] | None:
     return {
         "exponent": law.exponent_estimate.to_dict(),
         "identified": law.identified,
+        "optimised": law.optimised,
         "source": law.source,
         "tasks": {task: {"coefficient": law.coefficient_estimate(task).to_dict()} for task in law.tasks},
     }

@@ -6,8 +6,6 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-import numpy as np
-
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.budget import BudgetRule
 from tdscale.analysis.compute import Accounting
@@ -29,7 +27,6 @@ class Method:
         accounting: how compute is counted, with N as the runs recorded it where a study gives none; None for what the study asks.
         follows_published: whether B*(σ) and η*(σ) are the published laws that a study names, where it has runs of stage 2 and
             no sweep.
-        widen_lines: whether draws of a law through the values that the runs used hold what the line leaves unexplained.
         points_as_run: whether a figure's points show C at the B that was run, not at B*(σ).
         no_new_task: why the D of a task with runs at one σ only can't be predicted; empty where it can.
     """
@@ -40,7 +37,6 @@ class Method:
     budget: ClassVar[BudgetRule] = BudgetRule()
     accounting: ClassVar[Accounting | None] = None
     follows_published: ClassVar[bool] = False
-    widen_lines: ClassVar[bool] = True
     points_as_run: ClassVar[bool] = True
     no_new_task: ClassVar[str] = ""
 
@@ -51,10 +47,6 @@ class Method:
     def data_laws(self, points: DataPoints, seed: int) -> tuple[list[DataLaw], list[RunWarning]]:
         """One law D_J(σ) per threshold. A threshold whose law can't be identified is left out, with a warning that says why."""
         return fit_data_laws(points, seed)
-
-    def best_values(self, draws: Floats) -> Floats:
-        """Best values of B or η from draws of them: (n_draws, ...) to (...). Here the geometric mean."""
-        return np.asarray(np.exp(np.log(draws).mean(axis=0)))
 
     def domain_batch_size(self, law: PowerLaw, utd: Floats) -> Floats:
         """B of the domain at σ of shape (n,): shape (n,). Here the geometric mean over tasks."""

@@ -87,9 +87,10 @@ def _power_table(law: PowerLaw, name: str) -> Table:
     estimate = law.exponent_estimate
     state = "" if law.identified or law.source != "sweep" else "; not identified: its interval holds 0"
     source = {"sweep": "", "as-run": ", as the runs used it", "published": ", as published"}[law.source]
-    table = plain_table(f"\n{name} = coefficient·σ^exponent{source}; exponent {estimate}{state}", "task", "coefficient (at σ = 1)")
+    title = f"\n{name} = coefficient·σ^exponent{source}; exponent {law.shown(estimate)}{state}"
+    table = plain_table(title, "task", "coefficient (at σ = 1)")
     for task in law.tasks:
-        table.add_row(task, str(law.coefficient_estimate(task)))
+        table.add_row(task, law.shown(law.coefficient_estimate(task)))
     return table
 
 
@@ -141,9 +142,9 @@ def _plan_rows(plan: Plan) -> list[tuple[str, str]]:
     # published laws have no interval
     rows.append(("σ", short(plan.utd) + (f"   best σ in [{short(best.low)}, {short(best.high)}]" if best and best.low < best.high else "")))
     if plan.batch_size is not None:
-        rows.append(("B", f"{plan.batch_size}   rounded from B* = {plan.batch_size_range}"))
+        rows.append(("B", f"{plan.batch_size}   rounded from B* = {plan.shown('batch_size')}"))
     if plan.learning_rate is not None:
-        rows.append(("η", str(plan.learning_rate_range)))
+        rows.append(("η", plan.shown("learning_rate")))
     priced = f", with δ = {short(plan.data_cost)}" if plan.problem != "budget" and plan.data_cost else ""
     units = (("D", plan.data, "env steps"), ("C", plan.compute, plan.compute_name), ("F", plan.budget, plan.unit_name + priced))
     rows += [(name, f"{value} {unit}") for name, value, unit in units if value is not None]

@@ -33,7 +33,6 @@ class Paper(Method):
     budget = BudgetRule(grid_points=100, between_grid=False, use_edges=True)
     accounting = "paper"
     follows_published = True
-    widen_lines = False
     points_as_run = False
     no_new_task = "the paper's method scales a task by its median over all σ, which a new task does not have"
 

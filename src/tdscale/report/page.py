@@ -115,9 +115,9 @@ def _plan(plan: Plan) -> dict[str, object]:
         facts.append(("return J", "not predicted" if plan.threshold is None else f"{plan.threshold:.4g}"))
         facts.append(("σ", str(plan.utd_range or short(plan.utd or float("nan")))))
         if plan.batch_size is not None:
-            facts.append(("B", str(plan.batch_size)))
+            facts.append(("B", plan.run_with("batch_size")))
         if plan.learning_rate is not None:
-            facts.append(("η", short(plan.learning_rate)))
+            facts.append(("η", plan.run_with("learning_rate")))
         facts += [
             (name, str(e))
             for name, e in (("D, env steps", plan.data), (f"C, {plan.compute_name}", plan.compute), (f"F, {plan.unit_name}", plan.budget))

@@ -78,7 +78,8 @@ def _power_sentence(law: PowerLaw) -> str:
     name = "batch size" if law.quantity == "batch_size" else "learning rate"
     if law.source == "as-run":
         return (
-            f"The runs used a {name} that goes as σ to the power {short(law.exponent)}; there was no sweep to tell whether it is the best."
+            f"The runs used a {name} that goes as σ to the power {short(law.exponent)}; it is not optimised: there was no sweep to "
+            "tell which is best."
         )
     if not law.identified:
         settled = "the interval holds 0, so whether it falls or rises with σ is not identified"

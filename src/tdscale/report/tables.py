@@ -1,6 +1,6 @@
 """The report's tables, as pandas frames: `frame` with numbers for CSV, `shown` with text for people."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,9 +57,11 @@ def all_tables(
 def laws_table(laws: ScalingLaws) -> Table:
     """Every parameter of every law with its interval."""
     rows: list[tuple[str, float | None, str, str, Estimate]] = []
+    texts: dict[str, Callable[[Estimate], str]] = {}
     for symbol, power_law in (("B*(σ)", laws.batch_size), ("η*(σ)", laws.learning_rate)):
         if power_law is None:
             continue
+        texts[symbol] = power_law.shown
         rows.append((symbol, None, DOMAIN, "exponent", power_law.exponent_estimate))
         rows += [(symbol, None, task, "value at σ = 1", power_law.coefficient_estimate(task)) for task in power_law.tasks]
     for law in laws.data:
@@ -73,7 +75,7 @@ def laws_table(laws: ScalingLaws) -> Table:
         columns=["law", "J", "task", "parameter", "value", "low", "high", "level"],
     )
     shown = pd.DataFrame(
-        [(law, "" if j is None else f"{j:.4g}", task, name, str(e)) for law, j, task, name, e in rows],
+        [(law, "" if j is None else f"{j:.4g}", task, name, texts.get(law, str)(e)) for law, j, task, name, e in rows],
         columns=["law", "J", "task", "parameter", "value [interval]"],
     )
     return Table(
@@ -91,10 +93,11 @@ def coefficients_table(laws: ScalingLaws) -> Table:
     rows, shown = [], []
     for task in laws.tasks:
         of_task: dict[str, Estimate] = {}
-        if laws.learning_rate is not None:
-            of_task["beta_learning_rate"] = laws.learning_rate.coefficient_estimate(task)
-        if laws.batch_size is not None:
-            of_task["beta_batch_size"] = laws.batch_size.coefficient_estimate(task)
+        texts: dict[str, Callable[[Estimate], str]] = {}
+        for power_law in (laws.learning_rate, laws.batch_size):
+            if power_law is not None:
+                name = f"beta_{power_law.quantity}"
+                of_task[name], texts[name] = power_law.coefficient_estimate(task), power_law.shown
         if law is not None:
             of_task["d_min"] = law.d_min(task)
         known = {name: e for name, e in of_task.items() if np.isfinite(e.value)}
@@ -104,7 +107,7 @@ def coefficients_table(laws: ScalingLaws) -> Table:
         for name, e in known.items():
             row |= _with_ends(name, e)
         rows.append(row)
-        shown.append({"task": task} | {_COEFFICIENTS[name]: str(e) for name, e in known.items()})
+        shown.append({"task": task} | {_COEFFICIENTS[name]: texts.get(name, str)(e) for name, e in known.items()})
     at = ""
     if law is not None:
         at = f" D_min is that at J = {law.threshold:.4g}" + ("." if law.identified else ", which these runs do not settle.")
@@ -174,15 +177,15 @@ def hyperparameter_table(laws: ScalingLaws, quantity: str) -> Table:
                 factor = float(max(known.min() / utd, utd / known.max(), 1.0))
                 rounded = _rounded(estimate) if quantity == "batch_size" else ()
                 rows.append((task, utd, *rounded, estimate.value, estimate.low, estimate.high, estimate.level, factor))
-                texts[f"σ = {plain_utd(utd)}"] = _interval_text(*rounded) if rounded else str(estimate)
+                texts[f"σ = {plain_utd(utd)}"] = _interval_text(*rounded) if rounded else law.shown(estimate)
             shown.append(texts)
     symbol = "B*" if quantity == "batch_size" else "η*"
     name = "batch size" if quantity == "batch_size" else "learning rate"
-    note = f"{symbol}(σ) with its 80 % interval"
+    note = f"{symbol}(σ)" + (" with its 80 % interval" if law is None or law.source == "sweep" else "")
     note += f", to multiples of {BATCH_MULTIPLE}, as it is run; the CSV has it unrounded, too." if quantity == "batch_size" else "."
     note += f" The paper’s Tables {'4 and 6' if quantity == 'batch_size' else '5 and 7'}."
     if law is not None and law.source == "as-run":
-        note += " There was no sweep: these are the values the runs used, not the best ones."
+        note += " There was no sweep: this is the law through the values that the runs used. They are not optimised, so without intervals."
     elif law is not None and law.source == "published":
         note += " There was no sweep: this is the published law that study.toml names, known without intervals."
     used = ["as_run", "as_run_low", "as_run_high"] if quantity == "batch_size" else []
@@ -288,8 +291,8 @@ def plans_table(plans: Sequence[Plan]) -> Table:
                 "task": plan.task or DOMAIN,
                 "J": "–" if plan.threshold is None else f"{plan.threshold:.4g}",
                 "σ": "–" if plan.utd is None else str(plan.utd_range or short(plan.utd)),
-                "B": "–" if plan.batch_size is None else str(plan.batch_size),
-                "η": "–" if plan.learning_rate is None else short(plan.learning_rate),
+                "B": plan.run_with("batch_size"),
+                "η": plan.run_with("learning_rate"),
                 "D (env steps)": str(plan.data or "–"),
                 f"C ({plan.compute_name})": str(plan.compute or "–"),
                 f"F ({plan.unit_name})": str(plan.budget or "–"),
