@@ -70,6 +70,9 @@ def test_a_law_file_read_back_predicts_the_same(laws, tmp_path):
     write_laws(laws, tmp_path / "laws.json")
     again = load_laws(tmp_path / "laws.json", METHODS)
     np.testing.assert_allclose(again.data[-1].predict_draws([0.5, 4]), laws.data[-1].predict_draws([0.5, 4]), rtol=1e-7)
+    told, before = again.batch_size.tolerated(4.0, "one"), laws.batch_size.tolerated(4.0, "one")
+    for end in ("low", "high"):
+        assert getattr(told, end).to_dict() == pytest.approx(getattr(before, end).to_dict())
     content = json.loads((tmp_path / "laws.json").read_text())
     assert {
         "schema",

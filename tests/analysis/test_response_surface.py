@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdscale.analysis.response_surface import EDGES, N_RANGES, Surface, SweepCells, bowl, fit_surface
+from tdscale.analysis.response_surface import EDGES, N_RANGES, Surface, SweepCells, bowl, bowl_width, fit_surface
 
 BATCH_SIZES = np.log([32.0, 64.0, 128.0, 256.0, 512.0])
 RATES = np.log([1.5e-4, 3e-4, 6e-4, 1.2e-3])
@@ -19,7 +19,17 @@ LEVELS = np.array([10.0, 12.0, 14.0])
 
 
 def make_sweep(
-    *, slopes=SLOPES, centres=CENTRES, curvatures=(0.2, 0.3), grid=GRID, utd=UTD, noise=0.0, n_draws=20, seed=0, never_above=np.inf
+    *,
+    slopes=SLOPES,
+    centres=CENTRES,
+    curvatures=(0.2, 0.3),
+    grid=GRID,
+    utd=UTD,
+    noise=0.0,
+    n_draws=20,
+    seed=0,
+    never_above=np.inf,
+    steeper_left=1.0,
 ) -> tuple[SweepCells, SweepCells]:
     """Log D as parabolas about best values that follow their law exactly, and draws with `noise` about it; censored above a level."""
     rng = np.random.default_rng(seed)
@@ -27,7 +37,8 @@ def make_sweep(
     task = np.repeat(np.arange(n_tasks), len(utd))
     x = np.tile(utd, n_tasks)
     best = centres[:, task] + slopes[:, None] * (x - utd.mean())
-    excess = sum(0.5 * c * (grid[:, q] - best[q][:, None]) ** 2 for q, c in enumerate(curvatures))
+    offsets = [grid[:, q] - best[q][:, None] for q in range(len(curvatures))]
+    excess = sum(0.5 * c * np.where(u < 0, steeper_left, 1.0) * u**2 for u, c in zip(offsets, curvatures, strict=True))
     clean = LEVELS[task][:, None] - 0.3 * x[:, None] + excess
     shape = (len(task), len(grid))
 
@@ -54,6 +65,33 @@ def fit(sweep: SweepCells, draws: SweepCells) -> Surface:
 
 def level(surface: Surface, utd=UTD) -> np.ndarray:
     return surface.intercepts + surface.slopes[:, None] * utd.mean()
+
+
+@settings(deadline=None)
+@given(st.floats(1e-4, 3.0), st.lists(st.floats(1e-3, 50.0), min_size=N_RANGES, max_size=N_RANGES))
+def test_a_bowl_has_the_asked_height_at_its_width_on_either_side(height, curvatures):
+    left, right = bowl_width(np.array(curvatures), height)
+    assert left > 0
+    assert right > 0
+    value, _, _ = bowl(np.array([-left, right]), np.array(curvatures))
+    np.testing.assert_allclose(value, height, rtol=1e-9)
+
+
+@pytest.mark.parametrize("steeper", [1.0, 4.0])
+def test_how_exact_the_values_must_be_is_recovered_without_noise(steeper):
+    surface = fit(*make_sweep(steeper_left=steeper))
+    # c·u²/2 = log 1.05, with another c on the left
+    true = np.sqrt(2 * np.log(1.05) / np.array([[0.2 * steeper, 0.2], [0.3 * steeper, 0.3]]))
+    np.testing.assert_allclose(surface.widths, np.broadcast_to(true[:, None], surface.widths.shape), rtol=0.12)
+
+
+def test_the_domains_width_is_that_of_the_tasks_mean_bowl():
+    surface = fit(*make_sweep(noise=0.03, seed=2))
+    curvatures = surface.curvatures[..., None] * surface.shape[:, None]
+    for q in range(2):
+        for side, sign in enumerate((-1, 1)):
+            u = sign * surface.widths[q, -1, side]
+            assert np.mean([bowl(np.array(u), c)[0] for c in curvatures[q]]) == pytest.approx(np.log(1.05))
 
 
 @settings(deadline=None)

@@ -287,6 +287,17 @@ def test_a_plan_says_which_settings_no_sweep_chose_and_claims_no_interval_for_th
     assert "optimised" not in with_sweep.sentence() + with_sweep.shown("batch_size")
 
 
+def test_a_plan_says_how_exact_its_settings_must_be(laws):
+    plan = plan_data(laws, 1e4, task="one")
+    for quantity, law in (("batch_size", laws.batch_size), ("learning_rate", laws.learning_rate)):
+        told, best = getattr(plan, f"{quantity}_tolerated"), getattr(plan, f"{quantity}_range").value
+        assert told == law.tolerated(plan.utd, "one")
+        assert told.low.value < best < told.high.value
+        assert plan.to_dict()[f"{quantity}_tolerated"]["low"] == told.low.to_dict()
+    cells = [cell for cell in synthetic_study() if cell.spec.stage == "scaling"]
+    assert plan_data(fit_laws(cells, OPTIONS), 1e4).batch_size_tolerated is None
+
+
 def test_a_plan_as_json_holds_plain_values(laws):
     import json
 

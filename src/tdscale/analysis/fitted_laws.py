@@ -4,7 +4,7 @@
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,11 +15,54 @@ from tdscale.analysis.forms import FittedForm, reached_range
 
 Quantity = Literal["batch_size", "learning_rate"]
 Source = Literal["sweep", "as-run", "published"]
+# B and η are good enough where D is at most this share more than the least
+MORE_DATA = 0.05
 NOT_OPTIMISED = "not optimised"
 SYMBOLS: dict[Quantity, str] = {"batch_size": "B*", "learning_rate": "η*"}
 
 # An 80 % interval of D wider than this factor is refused as an answer
 REFUSED_WIDTH = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leeway:
+    """How exact B or η must be: how far from its best value D is `MORE_DATA` more than the least, the other one at its best.
+
+    From the response surface's bowl, which has one shape at all σ: the range is [below, above] times B*(σ) or η*(σ).
+
+    Attributes:
+        below, above: factors, < 1 and > 1, of each task and, last, of the domain (all tasks moved by the same factor; D is their
+            geometric mean), shape (n_tasks + 1,); below_draws, above_draws of shape (n_draws, n_tasks + 1).
+        swept: the least and the largest value that was run; beyond them the range rests on the bowl's shape alone.
+    """
+
+    below: Floats
+    above: Floats
+    below_draws: Floats
+    above_draws: Floats
+    swept: tuple[float, float]
+
+    def factors(self, place: int = -1) -> tuple[Estimate, Estimate]:
+        """Both factors with their intervals, of a task by its index, or of the domain."""
+        sides = ((self.below, self.below_draws), (self.above, self.above_draws))
+        low, high = (Estimate.from_draws(float(value[place]), draws[:, place]) for value, draws in sides)
+        return low, high
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerated:
+    """The range of B or η at one σ that costs at most `MORE_DATA` more data. `beyond`: an end lies outside the values that were swept."""
+
+    low: Estimate
+    high: Estimate
+    beyond: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Keys low and high, estimates, and beyond."""
+        return {"low": self.low.to_dict(), "high": self.high.to_dict(), "beyond": self.beyond}
+
+    def __str__(self) -> str:
+        return f"{self.low} to {self.high}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +79,7 @@ class PowerLaw:
         source: "sweep" (chosen by D_J), "as-run" (no sweep: the law through the values that the runs used, which are the
             points; not optimised, so without intervals) or "published" (a law known from elsewhere, without intervals; the points
             are what the runs used).
+        leeway: how exact the values must be; None where no response surface tells.
     """
 
     quantity: Quantity
@@ -49,6 +93,7 @@ class PowerLaw:
     points_low: Floats
     points_high: Floats
     source: Source = "sweep"
+    leeway: Leeway | None = None
 
     @property
     def optimised(self) -> bool:
@@ -86,6 +131,20 @@ class PowerLaw:
     def estimate(self, utd: float, task: str | None = None) -> Estimate:
         """Value at one σ with its interval."""
         return Estimate.from_draws(float(self.predict([utd], task)[0]), self.predict_draws([utd], task)[:, 0])
+
+    def tolerated(self, utd: float, task: str | None = None) -> Tolerated | None:
+        """The range at σ, for a task or the domain, that costs at most `MORE_DATA` more data; None where it is not known.
+
+        Each end has the interval that both the best value and the bowl leave it.
+        """
+        leeway, best = self.leeway, float(self.predict([utd], task)[0])
+        if leeway is None or np.isnan(best):
+            return None
+        place = -1 if task is None else self.tasks.index(task)
+        draws = self.predict_draws([utd], task)[:, 0]
+        low = Estimate.from_draws(best * leeway.below[place], draws * leeway.below_draws[:, place])
+        high = Estimate.from_draws(best * leeway.above[place], draws * leeway.above_draws[:, place])
+        return Tolerated(low=low, high=high, beyond=low.value < leeway.swept[0] or high.value > leeway.swept[1])
 
     def _coefficient(self, coefficients: Floats, task: str | None) -> Floats:
         if task is not None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tdscale.analysis.arrays import Bools, Floats
 from tdscale.analysis.crossings import Crossings
 from tdscale.analysis.estimate import LEVEL, short
-from tdscale.analysis.fitted_laws import SYMBOLS, PowerLaw, Quantity
+from tdscale.analysis.fitted_laws import SYMBOLS, Leeway, PowerLaw, Quantity
 from tdscale.analysis.response_surface import Surface, SweepCells, fit_surface
 from tdscale.runs.types import Cell, RunWarning
 
@@ -139,6 +139,8 @@ def _law(
 ) -> PowerLaw:
     """One quantity's law, with the tasks in the asked order; NaN where the sweep says nothing."""
     n_draws = len(surface.slope_draws)
+    widths, width_draws = np.full((len(tasks) + 1, 2), np.nan), np.full((n_draws, len(tasks) + 1, 2), np.nan)
+    widths[-1], width_draws[:, -1] = surface.widths[index, -1], surface.width_draws[:, index, -1]
     utd = np.array(sorted({cell.spec.utd for cell in cells}))
     points, low, high = (np.full((len(tasks), len(utd)), np.nan) for _ in range(3))
     intercepts, intercept_draws = np.full(len(tasks), np.nan), np.full((n_draws, len(tasks)), np.nan)
@@ -150,6 +152,15 @@ def _law(
         low[row, column], high[row, column] = np.exp(min(edges[0, place], value)), np.exp(max(edges[1, place], value))
         intercepts[row] = surface.intercepts[index, places.task[place]]
         intercept_draws[:, row] = surface.intercept_draws[:, index, places.task[place]]
+        widths[row], width_draws[:, row] = surface.widths[index, places.task[place]], surface.width_draws[:, index, places.task[place]]
+    values = [getattr(cell.spec, quantity) for cell in cells]
+    leeway = Leeway(
+        below=np.exp(-widths[:, 0]),
+        above=np.exp(widths[:, 1]),
+        below_draws=np.exp(-width_draws[..., 0]),
+        above_draws=np.exp(width_draws[..., 1]),
+        swept=(float(min(values)), float(max(values))),
+    )
     return PowerLaw(
         quantity=quantity,
         tasks=tasks,
@@ -161,6 +172,7 @@ def _law(
         points=points,
         points_low=low,
         points_high=high,
+        leeway=leeway,
     )
 
 

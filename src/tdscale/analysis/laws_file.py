@@ -13,7 +13,7 @@ from tdscale.analysis import forms
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.budget import held_out_laws
 from tdscale.analysis.estimate import Estimate, round_digits
-from tdscale.analysis.fitted_laws import DataLaw, PowerLaw
+from tdscale.analysis.fitted_laws import MORE_DATA, DataLaw, PowerLaw
 from tdscale.analysis.forms import FittedForm
 from tdscale.analysis.method import Method
 from tdscale.analysis.scaling_laws import ScalingLaws
@@ -91,7 +91,18 @@ def _power_law(law: PowerLaw | None) -> dict[str, Any] | None:
         "optimised": law.optimised,
         "source": law.source,
         "tasks": {task: {"coefficient": law.coefficient_estimate(task).to_dict()} for task in law.tasks},
+        "tolerated": _tolerated(law),
     }
+
+
+def _tolerated(law: PowerLaw) -> dict[str, Any] | None:
+    """The ranges that cost little, for each task and the domain at each σ of the points."""
+    if law.leeway is None:
+        return None
+    tasks: list[str | None] = [None, *law.tasks]
+    found = [(task, float(utd), law.tolerated(float(utd), task)) for task in tasks for utd in law.utd]
+    ranges = [{"task": task, "utd": utd} | range_.to_dict() for task, utd, range_ in found if range_ is not None]
+    return {"more_data": MORE_DATA, "ranges": ranges}
 
 
 def _data_law(law: DataLaw) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
 from tdscale.analysis.arrays import Bools, Floats
+from tdscale.analysis.fitted_laws import MORE_DATA
 
 # What is taken for likely before the data speak. All in natural logarithms, so that no unit matters.
 TYPICAL_CURVATURE = 2 * np.log(1.25) / np.log(4.0) ** 2  # a value 4 times too large or small costs 25 % more data …
@@ -35,6 +36,9 @@ _TAIL = 5.0  # degrees of freedom of the noise
 _LEAST_NOISE, _MISFIT_RANGE = 1e-8, (1e-3, 1.0)
 _START_SLOPES = (0.0, -0.8, 0.8)
 _TRIAL_ITERATIONS, _ITERATIONS, _DRAW_ITERATIONS = 12, 25, 6
+
+# How exact must B and η be? Within this rise of log D: at most 5 % more data
+LEEWAY = np.log1p(MORE_DATA)
 
 # Where the ranges end, on either side of the best value, as the log of a factor
 EDGES = np.log([np.sqrt(3.0), 3.0])
@@ -74,6 +78,28 @@ def bowl(offset: Floats, curvatures: Floats) -> tuple[Floats, Floats, Floats]:
         slope += inside * np.where(left, -curvatures[..., below], curvatures[..., above])
     by_log_curvature *= curvatures
     return by_log_curvature.sum(axis=-1), slope, by_log_curvature
+
+
+def bowl_width(curvatures: Floats, height: float) -> Floats:
+    """How far from its bottom a bowl reaches a height, to the left and to the right.
+
+    Args:
+        curvatures: as `bowl` takes them, shape (..., N_RANGES).
+        height: of log D, > 0.
+
+    Returns:
+        Distances ≥ 0 in the log of the hyperparameter, shape (..., 2).
+    """
+    found = []
+    for outwards in (curvatures[..., : len(EDGES) + 1][..., ::-1], curvatures[..., len(EDGES) + 1 :]):
+        distance, left, slope = np.zeros(outwards.shape[:-1]), np.full(outwards.shape[:-1], height), np.zeros(outwards.shape[:-1])
+        for index, width in enumerate(np.diff([0.0, *EDGES, np.inf])):
+            curvature = outwards[..., index]
+            # left = slope·t + curvature·t²/2, within this range; past the height nothing is left, and t is 0
+            t = np.minimum(2 * left / np.maximum(slope + np.sqrt(slope**2 + 2 * curvature * left), 1e-300), width)
+            distance, left, slope = distance + t, np.maximum(left - slope * t - curvature * t**2 / 2, 0.0), slope + curvature * t
+        found.append(distance)
+    return np.stack(found, axis=-1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,12 +235,23 @@ class SurfaceModel:
         """What the bowls' ranges have over the log curvature, shape (..., n_quantities, N_RANGES)."""
         return np.asarray(shared[..., self.side : self.of_task] @ self.mixing.T)
 
+    def widths(self, shared: Floats, height: float) -> Floats:
+        """`bowl_width` of each task and, last, of the mean over tasks of log D, shape (..., n_quantities, n_tasks + 1, 2)."""
+        of_task = shared[..., [self.curvature]] + shared[..., self.of_task :]
+        curvatures = self.curvatures(of_task[..., None] + self.shape(shared)[..., None, :])
+        # the sum of bowls of one bottom is a bowl
+        return bowl_width(np.concatenate([curvatures, curvatures.mean(axis=-2, keepdims=True)], axis=-2), height)
+
+    def curvatures(self, logs: Floats) -> Floats:
+        """Second derivatives from their logarithms, neither flat nor steep beyond reason."""
+        return np.asarray(np.exp(np.clip(logs, -7.0, 5.0)))
+
     def bowls(self, shared: Floats, local: Floats) -> list[tuple[Floats, Floats, Floats]]:
         """Each quantity's bowl at every cell with its slopes, as `bowl` gives them; leading axes as the parameters'."""
         best = self.best(shared, local)
         of_place = shared[..., [self.curvature]] + shared[..., self.of_task + self.sweep.task]
         log_curvatures = of_place[..., None] + self.shape(shared)[..., None, :]
-        curvatures = np.exp(np.clip(log_curvatures, -7.0, 5.0))[..., None, :]
+        curvatures = self.curvatures(log_curvatures)[..., None, :]
         return [bowl(self.sweep.values[..., q] - best[..., q, :, None], curvatures[..., q, :, :, :]) for q in range(self.n_quantities)]
 
     def equations(self, state: State) -> Equations:
@@ -340,6 +377,8 @@ class Surface:
         best: log best value at each place, deviation included, shape (n_quantities, n_places); best_draws (n_draws, …).
         curvatures: of the bowls, shape (n_quantities, n_tasks).
         shape: the bowls' curvature from range to range, over that, shape (n_quantities, N_RANGES).
+        widths: how far below and above the best value log D has risen by `LEEWAY`, logs of a factor, for each task and, last, for the
+            mean over tasks, shape (n_quantities, n_tasks + 1, 2); width_draws (n_draws, …).
     """
 
     slopes: Floats
@@ -350,6 +389,8 @@ class Surface:
     best_draws: Floats
     curvatures: Floats
     shape: Floats
+    widths: Floats
+    width_draws: Floats
 
 
 def fit_surface(sweep: SweepCells, draws: SweepCells, rng: np.random.Generator) -> Surface:
@@ -378,6 +419,8 @@ def fit_surface(sweep: SweepCells, draws: SweepCells, rng: np.random.Generator) 
         best_draws=model.best(shared, local),
         curvatures=np.exp(state.shared[:, [model.curvature]] + state.shared[:, model.of_task :]),
         shape=np.exp(model.shape(state.shared)),
+        widths=model.widths(state.shared, LEEWAY),
+        width_draws=model.widths(shared, LEEWAY),
     )
 
 

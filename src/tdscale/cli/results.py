@@ -8,7 +8,7 @@ from rich.table import Table
 
 from tdscale.analysis.budget import held_out_laws, regret_in_words
 from tdscale.analysis.estimate import Estimate, short
-from tdscale.analysis.fitted_laws import PowerLaw
+from tdscale.analysis.fitted_laws import MORE_DATA, SYMBOLS, PowerLaw, Tolerated
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.cli.console import counted, duration, plain_table
 from tdscale.paper import Prediction, PublishedLaws
@@ -35,6 +35,8 @@ def print_laws(console: Console, laws: ScalingLaws) -> None:
     for law, name in ((laws.batch_size, "batch size B*(σ)"), (laws.learning_rate, "learning rate η*(σ)")):
         if law is not None:
             console.print(_power_table(law, name))
+    if any(law is not None and law.leeway is not None for law in (laws.batch_size, laws.learning_rate)):
+        console.print(f"from, to: between these multiples of the best value, at any σ, it costs at most {MORE_DATA:.0%} more data")
     if laws.data:
         table = plain_table("\ndata law D_J(σ) = D_min·(1 + (σ/β)^−α), env steps", "J", "D_min", "β", "α")
         for entry in laws.data:
@@ -88,9 +90,16 @@ def _power_table(law: PowerLaw, name: str) -> Table:
     state = "" if law.identified or law.source != "sweep" else "; not identified: its interval holds 0"
     source = {"sweep": "", "as-run": ", as the runs used it", "published": ", as published"}[law.source]
     title = f"\n{name} = coefficient·σ^exponent{source}; exponent {law.shown(estimate)}{state}"
-    table = plain_table(title, "task", "coefficient (at σ = 1)")
+    if law.leeway is None:
+        table = plain_table(title, "task", "coefficient (at σ = 1)")
+        for task in law.tasks:
+            table.add_row(task, law.shown(law.coefficient_estimate(task)))
+        return table
+    symbol = SYMBOLS[law.quantity]
+    table = plain_table(title, "task", "coefficient (at σ = 1)", f"from, × {symbol}", f"to, × {symbol}")
     for task in law.tasks:
-        table.add_row(task, law.shown(law.coefficient_estimate(task)))
+        below, above = law.leeway.factors(law.tasks.index(task))
+        table.add_row(task, law.shown(law.coefficient_estimate(task)), str(below), str(above))
     return table
 
 
@@ -143,12 +152,21 @@ def _plan_rows(plan: Plan) -> list[tuple[str, str]]:
     rows.append(("σ", short(plan.utd) + (f"   best σ in [{short(best.low)}, {short(best.high)}]" if best and best.low < best.high else "")))
     if plan.batch_size is not None:
         rows.append(("B", f"{plan.batch_size}   rounded from B* = {plan.shown('batch_size')}"))
+        rows += _tolerated(plan.batch_size_tolerated)
     if plan.learning_rate is not None:
         rows.append(("η", plan.shown("learning_rate")))
+        rows += _tolerated(plan.learning_rate_tolerated)
     priced = f", with δ = {short(plan.data_cost)}" if plan.problem != "budget" and plan.data_cost else ""
     units = (("D", plan.data, "env steps"), ("C", plan.compute, plan.compute_name), ("F", plan.budget, plan.unit_name + priced))
     rows += [(name, f"{value} {unit}") for name, value, unit in units if value is not None]
     return rows
+
+
+def _tolerated(found: Tolerated | None) -> list[tuple[str, str]]:
+    """How exact the value above must be."""
+    if found is None:
+        return []
+    return [("", f"at most {MORE_DATA:.0%} more data from {found}" + (", partly beyond the sweep" if found.beyond else ""))]
 
 
 def _relaxed(plan: Plan) -> str:

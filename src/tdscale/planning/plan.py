@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from tdscale.analysis.compute import UNIT_NAMES, Accounting, ComputeUnit, compute_name
 from tdscale.analysis.estimate import Estimate, short
-from tdscale.analysis.fitted_laws import NOT_OPTIMISED, Quantity
+from tdscale.analysis.fitted_laws import NOT_OPTIMISED, Quantity, Tolerated
 
 Problem = Literal["data", "compute", "budget"]
 
@@ -60,6 +60,7 @@ class Plan:
         utd, batch_size, learning_rate: what to run, B rounded.
         utd_range: interval of the best σ; batch_size_range, learning_rate_range: B*(σ) and η*(σ) at `utd`, unrounded, as estimates.
         not_optimised: of "batch_size" and "learning_rate", those that no sweep chose: their laws go through what the runs used.
+        batch_size_tolerated, learning_rate_tolerated: the range at `utd` that costs at most 5 % more data; None without a sweep.
         data, compute, budget: what it takes at that σ and B; budget where δ is known.
         regret: for "budget", F at `utd` over the least F of each draw, minus 1: what the uncertainty of σ costs.
         binding: what keeps the answer from being better, in words.
@@ -89,6 +90,8 @@ class Plan:
     learning_rate: float | None = None
     learning_rate_range: Estimate | None = None
     not_optimised: tuple[Quantity, ...] = ()
+    batch_size_tolerated: Tolerated | None = None
+    learning_rate_tolerated: Tolerated | None = None
     data: Estimate | None = None
     compute: Estimate | None = None
     budget: Estimate | None = None
@@ -152,7 +155,7 @@ class Plan:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Estimate):
+    if isinstance(value, Estimate | Tolerated):
         return value.to_dict()
     if isinstance(value, Alternative):
         return {key: _plain(item) for key, item in value.__dict__.items()}

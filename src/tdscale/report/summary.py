@@ -6,7 +6,7 @@ import numpy as np
 
 from tdscale.analysis.compute import UNIT_NAMES
 from tdscale.analysis.estimate import Estimate, short
-from tdscale.analysis.fitted_laws import DataLaw, PowerLaw
+from tdscale.analysis.fitted_laws import MORE_DATA, DataLaw, PowerLaw
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning import Confirmation
 from tdscale.report.style import plain_utd
@@ -83,9 +83,16 @@ def _power_sentence(law: PowerLaw) -> str:
         )
     if not law.identified:
         settled = "the interval holds 0, so whether it falls or rises with σ is not identified"
-        return f"The best {name} goes as σ to the power {law.exponent_estimate}: {settled}."
+        return f"The best {name} goes as σ to the power {law.exponent_estimate}: {settled}.{_leeway(law)}"
     way = "falls" if law.exponent < 0 else "rises"
-    return f"The best {name} {way} with σ, as σ to the power {law.exponent_estimate}."
+    return f"The best {name} {way} with σ, as σ to the power {law.exponent_estimate}.{_leeway(law)}"
+
+
+def _leeway(law: PowerLaw) -> str:
+    if law.leeway is None:
+        return ""
+    below, above = law.leeway.factors()
+    return f" From {below} to {above} times the best value it costs at most {MORE_DATA:.0%} more data."
 
 
 def verdict(validation: Validation) -> tuple[str, list[str]]:

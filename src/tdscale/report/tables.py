@@ -9,6 +9,7 @@ import pandas as pd
 from tdscale.analysis.compute import UNIT_NAMES
 from tdscale.analysis.data_law import DataPoints
 from tdscale.analysis.estimate import LEVEL, Estimate, short
+from tdscale.analysis.fitted_laws import MORE_DATA, SYMBOLS
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning import Confirmation, Plan, round_batch
 from tdscale.report.style import plain_utd
@@ -46,6 +47,7 @@ def all_tables(
         crossings_table(laws, points),
         hyperparameter_table(laws, "batch_size"),
         hyperparameter_table(laws, "learning_rate"),
+        tolerated_table(laws),
         budget_table(laws),
         plans_table(plans),
         confirmations_table(confirmations),
@@ -191,6 +193,36 @@ def hyperparameter_table(laws: ScalingLaws, quantity: str) -> Table:
     used = ["as_run", "as_run_low", "as_run_high"] if quantity == "batch_size" else []
     frame = pd.DataFrame(rows, columns=["task", "σ", *used, quantity, "low", "high", "level", "extrapolation"])
     return Table(name=quantity, title=f"Predicted {name}, {symbol}(σ)", note=note, frame=frame, shown=pd.DataFrame(shown))
+
+
+def tolerated_table(laws: ScalingLaws) -> Table:
+    """How exact B and η must be: the range that costs at most 5 % more data, for each task and σ of the sweep."""
+    rows, shown = [], []
+    for law in (laws.batch_size, laws.learning_rate):
+        if law is None or law.leeway is None:
+            continue
+        for task in (*law.tasks, None):
+            texts = {}
+            for utd in map(float, law.utd):
+                found = law.tolerated(utd, task)
+                if found is None:
+                    continue
+                row: dict[str, object] = {"quantity": law.quantity, "task": task or DOMAIN, "σ": utd}
+                row |= _with_ends("from", found.low) | _with_ends("to", found.high)
+                rows.append(row | {"beyond": found.beyond})
+                texts[f"σ = {plain_utd(utd)}"] = f"{short(found.low.value)} to {short(found.high.value)}" + "*" * found.beyond
+            if texts:
+                below, above = law.leeway.factors(-1 if task is None else law.tasks.index(task))
+                symbol = SYMBOLS[law.quantity][0]
+                shown.append({"": symbol, "task": task or DOMAIN, "times the best": f"{below} to {above}"} | texts)
+    note = (
+        f"B (η at its best), and η (B at its best), that cost at most {MORE_DATA:.0%} more data than the best value of the law, by the "
+        "response surface through all cells of the sweep. *: partly beyond the values that were swept, where only its shape tells. "
+        "The CSV has the intervals of both ends."
+    )
+    return Table(
+        name="tolerated", title="How exact B and η must be", note=note, frame=pd.DataFrame(rows), shown=pd.DataFrame(shown).fillna("–")
+    )
 
 
 def _rounded(estimate: Estimate) -> tuple[float, ...]:
