@@ -29,11 +29,11 @@ from numpy.typing import NDArray
 from tdscale.analysis.crossings import Crossings, bootstrap_weights, find_crossings
 from tdscale.analysis.estimate import short
 from tdscale.analysis.fit import FitOptions, fit_hyperparameters, measure
-from tdscale.analysis.hyperparameters import find_places, fit_shared_slope, fit_surface_laws
-from tdscale.analysis.method import DEFAULT
+from tdscale.analysis.hyperparameters import find_places, fit_shared_slope, fit_surface_laws, surface_input
+from tdscale.analysis.method import DEFAULT, OFFSETS
 from tdscale.analysis.response_surface import SweepCells, fit_surface
 from tdscale.importers import import_runs
-from tdscale.paper import PAPER
+from tdscale.paper import METHODS, PAPER
 from tdscale.running.fitting import fit_options
 from tdscale.running.folder import open_study
 from tdscale.runs.cells import load_cells
@@ -44,6 +44,7 @@ QUANTITIES = ("batch_size", "learning_rate")
 GRIDS = (np.array([32.0, 64, 128, 256, 512]), np.array([1.5e-4, 3e-4, 6e-4, 1.2e-3]))
 UTD = np.array([1.0, 2, 3, 4, 5, 8])
 DRAWS = 100
+_NAMES = {"surface": "default", "authors": "paper"}
 
 SHAPES: dict[str, Callable[[Floats, Floats], Floats]] = {
     "parabola": lambda u, c: c * u**2 / 2,
@@ -274,35 +275,55 @@ def published(path: Path, splits: int) -> dict[str, Any]:
         told = ", ".join(f"{slope:.3f} ({low:.3f}…{high:.3f})" for slope, (low, high) in zip(slopes, spans, strict=True))
         print(f"  {name:8} slopes (one task left out) {told}")
     result["left_out"] = left_out(cells, crossings, options)
+    result["evidence"] = evidences(cells, crossings, options)
     result["halves"] = halves(cells, options, splits)
     return result
 
 
 def left_out(cells: Sequence[Cell], crossings: Crossings, options: FitOptions) -> list[dict[str, Any]]:
-    """Laws fitted without the smallest or the largest σ choose B and η there: slopes, and the regret of the nearest cell."""
+    """Laws fitted without the smallest or the largest σ choose B and η there, with offsets and without.
+
+    Told are the exponents, the root mean square error of log B*, log η* against the same method's best values there from all cells, and the
+    regret of the nearest cell.
+    """
     rows = []
-    print("  σ left out: slopes of B, η fitted to the rest; regret in log D of their choice at the σ left out")
+    methods = {"surface": DEFAULT, "authors": PAPER} | {f"{n}{OFFSETS}": METHODS[f"{m}{OFFSETS}"] for n, m in _NAMES.items()}
+    best = {
+        name: [np.log(law.points) for law in fit_hyperparameters(measure(cells, replace(options, method=method)))[:2] if law is not None]
+        for name, method in methods.items()
+        if not method.offsets
+    }
+    print("  σ left out: exponents of B, η fitted to the rest; errors of log B*, log η* there; regret in log D of their choice there")
     for out in ((1.0,), (1.0, 2.0), (8.0,), (5.0, 8.0)):
         kept = [c for c in cells if c.spec.utd not in out]
         asked = [i for i, c in enumerate(cells) if c.spec.utd in out]
         there = replace(
             crossings, **{k: getattr(crossings, k)[asked] for k in ("data", "lower", "upper", "bound")}, draws=crossings.draws[:, asked]
         )
-        for name, method in (("surface", DEFAULT), ("authors", PAPER)):
-            laws = fit_hyperparameters(measure(kept, replace(options, method=method)))[:2]
-            chosen = [
-                (
-                    np.concatenate([[law.exponent], np.log(law.coefficients)]),
-                    np.full((len(options.tasks), len(UTD)), np.log(law.coefficients[0])),
-                )
-                for law in laws
-                if law is not None
-            ]
-            slopes = [float(law[0]) for law, _ in chosen]
-            cost = regret(chosen, [cells[i] for i in asked], there, options)[0]
-            rows.append({"left_out": out, "estimator": name, "slopes": slopes, "regret": cost})
-            print(f"  {name:8} σ = {', '.join(f'{u:g}' for u in out):5} slopes {slopes[0]:.3f}, {slopes[1]:.3f}; regret {cost:.3f}")
+        for name, method in methods.items():
+            laws = [law for law in fit_hyperparameters(measure(kept, replace(options, method=method)))[:2] if law is not None]
+            predicted = [np.stack([np.log(law.predict(UTD, task)) for task in options.tasks]) for law in laws]
+            known = best[name.removesuffix(OFFSETS)]
+            errors = [float(np.sqrt(np.nanmean((p - b)[:, np.isin(UTD, out)] ** 2))) for p, b in zip(predicted, known, strict=True)]
+            cost = regret([(np.zeros(1 + len(p)), p) for p in predicted], [cells[i] for i in asked], there, options)[1]
+            exponents = [law.exponent for law in laws]
+            rows.append({"left_out": out, "estimator": name, "exponents": exponents, "errors": errors, "regret": cost})
+            told = f"exponents {exponents[0]:.3f}, {exponents[1]:.3f}; errors {errors[0]:.3f}, {errors[1]:.3f}; regret {cost:.3f}"
+            print(f"  {name:15} σ = {', '.join(f'{u:g}' for u in out):5} {told}")
     return rows
+
+
+def evidences(cells: Sequence[Cell], crossings: Crossings, options: FitOptions) -> dict[str, float]:
+    """Log probability of the data under the surface, by Laplace's approximation, with offsets and without."""
+    places = find_places(cells, crossings)
+    values = np.stack([np.log([getattr(c.spec, q) for c in cells])[places.members] for q in QUANTITIES], axis=-1)
+    sweep, draws = (surface_input(data, crossings.bound, places, values) for data in (crossings.data, crossings.draws[:2]))
+    found = {
+        name: fit_surface(sweep, draws, np.random.default_rng(0), offsets=offsets).evidence
+        for name, offsets in (("surface", False), (f"surface{OFFSETS}", True))
+    }
+    print(f"  log evidence: {', '.join(f'{name} {value:.1f}' for name, value in found.items())}")
+    return found
 
 
 def halves(cells: Sequence[Cell], options: FitOptions, splits: int) -> dict[str, Any]:

@@ -169,3 +169,23 @@ def test_values_that_no_sweep_chose_have_no_interval_and_say_so():
     for estimate in (law.exponent_estimate, law.coefficient_estimate("one"), law.estimate(3.0, "one")):
         assert np.isnan([estimate.low, estimate.high]).all()
         assert law.shown(estimate).endswith("(not optimised)")
+
+
+@pytest.mark.parametrize("name", ["default-offsets", "paper-offsets"])
+def test_laws_with_offsets_are_kept_and_read_back_and_pure_ones_know_nothing_of_them(name, laws, tmp_path):
+    found = fit_laws(synthetic_study(n_seeds=2), replace(OPTIONS, method=METHODS[name]))
+    law = found.batch_size
+    utd = np.array([0.1, 1.0, 30.0])
+    # D.2: B_min + β·σ^(−α)
+    told = law.offset_estimate("one").value + law.coefficient_estimate("one").value * utd**law.exponent
+    np.testing.assert_allclose(law.predict(utd, "one"), told)
+    assert law.formula("one").count(" + ") == 1
+    write_laws(found, tmp_path / "laws.json")
+    again = load_laws(tmp_path / "laws.json", METHODS)
+    assert again.method is METHODS[name]
+    np.testing.assert_allclose(again.batch_size.predict_draws(utd, "two"), law.predict_draws(utd, "two"), rtol=1e-7)
+    content = json.loads((tmp_path / "laws.json").read_text())
+    assert content["method"] == name
+    assert content["batch_size"]["offsets"]["one"] == law.offset_estimate("one").to_dict()
+    write_laws(laws, tmp_path / "pure.json")
+    assert "offset" not in json.loads((tmp_path / "pure.json").read_text())["draws"]["batch_size"]

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdscale.analysis.response_surface import EDGES, N_RANGES, Surface, SweepCells, bowl, bowl_width, fit_surface
+from tdscale.analysis.bowls import EDGES, N_RANGES, bowl, bowl_width
+from tdscale.analysis.response_surface import Surface, SurfaceModel, SweepCells, fit_surface
 
 BATCH_SIZES = np.log([32.0, 64.0, 128.0, 256.0, 512.0])
 RATES = np.log([1.5e-4, 3e-4, 6e-4, 1.2e-3])
@@ -30,13 +31,14 @@ def make_sweep(
     seed=0,
     never_above=np.inf,
     steeper_left=1.0,
+    bend=0.0,
 ) -> tuple[SweepCells, SweepCells]:
     """Log D as parabolas about best values that follow their law exactly, and draws with `noise` about it; censored above a level."""
     rng = np.random.default_rng(seed)
     n_tasks = centres.shape[1]
     task = np.repeat(np.arange(n_tasks), len(utd))
     x = np.tile(utd, n_tasks)
-    best = centres[:, task] + slopes[:, None] * (x - utd.mean())
+    best = centres[:, task] + slopes[:, None] * (x - utd.mean()) + np.tile(bend, n_tasks if np.ndim(bend) else 1)
     offsets = [grid[:, q] - best[q][:, None] for q in range(len(curvatures))]
     excess = sum(0.5 * c * np.where(u < 0, steeper_left, 1.0) * u**2 for u, c in zip(offsets, curvatures, strict=True))
     clean = LEVELS[task][:, None] - 0.3 * x[:, None] + excess
@@ -218,3 +220,48 @@ def test_the_order_of_tasks_and_cells_does_not_matter():
     other = fit(*turned)
     np.testing.assert_allclose(other.slopes, one.slopes, atol=1e-6)
     np.testing.assert_allclose(other.intercepts[:, ::-1], one.intercepts, atol=1e-6)
+
+
+def with_offsets(ratios, *, utd=UTD, **options) -> tuple[SweepCells, SweepCells]:
+    """As `make_sweep`, but the best values are coefficient·(σ^slope + ratio)."""
+    bend = [np.log(np.exp(s * utd) + r) - s * utd for s, r in zip(SLOPES * 2, ratios, strict=True)]
+    return make_sweep(slopes=SLOPES * 2, utd=utd, bend=np.array(bend), **options)
+
+
+def test_best_values_with_an_offset_are_recovered():
+    utd = np.log([0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0])
+    ratios = np.array([0.3, 0.4])
+    sweep = with_offsets(ratios, utd=utd, centres=CENTRES - np.array([[0.5], [0.2]]))
+    bent = fit_surface(*sweep, np.random.default_rng(0), offsets=True)
+    straight = fit(*sweep)
+    np.testing.assert_allclose(bent.slopes, SLOPES * 2, atol=0.1)
+    np.testing.assert_allclose(bent.offsets, ratios, rtol=0.35)
+    assert bent.evidence > straight.evidence + 3
+    assert (bent.offset_draws > 0).all()
+    # four times beyond the σ that were swept
+    x = np.log(64.0)
+    truth = CENTRES - np.array([[0.5], [0.2]]) - (SLOPES * 2 * utd.mean())[:, None] + np.log(np.exp(SLOPES * 2 * x) + ratios)[:, None]
+    error = [np.abs(s.intercepts + np.log(np.exp(s.slopes * x) + s.offsets)[:, None] - truth).max() for s in (bent, straight)]
+    assert error[0] < 0.15
+    assert error[1] > 2 * error[0]
+
+
+def test_without_an_offset_in_the_truth_the_law_with_one_is_no_likelier():
+    sweep = make_sweep(noise=0.05, n_draws=30)
+    assert fit_surface(*sweep, np.random.default_rng(0), offsets=True).evidence < fit(*sweep).evidence + 2
+
+
+def test_the_slopes_of_a_law_with_an_offset_are_those_of_differences():
+    model = SurfaceModel(make_sweep()[0], offsets=True)
+    shared = model.prior_mean.copy()
+    shared[:, model.slope], shared[:, -1] = (-0.6, 0.3), (-0.4, 0.2)
+    value, by_slope, by_offset = model.law(shared)
+    assert value.shape == by_slope.shape == by_offset.shape == (2, model.n_places)
+    for index, slope in ((model.slope, by_slope), (-1, by_offset)):
+        step = np.zeros_like(shared)
+        step[:, index] = 1e-6
+        np.testing.assert_allclose(slope, (model.law(shared + step)[0] - model.law(shared - step)[0]) / 2e-6, atol=1e-8)
+    # the law as it is told
+    exponent, ratio, coefficients = model.power_law(shared)
+    told = coefficients[:, model.sweep.task] + np.log(np.exp(exponent[:, None] * model.sweep.log_utd) + ratio[:, None])
+    np.testing.assert_allclose(told, shared[:, model.sweep.task] + value)

@@ -66,20 +66,31 @@ class Tolerated:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Offset:
+    """B_min or η_min of equations D.2 and D.3 over each task's coefficient β: the same for all tasks; draws of shape (n_draws,)."""
+
+    ratio: float
+    draws: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
 class PowerLaw:
     """B*(σ) or η*(σ): coefficient[task]·σ^exponent, one exponent for all tasks (equations 4.6, 4.7).
+
+    With an offset coefficient[task]·(σ^exponent + ratio), one ratio for all tasks: B_min[task] + β[task]·σ^exponent (D.2, D.3).
 
     Attributes:
         quantity: "batch_size" or "learning_rate".
         tasks: names, in the order of the coefficients.
         exponent: −α; exponent_draws of shape (n_draws,).
-        coefficients: value at σ = 1, shape (n_tasks,); coefficient_draws of shape (n_draws, n_tasks).
+        coefficients: value at σ = 1, without the offset, shape (n_tasks,); coefficient_draws of shape (n_draws, n_tasks).
         utd: σ of the points, shape (n_utds,); points: best value found there, shape (n_tasks, n_utds), NaN where none;
             points_low, points_high: their intervals, same shape.
         source: "sweep" (chosen by D_J), "as-run" (no sweep: the law through the values that the runs used, which are the
             points; not optimised, so without intervals) or "published" (a law known from elsewhere, without intervals; the points
             are what the runs used).
         leeway: how exact the values must be; None where no response surface tells.
+        offset: None for the pure power law.
     """
 
     quantity: Quantity
@@ -94,6 +105,7 @@ class PowerLaw:
     points_high: Floats
     source: Source = "sweep"
     leeway: Leeway | None = None
+    offset: Offset | None = None
 
     @property
     def optimised(self) -> bool:
@@ -115,18 +127,29 @@ class PowerLaw:
         return Estimate.from_draws(self.exponent, self.exponent_draws)
 
     def coefficient_estimate(self, task: str) -> Estimate:
-        """A task's value at σ = 1 with its interval."""
+        """A task's value at σ = 1 with its interval; of a law with an offset what it has there beyond that."""
         index = self.tasks.index(task)
         return Estimate.from_draws(float(self.coefficients[index]), self.coefficient_draws[:, index])
 
+    def offset_estimate(self, task: str) -> Estimate | None:
+        """A task's B_min or η_min with its interval; None for the pure power law."""
+        if self.offset is None:
+            return None
+        index = self.tasks.index(task)
+        return Estimate.from_draws(
+            float(self.coefficients[index] * self.offset.ratio), self.coefficient_draws[:, index] * self.offset.draws
+        )
+
     def predict(self, utd: ArrayLike, task: str | None = None) -> Floats:
         """Value at σ of shape (n,), for a task or (None) the geometric mean over tasks: shape (n,)."""
-        return self._coefficient(self.coefficients, task) * np.asarray(utd, dtype=np.float64) ** self.exponent
+        ratio = 0.0 if self.offset is None else self.offset.ratio
+        return self._coefficient(self.coefficients, task) * (np.asarray(utd, dtype=np.float64) ** self.exponent + ratio)
 
     def predict_draws(self, utd: ArrayLike, task: str | None = None) -> Floats:
         """The same for every draw: shape (n_draws, n)."""
         coefficient = self._coefficient(self.coefficient_draws, task)
-        return coefficient[:, None] * np.asarray(utd, dtype=np.float64) ** self.exponent_draws[:, None]
+        ratio = np.zeros(1) if self.offset is None else self.offset.draws
+        return coefficient[:, None] * (np.asarray(utd, dtype=np.float64) ** self.exponent_draws[:, None] + ratio[:, None])
 
     def estimate(self, utd: float, task: str | None = None) -> Estimate:
         """Value at one σ with its interval."""
@@ -159,7 +182,8 @@ class PowerLaw:
         """The fitted law as text."""
         symbol = SYMBOLS[self.quantity]
         coefficient = float(self._coefficient(self.coefficients, task))
-        return f"{symbol}(σ) = {short(coefficient)}·σ^{short(round(self.exponent, 12))}"
+        least = "" if self.offset is None else f"{short(coefficient * self.offset.ratio)} + "
+        return f"{symbol}(σ) = {least}{short(coefficient)}·σ^{short(round(self.exponent, 12))}"
 
 
 @dataclass(frozen=True, kw_only=True)

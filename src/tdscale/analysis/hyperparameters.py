@@ -4,7 +4,7 @@ docs/method.md. The surface itself is in `response_surface.py`; the authors' way
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from tdscale.analysis.arrays import Bools, Floats
 from tdscale.analysis.crossings import Crossings
 from tdscale.analysis.estimate import LEVEL, short
-from tdscale.analysis.fitted_laws import SYMBOLS, Leeway, PowerLaw, Quantity
+from tdscale.analysis.fitted_laws import SYMBOLS, Leeway, Offset, PowerLaw, Quantity
 from tdscale.analysis.response_surface import Surface, SweepCells, fit_surface
 from tdscale.runs.types import Cell, RunWarning
 
 QUANTITIES: tuple[Quantity, ...] = ("batch_size", "learning_rate")
+# of `fit_shared_offset`: bounds, the first grid's size, how often it gets finer
+_STEEPEST, _OFFSETS, _OFFSET_GRID, _OFFSET_ROUNDS = 4.0, (-6.0, 3.0), (65, 37), 120
 # B*(σ), η*(σ), and what a reader should know
 SweepLaws = tuple[PowerLaw | None, PowerLaw | None, list[RunWarning]]
 
@@ -65,8 +67,8 @@ def _place_key(cell: Cell) -> tuple[str, float, float, float]:
     return cell.spec.task, cell.spec.utd, cell.spec.batch_size, cell.spec.learning_rate
 
 
-def fit_surface_laws(cells: Sequence[Cell], crossings: Crossings, tasks: tuple[str, ...], seed: int) -> SweepLaws:
-    """B*(σ) and η*(σ) from the response surface of a sweep's cells and their crossings.
+def fit_surface_laws(cells: Sequence[Cell], crossings: Crossings, tasks: tuple[str, ...], seed: int, *, offsets: bool = False) -> SweepLaws:
+    """B*(σ) and η*(σ), with offsets or without, from the response surface of a sweep's cells and their crossings.
 
     None, with a warning, for a hyperparameter of which no (task, σ) has two values, or where no task has two σ.
     """
@@ -85,12 +87,16 @@ def fit_surface_laws(cells: Sequence[Cell], crossings: Crossings, tasks: tuple[s
         values = np.stack([np.log(grids[name][places.members]) for name in fitted], axis=-1)
         rng = np.random.default_rng([seed, 101])
         surface = fit_surface(
-            _sweep(crossings.data, crossings.bound, places, values),
-            _sweep(crossings.draws, crossings.bound, places, values),
+            surface_input(crossings.data, crossings.bound, places, values),
+            surface_input(crossings.draws, crossings.bound, places, values),
             rng,
+            offsets=offsets,
         )
         for index, name in enumerate(fitted):
-            laws[name] = _law(name, index, surface, places, swept[name], tasks, cells)
+            law = _law(name, index, surface, places, swept[name], tasks, cells)
+            if offsets:
+                law = replace(law, offset=Offset(ratio=float(surface.offsets[index]), draws=surface.offset_draws[:, index]))
+            laws[name] = law
             warnings += law_remarks(laws[name], _beyond_grid(laws[name], np.unique(grids[name])))
     return laws.get("batch_size"), laws.get("learning_rate"), warnings
 
@@ -113,8 +119,15 @@ def _no_slope(quantity: Quantity, swept: Bools, places: Places) -> str:
     return ""
 
 
-def _sweep(data: Floats, bound: Floats, places: Places, values: Floats) -> SweepCells:
-    """The surface's input from D of shape (..., n_cells, n_thresholds)."""
+def surface_input(data: Floats, bound: Floats, places: Places, values: Floats) -> SweepCells:
+    """The surface's input.
+
+    Args:
+        data: D of the cells, shape (..., n_cells, n_thresholds), infinite where censored.
+        bound: last env step of each cell, shape (n_cells,).
+        places: where the cells stand.
+        values: log of the swept hyperparameters at `places.members`, shape (n_places, n_cells of a place, n_quantities).
+    """
     at = data[..., places.members, places.threshold[:, None]]
     censored = ~np.isfinite(at)
     return SweepCells(
@@ -239,7 +252,9 @@ def law_as_run(quantity: Quantity, tasks: tuple[str, ...], cells: Sequence[Cell]
     )
 
 
-def law_through(quantity: Quantity, tasks: tuple[str, ...], utd: Floats, points: Floats, draws: Floats) -> PowerLaw:
+def law_through(
+    quantity: Quantity, tasks: tuple[str, ...], utd: Floats, points: Floats, draws: Floats, *, offsets: bool = False
+) -> PowerLaw:
     """The law of one exponent for all tasks through best values.
 
     Args:
@@ -247,13 +262,18 @@ def law_through(quantity: Quantity, tasks: tuple[str, ...], utd: Floats, points:
         tasks: names.
         utd: σ, shape (n_utds,).
         points: best values, shape (n_tasks, n_utds), NaN where there is none; draws: of them, shape (n_draws, n_tasks, n_utds).
+        offsets: whether the law has an offset (equations D.2, D.3).
 
     Raises:
         ValueError: if no task has two different σ.
     """
     log_utd = np.log(utd)
-    point = fit_shared_slope(log_utd, np.log(points))
-    drawn = fit_shared_slope(log_utd, np.where(np.isfinite(points), np.log(draws), np.nan))
+    log_points, log_draws = np.log(points), np.where(np.isfinite(points), np.log(draws), np.nan)
+    point, drawn, offset = fit_shared_slope(log_utd, log_points), fit_shared_slope(log_utd, log_draws), None
+    if offsets:
+        point, ratio = fit_shared_offset(log_utd, log_points)
+        drawn, ratios = fit_shared_offset(log_utd, log_draws)
+        offset = Offset(ratio=float(ratio), draws=ratios)
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return PowerLaw(
         quantity=quantity,
@@ -266,6 +286,7 @@ def law_through(quantity: Quantity, tasks: tuple[str, ...], utd: Floats, points:
         points=points,
         points_low=low,
         points_high=high,
+        offset=offset,
     )
 
 
@@ -275,9 +296,6 @@ class SharedSlope:
 
     slope: Floats
     intercepts: Floats
-    residual_variance: Floats
-    slope_standard_error: Floats
-    degrees_of_freedom: int
 
 
 def fit_shared_slope(log_utd: Floats, log_values: Floats) -> SharedSlope:
@@ -303,14 +321,58 @@ def fit_shared_slope(log_utd: Floats, log_values: Floats) -> SharedSlope:
     spread = (centred**2).sum()
     slope = (centred * safe).sum(axis=(-2, -1)) / spread
     intercepts = np.where(used, mean_y - slope[..., None] * mean_x, np.nan)
-    residual = np.where(present, safe - intercepts[..., None] - slope[..., None, None] * log_utd, 0.0)
-    residual = np.where(np.isfinite(residual), residual, 0.0)
-    degrees = int(present.sum() - used.sum() - 1)
-    variance = (residual**2).sum(axis=(-2, -1)) / max(degrees, 1)
-    return SharedSlope(
-        slope=slope,
-        intercepts=intercepts,
-        residual_variance=variance,
-        slope_standard_error=np.sqrt(variance / spread),
-        degrees_of_freedom=degrees,
-    )
+    return SharedSlope(slope=slope, intercepts=intercepts)
+
+
+def fit_shared_offset(log_utd: Floats, log_values: Floats) -> tuple[SharedSlope, Floats]:
+    """Least squares of log y = intercept[task] + log(σ^slope + ratio): B_min + β·σ^(−α) with B_min/β and α shared (D.2, D.3).
+
+    Over a grid of slope and ratio first, then over ever finer grids about its best point. At the middle of log σ the offset is between
+    e^−6 and e^3 of the rest, and slopes are within ±4: few σ tell no more.
+
+    Args:
+        log_utd: shape (n_utds,).
+        log_values: shape (..., n_tasks, n_utds); NaN where missing (the same places on all leading axes).
+
+    Returns:
+        slope and intercepts, and the ratio of shape (...).
+
+    Raises:
+        ValueError: if no task has two different σ.
+    """
+    fit_shared_slope(log_utd, log_values)
+    shape = log_values.shape
+    flat = log_values.reshape(-1, *shape[-2:])
+    present = np.isfinite(flat).all(axis=0)
+    count = np.maximum(present.sum(axis=-1), 1)
+    centre = log_utd.mean()
+    x = log_utd - centre
+
+    def centred(values: Floats) -> Floats:
+        """Less each task's mean, 0 where missing."""
+        safe = np.where(present, values, 0.0)
+        return np.where(present, safe - (safe.sum(axis=-1) / count)[..., None], 0.0)
+
+    def curve(slope: Floats, log_ratio: Floats) -> Floats:
+        return np.asarray(np.logaddexp(slope[..., None] * x, log_ratio[..., None]))
+
+    wanted = centred(flat)
+    low, high = np.array([-_STEEPEST, _OFFSETS[0]]), np.array([_STEEPEST, _OFFSETS[1]])
+    axes = [np.linspace(a, b, n) for a, b, n in zip(low, high, _OFFSET_GRID, strict=True)]
+    grid = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=-1)
+    tried = centred(curve(grid[:, 0], grid[:, 1])[:, None]).reshape(len(grid), -1)
+    # squared errors but for what does not depend on the grid
+    best = grid[np.argmin((tried**2).sum(axis=-1) - 2 * wanted.reshape(len(flat), -1) @ tried.T, axis=-1)]
+    step = np.tile([axis[1] - axis[0] for axis in axes], (len(flat), 1))
+    around = np.stack([axis.ravel() for axis in np.meshgrid(*[np.linspace(-1, 1, 5)] * 2, indexing="ij")], axis=-1)
+    for _ in range(_OFFSET_ROUNDS):
+        near = np.clip(best[:, None] + around * step[:, None], low, high)
+        error = ((centred(curve(near[..., 0], near[..., 1])[:, :, None]) - wanted[:, None]) ** 2).sum(axis=(-2, -1))
+        chosen = np.argmin(error, axis=-1)
+        best = near[np.arange(len(flat)), chosen]
+        step = np.where((chosen == len(around) // 2)[:, None], 0.4, 1.0) * step
+    slope, log_ratio = best.reshape(*shape[:-2], 2)[..., 0], best.reshape(*shape[:-2], 2)[..., 1]
+    rest = np.where(present, log_values - curve(slope, log_ratio)[..., None, :], 0.0).sum(axis=-1) / count
+    # σ^slope + ratio = e^(slope·centre)·(e^(slope·x) + e^log_ratio)
+    intercepts = np.where(present.any(axis=-1), rest - (slope * centre)[..., None], np.nan)
+    return SharedSlope(slope=slope, intercepts=intercepts), np.asarray(np.exp(log_ratio + slope * centre))

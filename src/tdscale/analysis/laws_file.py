@@ -92,7 +92,13 @@ def _power_law(law: PowerLaw | None) -> dict[str, Any] | None:
         "source": law.source,
         "tasks": {task: {"coefficient": law.coefficient_estimate(task).to_dict()} for task in law.tasks},
         "tolerated": _tolerated(law),
-    }
+    } | _offsets(law)
+
+
+def _offsets(law: PowerLaw) -> dict[str, Any]:
+    """B_min or η_min of each task; no key at all for the pure power law."""
+    offsets = {task: value.to_dict() for task in law.tasks if (value := law.offset_estimate(task)) is not None}
+    return {"offsets": offsets} if offsets else {}
 
 
 def _tolerated(law: PowerLaw) -> dict[str, Any] | None:
@@ -136,6 +142,9 @@ def _draws(laws: ScalingLaws) -> dict[str, Any]:
     """The laws with all their draws, as JSON types: the fields of `ScalingLaws`, with the method and the forms by their names."""
     content: dict[str, Any] = _ADAPTER.dump_python(laws, mode="python")
     content["method"] = laws.method.name
+    for law in filter(None, (content["batch_size"], content["learning_rate"])):
+        if law["offset"] is None:
+            del law["offset"]
     for entry, law in zip(content["data"], laws.data, strict=True):
         entry["forms"] = [_columns(fitted) for fitted in law.forms if fitted.form.base is fitted.form]
         # a form that takes another one's parameters adds its weight alone

@@ -17,6 +17,7 @@ from tdscale.cli.options import (
     FitMethod,
     Json,
     NoiseRegime,
+    Offsets,
     PlanOptions,
     ScaleOptions,
     Source,
@@ -243,6 +244,7 @@ def import_(
 def fit(
     directory: Directory,
     method: Annotated[FitMethod, typer.Option(help="paper is the authors' own procedure.")] = FitMethod.default,
+    offsets: Offsets = False,
     draws: Annotated[int, typer.Option(min=20, max=100_000, help="Bootstrap draws.")] = 200,
     where: Annotated[
         list[str] | None,
@@ -259,6 +261,7 @@ def fit(
     draws and conditions.
     """
     from tdscale.analysis.laws_file import FILE_NAME, laws_to_dict
+    from tdscale.analysis.method import OFFSETS
     from tdscale.cli.console import for_people, print_json
     from tdscale.cli.results import print_laws
     from tdscale.running.fitting import fit_study
@@ -266,7 +269,7 @@ def fit(
     from tdscale.runs.where import parse_where
 
     files = open_study(directory)
-    laws = fit_study(files, method.value, n_draws=draws, where=parse_where(where or ())).laws
+    laws = fit_study(files, method.value + OFFSETS * offsets, n_draws=draws, where=parse_where(where or ())).laws
     if as_json:
         print_json(laws_to_dict(laws))
         return

@@ -89,17 +89,15 @@ def _power_table(law: PowerLaw, name: str) -> Table:
     estimate = law.exponent_estimate
     state = "" if law.identified or law.source != "sweep" else "; not identified: its interval holds 0"
     source = {"sweep": "", "as-run": ", as the runs used it", "published": ", as published"}[law.source]
-    title = f"\n{name} = coefficient·σ^exponent{source}; exponent {law.shown(estimate)}{state}"
-    if law.leeway is None:
-        table = plain_table(title, "task", "coefficient (at σ = 1)")
-        for task in law.tasks:
-            table.add_row(task, law.shown(law.coefficient_estimate(task)))
-        return table
     symbol = SYMBOLS[law.quantity]
-    table = plain_table(title, "task", "coefficient (at σ = 1)", f"from, × {symbol}", f"to, × {symbol}")
-    for task in law.tasks:
-        below, above = law.leeway.factors(law.tasks.index(task))
-        table.add_row(task, law.shown(law.coefficient_estimate(task)), str(below), str(above))
+    least = "" if law.offset is None else f"{symbol[0]}_min + "
+    title = f"\n{name} = {least}coefficient·σ^exponent{source}; exponent {law.shown(estimate)}{state}"
+    columns = ["coefficient (at σ = 1)"] if law.offset is None else [f"{symbol[0]}_min", "coefficient"]
+    table = plain_table(title, "task", *columns, *((f"from, × {symbol}", f"to, × {symbol}") if law.leeway is not None else ()))
+    for index, task in enumerate(law.tasks):
+        offset = law.offset_estimate(task)
+        texts = [law.shown(value) for value in (offset, law.coefficient_estimate(task)) if value is not None]
+        table.add_row(task, *texts, *map(str, law.leeway.factors(index) if law.leeway is not None else ()))
     return table
 
 

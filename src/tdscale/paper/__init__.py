@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping
 
-from tdscale.analysis.method import DEFAULT, Method
+from tdscale.analysis.method import DEFAULT, Method, MethodWithOffsets
 from tdscale.paper.predictions import (
     NO_INTERVAL,
     PREFIX,
@@ -17,11 +17,11 @@ from tdscale.paper.predictions import (
     published_laws,
     scaling_laws,
 )
-from tdscale.paper.procedure import PAPER
+from tdscale.paper.procedure import PAPER, PaperWithOffsets
 from tdscale.paper.published import PUBLISHED, PublishedDataLaw, PublishedLaws
 
 # by the names that a user gives and that laws.json holds
-METHODS: Mapping[str, Method] = {method.name: method for method in (DEFAULT, PAPER)}
+METHODS: Mapping[str, Method] = {method.name: method for method in (DEFAULT, PAPER, MethodWithOffsets(), PaperWithOffsets())}
 
 __all__ = [
     "METHODS",

@@ -16,7 +16,7 @@ from tdscale.analysis.fitted_laws import SYMBOLS, DataLaw, PowerLaw
 from tdscale.analysis.form_fit import too_few
 from tdscale.analysis.forms import OFFSET, FittedForm
 from tdscale.analysis.hyperparameters import QUANTITIES, SweepLaws, fit_shared_slope, law_remarks, law_through
-from tdscale.analysis.method import Method
+from tdscale.analysis.method import OFFSETS, Method
 from tdscale.runs.types import Cell, RunWarning
 
 _GRID = np.geomspace(0.01, 10.0, 400)
@@ -46,7 +46,7 @@ class Paper(Method):
         for quantity, grid, data in zip(QUANTITIES, grids, by_quantity, strict=True):
             draws = best_of_rows(data, grid)[1:]
             try:
-                law = law_through(quantity, tasks, utd, self.best_values(draws), draws)
+                law = law_through(quantity, tasks, utd, self.best_values(draws), draws, offsets=self.offsets)
             except ValueError as error:
                 laws.append(None)
                 warnings.append(RunWarning("not-identified", f"{SYMBOLS[quantity]}(σ) can't be fitted: {error}", quantity))
@@ -69,6 +69,14 @@ class Paper(Method):
         """The arithmetic mean over tasks."""
         known = [name for name, value in zip(law.tasks, law.coefficients, strict=True) if np.isfinite(value)]
         return np.asarray(np.mean([law.predict(utd, name) for name in known], axis=0))
+
+
+class PaperWithOffsets(Paper):
+    """The same with the offsets that they tried (D.2, D.3)."""
+
+    name = f"paper{OFFSETS}"
+    title = "the authors’ procedure (paper), B* and η* with offsets"
+    offsets = True
 
 
 PAPER = Paper()

@@ -85,7 +85,8 @@ def _power_sentence(law: PowerLaw) -> str:
         settled = "the interval holds 0, so whether it falls or rises with σ is not identified"
         return f"The best {name} goes as σ to the power {law.exponent_estimate}: {settled}.{_leeway(law)}"
     way = "falls" if law.exponent < 0 else "rises"
-    return f"The best {name} {way} with σ, as σ to the power {law.exponent_estimate}.{_leeway(law)}"
+    least = "" if law.offset is None else f", beyond a least value of {short(law.offset.ratio)} times that power’s coefficient"
+    return f"The best {name} {way} with σ, as σ to the power {law.exponent_estimate}{least}.{_leeway(law)}"
 
 
 def _leeway(law: PowerLaw) -> str:

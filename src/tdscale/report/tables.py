@@ -65,7 +65,12 @@ def laws_table(laws: ScalingLaws) -> Table:
             continue
         texts[symbol] = power_law.shown
         rows.append((symbol, None, DOMAIN, "exponent", power_law.exponent_estimate))
-        rows += [(symbol, None, task, "value at σ = 1", power_law.coefficient_estimate(task)) for task in power_law.tasks]
+        at_one = "value at σ = 1" if power_law.offset is None else "β, at σ = 1 beyond the least"
+        for task in power_law.tasks:
+            rows.append((symbol, None, task, at_one, power_law.coefficient_estimate(task)))
+            least = power_law.offset_estimate(task)
+            if least is not None:
+                rows.append((symbol, None, task, f"{symbol[0]}_min", least))
     for law in laws.data:
         rows += [("D_J(σ)", law.threshold, DOMAIN, "α", law.alpha()), ("D_J(σ)", law.threshold, DOMAIN, "β", law.beta())]
         rows += [("D_J(σ)", law.threshold, task or DOMAIN, "D_min", law.d_min(task)) for task in (None, *law.tasks)]
@@ -83,7 +88,7 @@ def laws_table(laws: ScalingLaws) -> Table:
     return Table(
         name="laws",
         title="Parameters of the laws",
-        note="B*, η*: value at σ = 1 times σ to the exponent. D_J(σ) = D_min·(1 + (σ/β)^−α).",
+        note="B*, η*: value at σ = 1 times σ to the exponent, with offsets beyond B_min, η_min. D_J(σ) = D_min·(1 + (σ/β)^−α).",
         frame=frame,
         shown=shown,
     )
@@ -99,7 +104,7 @@ def coefficients_table(laws: ScalingLaws) -> Table:
         for power_law in (laws.learning_rate, laws.batch_size):
             if power_law is not None:
                 name = f"beta_{power_law.quantity}"
-                of_task[name], texts[name] = power_law.coefficient_estimate(task), power_law.shown
+                of_task[name], texts[name] = power_law.estimate(1.0, task), power_law.shown
         if law is not None:
             of_task["d_min"] = law.d_min(task)
         known = {name: e for name, e in of_task.items() if np.isfinite(e.value)}

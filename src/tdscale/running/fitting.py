@@ -32,7 +32,7 @@ def fit_study(
 
     Args:
         files: the study.
-        method: "default", or "paper" for the authors' procedure.
+        method: "default", or "paper" for the authors' procedure; with "-offsets" behind it B*(σ) and η*(σ) have offsets.
         n_draws, seed: of the bootstrap.
         where: conditions on settings that the runs must meet.
         write: whether laws.json is written.

@@ -43,7 +43,7 @@ def power_law_figure(law: PowerLaw, *, axes: Axes | None = None) -> Figure:
         mean = float(law.predict([1.0])[0])
         drawn = [y]
         for row, task in enumerate(law.tasks):
-            scale = mean / float(law.coefficients[row])
+            scale = mean / float(law.predict([1.0], task)[0])
             if not np.isfinite(scale):
                 continue
             x = beside(law.utd, row, len(law.tasks))
