@@ -11,7 +11,7 @@ from tdscale.analysis.estimate import Estimate, short
 from tdscale.analysis.fitted_laws import MORE_DATA, SYMBOLS, PowerLaw, Tolerated
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.cli.console import counted, duration, plain_table
-from tdscale.paper import Prediction, PublishedLaws
+from tdscale.paper import PartlyPublished, Prediction, PublishedLaws
 from tdscale.planning import Confirmation, Plan
 from tdscale.running.forecast import Forecast
 from tdscale.runs.types import RunWarning
@@ -231,6 +231,17 @@ def print_published(console: Console, laws: PublishedLaws, task: str | None, pre
         )
     if far:
         console.print(f"  · σ = {', '.join(map(short, far))}: outside the σ that were run, {short(laws.utd[0])} to {short(laws.utd[-1])}")
+
+
+def print_partly_published(console: Console, laws: PartlyPublished) -> None:
+    """What is known of published laws that are illegible in part."""
+    console.print(f"\n{laws.name}: {laws.title}; {laws.source}; legible only in part, so that it predicts nothing")
+    console.print(f"  B*(σ) = {short(laws.batch_size_least)}·(1 + (σ/σ0)^{short(laws.batch_size_exponent)}), σ0 not legible")
+    batches, rates = ", ".join(map(str, laws.batch_sizes)), ", ".join(map(short, laws.learning_rates))
+    console.print(f"  swept: σ = 1/{1 / laws.utd[0]:.0f} to 1/{1 / laws.utd[-1]:.0f} in powers of two; B = {batches}; η = {rates}")
+    console.print(f"  {laws.seeds} seeds, N = {short(laws.model_size)}, δ = {short(laws.data_cost)}; tasks: {', '.join(laws.tasks)}")
+    for text in laws.missing:
+        console.print(f"  · {text}")
 
 
 def print_confirmation(console: Console, outcome: Confirmation) -> None:

@@ -12,13 +12,15 @@ from tdscale.paper.predictions import (
     STANDARD_UTD,
     Prediction,
     laws_of_task,
+    partly_published,
     power_law,
     predict,
     published_laws,
+    refuse_prediction,
     scaling_laws,
 )
 from tdscale.paper.procedure import PAPER, PaperWithOffsets
-from tdscale.paper.published import PUBLISHED, PublishedDataLaw, PublishedLaws
+from tdscale.paper.published import PARTLY_PUBLISHED, PUBLISHED, PartlyPublished, PublishedDataLaw, PublishedLaws
 
 # by the names that a user gives and that laws.json holds
 METHODS: Mapping[str, Method] = {method.name: method for method in (DEFAULT, PAPER, MethodWithOffsets(), PaperWithOffsets())}
@@ -27,15 +29,19 @@ __all__ = [
     "METHODS",
     "NO_INTERVAL",
     "PAPER",
+    "PARTLY_PUBLISHED",
     "PREFIX",
     "PUBLISHED",
     "STANDARD_UTD",
+    "PartlyPublished",
     "Prediction",
     "PublishedDataLaw",
     "PublishedLaws",
     "laws_of_task",
+    "partly_published",
     "power_law",
     "predict",
     "published_laws",
+    "refuse_prediction",
     "scaling_laws",
 ]
