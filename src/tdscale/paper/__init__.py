@@ -19,7 +19,7 @@ from tdscale.paper.predictions import (
     refuse_prediction,
     scaling_laws,
 )
-from tdscale.paper.procedure import PAPER, PaperWithOffsets
+from tdscale.paper.procedure import PAPER, PaperWithOffsets, differences
 from tdscale.paper.published import PARTLY_PUBLISHED, PUBLISHED, PartlyPublished, PublishedDataLaw, PublishedLaws
 
 # by the names that a user gives and that laws.json holds
@@ -37,6 +37,7 @@ __all__ = [
     "Prediction",
     "PublishedDataLaw",
     "PublishedLaws",
+    "differences",
     "laws_of_task",
     "partly_published",
     "power_law",
