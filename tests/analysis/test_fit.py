@@ -179,6 +179,9 @@ def test_laws_with_offsets_are_kept_and_read_back_and_pure_ones_know_nothing_of_
     # D.2: B_min + β·σ^(−α)
     told = law.offset_estimate("one").value + law.coefficient_estimate("one").value * utd**law.exponent
     np.testing.assert_allclose(law.predict(utd, "one"), told)
+    # far out the offset alone is left, in every draw
+    far = law.estimate(1e12 if law.exponent < 0 else 1e-12, "one")
+    assert far.to_dict() == pytest.approx(law.offset_estimate("one").to_dict(), rel=1e-3)
     assert law.formula("one").count(" + ") == 1
     write_laws(found, tmp_path / "laws.json")
     again = load_laws(tmp_path / "laws.json", METHODS)

@@ -17,15 +17,20 @@ BATCH_SIZES = (16, 32, 64, 128, 256)
 RATES = (5e-4, 1e-3, 2e-3)
 
 
-def sweep_cells(*, batch_sizes=BATCH_SIZES, rates=RATES, utds=(1, 2, 4), tasks=("one", "two"), batch=90.0, last_step=None) -> list[Cell]:
-    """A grid whose best values are B* = batch·σ^−0.5, η* = 1e-3·σ^−0.25."""
+def sweep_cells(
+    *, batch_sizes=BATCH_SIZES, rates=RATES, utds=(1, 2, 4), tasks=("one", "two"), batch=90.0, last_step=None, steeper=1.0
+) -> list[Cell]:
+    """A grid whose best values are B* = batch·σ^−0.5, η* = 1e-3·σ^−0.25; too small a B may cost more than too large a one."""
     return [
         curve_cell(
             task=task,
             utd=utd,
             data_at_top=8000
             * utd**-0.4
-            * np.exp(0.15 * np.log(b / (batch * utd**-0.5)) ** 2 + 0.2 * np.log(rate / (1e-3 * utd**-0.25)) ** 2),
+            * np.exp(
+                0.15 * (steeper if b < batch * utd**-0.5 else 1.0) * np.log(b / (batch * utd**-0.5)) ** 2
+                + 0.2 * np.log(rate / (1e-3 * utd**-0.25)) ** 2
+            ),
             batch_size=b,
             learning_rate=rate,
             stage="sweep",
@@ -167,6 +172,13 @@ def test_how_exact_the_values_must_be_is_one_factor_at_every_sigma_and_moves_wit
             assert factor.value == pytest.approx(np.exp(sign * np.sqrt(np.log(1.05) / curvature)), rel=0.2)
     assert batch.tolerated(1.0, "one").beyond is False
     assert batch.tolerated(1.0 / 256, "one").beyond is True
+
+
+def test_the_range_reaches_less_far_on_the_steeper_side():
+    batch, _, _ = laws_of(sweep_cells(steeper=4.0))
+    below, above = batch.leeway.factors()
+    assert below.value == pytest.approx(np.exp(-np.sqrt(np.log(1.05) / 0.6)), rel=0.15)
+    assert above.value == pytest.approx(np.exp(np.sqrt(np.log(1.05) / 0.15)), rel=0.2)
 
 
 def test_a_task_without_any_answer_has_no_range():
