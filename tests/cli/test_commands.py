@@ -149,6 +149,14 @@ def test_the_same_fit_gives_the_same_bytes(fitted):
 def test_the_papers_method_finds_the_law_too(folder, tmp_path):
     write_zip(tmp_path / "gym_ours.zip")
     assert called("import", "gym_ours.zip", "--from", "qscaled", "--dir", "syn", cwd=tmp_path).returncode == 0
+    text = (tmp_path / "syn" / "study.toml").read_text()
+    (tmp_path / "syn" / "study.toml").write_text('aggregate = "iqm"\n' + text)
+    said = refused("fit", "syn", "--method", "paper", cwd=tmp_path)
+    assert said == '--method paper: is made for the mean over seeds; take aggregate = "iqm" out of study.toml'
+    middle = _json("fit", "syn", "--draws", 20, "--json", cwd=tmp_path)
+    (tmp_path / "syn" / "study.toml").write_text(text)
+    means = _json("fit", "syn", "--draws", 20, "--json", cwd=tmp_path)
+    assert middle["data"][0]["d_min"]["value"] != means["data"][0]["d_min"]["value"]
     laws = _json("fit", "syn", "--method", "paper", "--draws", 20, "--json", cwd=tmp_path)
     assert laws["method"] == "paper"
     top = laws["data"][-1 - len(MAXIMA)]

@@ -431,6 +431,8 @@ def test_thresholds_that_the_curves_do_not_cover_are_said(tmp_path):
         ({"high": ["Pendulum-v1=900"]}, "--high 900: .* has high = 1000"),
         ({"thresholds": [300, 500]}, "--thresholds 300,500: .* has return_thresholds = 300,500,800"),
         ({"data_cost": 5.0}, "--data-cost 5: .* has data_cost = None"),
+        ({"reset_critic_updates": 5}, "--reset-critic-updates 5: .* has no reset_critic_updates"),
+        ({"reset_env_steps": [5, 6]}, "--reset-env-steps 5,6: .* has no reset_env_steps"),
     ],
 )
 def test_another_scale_in_a_second_import_is_refused_and_the_same_is_taken(tmp_path, scale, said):

@@ -167,6 +167,8 @@ def test_model_sizes_and_widths_are_in_the_specs(make_zip, tmp_path):
         ("sm", 2_830_000, 2_830_000.0),
     }
     assert cells[0].env_steps[0] == 25_000
+    # every 2.5e6 critic updates, at σ = 10
+    assert cells[0].resets == (250_000, 500_000, 750_000, 1_000_000)
     root = "simbav2_model_scaling/w256/utd_1/h1-stand-v0"
     array = gym(high=900)
     loss = array.copy()

@@ -14,6 +14,7 @@ from tdscale.errors import UserError
 from tdscale.importers import Columns, Scale, gather_runs, import_runs
 from tdscale.runs.cells import load_cells
 from tdscale.runs.store import RunStore
+from tdscale.study import read_study, study_to_toml
 
 # --- tables
 
@@ -229,7 +230,7 @@ def test_seeds_of_unequal_length_and_grid_become_one_cell_that_fits(tmp_path):
     assert answer.returncode == 0, answer.stderr
     laws = json.loads(answer.stdout)
     assert len([law for law in laws["data"] if law["task"] is None]) == 3
-    assert {"unequal-lengths", "interpolated"} <= {warning["code"] for warning in laws["warnings"]}
+    assert {"unequal-lengths", "binned"} <= {warning["code"] for warning in laws["warnings"]}
 
 
 @pytest.mark.slow
@@ -262,6 +263,25 @@ def test_of_two_runs_with_one_seed_the_longer_is_kept_unless_they_are_counted(tm
     assert len(curves_of(tmp_path / "d")[1.0, 1]["return"]) == 20
     with gather_runs(tmp_path, "csv", Columns(**GIVEN, seed="=count")) as gathered:
         assert gathered.preview.tasks[0].seeds == (2, 2)
+
+
+def test_resets_of_imported_runs_are_kept_in_the_studys_file(tmp_path):
+    long_table().to_csv(tmp_path / "a.csv", index=False)
+    given = ["import", "a.csv", "--low", 0, "--high", 1000]
+    for options, line in (
+        (["--reset-critic-updates", "600000"], "reset_critic_updates = 600000"),
+        (["--reset-env-steps", "15001,50001"], "reset_env_steps = [15001, 50001]"),
+    ):
+        answer = called(*given, "--dir", line[:12], *options, cwd=tmp_path)
+        assert answer.returncode == 0, answer
+        text = (tmp_path / line[:12] / "study.toml").read_text()
+        assert line in text.splitlines()
+        assert study_to_toml(read_study(tmp_path / line[:12] / "study.toml")) == text
+    given += ["--dir", "b", "--reset-env-steps"]
+    assert "reset_env_steps: stands beside reset_critic_updates" in refused(*given, "5", "--reset-critic-updates", 5, cwd=tmp_path)
+    assert "--reset-env-steps 5,six: must be whole numbers" in refused(*given, "5,six", cwd=tmp_path)
+    assert "must rise" in refused(*given, "6,5", cwd=tmp_path)
+    assert not (tmp_path / "b").exists()
 
 
 def test_a_scale_is_read_off_the_curves_where_none_is_given(tmp_path):

@@ -198,6 +198,18 @@ def test_an_isotonic_curve_drops_to_the_axis_where_it_reaches_each_threshold(stu
     assert at == cell.env_steps[first_crossing(cell.returns.mean(axis=0), [500.0])[0]]
 
 
+def test_the_isotonic_fit_drawn_leaves_out_what_the_data_law_leaves_out(studied):
+    cell = evidence.measuring_cells(studied.measured)[0]
+    dipping = np.array(cell.returns)
+    middle = len(cell.env_steps) // 2
+    dipping[:, middle : middle + 3] -= 400
+    cell = replace(cell, returns=dipping, resets=(float(cell.env_steps[middle - 1]),))
+    for figure in (figures.isotonic_figure(cell, (300.0,)), figures.curves_figure([cell], (300.0,))):
+        steps = [line for line in figure.axes[0].lines if line.get_drawstyle() == "steps-post"]
+        drawn = set(steps[0].get_xdata())
+        assert drawn.isdisjoint(cell.env_steps[middle : middle + 3])
+
+
 def test_budgets_left_out_are_crosses_at_what_was_predicted(studied):
     held_out = studied.validation.budget
     assert held_out is not None

@@ -17,7 +17,7 @@ from command import called, start, tdscale
 from tdscale.cli.options import Device, TrainingOptions
 from tdscale.running import Event
 from tdscale.running.dispatch import SAME_FAILURES, StageFailure, _Queue, _raised, _SameFailure, run_jobs
-from tdscale.running.pool import Ending, LocalPool, _listen
+from tdscale.running.pool import READY, Ending, LocalPool, _listen
 from tdscale.running.stages import pending_jobs
 from tdscale.running.trainers.trainer import CustomTrainer
 from tdscale.runs.store import RunStore
@@ -219,6 +219,18 @@ def test_a_worker_that_dies_between_two_stages_costs_no_cell(tmp_path):
         done = [event.job for event in events if event.kind == "done"][1:]
         assert sorted(one.specs[0].utd for one in done) == [1.0, 2.0, 4.0]
         assert {one.specs[0].run_id for one in later} <= set(RunStore(tmp_path / "study").statuses())
+
+
+def test_a_worker_that_dies_once_it_is_offered_is_started_again(tmp_path):
+    with closing(LocalPool(tmp_path, workers=1, environment={})) as pool:
+        pool.want(1)
+        assert pool.answers.get(timeout=60) == (0, READY)
+        pool._slots[0].process.kill()
+        assert pool.answers.get(timeout=60) == (0, None)
+        assert "signal 9" in pool.ending(0).how
+        # as run_jobs does where the offer is read after the ending
+        pool.give(0, {"jobs": [], "together": False, "directory": str(tmp_path), "checkpoints": {}, "trainer": None})
+        assert pool._slots[0].process.poll() is None
 
 
 @pytest.mark.parametrize("last", [b'{"event": "no', b'{"event": "note", "message": "\xce', b""])

@@ -1,22 +1,26 @@
 """Cells: the seeds of one spec on one grid."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tdscale.analysis.crossings import find_crossings
+from tdscale.errors import UserError
 from tdscale.runs.cells import load_cells
 from tdscale.runs.store import RunStore
 
 
 @pytest.fixture
 def load(tmp_path, study):
-    def load(results, **options):
-        store = RunStore(tmp_path)
+    def load(results, *, study=study, **options):
         for result in results:
-            store.write(result)
-        return load_cells(store, study, **options)
+            load.store.write(result)
+        return load_cells(load.store, study, **options)
 
+    load.store = RunStore(tmp_path)
     return load
 
 
@@ -75,13 +79,101 @@ def test_other_short_seeds_stay_and_the_common_range_is_used(load, make_result, 
     assert _codes(warnings) == ["unequal-lengths"]
 
 
-def test_seeds_on_different_axes_are_interpolated_to_the_coarsest(load, make_result):
+def test_seeds_on_different_axes_are_averaged_in_bins_about_the_coarsest_ones_steps(load, make_result):
     fine = make_result(0, steps=np.arange(1, 21) * 50, returns=np.arange(1, 21) * 50.0)
     coarse = make_result(1, steps=[130, 430, 730, 1000], returns=[130.0, 430.0, 730.0, 1000.0])
     (cell,), warnings = load([fine, coarse])
-    assert cell.env_steps.tolist() == [130, 430, 730, 1000]
-    np.testing.assert_allclose(cell.returns, np.tile(cell.env_steps, (2, 1)))
-    assert _codes(warnings) == ["interpolated"]
+    # edges midway: 280, 580, 865; in the common range that begins at 130
+    assert cell.returns.tolist() == [[200, 425, 725, 950], [130, 430, 730, 1000]]
+    # where returns rise evenly, the mean over seeds is at its own env step
+    np.testing.assert_allclose(cell.returns.mean(axis=0), cell.env_steps, atol=0.51)
+    assert cell.last_step == 1000
+    assert _codes(warnings) == ["binned"]
+
+
+def test_a_bin_is_as_wide_as_every_seed_needs_to_have_a_point_in_it(load, make_result):
+    even = make_result(0, steps=np.arange(1, 11) * 100, returns=np.arange(1.0, 11.0))
+    gap = make_result(1, steps=[*range(90, 400, 50), *range(740, 1001, 20)])
+    (cell,), _ = load([even, gap])
+    # what the first logged from 500 to 700 is one bin: nothing is made up for the second
+    assert cell.returns[0].tolist() == [1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 9.0, 10.0]
+    # but a diverged seed holds its last return
+    short = make_result(2, utd=2.0, steps=[95, 205, 290], status={"state": "diverged", "last_step": 290, "reason": "NaN"})
+    (_, cell), warnings = load([make_result(0, utd=2.0), short])
+    first, second, last = short.columns["return"]
+    assert first < cell.returns[1, 0] < second
+    assert cell.returns[1, 1:].tolist() == [second, *[last] * 8]
+    assert "binned" in _codes(warnings)
+
+
+def test_a_row_that_one_seed_lacks_is_left_out_and_the_others_stay_as_they_are(load, make_result):
+    steps = np.arange(1, 41) * 100
+    whole, lacking = make_result(0, steps=steps), make_result(1, steps=np.delete(steps, 20))
+    (cell,), warnings = load([whole, lacking])
+    assert cell.env_steps.tolist() == np.delete(steps, 20).tolist()
+    np.testing.assert_array_equal(cell.returns, [np.delete(whole.columns["return"], 20), lacking.columns["return"]])
+    assert [warning.message for warning in warnings] == [
+        "sweep Ant-v4 σ=1 B=64 η=0.0003: 1 env steps that some seeds logged and others did not are left out"
+    ]
+
+
+def _episodes(rng, *, noise, longest=350, tied=False):
+    """Episodes of random length about 1000/(1 + exp((30,000 − t)/8000)) at env step t; `tied`: as long as their return is high."""
+
+    def level(step):
+        return 1000 / (1 + np.exp((30_000 - step) / 8000))
+
+    steps, returns = [0], []
+    while steps[-1] < 80_000:
+        chance = noise * rng.standard_normal()
+        length = 40 + 0.6 * level(steps[-1]) * max(1 + chance, 0) if tied else rng.uniform(0.15, 1) * longest
+        steps.append(steps[-1] + int(length) + 1)
+        returns.append(level(steps[-1]) * (1 + chance) if tied else level(steps[-1]) + 1000 * chance)
+    return {"steps": steps[1:], "returns": returns}
+
+
+LEVELS = np.array([300.0, 500.0, 800.0])
+TRUTH = 30_000 + 8000 * np.log(LEVELS / (1000 - LEVELS))
+
+
+def _errors(load, make_result, repeats, *, coarse, **options):
+    """Errors of log D, bins first, interpolation at the coarsest seed's steps second; each of shape (repeats, n_levels)."""
+    rng = np.random.default_rng(0)
+    seeds = [[_episodes(rng, longest=350 * coarse if k == 4 else 350, **options) for k in range(5)] for _ in range(repeats)]
+    results = [make_result(k, utd=1 + i / 100, **curve) for i, curves in enumerate(seeds) for k, curve in enumerate(curves)]
+    load.store.write_packed(results, "part")
+    cells, _ = load([])
+    points = []
+    for curves in seeds:
+        grid = np.array(min((curve["steps"] for curve in curves), key=len))
+        grid = grid[(grid >= max(c["steps"][0] for c in curves)) & (grid <= min(c["steps"][-1] for c in curves))]
+        returns = np.stack([np.interp(grid, c["steps"], c["returns"]) for c in curves])
+        points.append(replace(cells[0], env_steps=grid, returns=returns))
+    return [np.log(find_crossings(part, LEVELS, n_draws=1, seed=0).data / TRUTH) for part in (cells, points)]
+
+
+def test_bins_need_less_luck_than_points_where_one_seed_is_logged_seldom(load, make_result):
+    bins, points = _errors(load, make_result, 200, coarse=5, noise=0.2)
+    assert (bins.std(axis=0) < 0.9 * points.std(axis=0)).all()
+    assert (np.abs(bins.mean(axis=0)) < 0.02).all()
+
+
+def test_long_episodes_of_high_return_do_not_count_more_than_short_ones(load, make_result):
+    """At a fixed env step the episode is likely a long one: points see returns that are too high, so that D is too small."""
+    bins, points = _errors(load, make_result, 100, coarse=1, noise=0.5, tied=True)
+    assert (points.mean(axis=0)[1:] < -0.02).all()
+    assert (np.abs(bins.mean(axis=0)) < 0.75 * np.abs(points.mean(axis=0)))[1:].all()
+
+
+def test_the_interval_of_a_crossing_holds_the_truth_where_there_is_no_noise(load, make_result):
+    rng = np.random.default_rng(1)
+    for longest in (100, 1000, 8000):
+        curves = [_episodes(rng, noise=0.0, longest=longest) for _ in range(4)]
+        cells, _ = load([make_result(seed, utd=float(longest), **curve) for seed, curve in enumerate(curves)])
+        crossings = find_crossings([cells[-1]], LEVELS, n_draws=1, seed=0)
+        width = crossings.upper - crossings.lower
+        assert ((crossings.lower - 0.05 * width < TRUTH) & (crossings.upper + 0.05 * width >= TRUTH)).all()
+        assert (width[0] <= 0.055 * TRUTH + 3.5 * longest).all()
 
 
 def test_a_diverged_seed_holds_its_last_return_to_the_cells_end(load, make_result):
@@ -103,6 +195,31 @@ def test_a_seed_that_diverged_before_any_return_counts_as_low(load, make_result)
     (_, cell), _ = load([make_result(1, utd=2.0, steps=[], returns=[], status=status)])
     assert cell.returns.tolist() == [[0.0]]
     assert cell.last_step == 40
+
+
+def test_resets_are_those_that_any_seed_notes_or_else_the_studys(load, make_result, study):
+    """A seed that diverged noted only the first."""
+    status = [{"notes": {"resets": [300, 600, 2000]}}, {"notes": {"resets": [300]}, "state": "diverged"}, {}]
+    results = [make_result(seed, status=values) for seed, values in enumerate(status)]
+    (cell,), warnings = load(results)
+    assert cell.resets == (300, 600, 2000)
+    assert _codes(warnings) == ["resets"]
+    assert "has resets of its networks" in warnings[0].message
+    listed = study.model_copy(update={"reset_env_steps": (100, 450)})
+    assert load_cells(load.store, listed)[0][0].resets == (100, 450)
+    often = study.model_copy(update={"reset_critic_updates": 600})
+    (cell, faster), warnings = load([make_result(0, utd=2.0)], study=often)
+    assert cell.resets == (600,)
+    assert faster.resets == (300, 600, 900)
+    assert next(w.message for w in warnings if w.code == "resets").startswith("2 cells have resets")
+    with pytest.raises(UserError, match="reset_critic_updates: 1 makes 1,000,000 resets in Humanoid-v4"):
+        load([make_result(0, task="Humanoid-v4", steps=[10**6])], study=study.model_copy(update={"reset_critic_updates": 1}))
+
+
+def test_where_no_resets_are_known_there_are_none(load, make_result):
+    (cell,), warnings = load([make_result(0), make_result(1)])
+    assert cell.resets == ()
+    assert warnings == []
 
 
 def test_a_failed_run_is_missing_and_says_why(load, make_result):
@@ -144,7 +261,7 @@ def test_what_is_wrong_with_runs_is_said_and_does_not_stop_the_others(load, make
     (cell,), warnings = load([results[0], results[1], results[2], results[4]])
     assert cell.seeds.tolist() == [0, 1]
     assert len(cell.env_steps) == 9
-    assert _codes(warnings) == ["foreign-task", "interpolated", "no-returns", "non-finite-return", "unreadable-run"]
+    assert _codes(warnings) == ["foreign-task", "no-returns", "non-finite-return", "unreadable-run", "unshared-steps"]
 
 
 def test_cells_come_in_one_order_and_by_stage(load, make_result):

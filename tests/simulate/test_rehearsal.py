@@ -9,6 +9,7 @@ from command import called, refused
 from tdscale.analysis.fit import FitOptions, fit_laws
 from tdscale.running.rehearsal import FittedTruth, rehearse
 from tdscale.simulate import LawTruth, Noise, SweepDesign, simulate_cells
+from tdscale.study import read_study
 
 TRUTH = LawTruth(d_min={"one": 30_000.0, "two": 60_000.0})
 OPTIONS = FitOptions(study="rehearsed", tasks=TRUTH.tasks, thresholds=(500.0, 800.0), n_draws=40)
@@ -72,6 +73,17 @@ def test_the_command_answers_and_writes_a_study_that_fits(tmp_path):
     assert answer.returncode == 0, answer
     assert "the laws fitted to this study are taken as the truth" in answer.stdout
     assert max(map(len, answer.stdout.splitlines()[2:5])) <= 100
+
+
+def test_what_a_study_takes_over_its_seeds_is_rehearsed_and_kept(tmp_path):
+    (tmp_path / "small.toml").write_text(STUDY)
+    (tmp_path / "iqm.toml").write_text('aggregate = "iqm"\n' + STUDY)
+    options = ["--seeds", "5", "--repeats", "2", "--json"]
+    mean, iqm = (called("simulate", f"{name}.toml", *options, "--dir", name, cwd=tmp_path) for name in ("small", "iqm"))
+    assert mean.returncode == iqm.returncode == 0, iqm
+    assert json.loads(mean.stdout)["sweeps"] != json.loads(iqm.stdout)["sweeps"]
+    assert read_study(tmp_path / "small" / "study.toml").aggregate == "mean"
+    assert read_study(tmp_path / "iqm" / "study.toml").aggregate == "iqm"
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,16 @@ def test_one_seed_of_three_that_stays_below_keeps_some_means_below() -> None:
     assert share == pytest.approx((2 / 3) ** 3, abs=0.1)
 
 
+@pytest.mark.parametrize("aggregate", ["iqm", "median"])
+def test_of_another_aggregate_that_is_what_must_have_crossed(aggregate) -> None:
+    # nearly every resample's mean is drawn above by one lucky seed of five, and most middle seeds stay below
+    seeds = [curve([0, 3, 3])] * 4 + [curve([0, 99, 99])]
+    assert crossed_share(seeds, 4.0) == pytest.approx(1 - 0.8**5, abs=0.08)
+    # that seed must come twice (for the interquartile mean) or three times (for the median)
+    share = {"iqm": 1 - 0.8**5 - 0.8**4, "median": 10 * 0.2**3 * 0.8**2 + 5 * 0.2**4 * 0.8 + 0.2**5}[aggregate]
+    assert crossed_share(seeds, 4.0, aggregate) == pytest.approx(share, abs=0.05)
+
+
 def test_a_diverged_seed_counts_with_its_last_return_held() -> None:
     healthy = [curve([0, 5, 5, 5, 5]), curve([0, 5, 5, 5, 5])]
     assert crossed_share([*healthy, curve([0, 5])], 4.0) == 1.0

@@ -1,13 +1,18 @@
-"""Crossings: the data D_J a cell needs to reach a return threshold J (docs/method.md)."""
+"""Crossings: the data D_J a cell needs to reach a return threshold J (docs/method.md).
+
+D_J lies between two logged steps, also where points after a reset are left out: the return logged just before was seen to be
+below J.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tdscale.analysis.arrays import Bools, Floats
-from tdscale.runs.types import Cell
+from tdscale.runs.types import Cell, over_seeds, seeds_trimmed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +21,7 @@ class CrossingRule:
 
     Attributes:
         keep_duplicates: whether copies of a seed count.
-        correct_variance: whether the bootstrap's variance is corrected for few seeds (`bootstrap_weights`).
+        correct_variance: whether the bootstrap's variance is corrected for few seeds (`bootstrap_weights`), where their mean is taken.
         between_steps: whether D_J lies anywhere between two logged steps: the point estimate in the middle, a draw uniform. If
             not, it is the first logged step at or above J.
     """
@@ -29,18 +34,19 @@ class CrossingRule:
 DEFAULT_RULE = CrossingRule()
 
 
-def first_crossing(returns: ArrayLike, thresholds: ArrayLike) -> NDArray[np.intp]:
+def first_crossing(returns: ArrayLike, thresholds: ArrayLike, *, counted: ArrayLike | None = None) -> NDArray[np.intp]:
     """Index at which the isotonic regression of a curve first reaches each threshold.
 
     The regression itself is never computed: its first index at or above J is the smallest k that minimises
     P_k = Σ_{i<k}(y_i − J), k = 0…n, because there the best non-decreasing fit passes from below J to J or above.
 
     Args:
-        returns: mean return at each logged step, shape (..., n_steps), in the units of `thresholds`.
+        returns: return at each logged step, shape (..., n_steps), in the units of `thresholds`.
         thresholds: shape (n_thresholds,).
+        counted: which points there are, of the returns' shape: the others are left out before the fit. None = all.
 
     Returns:
-        Shape (..., n_thresholds). The value n_steps means "never reached": the cell is censored at its last step.
+        Shape (..., n_thresholds), indices among all steps. The value n_steps means "never reached": the cell is censored at its last step.
 
     Raises:
         ValueError: if `returns` holds NaN or infinity; says where the first one is.
@@ -51,11 +57,55 @@ def first_crossing(returns: ArrayLike, thresholds: ArrayLike) -> NDArray[np.intp
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
         raise ValueError(f"returns{list(where)} is {values[where]}; a curve must be finite")
     steps = np.arange(values.shape[-1] + 1, dtype=np.float64)
-    prefix = np.concatenate([np.zeros((*values.shape[:-1], 1)), np.cumsum(values, axis=-1)], axis=-1)
+    points = None if counted is None else np.asarray(counted, dtype=bool)
+    if points is not None:
+        # a point that adds nothing to P is not there
+        values, steps = np.where(points, values, 0.0), _from_zero(points)
+    prefix = _from_zero(values)
     result = np.empty((*values.shape[:-1], levels.size), dtype=np.intp)
     for index, level in enumerate(levels):
         result[..., index] = np.argmin(prefix - level * steps, axis=-1)
-    return result
+    return result if points is None else np.take_along_axis(_next_point(points), result, axis=-1)
+
+
+def _from_zero(values: NDArray[Any]) -> Floats:
+    """Prefix sums, shape (..., n) to (..., n + 1)."""
+    return np.concatenate([np.zeros((*values.shape[:-1], 1)), np.cumsum(values, axis=-1)], axis=-1)
+
+
+def _next_point(points: Bools) -> NDArray[np.intp]:
+    """Index of the first point at or after each index 0…n, shape (..., n) to (..., n + 1); n where none is left."""
+    count = points.shape[-1]
+    own = np.where(points, np.arange(count), count)
+    own = np.concatenate([own, np.full((*own.shape[:-1], 1), count)], axis=-1)
+    return np.minimum.accumulate(own[..., ::-1], axis=-1)[..., ::-1]
+
+
+def recovered(returns: ArrayLike, env_steps: ArrayLike, resets: Sequence[float]) -> Bools:
+    """Which points of curves count where networks began anew: those between a reset and recovery do not.
+
+    A curve has recovered once it is again at or above its last value that counts before the reset. A reset before that changes
+    nothing. A point logged at the very env step of a reset lies before it or after it, whichever makes the sum of the drops at
+    the resets larger; that is how the log was written, so the first curve decides it for all of them.
+
+    Args:
+        returns: shape (n_curves, n_steps).
+        env_steps: shape (n_steps,), rising.
+        resets: env steps, rising.
+
+    Returns:
+        Shape (n_curves, n_steps). The points before the first reset are True.
+    """
+    values, steps = np.asarray(returns, dtype=np.float64), np.asarray(env_steps)
+    first, sides = values[0], [np.unique(np.searchsorted(steps, resets, side=side)) for side in ("right", "left")]
+    sides = [after[(after > 0) & (after < len(steps))] for after in sides]
+    drops = [float((first[after - 1] - first[after]).sum()) for after in sides]
+    counted = np.ones(values.shape, dtype=bool)
+    for after in sides[int(drops[1] > drops[0])]:
+        last = after - 1 - np.argmax(counted[:, :after][:, ::-1], axis=1)
+        below = values[:, after:] < np.take_along_axis(values, last[:, None], axis=1)
+        counted[:, after:] &= ~np.logical_and.accumulate(below, axis=1)
+    return counted
 
 
 def bootstrap_weights(n_seeds: int, n_draws: int, rng: np.random.Generator, *, correct: bool = True) -> Floats:
@@ -69,6 +119,37 @@ def bootstrap_weights(n_seeds: int, n_draws: int, rng: np.random.Generator, *, c
     if correct and n_seeds > 1:
         weights = 1 / n_seeds + np.sqrt(n_seeds / (n_seeds - 1)) * (weights - 1 / n_seeds)
     return weights
+
+
+def _replicates(cell: Cell, n_draws: int, rng: np.random.Generator, rule: CrossingRule) -> Floats:
+    """The curve over the seeds and, behind it, those over bootstrap resamples of them, shape (1 + n_draws, n_steps).
+
+    Of few seeds a resample's mean varies too little and is corrected. An interquartile mean or median is not: whole seeds among the
+    middle ones are exchanged, and that varies as much as it should from four seeds on (docs/method.md).
+    """
+    returns, aggregate = cell.returns if rule.keep_duplicates else cell.returns[~cell.duplicate], cell.aggregate
+    count = len(returns)
+    if not seeds_trimmed(aggregate, count):
+        weights = bootstrap_weights(count, n_draws, rng, correct=rule.correct_variance)
+        # one pass: the plain mean first, the replicates behind it
+        mixed = np.concatenate([np.full((1, count), 1 / count), weights]) @ returns
+        if not rule.between_steps:
+            mixed[0] = returns.mean(axis=0)
+        return mixed
+    drawn = rng.multinomial(count, np.full(count, 1 / count), size=n_draws)
+    resampled = (over_seeds(np.repeat(returns, times, axis=0), aggregate) for times in drawn)
+    return np.stack([over_seeds(returns, aggregate), *resampled])
+
+
+def cell_curve(cell: Cell, *, keep_duplicates: bool = False) -> tuple[Floats, Bools]:
+    """What is taken over a cell's seeds at each logged step, and which points the isotonic fit is made to; each of shape (n_steps,).
+
+    Args:
+        cell: the seeds.
+        keep_duplicates: whether copies of a seed count.
+    """
+    curve = over_seeds(cell.returns if keep_duplicates else cell.returns[~cell.duplicate], cell.aggregate)
+    return curve, recovered(curve[None], cell.env_steps, cell.resets)[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,14 +196,11 @@ def find_crossings(
     bound = np.array([cell.last_step for cell in cells], dtype=np.float64)
     draws = np.empty((n_draws, *shape))
     for index, cell in enumerate(cells):
-        returns = cell.returns if rule.keep_duplicates else cell.returns[~cell.duplicate]
         rng = np.random.default_rng([seed, int(cell.spec.cell_id, 16)])
-        weights = bootstrap_weights(len(returns), n_draws, rng, correct=rule.correct_variance)
-        # one pass: the plain mean first, the replicates behind it
-        mixed = np.concatenate([np.full((1, len(returns)), 1 / len(returns)), weights]) @ returns
-        if not rule.between_steps:
-            mixed[0] = returns.mean(axis=0)
-        crossing = first_crossing(mixed, levels)
+        mixed = _replicates(cell, n_draws, rng, rule)
+        # each replicate recovers in its own time: the bootstrap is of all that is done to the seeds
+        counted = recovered(mixed, cell.env_steps, cell.resets) if cell.resets else None
+        crossing = first_crossing(mixed, levels, counted=counted)
         edges = _edges(cell)
         # J at env step 0 already: within the first steps, since D = 0 has no logarithm
         top, below = np.maximum(edges[1:], edges[edges > 0][0])[crossing], edges[:-1][crossing]

@@ -40,6 +40,7 @@ class FitOptions:
         n_draws: bootstrap replicates.
         seed: of the random draws.
         where: conditions on settings by which the runs were chosen, for example ("size=m",).
+        reading: what the study says of how its cells are read, as text, ("name = value", ...); the cells are so already.
     """
 
     study: str
@@ -54,6 +55,7 @@ class FitOptions:
     n_draws: int = 200
     seed: int = 0
     where: tuple[str, ...] = ()
+    reading: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.n_draws < 1:
@@ -70,7 +72,8 @@ class FitOptions:
     def asked(self) -> str:
         """What a study file asks for, as text: laws that were asked for otherwise are not this study's any more."""
         published = [(law.exponent, *law.coefficients.tolist()) for law in self.published or ()]
-        return repr((self.tasks, self.thresholds, self.data_cost, self.accounting, self.compute_unit, self.model_size, published))
+        asked = (self.tasks, self.thresholds, self.data_cost, self.accounting, self.compute_unit, self.model_size, published)
+        return repr((*asked, *self.reading))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,7 @@ class Method:
         follows_published: whether B*(σ) and η*(σ) are the published laws that a study names, where it has runs of stage 2 and
             no sweep.
         points_as_run: whether a figure's points show C at the B that was run, not at B*(σ).
+        any_aggregate: whether another one than the mean may be taken over the seeds of a cell.
         no_new_task: why the D of a task with runs at one σ only can't be predicted; empty where it can.
     """
 
@@ -43,6 +44,7 @@ class Method:
     offsets: ClassVar[bool] = False
     follows_published: ClassVar[bool] = False
     points_as_run: ClassVar[bool] = True
+    any_aggregate: ClassVar[bool] = True
     no_new_task: ClassVar[str] = ""
 
     def sweep_laws(self, cells: Sequence[Cell], crossings: Crossings, tasks: tuple[str, ...], seed: int) -> SweepLaws:

@@ -223,6 +223,10 @@ class ScaleOptions:
     high: Annotated[list[str] | None, option(metavar="[TASK=]R", what="Return that counts as 1000, for study.toml.")] = None
     thresholds: Annotated[str | None, option(metavar="J,J,…", what="Normalised returns, for study.toml. [default: 300,500,800]")] = None
     data_cost: Annotated[float | None, option(metavar="δ", what="FLOPs per env step, for study.toml.")] = None
+    reset_critic_updates: Annotated[
+        int | None, option(metavar="N", min=1, what="Networks began anew after every N critic updates, for study.toml.")
+    ] = None
+    reset_env_steps: Annotated[str | None, option(metavar="E,E,…", what="Networks began anew at these env steps, for study.toml.")] = None
 
     def drafted(self) -> "Scale":
         """As the importers take it."""
@@ -232,4 +236,15 @@ class ScaleOptions:
             thresholds = tuple(float(text) for text in self.thresholds.split(",")) if self.thresholds is not None else None
         except ValueError:
             raise UserError(f"--thresholds {self.thresholds}: must be numbers with commas between, e.g. 300,500,800") from None
-        return Scale(low=self.low or (), high=self.high or (), thresholds=thresholds, data_cost=self.data_cost)
+        try:
+            steps = tuple(int(text) for text in self.reset_env_steps.split(",")) if self.reset_env_steps is not None else ()
+        except ValueError:
+            raise UserError(f"--reset-env-steps {self.reset_env_steps}: must be whole numbers, e.g. 15001,50001") from None
+        return Scale(
+            low=self.low or (),
+            high=self.high or (),
+            thresholds=thresholds,
+            data_cost=self.data_cost,
+            reset_critic_updates=self.reset_critic_updates,
+            reset_env_steps=steps,
+        )

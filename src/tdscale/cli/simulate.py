@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
@@ -69,7 +70,8 @@ def rehearse_plan(plan: RehearsalPlan, counts: Sequence[int], noise: str, repeat
     options = replace(options, thresholds=tuple(kept), data_cost=data_cost, compute_unit="flops")
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         row = progress.add_task("simulated sweeps", total=len(counts) * repeats)
-        return rehearse(plan.truth, plan.design, options, counts, noise, repeats=repeats, seed=seed, on_sweep=lambda: progress.advance(row))
+        how: dict[str, Any] = {"repeats": repeats, "seed": seed, "aggregate": plan.study.aggregate}
+        return rehearse(plan.truth, plan.design, options, counts, noise, **how, on_sweep=lambda: progress.advance(row))
 
 
 def write_study(plan: RehearsalPlan, directory: Path, count: int, noise: str, seed: int) -> None:
@@ -88,6 +90,7 @@ def write_study(plan: RehearsalPlan, directory: Path, count: int, noise: str, se
         name=f"{plan.study.name}, simulated",
         data_cost=plan.study.data_cost if isinstance(plan.study.data_cost, float) else None,
         seed=seed,
+        aggregate=plan.study.aggregate,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from tdscale.errors import UserError
 from tdscale.importers.conventions import Conventions
@@ -22,12 +23,19 @@ _SOME = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """What a drafted study.toml takes from options: `low` and `high` as VALUE or TASK=VALUE, thresholds normalised."""
+    """What a drafted study.toml takes from options: `low` and `high` as VALUE or TASK=VALUE, the rest as in `Study`."""
 
     low: Sequence[str] = ()
     high: Sequence[str] = ()
     thresholds: Sequence[float] | None = None
     data_cost: float | None = None
+    reset_critic_updates: int | None = None
+    reset_env_steps: Sequence[int] = ()
+
+    def resets(self) -> dict[str, Any]:
+        """What is given of resets, by the study's names."""
+        given = {"reset_critic_updates": self.reset_critic_updates, "reset_env_steps": tuple(self.reset_env_steps) or None}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 def write_study(study: Study, path: Path) -> None:
@@ -118,7 +126,7 @@ def refuse_other_scale(study: Study, path: Path, low: Mapping[str, float], high:
 
     Args:
         low, high: by task, as given.
-        rest: thresholds and data_cost as given, None where not.
+        rest: thresholds, data_cost and `Scale.resets` as given, None where not.
     """
     given = []
     for end, asked_for in (("low", low), ("high", high)):
@@ -130,6 +138,11 @@ def refuse_other_scale(study: Study, path: Path, low: Mapping[str, float], high:
         given.append((f"--thresholds {asked}", f"return_thresholds = {there}", asked == there))
     if rest.get("data_cost") is not None:
         given.append((f"--data-cost {rest['data_cost']:g}", f"data_cost = {study.data_cost}", rest["data_cost"] == study.data_cost))
+    for name in ("reset_critic_updates", "reset_env_steps"):
+        if rest.get(name) is not None:
+            there = getattr(study, name)
+            option = f"--{name.replace('_', '-')} {_listed(rest[name])}"
+            given.append((option, f"{name} = {_listed(there)}" if there else f"no {name}", rest[name] == there))
     for option, says, same in given:
         if not same:
             raise UserError(f"{option}: {path} is there already and has {says}; edit that file, or leave the option out")
@@ -153,6 +166,10 @@ def uncovered(study: Study, ends: Mapping[str, Sequence[Ends]]) -> Iterator[tupl
         if begun:
             said = f"most curves of {task} begin above threshold {', '.join(begun)}, which says nothing about learning"
             yield "threshold-from-start", f"{said}; give higher --thresholds, or --low for the return of an untrained agent"
+
+
+def _listed(value: int | Sequence[int]) -> str:
+    return ",".join(map(str, value)) if isinstance(value, Sequence) else str(value)
 
 
 def _rounded(value: float) -> float:
@@ -179,7 +196,7 @@ def draft_study(
         conventions: of arrays in the authors' layouts.
 
     Raises:
-        UserError: if thresholds or δ can't be a study's.
+        UserError: if thresholds, δ or resets can't be a study's.
     """
     name, kind, algorithm = names
     low, high = given
@@ -210,10 +227,11 @@ def draft_study(
             data_cost=data_cost if scale.data_cost is None else scale.data_cost,
             accounting="paper",
             model_size=size,
+            **(scale.resets() or ({} if layout is None or published is None else {"reset_critic_updates": layout.reset_critic_updates})),
             published_laws=layout.published_laws if layout is not None and published is not None else None,
             origin=origin,
         )
-    except ValueError as error:
-        text = str(error).splitlines()[2].strip().removeprefix("Value error, ").partition(" [type=")[0]
-        raise UserError(f"--thresholds or --data-cost: {text}") from None
+    except ValidationError as error:
+        text = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+        raise UserError(f"--thresholds, --data-cost or resets: {text}") from None
     return study, message

@@ -70,6 +70,7 @@ class Layout:
         data_cost: δ. model_size: N. Both the authors'.
         published_laws: name of the laws by which the runs' B and η were chosen, where the sweep behind them is not published.
         batch_size, learning_rate: assumed where the path does not say.
+        reset_critic_updates: critic updates between resets of the networks; None for no resets.
         remarks: (code, message) of what a person must know and no look at the arrays can tell.
     """
 
@@ -88,6 +89,7 @@ class Layout:
     batch_size: int | None = None
     learning_rate: float | None = None
     unverified_rows: int | None = None
+    reset_critic_updates: int | None = None
     remarks: tuple[tuple[str, str], ...] = ()
     maxima: Mapping[str, float] = field(default_factory=dict)
 
@@ -185,10 +187,15 @@ LAYOUTS: dict[str, Layout] = {
         model_size=None,
         batch_size=1024,
         learning_rate=3e-4,
+        reset_critic_updates=2_500_000,
         remarks=(
             ("assumed-steps", "no env steps are recorded; row r is taken as env step 25000·(r + 1)"),
             ("assumed-hyperparameters", "B is not recorded and taken as 1024; η is 3e-4 throughout"),
-            ("resets", "the networks were reset on a schedule; returns dip after each reset, and the dips are kept"),
+            (
+                "resets",
+                "the networks were reset after every 2.5e6 critic updates (reset_critic_updates in study.toml); a fit leaves out the "
+                "dips of the return",
+            ),
         ),
     ),
     "simbav2": Layout(

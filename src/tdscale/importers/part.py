@@ -257,7 +257,7 @@ class Part:
         if directory is not None:
             kept = existing_study(directory, ends, None if self._algorithm == _ANY else self._algorithm, self.name)
         if directory is not None and kept is not None:
-            given = {"thresholds": scale.thresholds, "data_cost": scale.data_cost}
+            given = {"thresholds": scale.thresholds, "data_cost": scale.data_cost} | scale.resets()
             refuse_other_scale(kept, directory / STUDY_FILE, low, high, given)
         if layout is not None:
             low, high = dict.fromkeys(layout.scale_of(ends), 0.0) | low, layout.scale_of(ends) | high

@@ -10,7 +10,7 @@ from tdscale.analysis.data_law import DataPoints
 from tdscale.analysis.fit import Measured
 from tdscale.analysis.fitted_laws import DataLaw
 from tdscale.analysis.scaling_laws import ScalingLaws
-from tdscale.runs.types import Cell
+from tdscale.runs.types import Cell, over_seeds
 from tdscale.validation.held_out import ends
 
 # the return at which the paper shows its extrapolations
@@ -129,7 +129,7 @@ def typical_cell(laws: ScalingLaws, kept: Sequence[Cell]) -> Cell | None:
     """The cell at the middle σ of the first task that reaches the top threshold there, else of the first task; None without cells."""
     utds = sorted({cell.spec.utd for cell in kept})
     middle = [cell for cell in kept if cell.spec.utd == utds[(len(utds) - 1) // 2] and len(cell.env_steps) > 1]
-    reaching = [cell for cell in middle if float(cell.returns.mean(axis=0).max()) >= laws.thresholds[-1]]
+    reaching = [cell for cell in middle if float(over_seeds(cell.returns, cell.aggregate).max()) >= laws.thresholds[-1]]
     return next(iter(reaching or middle), None)
 
 

@@ -49,7 +49,8 @@ def confirm_plan(
     end = plan.data.high if math.isfinite(plan.data.high) else plan.data.value
     limits = {spec.task: math.ceil(BEYOND * end) for spec in specs}
     margin = study.limits.margin if study.limits is not None else 0.0
-    targets = {spec.task: StopTarget(return_threshold=study.raw_return(spec.task, plan.threshold), margin=margin) for spec in specs}
+    raw = {spec.task: study.raw_return(spec.task, plan.threshold) for spec in specs}
+    targets = {task: StopTarget(return_threshold=level, margin=margin, aggregate=study.aggregate) for task, level in raw.items()}
     with stage_runner(files, engine, display) as runner:
         jobs = pending_jobs(specs, files.store.statuses(problems=[]), limits, targets)
         failures = runner.run("confirm", specs, jobs=jobs)

@@ -17,6 +17,9 @@ from tdscale.runs.types import RunWarning
 from tdscale.runs.where import Where, parse_where
 from tdscale.study import Study
 
+# what a study file says of how cells are read
+_READING = ("reset_critic_updates", "reset_env_steps", "aggregate")
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudyFit(Fitted):
@@ -121,10 +124,13 @@ def fit_options(study: Study, method: str, *, n_draws: int = 200, seed: int = 0,
     """What a study's file says of the fit, and the method of that name.
 
     Raises:
-        UserError: if there is no such method, or the file names published laws that there are not, or not for its tasks.
+        UserError: if there is no such method, or it takes the mean over seeds alone and the file asks for another, or the file
+            names published laws that there are not, or not for its tasks.
     """
     if method not in METHODS:
         raise UserError(f"method: there is no {method!r}; there are {', '.join(METHODS)}")
+    if not METHODS[method].any_aggregate and study.aggregate != "mean":
+        raise UserError(f'--method {method}: is made for the mean over seeds; take aggregate = "{study.aggregate}" out of {STUDY_FILE}')
     published = None
     if study.published_laws is not None:
         try:
@@ -145,6 +151,7 @@ def fit_options(study: Study, method: str, *, n_draws: int = 200, seed: int = 0,
         n_draws=n_draws,
         seed=seed,
         where=() if where is None else where.texts,
+        reading=tuple(f"{name} = {value}" for name in _READING if (value := getattr(study, name)) not in (None, (), "mean")),
     )
 
 

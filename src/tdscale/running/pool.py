@@ -117,11 +117,9 @@ class LocalPool:
     def give(self, slot: int, request: Mapping[str, Any]) -> None:
         """See `Pool.give`."""
         self._offered.discard(slot)
-        worker = self._slots.get(slot)
-        if worker is None:  # it ended as it was offered
-            self.answers.put((slot, None))
-            return
-        stdin = worker.process.stdin
+        if slot not in self._slots:  # it ended as it was offered
+            self._slots[slot] = self._start(slot)
+        stdin = self._slots[slot].process.stdin
         assert stdin is not None
         try:
             stdin.write(json.dumps(request) + "\n")
@@ -136,9 +134,7 @@ class LocalPool:
 
     def ending(self, slot: int) -> Ending:
         """See `Pool.ending`."""
-        worker = self._slots.pop(slot, None)
-        if worker is None:
-            return Ending(how="had ended before it began", where=str(self._logs), preempted=True)
+        worker = self._slots.pop(slot)
         self._offered.discard(slot)
         self._idle.discard(slot)
         self._ended.append(worker)

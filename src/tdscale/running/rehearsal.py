@@ -12,7 +12,7 @@ from tdscale.analysis.fit import FitOptions, fit_laws
 from tdscale.analysis.fitted_laws import PowerLaw
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.simulate import Bowl, LawTruth, Noise, SweepDesign, Truth, simulate_cells
-from tdscale.study import Study
+from tdscale.study import Aggregate, Study
 
 # how far outside the σ that are run D is asked for
 BEYOND = 2.0
@@ -112,6 +112,7 @@ def rehearse(
     *,
     repeats: int = 16,
     seed: int = 0,
+    aggregate: Aggregate = "mean",
     on_sweep: Callable[[], None] = lambda: None,
 ) -> Rehearsal:
     """Simulate and fit `repeats` sweeps for each number of seeds.
@@ -124,6 +125,7 @@ def rehearse(
         noise: its sizes, or a regime's name.
         repeats: simulated sweeps for each number.
         seed: of the random draws.
+        aggregate: what is taken over the seeds of a cell; the truth is that of the mean.
         on_sweep: called after each simulated sweep.
     """
     utd = np.sort(design.utd)
@@ -135,6 +137,7 @@ def rehearse(
         fits: list[tuple[ScalingLaws, float]] = []
         for repeat in range(repeats):
             cells = simulate_cells(truth, replace(design, seeds=count), noise, seed=seed + repeat)
+            cells = [replace(cell, aggregate=aggregate) for cell in cells]
             cost = float(sum(len(cell.seeds) * cell.last_step for cell in cells))
             fits.append((fit_laws(cells, options), cost))
             on_sweep()

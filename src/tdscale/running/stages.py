@@ -44,7 +44,8 @@ def cells_to_go(files: StudyFiles, specs: Sequence[RunSpec]) -> list[CellJob]:
     assert study.limits is not None
     limits = {task: study.env_step_limit(task) for task in study.tasks}
     top = study.return_thresholds[-1]
-    targets = {task: StopTarget(return_threshold=study.raw_return(task, top), margin=study.limits.margin) for task in study.tasks}
+    margin, aggregate = study.limits.margin, study.aggregate
+    targets = {task: StopTarget(return_threshold=study.raw_return(task, top), margin=margin, aggregate=aggregate) for task in study.tasks}
     return pending_jobs(specs, files.store.statuses(problems=[]), limits, targets)
 
 

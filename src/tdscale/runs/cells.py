@@ -7,10 +7,12 @@ import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tdscale.errors import UserError
 from tdscale.runs.selection import Selection, select_runs
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import COLUMNS, ENV_STEP, RETURN, Cell, RunDiagnostics, RunStatus, RunWarning, is_diagnostic
@@ -22,6 +24,11 @@ _SHORT = 0.8  # of the median end of a cell's seeds: one that ends before is sho
 # A success rate over ten episodes that jumps from 0 to 1 is the same in many honest seeds; four distinct values in one
 # order are not.
 _DISTINCT_VALUES = 4
+_BINNED = "the seeds were logged at different env steps; each one's returns are averaged in bins about the coarsest one's steps"
+_UNSHARED = "env steps that some seeds logged and others did not are left out"
+_SHARED = 0.9  # of each seed's env steps: if the others logged them, too, these are the cell's
+_WIDTH = 0.05  # the least width of a bin, over the env step it begins at: a standard deviation of 0.014 in log D
+_MOST_RESETS = 10_000  # of a run; more are a mistake
 
 
 @dataclass(frozen=True)
@@ -47,8 +54,9 @@ def load_cells(
     """Every cell that answers a study's question, sorted by task, σ, B, η and cell_id, and what a person should know about them.
 
     Returns are normalised as 1000·(return − low)/(high − low) with the study's low and high. Seeds that share one axis
-    of env steps keep it; others are brought to the coarsest seed's steps within the range that all of them cover, by
-    linear interpolation. A diverged seed holds its last return (low, if it has none) up to the cell's last step. A seed that ends before
+    of env steps keep it, but for single steps that one of them lacks. Others are averaged in bins within the range that all of them
+    cover: edges lie midway between the coarsest seed's steps, where every seed logged a return between two of them and they are 5 %
+    apart. A diverged seed holds its last return (low, if it has none) up to the cell's last step. A seed that ends before
     0.8 of its cell's median end, below the top threshold, is left out where two others remain.
 
     Args:
@@ -60,10 +68,10 @@ def load_cells(
 
     Returns:
         The cells, and warnings with these codes: those of `Selection`, unreadable-run, unreadable-part, failed-run,
-        non-finite-return, no-returns, short-seed, unequal-lengths, interpolated, duplicate-seeds, fewer-seeds, one-seed.
+        non-finite-return, no-returns, short-seed, unequal-lengths, binned, unshared-steps, duplicate-seeds, fewer-seeds, one-seed, resets.
 
     Raises:
-        UserError: as `select_runs`.
+        UserError: as `select_runs`, or where the study's `reset_critic_updates` is no number of updates between resets.
         ValueError: if there is no such column.
     """
     if column not in COLUMNS[1:]:
@@ -94,7 +102,7 @@ def load_cells(
         if cell is not None:
             cells.append(cell)
     cells.sort(key=lambda c: (c.spec.task, c.spec.utd, c.spec.batch_size, c.spec.learning_rate, c.spec.cell_id))
-    warnings += _seed_count_warnings(cells)
+    warnings += _seed_count_warnings(cells) + _reset_warning(cells)
     return cells, _fewer(warnings)
 
 
@@ -173,8 +181,7 @@ def _cell(seeds: list[_Seed], study: Study, warnings: list[RunWarning]) -> Cell 
     where = f"{spec.stage} {spec.describe()}"
     top = task.low + max(study.return_thresholds) * (task.high - task.low) / 1000
     seeds = _without_short(seeds, top, where, warnings)
-    steps, last_step = _grid(seeds, where, warnings)
-    raw = np.stack([_on_grid(seed, steps, task.low) for seed in seeds])
+    steps, raw, last_step = _on_one_axis(seeds, task.low, where, warnings)
     duplicate = np.array([copy is not None for copy in copies([(seed.steps, seed.returns) for seed in seeds])])
     if duplicate.any():
         which = [str(seed.spec.seed) for seed, copy in zip(seeds, duplicate, strict=True) if copy]
@@ -192,6 +199,8 @@ def _cell(seeds: list[_Seed], study: Study, warnings: list[RunWarning]) -> Cell 
         diverged=np.array([seed.diverged for seed in seeds]),
         duplicate=duplicate,
         costs=_costs(seeds),
+        aggregate=study.aggregate,
+        resets=_resets(seeds, study, last_step),
     )
 
 
@@ -245,40 +254,124 @@ def _reaches(returns: Floats, threshold: float) -> bool:
     return bool((np.cumsum(returns[::-1]) >= threshold * np.arange(1, len(returns) + 1)).any())
 
 
-def _grid(seeds: list[_Seed], where: str, warnings: list[RunWarning]) -> tuple[Steps, int]:
-    """One axis of env steps for all seeds, shape (n_steps,), and the last env step that all of them were seen at."""
+def _on_one_axis(seeds: list[_Seed], low: float, where: str, warnings: list[RunWarning]) -> tuple[Steps, Floats, int]:
+    """One axis of env steps for all seeds, shape (n_steps,), their returns at it, (n_seeds, n_steps), and how far all of them were seen.
+
+    Args:
+        seeds: of one cell.
+        low: the return of a seed that diverged before it logged any.
+    """
     lasting = [seed for seed in seeds if not seed.diverged]
     ends = [_end(seed) for seed in lasting or seeds]
     last_step = min(ends) if lasting else max(ends)
     first = seeds[0].steps
     if all(seed.steps is first or np.array_equal(seed.steps, first) for seed in seeds) and first.size:
-        return first, max(last_step, int(first[-1]))
-    logged = [seed for seed in lasting or seeds if seed.steps.size]
-    if not logged:
-        return np.array([last_step], dtype=np.int64), last_step
-    start = max(int(seed.steps[0]) for seed in logged)
-    end = min(int(seed.steps[-1]) for seed in logged) if lasting else max(int(seed.steps[-1]) for seed in logged)
+        return first, np.stack([seed.returns for seed in seeds]), max(last_step, int(first[-1]))
     if lasting and len(set(ends)) > 1:
         message = f"{where}: its seeds end at different env steps, {min(ends)} to {max(ends)}; what all of them cover is used"
         warnings.append(RunWarning(code="unequal-lengths", message=message, where=where))
-    inside = [seed.steps[(seed.steps >= start) & (seed.steps <= end)] for seed in logged]
-    if not any(steps.size for steps in inside):
-        # ranges that don't overlap: the seeds meet in one point at best
-        return np.array([last_step], dtype=np.int64), last_step
-    grid = min((steps for steps in inside if steps.size), key=len)
-    if lasting and any(not np.array_equal(steps, grid) for steps in inside):
-        message = f"{where}: its seeds were logged at different env steps; they are interpolated to the coarsest one's"
-        warnings.append(RunWarning(code="interpolated", message=message, where=where))
-    return grid, max(last_step, int(grid[-1]))
+    logged = [seed.steps for seed in lasting or seeds if seed.steps.size]
+    start = max((int(steps[0]) for steps in logged), default=0)
+    end = (min if lasting else max)((int(steps[-1]) for steps in logged), default=0)
+    logged = [inside for steps in logged if (inside := _within(steps, start, end)).size]
+    if not logged:
+        # without a common range the seeds meet in one point at best
+        steps = np.array([last_step], dtype=np.int64)
+    elif not lasting:
+        steps = min(logged, key=len)
+    else:
+        steps = reduce(np.intersect1d, logged)
+        every = [_within(seed.steps, start, end) for seed in seeds]
+        if any(np.isin(own, steps).sum() < _SHARED * len(own) for own in every):
+            warnings.append(RunWarning(code="binned", message=f"{where}: {_BINNED}", where=where))
+            coarsest = min(logged, key=len)
+            edges = np.concatenate([[start - 0.5], (coarsest[1:] + coarsest[:-1]) / 2, [end]])
+            steps, raw = _binned(seeds, _bins(edges, logged), low)
+            return steps, raw, max(last_step, int(steps[-1]))
+        more = len(reduce(np.union1d, logged)) - len(steps)
+        if more:
+            warnings.append(RunWarning(code="unshared-steps", message=f"{where}: {more} {_UNSHARED}", where=where))
+    return steps, np.stack([_held(seed, steps, low) for seed in seeds]), max(last_step, int(steps[-1]))
 
 
-def _on_grid(seed: _Seed, grid: Steps, low: float) -> Floats:
-    if seed.steps is grid or np.array_equal(seed.steps, grid):
+def _within(steps: Steps, start: int, end: int) -> Steps:
+    return steps[(steps >= start) & (steps <= end)]
+
+
+def _bins(edges: Floats, logged: list[Steps]) -> Floats:
+    """Those of the edges between which every seed logged something, and a bin is wide enough; the outermost stay.
+
+    Several episodes of a seed in a bin: where episodes of higher return are longer, one that fills a bin alone would count more.
+
+    Args:
+        edges: shape (n + 1,), rising.
+        logged: env steps of each seed, between the first edge and the last one.
+    """
+    kept, end = [0], min(int(steps[-1]) for steps in logged)
+    while True:
+        first = edges[kept[-1]]
+        every_seed = max(int(steps[np.searchsorted(steps, first, side="right")]) for steps in logged)
+        index = int(np.searchsorted(edges, max(every_seed, (1 + _WIDTH) * first)))
+        if index >= len(edges) - 1 or edges[index] >= end:
+            return np.asarray(edges[[*kept, -1]])
+        kept.append(index)
+
+
+def _binned(seeds: list[_Seed], edges: Floats, low: float) -> tuple[Steps, Floats]:
+    """Means of each seed's returns in bins (edges[i], edges[i + 1]], shape (n_seeds, n), and the env steps they belong to, shape (n,).
+
+    A bin's env step is the mean over seeds of the mean env step logged in it: there the mean return is the bin's, if returns rise
+    evenly within it. A diverged seed holds its last return where it logged nothing.
+    """
+    middles = (edges[1:] + edges[:-1]) / 2
+    at, values = np.full((len(seeds), len(middles)), np.nan), np.stack([_held(seed, middles, low) for seed in seeds])
+    for row, seed in enumerate(seeds):
+        bins = np.searchsorted(edges, seed.steps, side="left") - 1
+        inside = (bins >= 0) & (bins < len(middles))
+        counts = np.bincount(bins[inside], minlength=len(middles))
+        some = counts > 0
+        for means, logged in ((at[row], seed.steps), (values[row], seed.returns)):
+            means[some] = np.bincount(bins[inside], weights=logged[inside], minlength=len(middles))[some] / counts[some]
+    return np.rint(np.nanmean(at, axis=0)).astype(np.int64), values
+
+
+def _held(seed: _Seed, steps: Steps | Floats, low: float) -> Floats:
+    """A seed's returns at env steps of shape (n,), its outermost ones beyond its ends; `low` for one that logged none."""
+    if seed.steps is steps or np.array_equal(seed.steps, steps):
         return seed.returns
-    if not seed.steps.size:
-        return np.full(len(grid), low)
-    # beyond its ends np.interp holds the outermost value, which is what a diverged seed is to do
-    return np.interp(grid, seed.steps, seed.returns)
+    return np.interp(steps, seed.steps, seed.returns) if seed.steps.size else np.full(len(steps), low)
+
+
+def _resets(seeds: list[_Seed], study: Study, last_step: int) -> tuple[float, ...]:
+    """Env steps at which networks began anew: those that the study says, else those that any of the seeds' statuses notes.
+
+    The seeds of a cell have one schedule; one that diverged noted the beginning of it. If seeds differ all the same, their mean
+    dips at the resets of each.
+    """
+    utd, every = seeds[0].spec.utd, study.reset_critic_updates
+    if every is not None:
+        count = int(last_step * utd / every)
+        if count > _MOST_RESETS:
+            raise UserError(
+                f"study.toml, reset_critic_updates: {every} makes {count:,} resets in {seeds[0].spec.describe()}; it is the number of "
+                "critic updates between two resets, e.g. 2500000"
+            )
+        return tuple(every / utd * (1 + index) for index in range(count))
+    if study.reset_env_steps:
+        return tuple(map(float, study.reset_env_steps))
+    noted = [seed.status.notes.get("resets", ()) for seed in seeds]
+    return tuple(sorted({float(step) for steps in noted for step in steps}))
+
+
+def _reset_warning(cells: list[Cell]) -> list[RunWarning]:
+    """That there are resets, in one line."""
+    dipping = [cell for cell in cells if any(cell.env_steps[0] <= step < cell.env_steps[-1] for step in cell.resets)]
+    if not dipping:
+        return []
+    where = f"{dipping[0].spec.stage} {dipping[0].spec.describe()}"
+    many = f"{len(dipping)} cells have" if len(dipping) > 1 else f"{where}: has"
+    message = f"{many} resets of their networks; after each, points are left out until the mean return is back where it was"
+    return [RunWarning(code="resets", message=message.replace("their", "its") if len(dipping) == 1 else message, where=where)]
 
 
 def _costs(seeds: list[_Seed]) -> dict[str, float]:
@@ -329,12 +422,12 @@ def _seed_count_warnings(cells: list[Cell]) -> list[RunWarning]:
 
 
 def _fewer(warnings: list[RunWarning]) -> list[RunWarning]:
-    """Each once; interpolation, which a study of unequal episodes has everywhere, in one line."""
-    distinct = list(dict.fromkeys(warnings))
-    interpolated = [warning for warning in distinct if warning.code == "interpolated"]
-    if len(interpolated) < 2:
-        return distinct
-    where = f"{len(interpolated)} cells, the first: {interpolated[0].where}"
-    rest = [warning for warning in distinct if warning.code != "interpolated"]
-    message = f"{where}: their seeds were logged at different env steps; they are interpolated to the coarsest one's"
-    return [*rest, RunWarning(code="interpolated", message=message, where=where)]
+    """Each once; those that a study of unequal episodes has everywhere in one line each."""
+    fewer = list(dict.fromkeys(warnings))
+    for code, message in (("binned", _BINNED), ("unshared-steps", _UNSHARED)):
+        same = [warning for warning in fewer if warning.code == code]
+        if len(same) > 1:
+            where = f"{len(same)} cells, the first: {same[0].where}"
+            fewer = [warning for warning in fewer if warning.code != code]
+            fewer.append(RunWarning(code=code, message=f"{where}: {message}", where=where))
+    return fewer

@@ -67,6 +67,10 @@ def status_from(values: Mapping[str, Any], where: Path | str) -> RunStatus:
     last_step = values.get("last_step")
     if not isinstance(last_step, int) or isinstance(last_step, bool) or last_step < 0:
         raise UserError(f"{where}: last_step is {last_step!r}; it must be a count of env steps")
+    notes = values.get("notes") or {}
+    resets = notes.get("resets", []) if isinstance(notes, dict) else []
+    if not isinstance(resets, list) or any(not isinstance(step, int) or isinstance(step, bool) for step in resets):
+        raise UserError(f"{where}: notes.resets is {resets!r}; it must list env steps")
     return RunStatus(**values)
 
 

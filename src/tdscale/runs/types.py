@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.errors import printable
-from tdscale.study import RunSpec
+from tdscale.study import Aggregate, RunSpec
 
 RunState = Literal["finished", "diverged", "failed"]
 
@@ -146,6 +146,8 @@ class Cell:
         costs: sizes and measured seconds, means over the seeds, where known: critic_parameters, actor_parameters,
             critic_update_flops, actor_update_flops (per transition), warm_up (env steps), env_seconds_per_step (the simulator's),
             step_seconds (all of the run but its updates, per env step), update_seconds_per_critic_update (updates of the actor included).
+        aggregate: what is taken over the seeds at each step.
+        resets: env steps, rising, at which networks began anew; returns dip after each. Empty where none are known.
     """
 
     spec: RunSpec
@@ -156,3 +158,22 @@ class Cell:
     diverged: NDArray[np.bool_]
     duplicate: NDArray[np.bool_]
     costs: Mapping[str, float] = field(default_factory=dict)
+    aggregate: Aggregate = "mean"
+    resets: tuple[float, ...] = ()
+
+
+def seeds_trimmed(aggregate: Aggregate, n_seeds: int) -> int:
+    """How many of the seeds are left out at either end, where what is left is averaged: 0 for the mean.
+
+    The interquartile mean leaves out the whole part of a quarter of them (so does rliable), so that of up to three seeds it is
+    the mean; the median all but the middle one or two.
+    """
+    return {"mean": 0, "iqm": n_seeds // 4, "median": max(n_seeds - 1, 0) // 2}[aggregate]
+
+
+def over_seeds(returns: NDArray[np.float64], aggregate: Aggregate = "mean") -> NDArray[np.float64]:
+    """The mean, interquartile mean or median over the seeds at each step: returns of shape (n_seeds, n_steps) to (n_steps,)."""
+    trimmed = seeds_trimmed(aggregate, len(returns))
+    if trimmed:
+        returns = np.sort(returns, axis=0)[trimmed:-trimmed]
+    return np.asarray(returns.mean(axis=0))

@@ -10,7 +10,7 @@ from tdscale.runs.types import ENV_STEP, RETURN, RunResult, RunStatus
 from tdscale.simulate.noise import Noise
 from tdscale.simulate.sweep import SimulatedCell, SweepDesign, simulate_runs
 from tdscale.simulate.truth import Truth
-from tdscale.study import Study, Task, study_to_toml
+from tdscale.study import Aggregate, Study, Task, study_to_toml
 
 STUDY_FILE = "study.toml"
 
@@ -25,6 +25,7 @@ def write_simulation(
     name: str = "simulated",
     data_cost: float | None = None,
     seed: int = 0,
+    aggregate: Aggregate = "mean",
 ) -> Study:
     """Draw a sweep and write it as a study, returns on the normalised scale.
 
@@ -34,6 +35,7 @@ def write_simulation(
         thresholds: J of the study, rising.
         name: of the study.
         data_cost: δ, FLOPs per env step; None leaves the budget law out.
+        aggregate: what the study takes over the seeds of a cell.
 
     Raises:
         UserError: if the folder holds anything already.
@@ -48,6 +50,7 @@ def write_simulation(
         data_cost=data_cost,
         accounting="counted",
         model_size=None,
+        aggregate=aggregate,
         origin="simulated, not run",
     )
     store = RunStore(directory)

@@ -12,13 +12,14 @@ from tdscale.study.settings import (
     TrainingSettings,
 )
 from tdscale.study.smoke import is_smoke, smoke_study, with_scale
-from tdscale.study.spec import STAGES, CellJob, RunSpec, Stage, StopTarget
+from tdscale.study.spec import STAGES, Aggregate, CellJob, RunSpec, Stage, StopTarget
 from tdscale.study.study import Checkpoints, Limits, Scaling, Study, Sweep, Task
 from tdscale.study.toml import check_settings, parse_study, read_study, study_to_toml
 
 __all__ = [
     "SETTINGS",
     "STAGES",
+    "Aggregate",
     "BROMinimalSettings",
     "BROSettings",
     "CellJob",

@@ -9,6 +9,7 @@ from math import ceil
 from types import MappingProxyType
 from typing import Any, Literal
 
+Aggregate = Literal["mean", "iqm", "median"]  # what is taken over the seeds of a cell
 Stage = Literal["sweep", "scaling", "baseline", "confirm"]
 STAGES: tuple[Stage, ...] = ("sweep", "scaling", "baseline", "confirm")
 # settings of tdscale's agents that say what is recorded of a run; its curve of returns does not depend on them
@@ -105,15 +106,17 @@ def _digest(values: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class StopTarget:
-    """A cell goes on for `margin`·(env steps so far) after its mean return has crossed `return_threshold`.
+    """A cell goes on for `margin`·(env steps so far) after the return over its seeds has crossed `return_threshold`.
 
     Attributes:
         return_threshold: in the task's own (raw) units.
         margin: share of further env steps.
+        aggregate: what is taken over the seeds.
     """
 
     return_threshold: float
     margin: float
+    aggregate: Aggregate = "mean"
 
 
 @dataclass(frozen=True, kw_only=True)

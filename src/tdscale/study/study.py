@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 from tdscale.errors import UserError
 from tdscale.study.custom import TrainerOptions, check_command, is_custom
 from tdscale.study.settings import SETTINGS
-from tdscale.study.spec import RECORDING, RunSpec, Stage
+from tdscale.study.spec import RECORDING, Aggregate, RunSpec, Stage
 
 
 class _Part(BaseModel):
@@ -111,6 +111,9 @@ class Study(_Part):
     baseline: Baseline | None = Field(None, description="runs at constant B and η; true for the usual ones")
     limits: Limits | None = None
     checkpoints: Checkpoints | None = None
+    aggregate: Aggregate = Field("mean", description="what is taken over the seeds of a cell, step by step")
+    reset_critic_updates: int | None = Field(None, ge=1, description="networks began anew after every so many critic updates")
+    reset_env_steps: tuple[Annotated[int, Field(ge=1)], ...] = Field((), description="networks began anew at these env steps")
     settings: dict[str, Any] = Field(default_factory=dict)
     origin: str | None = Field(None, description="where imported curves came from")
     _own_settings: dict[str, Any] | None = PrivateAttr(None)
@@ -126,6 +129,13 @@ class Study(_Part):
                 )
         if list(values) != sorted(set(values)):
             raise ValueError("must rise from one to the next, e.g. [300, 500, 800]")
+        return values
+
+    @field_validator("reset_env_steps")
+    @classmethod
+    def _rising(cls, values: tuple[int, ...]) -> tuple[int, ...]:
+        if list(values) != sorted(set(values)):
+            raise ValueError("must rise from one to the next, e.g. [15001, 50001]")
         return values
 
     @field_validator("baseline", mode="before")
@@ -152,6 +162,14 @@ class Study(_Part):
             raise ValueError("trainer: is about a command or a function, of which there is none")
         if self.has_custom_trainer and self.sweep is None:
             raise ValueError(f"{'function' if self.command is None else 'command'}: there is no [sweep], so nothing that it could run")
+        given = [name for name in ("reset_critic_updates", "reset_env_steps") if getattr(self, name)]
+        if len(given) > 1:
+            raise ValueError(f"{given[1]}: stands beside {given[0]}; one of them says when networks began anew")
+        if given and self.sweep is not None and not self.has_custom_trainer:
+            raise ValueError(
+                f"{given[0]}: is about imported curves and trainers of your own; tdscale's agents note their resets themselves, and "
+                "settings.reset_rule says when there are any"
+            )
         for name, task in self.tasks.items():
             if task.suite not in SUITES and not self.has_custom_trainer:
                 known = ", ".join(map(repr, SUITES[:-1]))

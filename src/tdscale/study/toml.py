@@ -79,6 +79,9 @@ def _strictly(model: type[_Model], values: dict[str, Any]) -> _Model:
 def study_to_toml(study: Study) -> str:
     """A study file that `parse_study` reads back as the same study."""
     values = study.model_dump(mode="json", exclude_none=True)
+    for name, unsaid in (("reset_env_steps", []), ("aggregate", "mean")):
+        if values[name] == unsaid:
+            del values[name]
     lines = [f"{key} = {_literal(value)}" for key, value in values.items() if not isinstance(value, dict)]
     for key, table in values.items():
         if not isinstance(table, dict):
@@ -119,6 +122,8 @@ _EXAMPLES = {
     "algorithm": '"sac"',
     "return_thresholds": "[300, 500, 800]",
     "hidden_sizes": "[256, 256]",
+    "reset_critic_updates": "2500000",
+    "reset_env_steps": "[15001, 50001]",
     "command": '["python", "train.py", "--csv", "{output}"]',
     "function": '"train:train"',
 }

@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tdscale.runs.types import RunState
-from tdscale.study import StopTarget
+from tdscale.runs.types import RunState, over_seeds, seeds_trimmed
+from tdscale.study import Aggregate, StopTarget
 
 _SEGMENTS = 50  # how often, within the limit, the stop rule is asked
 _EPISODES_AFTER = 3  # episodes that a cell trains for at least after it has crossed
@@ -79,8 +79,8 @@ def has_crossed(returns: NDArray[np.float64], threshold: float) -> NDArray[np.bo
     return crossed
 
 
-def crossed_share(curves: Sequence[ReturnCurve], threshold: float) -> float:
-    """Share of bootstrap means over seeds that have crossed the threshold.
+def crossed_share(curves: Sequence[ReturnCurve], threshold: float, aggregate: Aggregate = "mean") -> float:
+    """Share of bootstrap means (interquartile means, medians) over seeds that have crossed the threshold.
 
     Seeds are put on one grid of env steps, where the last return is held after a curve's end (a diverged seed's, that
     is). 0 where fewer than two episodes are there to judge by.
@@ -96,13 +96,15 @@ def crossed_share(curves: Sequence[ReturnCurve], threshold: float) -> float:
         steps = steps[np.linspace(0, len(steps) - 1, _GRID).round().astype(int)]
     on_grid = np.stack([np.interp(steps, curve.env_steps, curve.returns) for curve in curves])
     drawn = np.random.default_rng(0).integers(0, len(curves), (_RESAMPLES, len(curves)))
+    if seeds_trimmed(aggregate, len(curves)):
+        return float(np.mean([has_crossed(over_seeds(on_grid[row], aggregate), threshold) for row in drawn]))
     weights = np.stack([np.bincount(row, minlength=len(curves)) for row in drawn]) / len(curves)
     return float(np.mean(has_crossed(weights @ on_grid, threshold)))
 
 
-def enough_have_crossed(curves: Sequence[ReturnCurve], threshold: float) -> bool:
+def enough_have_crossed(curves: Sequence[ReturnCurve], target: StopTarget) -> bool:
     """At least 95 % of the bootstrap means have crossed."""
-    return crossed_share(curves, threshold) >= _SHARE
+    return crossed_share(curves, target.return_threshold, target.aggregate) >= _SHARE
 
 
 def longest_episode(curves: Sequence[ReturnCurve]) -> int:
@@ -162,7 +164,7 @@ class StopRule:
         going = [run for run in runs if run.going or run.env_step > step]
         if going and step == self.next_stop and self.target is not None:
             curves = [run.return_curve(step) for run in runs if run.state != "failed" or run.env_step > step]
-            if not enough_have_crossed(curves, self.target.return_threshold):
+            if not enough_have_crossed(curves, self.target):
                 self.end = self.limit  # a lucky episode may cross and the next ones take it back
             elif self.end == self.limit:
                 end = step + max(ceil(self.target.margin * step), _EPISODES_AFTER * longest_episode(curves))

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.optimize import isotonic_regression
 
+from tdscale.analysis.crossings import cell_curve
 from tdscale.report import style
 from tdscale.report.figures.parts import Floats
 from tdscale.runs.types import Cell
@@ -65,15 +66,15 @@ def _draw(
         colour = colours[cell.spec.utd]
         returns = cell.returns if keep_duplicates else cell.returns[~cell.duplicate]
         steps = cell.env_steps.astype(np.float64)
-        mean = returns.mean(axis=0)
+        mean, counted = cell_curve(cell, keep_duplicates=keep_duplicates)
         seeds = [np.column_stack(_thinned(steps, seed, n_points, logarithmic)) for seed in returns]
         axes.add_collection(LineCollection(seeds, colors=[colour], linewidths=0.4, alpha=0.28, zorder=2), autolim=False)
         x, y = _thinned(steps, mean, n_points, logarithmic)
         axes.plot(x, y, color=colour, linewidth=0.7, alpha=0.75, zorder=3)
-        fit = np.asarray(isotonic_regression(mean).x)
+        fit = np.asarray(isotonic_regression(mean[counted]).x)
         change = np.concatenate([[True], np.diff(fit) > 0.5])
         change[-1] = True
-        axes.plot(steps[change], fit[change], drawstyle="steps-post", color=colour, linewidth=1.7, zorder=4)
+        axes.plot(steps[counted][change], fit[change], drawstyle="steps-post", color=colour, linewidth=1.7, zorder=4)
         lowest, highest = min(lowest, float(np.quantile(mean, 0.01))), max(highest, float(fit[-1]))
     for threshold in thresholds:
         axes.axhline(threshold, color=style.FAINT, linestyle="--", linewidth=0.8, zorder=1)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.optimize import isotonic_regression
 
-from tdscale.analysis.crossings import first_crossing
+from tdscale.analysis.crossings import cell_curve, first_crossing
 from tdscale.analysis.fitted_laws import PowerLaw
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.report import style
@@ -18,6 +18,7 @@ from tdscale.report.figures.parts import Floats, interval, limits
 from tdscale.runs.types import Cell
 
 _MOST_POINTS = 400
+_OVER_SEEDS = {"mean": "their mean", "iqm": "their interquartile mean", "median": "their median"}
 
 
 def isotonic_figure(cell: Cell, thresholds: Sequence[float], *, keep_duplicates: bool = False, axes: Axes | None = None) -> Figure:
@@ -29,13 +30,14 @@ def isotonic_figure(cell: Cell, thresholds: Sequence[float], *, keep_duplicates:
         stride = max(1, len(steps) // _MOST_POINTS)
         lines = [np.column_stack([steps[::stride], seed[::stride]]) for seed in returns]
         axes.add_collection(LineCollection(lines, colors=[style.FAINT], linewidths=0.5, alpha=0.45, zorder=1), autolim=False)
-        mean = returns.mean(axis=0)
-        fit = np.asarray(isotonic_regression(mean).x)
+        mean, counted = cell_curve(cell, keep_duplicates=keep_duplicates)
+        fit = np.asarray(isotonic_regression(mean[counted]).x)
         axes.plot(steps, mean, color=style.TASK_COLOURS[5], linewidth=0.9, zorder=3)
-        axes.plot(steps, fit, color=style.TASK_COLOURS[0], linewidth=2.0, drawstyle="steps-post", zorder=4)
+        axes.plot(steps[counted], fit, color=style.TASK_COLOURS[0], linewidth=2.0, drawstyle="steps-post", zorder=4)
         top = max(float(returns.max()), max(thresholds))
         bottom = min(0.0, float(np.quantile(mean, 0.01)))
-        for level, crossing in zip(style.select(thresholds), first_crossing(mean, style.select(thresholds)), strict=True):
+        levels = style.select(thresholds)
+        for level, crossing in zip(levels, first_crossing(mean, levels, counted=counted), strict=True):
             if crossing == len(steps):
                 axes.axhline(level, color=style.FAINT, linestyle=":", linewidth=0.8, zorder=2)
                 continue
@@ -53,7 +55,7 @@ def isotonic_figure(cell: Cell, thresholds: Sequence[float], *, keep_duplicates:
             Line2D([], [], color=style.TASK_COLOURS[0], linewidth=2.0),
             Line2D([], [], color=style.TASK_COLOURS[1], linestyle=(0, (3, 2)), marker="o", markersize=5, linewidth=0.9),
         ]
-        style.legend_below(figure, handles, ["seeds", "their mean", "isotonic regression", "data until J"])
+        style.legend_below(figure, handles, ["seeds", _OVER_SEEDS[cell.aggregate], "isotonic regression", "data until J"])
     return figure
 
 
