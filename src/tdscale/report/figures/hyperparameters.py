@@ -59,7 +59,7 @@ def power_law_figure(law: PowerLaw, *, axes: Axes | None = None) -> Figure:
             style.utd_axis(axes.yaxis, bottom, top, label)
         else:
             style.log_axis(axes.yaxis, bottom, top, style.plain if law.quantity == "batch_size" else style.scientific, label)
-        source = {"sweep": "", "as-run": f" (as run, {NOT_OPTIMISED})", "published": " (published)"}[law.source]
+        source = {"sweep": "", "as-run": f" ({NOT_OPTIMISED})", "published": " (published)"}[law.source]
         axes.set_title(style.raised(law.formula()) + source, loc="left").set_parse_math(True)
     return figure
 
