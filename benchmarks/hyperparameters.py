@@ -4,10 +4,11 @@ Three estimators: the response surface (the default method); "authors", the arit
 "logs", the same with ties shared and means in logarithms. All three then have one slope and an intercept for each task.
 
 *Simulated sweeps* with a known truth: 5 B × 4 η × 6 σ, bowls of several shapes, best values within the grid or also beyond it. Told are
-the errors of the slope and of log best value (of the law at the mean log σ, and at each (task, σ)), and how often 80 % intervals hold the
-truth.
+the errors of the slope and of log best value (of the law at the mean log σ, and at each (task, σ)), those of the range that costs 5 % more
+data, and how often 80 % intervals hold the truth.
 
-*Published runs* (dmc_sweep.zip in the folder that TDSCALE_PUBLISHED_DATA names): slopes, one task left out, halves of the seeds, the
+*Published runs* (dmc_sweep.zip in the folder that TDSCALE_PUBLISHED_DATA names): slopes, one task left out, σ left out (with offsets of the
+laws, too), halves of the seeds, the
 regret of choosing B and η with one half of the seeds by the D of the other half, CPU time.
 
     python benchmarks/hyperparameters.py --simulations 40
@@ -28,22 +29,26 @@ from numpy.typing import NDArray
 
 from tdscale.analysis.crossings import Crossings, bootstrap_weights, find_crossings
 from tdscale.analysis.estimate import short
-from tdscale.analysis.fit import FitOptions, fit_hyperparameters, measure
-from tdscale.analysis.hyperparameters import find_places, fit_shared_slope, fit_surface_laws
-from tdscale.analysis.method import DEFAULT
+from tdscale.analysis.fit import FitOptions, fit_hyperparameters, fit_laws, measure
+from tdscale.analysis.fitted_laws import MORE_DATA
+from tdscale.analysis.hyperparameters import find_places, fit_shared_slope, fit_surface_laws, surface_input
+from tdscale.analysis.method import DEFAULT, OFFSETS
 from tdscale.analysis.response_surface import SweepCells, fit_surface
 from tdscale.importers import import_runs
-from tdscale.paper import PAPER
+from tdscale.paper import METHODS, PAPER
 from tdscale.running.fitting import fit_options
 from tdscale.running.folder import open_study
+from tdscale.running.rehearsal import FittedTruth
 from tdscale.runs.cells import load_cells
 from tdscale.runs.types import Cell
+from tdscale.simulate import Bowl, SweepDesign, simulate_cells
 
 Floats = NDArray[np.float64]
 QUANTITIES = ("batch_size", "learning_rate")
 GRIDS = (np.array([32.0, 64, 128, 256, 512]), np.array([1.5e-4, 3e-4, 6e-4, 1.2e-3]))
 UTD = np.array([1.0, 2, 3, 4, 5, 8])
 DRAWS = 100
+_METHODS = {"surface": DEFAULT, "authors": PAPER}
 
 SHAPES: dict[str, Callable[[Floats, Floats], Floats]] = {
     "parabola": lambda u, c: c * u**2 / 2,
@@ -68,6 +73,7 @@ class Simulated:
     slopes: Floats  # (2,)
     middle: Floats  # log best value of the law at the mean log σ, (2, n_tasks)
     best: Floats  # (2, n_tasks, n_utds)
+    widths: Floats  # log distances below and above the best value at which log D is log 1.05 higher, (2, n_tasks, 2)
     data: Floats
     draws: Floats
     plain_draws: Floats
@@ -83,6 +89,9 @@ def simulate(rng: np.random.Generator, shape: str, n_tasks: int, n_seeds: int, n
     middle = np.stack([(a[0] + a[-1]) / 2 + reach * (a[-1] - a[0]) / 2 * rng.uniform(-1, 1, n_tasks) for a in axes])
     best = middle[:, :, None] + slopes[:, None, None] * x + deviation * rng.standard_normal((2, n_tasks, len(x)))
     curvatures = np.array([[0.15], [0.3]]) * np.exp(0.4 * rng.standard_normal((2, n_tasks)))
+    rising = np.geomspace(1e-3, 20.0, 4000)
+    heights = [[[SHAPES[shape](side * rising, c) for side in (-1, 1)] for c in row] for row in curvatures]
+    widths = np.array([[[np.interp(np.log(1.05), height, rising) for height in sides] for sides in row] for row in heights])
     bowls = [SHAPES[shape](a - b[..., None], c[:, None, None]) for a, b, c in zip(axes, best, curvatures, strict=True)]
     clean = 11 + 2 * rng.random((n_tasks, 1, 1, 1)) - 0.3 * x[:, None, None] + bowls[0][..., :, None] + bowls[1][..., None, :]
     seeds = np.exp(clean[..., None] + noise * rng.standard_normal((*clean.shape, n_seeds)))
@@ -101,6 +110,7 @@ def simulate(rng: np.random.Generator, shape: str, n_tasks: int, n_seeds: int, n
         slopes=slopes,
         middle=middle,
         best=best,
+        widths=widths,
         data=logged(seeds.mean(axis=-1), 0.5),
         draws=logged(resampled(correct=True), rng.random((DRAWS, *clean.shape))),
         plain_draws=logged(resampled(correct=False), 0.0),
@@ -136,8 +146,11 @@ def best_cells(draws: Floats, quantity: int, *, logs: bool) -> Floats:
     return np.asarray(np.exp(mean) if logs else mean)
 
 
-def one_simulation(rng: np.random.Generator, **regime: Any) -> tuple[dict[str, Floats], Floats]:
-    """Squared errors of slope, law and best value by estimator, shape (2, 4) with the slope's signed error last; held, shape (2, 3)."""
+def one_simulation(rng: np.random.Generator, **regime: Any) -> tuple[dict[str, Floats], Floats, Floats]:
+    """Squared errors of slope, law and best value by estimator, shape (2, 4) with the slope's signed error last; held, shape (2, 4).
+
+    And the squared error of the ends of the range that costs 5 % more data, about the law at the mean log σ, shape (2,).
+    """
     sweep = simulate(rng, **regime)
     x = np.log(UTD).mean()
     surface = fit_surface(as_sweep(sweep.data, sweep.bound), as_sweep(sweep.draws, sweep.bound), rng)
@@ -160,7 +173,13 @@ def one_simulation(rng: np.random.Generator, **regime: Any) -> tuple[dict[str, F
         low, high = np.quantile(draws, [0.1, 0.9], axis=0)
         inside = (low <= truth) & (truth <= high)
         held.append(inside if inside.ndim == 1 else inside.mean(axis=-1))
-    return errors, np.stack(held, axis=-1)
+    n_tasks, signs = regime["n_tasks"], np.array([-1.0, 1.0])
+    ends = sweep.middle[..., None] + signs * sweep.widths
+    middle = surface.intercepts + surface.slopes[:, None] * x
+    wrong = middle[..., None] + signs * surface.widths[:, :n_tasks] - ends
+    low, high = np.quantile(middle_draws[..., None] + signs * surface.width_draws[:, :, :n_tasks], [0.1, 0.9], axis=0)
+    held.append(((low <= ends) & (ends <= high)).mean(axis=(-2, -1)))
+    return errors, np.stack(held, axis=-1), (wrong**2).mean(axis=(-2, -1))
 
 
 def simulations(number: int, seed: int) -> list[dict[str, Any]]:
@@ -173,20 +192,32 @@ def simulations(number: int, seed: int) -> list[dict[str, Any]]:
             rng = np.random.default_rng([seed, number_of_shape, index])
             regime = {"n_tasks": n_tasks, "n_seeds": n_seeds, "noise": noise, "beyond": beyond, "deviation": deviation}
             results = [one_simulation(rng, shape=shape, **regime) for _ in range(number)]
-            held = np.mean([h for _, h in results], axis=0)
+            held = np.mean([h for _, h, _ in results], axis=0)
+            ends = np.sqrt(np.mean([e for _, _, e in results], axis=0))
             row: dict[str, Any] = {"shape": shape, **regime, "sweeps": number, "held": np.round(held, 3).tolist()}
+            row["range_rms"] = np.round(ends, 3).tolist()
             print(f"{shape}, {n_tasks} tasks, {n_seeds} seeds, noise {noise}, best {'also beyond' if beyond else 'within'} the grid")
             for name in results[0][0]:
-                mean = np.mean([e[name] for e, _ in results], axis=0)
+                mean = np.mean([e[name] for e, _, _ in results], axis=0)
                 root = np.sqrt(mean[:, :3])
                 row[name] = {"rms": np.round(root, 4).tolist(), "slope_bias": np.round(mean[:, 3], 4).tolist()}
                 text = "; ".join(
                     f"slope {root[q, 0]:.3f} ({mean[q, 3]:+.3f}), law {root[q, 1]:.3f}, best {root[q, 2]:.3f}" for q in range(len(GRIDS))
                 )
                 print(f"  {name:8} {text}")
-            told = (f"{what} {b:.2f} {rate:.2f}" for what, b, rate in zip(("slope", "law", "best"), held[0], held[1], strict=True))
+            told = (
+                f"{what} {b:.2f} {rate:.2f}" for what, b, rate in zip(("slope", "law", "best", "5 % range"), held[0], held[1], strict=True)
+            )
+            print(f"  ends of the range that costs 5 % more data: {ends[0]:.3f}, {ends[1]:.3f}")
             print(f"  held     {', '.join(told)}", flush=True)
             rows.append(row)
+    every = {name: np.sqrt(np.mean([np.square(row[name]["rms"]) for row in rows], axis=0)) for name in ("surface", "authors", "logs")}
+    bias = {name: np.mean([row[name]["slope_bias"] for row in rows], axis=0) for name in every}
+    held, ends = (np.mean([row[name] for row in rows], axis=0) for name in ("held", "range_rms"))
+    for name, root in every.items():
+        told = (f"slope {root[q, 0]:.3f} ({bias[name][q]:+.3f}), law {root[q, 1]:.3f}, best {root[q, 2]:.3f}" for q in range(len(GRIDS)))
+        print(f"all {len(rows)} rows: {name:8} {'; '.join(told)}")
+    print(f"all: held {np.round(held, 2).tolist()}; ends of the 5 % range {np.round(ends, 3).tolist()}")
     return rows
 
 
@@ -275,35 +306,100 @@ def published(path: Path, splits: int) -> dict[str, Any]:
         told = ", ".join(f"{slope:.3f} ({low:.3f}…{high:.3f})" for slope, (low, high) in zip(slopes, spans, strict=True))
         print(f"  {name:8} slopes (one task left out) {told}")
     result["left_out"] = left_out(cells, crossings, options)
+    result["evidence"] = evidences(cells, crossings, options)
+    result["each_as_the_truth"] = each_as_the_truth(cells, options, splits)
     result["halves"] = halves(cells, options, splits)
     return result
 
 
 def left_out(cells: Sequence[Cell], crossings: Crossings, options: FitOptions) -> list[dict[str, Any]]:
-    """Laws fitted without the smallest or the largest σ choose B and η there: slopes, and the regret of the nearest cell."""
+    """Laws fitted without the smallest or the largest σ choose B and η there, with offsets and without.
+
+    Told are the exponents, the root mean square error of log B*, log η* against the same method's best values there from all cells, and the
+    regret of the nearest cell.
+    """
     rows = []
-    print("  σ left out: slopes of B, η fitted to the rest; regret in log D of their choice at the σ left out")
+    methods = _METHODS | {f"{name}{OFFSETS}": METHODS[f"{method.name}{OFFSETS}"] for name, method in _METHODS.items()}
+    best = {
+        name: [np.log(law.points) for law in fit_hyperparameters(measure(cells, replace(options, method=method)))[:2] if law is not None]
+        for name, method in methods.items()
+        if not method.offsets
+    }
+    print("  σ left out: exponents of B, η fitted to the rest; errors of log B*, log η* there; regret in log D of their choice there")
     for out in ((1.0,), (1.0, 2.0), (8.0,), (5.0, 8.0)):
         kept = [c for c in cells if c.spec.utd not in out]
         asked = [i for i, c in enumerate(cells) if c.spec.utd in out]
         there = replace(
             crossings, **{k: getattr(crossings, k)[asked] for k in ("data", "lower", "upper", "bound")}, draws=crossings.draws[:, asked]
         )
-        for name, method in (("surface", DEFAULT), ("authors", PAPER)):
-            laws = fit_hyperparameters(measure(kept, replace(options, method=method)))[:2]
-            chosen = [
-                (
-                    np.concatenate([[law.exponent], np.log(law.coefficients)]),
-                    np.full((len(options.tasks), len(UTD)), np.log(law.coefficients[0])),
-                )
-                for law in laws
-                if law is not None
-            ]
-            slopes = [float(law[0]) for law, _ in chosen]
-            cost = regret(chosen, [cells[i] for i in asked], there, options)[0]
-            rows.append({"left_out": out, "estimator": name, "slopes": slopes, "regret": cost})
-            print(f"  {name:8} σ = {', '.join(f'{u:g}' for u in out):5} slopes {slopes[0]:.3f}, {slopes[1]:.3f}; regret {cost:.3f}")
+        for name, method in methods.items():
+            laws = [law for law in fit_hyperparameters(measure(kept, replace(options, method=method)))[:2] if law is not None]
+            predicted = [np.stack([np.log(law.predict(UTD, task)) for task in options.tasks]) for law in laws]
+            known = best[name.removesuffix(OFFSETS)]
+            errors = [float(np.sqrt(np.nanmean((p - b)[:, np.isin(UTD, out)] ** 2))) for p, b in zip(predicted, known, strict=True)]
+            cost = regret([(np.zeros(1 + len(p)), p) for p in predicted], [cells[i] for i in asked], there, options)[1]
+            exponents = [law.exponent for law in laws]
+            rows.append({"left_out": out, "estimator": name, "exponents": exponents, "errors": errors, "regret": cost})
+            told = f"exponents {exponents[0]:.3f}, {exponents[1]:.3f}; errors {errors[0]:.3f}, {errors[1]:.3f}; regret {cost:.3f}"
+            print(f"  {name:15} σ = {', '.join(f'{u:g}' for u in out):5} {told}")
     return rows
+
+
+def evidences(cells: Sequence[Cell], crossings: Crossings, options: FitOptions) -> dict[str, float]:
+    """Log probability of the data under the surface, by Laplace's approximation, with offsets and without."""
+    places = find_places(cells, crossings)
+    values = np.stack([np.log([getattr(c.spec, q) for c in cells])[places.members] for q in QUANTITIES], axis=-1)
+    sweep, draws = (surface_input(data, crossings.bound, places, values) for data in (crossings.data, crossings.draws[:2]))
+    found = {
+        name: fit_surface(sweep, draws, np.random.default_rng(0), offsets=offsets).evidence
+        for name, offsets in (("surface", False), (f"surface{OFFSETS}", True))
+    }
+    print(f"  log evidence: {', '.join(f'{name} {value:.1f}' for name, value in found.items())}")
+    return found
+
+
+def each_as_the_truth(cells: Sequence[Cell], options: FitOptions, number: int) -> dict[str, Any]:
+    """Which truth makes both ways find what they find on the published sweep? Each one's laws are the truth of simulated sweeps.
+
+    Of the same tasks, grid and number of seeds, with bowls of the mean curvature and the middle noise; D is as fitted to the sweep.
+    """
+    fitted = fit_laws(cells, replace(options, n_draws=20))
+    laws = {name: fit_hyperparameters(measure(cells, replace(options, method=method)))[:2] for name, method in _METHODS.items()}
+    n_seeds = max(len(c.seeds) for c in cells)
+    grid = {q: tuple(sorted({getattr(c.spec, q) for c in cells})) for q in ("utd", *QUANTITIES)}
+    limits = {task: max(c.last_step for c in cells if c.spec.task == task) for task in options.tasks}
+    design = SweepDesign(seeds=n_seeds, stage="sweep", log_interval=1000, env_steps=limits, length=None, **grid)
+    found: dict[str, Any] = {}
+    print(f"  simulated from each one's laws, {number} sweeps: exponents of B, η that each way finds, with their standard deviation")
+    for truth_name, (batch, rate) in laws.items():
+        assert batch is not None
+        assert rate is not None
+        bowls = {}
+        for law, known in ((batch, fitted.batch_size), (rate, fitted.learning_rate)):
+            assert known is not None
+            assert known.leeway is not None
+            # the parabola as wide as the domain's bowl
+            width = np.log(known.leeway.above[-1] / known.leeway.below[-1]) / 2
+            coefficients = dict(zip(law.tasks, map(float, law.coefficients), strict=True))
+            bowls[law.quantity] = Bowl(
+                coefficient=float(law.predict([1.0])[0]),
+                exponent=law.exponent,
+                curvature=float(np.log1p(MORE_DATA) / width**2),
+                coefficients=coefficients,
+            )
+        truth = replace(FittedTruth.of(fitted), **bowls)
+        slopes: dict[str, list[list[float]]] = {name: [] for name in _METHODS}
+        for seed in range(number):
+            simulated = simulate_cells(truth, design, seed=seed)
+            for name, method in _METHODS.items():
+                given = replace(options, method=method, thresholds=options.thresholds[-1:], n_draws=50)
+                slopes[name].append([law.exponent for law in fit_hyperparameters(measure(simulated, given))[:2] if law is not None])
+        found[truth_name] = {name: np.round(np.mean(rows, axis=0), 3).tolist() for name, rows in slopes.items()}
+        for name, rows in slopes.items():
+            mean, spread = np.mean(rows, axis=0), np.std(rows, axis=0)
+            told = f"{mean[0]:.3f} ± {spread[0]:.3f}, {mean[1]:.3f} ± {spread[1]:.3f}"
+            print(f"  truth by {truth_name:8} ({batch.exponent:.3f}, {rate.exponent:.3f})  found by {name:8} {told}")
+    return found
 
 
 def halves(cells: Sequence[Cell], options: FitOptions, splits: int) -> dict[str, Any]:

@@ -70,6 +70,9 @@ def test_a_law_file_read_back_predicts_the_same(laws, tmp_path):
     write_laws(laws, tmp_path / "laws.json")
     again = load_laws(tmp_path / "laws.json", METHODS)
     np.testing.assert_allclose(again.data[-1].predict_draws([0.5, 4]), laws.data[-1].predict_draws([0.5, 4]), rtol=1e-7)
+    told, before = again.batch_size.tolerated(4.0, "one"), laws.batch_size.tolerated(4.0, "one")
+    for end in ("low", "high"):
+        assert getattr(told, end).to_dict() == pytest.approx(getattr(before, end).to_dict())
     content = json.loads((tmp_path / "laws.json").read_text())
     assert {
         "schema",
@@ -184,4 +187,39 @@ def test_values_that_runs_kept_constant_have_an_exponent_of_exactly_0():
     cells = [curve_cell(task="one", utd=utd, data_at_top=8000.0, batch_size=96, learning_rate=7e-4) for utd in (0.5, 1.0, 2.0, 4.0)]
     laws = fit_laws(cells, FitOptions(study="", tasks=("one",), thresholds=(700.0,), n_draws=20))
     assert laws.batch_size.exponent == laws.learning_rate.exponent == 0
-    assert not laws.batch_size.exponent_draws.any()
+
+
+def test_values_that_no_sweep_chose_have_no_interval_and_say_so():
+    used = {0.5: 256, 1.0: 192, 2.0: 112, 4.0: 96}
+    cells = [curve_cell(task="one", utd=utd, data_at_top=8000.0, batch_size=batch, learning_rate=7e-4) for utd, batch in used.items()]
+    law = fit_laws(cells, FitOptions(study="", tasks=("one",), thresholds=(700.0,), n_draws=20)).batch_size
+    slope, level = np.polyfit(np.log(list(used)), np.log(list(used.values())), 1)
+    assert (law.exponent, law.predict([1.0])[0]) == (pytest.approx(slope, abs=1e-8), pytest.approx(np.exp(level)))
+    assert not law.optimised
+    assert not law.identified
+    for estimate in (law.exponent_estimate, law.coefficient_estimate("one"), law.estimate(3.0, "one")):
+        assert np.isnan([estimate.low, estimate.high]).all()
+        assert law.shown(estimate).endswith("(not optimised)")
+
+
+@pytest.mark.parametrize("name", ["default-offsets", "paper-offsets"])
+def test_laws_with_offsets_are_kept_and_read_back_and_pure_ones_know_nothing_of_them(name, laws, tmp_path):
+    found = fit_laws(synthetic_study(n_seeds=2), replace(OPTIONS, method=METHODS[name]))
+    law = found.batch_size
+    utd = np.array([0.1, 1.0, 30.0])
+    # D.2: B_min + β·σ^(−α)
+    told = law.offset_estimate("one").value + law.coefficient_estimate("one").value * utd**law.exponent
+    np.testing.assert_allclose(law.predict(utd, "one"), told)
+    # far out the offset alone is left, in every draw
+    far = law.estimate(1e12 if law.exponent < 0 else 1e-12, "one")
+    assert far.to_dict() == pytest.approx(law.offset_estimate("one").to_dict(), rel=1e-3)
+    assert law.formula("one").count(" + ") == 1
+    write_laws(found, tmp_path / "laws.json")
+    again = load_laws(tmp_path / "laws.json", METHODS)
+    assert again.method is METHODS[name]
+    np.testing.assert_allclose(again.batch_size.predict_draws(utd, "two"), law.predict_draws(utd, "two"), rtol=1e-7)
+    content = json.loads((tmp_path / "laws.json").read_text())
+    assert content["method"] == name
+    assert content["batch_size"]["offsets"]["one"] == law.offset_estimate("one").to_dict()
+    write_laws(laws, tmp_path / "pure.json")
+    assert "offset" not in json.loads((tmp_path / "pure.json").read_text())["draws"]["batch_size"]

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdscale.analysis.response_surface import EDGES, N_RANGES, Surface, SweepCells, bowl, fit_surface
+from tdscale.analysis.bowls import EDGES, N_RANGES, bowl, bowl_width
+from tdscale.analysis.response_surface import Surface, SurfaceModel, SweepCells, fit_surface
 
 BATCH_SIZES = np.log([32.0, 64.0, 128.0, 256.0, 512.0])
 RATES = np.log([1.5e-4, 3e-4, 6e-4, 1.2e-3])
@@ -19,15 +20,27 @@ LEVELS = np.array([10.0, 12.0, 14.0])
 
 
 def make_sweep(
-    *, slopes=SLOPES, centres=CENTRES, curvatures=(0.2, 0.3), grid=GRID, utd=UTD, noise=0.0, n_draws=20, seed=0, never_above=np.inf
+    *,
+    slopes=SLOPES,
+    centres=CENTRES,
+    curvatures=(0.2, 0.3),
+    grid=GRID,
+    utd=UTD,
+    noise=0.0,
+    n_draws=20,
+    seed=0,
+    never_above=np.inf,
+    steeper_left=1.0,
+    bend=0.0,
 ) -> tuple[SweepCells, SweepCells]:
     """Log D as parabolas about best values that follow their law exactly, and draws with `noise` about it; censored above a level."""
     rng = np.random.default_rng(seed)
     n_tasks = centres.shape[1]
     task = np.repeat(np.arange(n_tasks), len(utd))
     x = np.tile(utd, n_tasks)
-    best = centres[:, task] + slopes[:, None] * (x - utd.mean())
-    excess = sum(0.5 * c * (grid[:, q] - best[q][:, None]) ** 2 for q, c in enumerate(curvatures))
+    best = centres[:, task] + slopes[:, None] * (x - utd.mean()) + np.tile(bend, n_tasks if np.ndim(bend) else 1)
+    offsets = [grid[:, q] - best[q][:, None] for q in range(len(curvatures))]
+    excess = sum(0.5 * c * np.where(u < 0, steeper_left, 1.0) * u**2 for u, c in zip(offsets, curvatures, strict=True))
     clean = LEVELS[task][:, None] - 0.3 * x[:, None] + excess
     shape = (len(task), len(grid))
 
@@ -54,6 +67,33 @@ def fit(sweep: SweepCells, draws: SweepCells) -> Surface:
 
 def level(surface: Surface, utd=UTD) -> np.ndarray:
     return surface.intercepts + surface.slopes[:, None] * utd.mean()
+
+
+@settings(deadline=None)
+@given(st.floats(1e-4, 3.0), st.lists(st.floats(1e-3, 50.0), min_size=N_RANGES, max_size=N_RANGES))
+def test_a_bowl_has_the_asked_height_at_its_width_on_either_side(height, curvatures):
+    left, right = bowl_width(np.array(curvatures), height)
+    assert left > 0
+    assert right > 0
+    value, _, _ = bowl(np.array([-left, right]), np.array(curvatures))
+    np.testing.assert_allclose(value, height, rtol=1e-9)
+
+
+@pytest.mark.parametrize("steeper", [1.0, 4.0])
+def test_how_exact_the_values_must_be_is_recovered_without_noise(steeper):
+    surface = fit(*make_sweep(steeper_left=steeper))
+    # c·u²/2 = log 1.05, with another c on the left
+    true = np.sqrt(2 * np.log(1.05) / np.array([[0.2 * steeper, 0.2], [0.3 * steeper, 0.3]]))
+    np.testing.assert_allclose(surface.widths, np.broadcast_to(true[:, None], surface.widths.shape), rtol=0.12)
+
+
+def test_the_domains_width_is_that_of_the_tasks_mean_bowl():
+    surface = fit(*make_sweep(noise=0.03, seed=2))
+    curvatures = surface.curvatures[..., None] * surface.shape[:, None]
+    for q in range(2):
+        for side, sign in enumerate((-1, 1)):
+            u = sign * surface.widths[q, -1, side]
+            assert np.mean([bowl(np.array(u), c)[0] for c in curvatures[q]]) == pytest.approx(np.log(1.05))
 
 
 @settings(deadline=None)
@@ -180,3 +220,48 @@ def test_the_order_of_tasks_and_cells_does_not_matter():
     other = fit(*turned)
     np.testing.assert_allclose(other.slopes, one.slopes, atol=1e-6)
     np.testing.assert_allclose(other.intercepts[:, ::-1], one.intercepts, atol=1e-6)
+
+
+def with_offsets(ratios, *, utd=UTD, **options) -> tuple[SweepCells, SweepCells]:
+    """As `make_sweep`, but the best values are coefficient·(σ^slope + ratio)."""
+    bend = [np.log(np.exp(s * utd) + r) - s * utd for s, r in zip(SLOPES * 2, ratios, strict=True)]
+    return make_sweep(slopes=SLOPES * 2, utd=utd, bend=np.array(bend), **options)
+
+
+def test_best_values_with_an_offset_are_recovered():
+    utd = np.log([0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0])
+    ratios = np.array([0.3, 0.4])
+    sweep = with_offsets(ratios, utd=utd, centres=CENTRES - np.array([[0.5], [0.2]]))
+    bent = fit_surface(*sweep, np.random.default_rng(0), offsets=True)
+    straight = fit(*sweep)
+    np.testing.assert_allclose(bent.slopes, SLOPES * 2, atol=0.1)
+    np.testing.assert_allclose(bent.offsets, ratios, rtol=0.35)
+    assert bent.evidence > straight.evidence + 3
+    assert (bent.offset_draws > 0).all()
+    # four times beyond the σ that were swept
+    x = np.log(64.0)
+    truth = CENTRES - np.array([[0.5], [0.2]]) - (SLOPES * 2 * utd.mean())[:, None] + np.log(np.exp(SLOPES * 2 * x) + ratios)[:, None]
+    error = [np.abs(s.intercepts + np.log(np.exp(s.slopes * x) + s.offsets)[:, None] - truth).max() for s in (bent, straight)]
+    assert error[0] < 0.15
+    assert error[1] > 2 * error[0]
+
+
+def test_without_an_offset_in_the_truth_the_law_with_one_is_no_likelier():
+    sweep = make_sweep(noise=0.05, n_draws=30)
+    assert fit_surface(*sweep, np.random.default_rng(0), offsets=True).evidence < fit(*sweep).evidence + 2
+
+
+def test_the_slopes_of_a_law_with_an_offset_are_those_of_differences():
+    model = SurfaceModel(make_sweep()[0], offsets=True)
+    shared = model.prior_mean.copy()
+    shared[:, model.slope], shared[:, -1] = (-0.6, 0.3), (-0.4, 0.2)
+    value, by_slope, by_offset = model.law(shared)
+    assert value.shape == by_slope.shape == by_offset.shape == (2, model.n_places)
+    for index, slope in ((model.slope, by_slope), (-1, by_offset)):
+        step = np.zeros_like(shared)
+        step[:, index] = 1e-6
+        np.testing.assert_allclose(slope, (model.law(shared + step)[0] - model.law(shared - step)[0]) / 2e-6, atol=1e-8)
+    # the law as it is told
+    exponent, ratio, coefficients = model.power_law(shared)
+    told = coefficients[:, model.sweep.task] + np.log(np.exp(exponent[:, None] * model.sweep.log_utd) + ratio[:, None])
+    np.testing.assert_allclose(told, shared[:, model.sweep.task] + value)

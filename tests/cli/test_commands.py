@@ -114,11 +114,14 @@ def test_the_fit_prints_the_documented_keys_and_finds_the_law(fitted):
     folder, laws = fitted
     assert set(laws) >= {"schema", "method", "study", "inputs", "versions", "batch_size", "learning_rate", "data", "budget", "warnings"}
     assert (laws["schema"], laws["method"]) == (1, "default")
-    assert _estimate(laws["batch_size"]["exponent"]) == pytest.approx(BATCH_EXPONENT, abs=0.01)
+    # there is no sweep
+    assert laws["batch_size"]["exponent"]["value"] == pytest.approx(BATCH_EXPONENT, abs=0.01)
     for name in ("batch_size", "learning_rate"):
+        assert laws[name]["optimised"] is False
         assert set(laws[name]["tasks"]) == set(MAXIMA)
-        for task in laws[name]["tasks"].values():
-            _estimate(task["coefficient"])
+        for estimate in [laws[name]["exponent"], *(task["coefficient"] for task in laws[name]["tasks"].values())]:
+            assert estimate["value"] is not None
+            assert estimate["low"] is estimate["high"] is None
     for entry in laws["data"]:
         assert set(entry) >= {"threshold", "task", "d_min", "beta", "alpha", "models"}
         assert sum(model["weight"] for model in entry["models"]) == pytest.approx(1)

@@ -115,6 +115,8 @@ def test_several_sigma_may_follow_the_option(tmp_path):
         (["published", "Ant-v4", "dog-stand"], "published takes one task"),
         (["published", "--utd", "-1"], "'-1' is not a UTD ratio"),
         (["published", "--utd", "high"], "'high' is not a UTD ratio"),
+        (["published", "franka-push", "--utd", "0.001"], "can't predict: of B*(σ) only B_min = 386 and the exponent -0.68 are legible"),
+        (["plan", "published:isaac", "--data", "1e8"], "`tdscale published franka-push` shows what is known"),
         (["plan", "published:atari", "--data", "1e5"], "there are gym, gym-committed, dmc, dmc-committed"),
         (["plan", "published:dmc-committed", "--data", "1e5", "--task", "cheetah-run"], "published:dmc has one"),
         (["plan", "published:dmc", "--data", "1e5", "--task", "dog-stand"], "plan for the domain, without --task"),
@@ -147,3 +149,18 @@ def test_the_data_limit_of_a_plan_is_met_where_the_closed_form_says(tmp_path):
     d_min = law.tasks["Ant-v4"]
     plan = _json("plan", "published:gym", "--data", 5e5, "--task", "Ant-v4", cwd=tmp_path)
     assert plan["utd"] == pytest.approx(law.beta * (d_min / (5e5 - d_min)) ** (1 / law.alpha), rel=1e-3)
+
+
+def test_what_is_legible_of_the_isaac_laws_is_shown_and_what_is_not_is_named(tmp_path):
+    content = _json("published", "franka-push", cwd=tmp_path)
+    assert content["laws"] == []
+    (laws,) = content["partly"]
+    assert (laws["batch_size_least"], laws["batch_size_exponent"]) == (386, -0.68)
+    # the paper's Table 3
+    assert [round(1 / utd) for utd in laws["utd"]] == [65536, 32768, 16384, 8192, 4096, 2048, 1024]
+    assert (laws["batch_sizes"][0], laws["batch_sizes"][-1], laws["learning_rates"]) == (512, 8192, [1e-4, 2e-4, 3e-4])
+    text = called("published", "franka-push", cwd=tmp_path).stdout
+    for unknown in ("σ0 of B*(σ) is illegible", "D_min, β and α are illegible", "no η*(σ) was printed", "unit of δ = 1e4 is not stated"):
+        assert unknown in text
+    assert _json("published", cwd=tmp_path)["partly"] == [laws]
+    assert _json("published", "Ant-v4", cwd=tmp_path)["partly"] == []

@@ -275,6 +275,29 @@ def test_without_compute_the_smallest_sigma_that_meets_the_data_limit_is_the_ans
         plan_compute(bare, 1e9)
 
 
+def test_a_plan_says_which_settings_no_sweep_chose_and_claims_no_interval_for_them():
+    cells = [cell for cell in synthetic_study() if cell.spec.stage == "scaling"]
+    plan = plan_data(fit_laws(cells, OPTIONS), 1e4)
+    assert plan.not_optimised == ("batch_size", "learning_rate")
+    assert plan.to_dict()["batch_size_range"]["low"] is None
+    assert plan.shown("learning_rate").endswith("(not optimised)")
+    assert plan.sentence().count("(not optimised)") == 2
+    with_sweep = plan_data(known_laws(), 1e4)
+    assert with_sweep.not_optimised == ()
+    assert "optimised" not in with_sweep.sentence() + with_sweep.shown("batch_size")
+
+
+def test_a_plan_says_how_exact_its_settings_must_be(laws):
+    plan = plan_data(laws, 1e4, task="one")
+    for quantity, law in (("batch_size", laws.batch_size), ("learning_rate", laws.learning_rate)):
+        told, best = getattr(plan, f"{quantity}_tolerated"), getattr(plan, f"{quantity}_range").value
+        assert told == law.tolerated(plan.utd, "one")
+        assert told.low.value < best < told.high.value
+        assert plan.to_dict()[f"{quantity}_tolerated"]["low"] == told.low.to_dict()
+    cells = [cell for cell in synthetic_study() if cell.spec.stage == "scaling"]
+    assert plan_data(fit_laws(cells, OPTIONS), 1e4).batch_size_tolerated is None
+
+
 def test_a_plan_as_json_holds_plain_values(laws):
     import json
 

@@ -179,6 +179,30 @@ def poor_inputs():
     }
 
 
+def test_the_page_says_how_exact_the_settings_must_be(written, studied):
+    frame = pd.read_csv(written.parent / "tables" / "tolerated.csv")
+    law = studied.laws.batch_size
+    row = frame[(frame["quantity"] == "batch_size") & (frame["task"] == "Swimmer") & (frame["σ"] == 2.0)].iloc[0]
+    told = law.tolerated(2.0, "Swimmer")
+    np.testing.assert_allclose(row[["from", "to_high"]].astype(float), [told.low.value, told.high.high], rtol=1e-9)
+    # of the truth at B* = 200·2^−0.4, where 0.08·log² = log 1.05
+    assert row["to_low"] <= 200 * 2**-0.4 * np.exp(np.sqrt(np.log(1.05) / 0.08)) <= row["to_high"]
+    text = written.read_text(encoding="utf-8")
+    assert "How exact B and η must be" in text
+    assert "at most 5% more data" in text
+
+
+def test_values_that_no_sweep_chose_are_shown_as_not_optimised_without_intervals(tmp_path, no_pngs):
+    cells = synthetic.scaling_cells(("Runner",))
+    laws, measured, validation = synthetic.results(cells, synthetic.make_options(cells))
+    path = write_report(tmp_path, laws, measured, plans=synthetic.make_plans(laws), validation=validation, study_summary={})
+    frame = pd.read_csv(tmp_path / "tables" / "laws.csv")
+    assert frame[frame["law"].isin(["B*(σ)", "η*(σ)"])][["low", "high"]].isna().all(axis=None)
+    text = path.read_text(encoding="utf-8")
+    assert text.count("(not optimised)") >= 6
+    assert "no interval" not in text
+
+
 USUAL = {"one task, no sweep", "one threshold, no price of data", "sweep alone", "paper"}
 
 

@@ -15,7 +15,7 @@ from tdscale.analysis.compute import UNIT_NAMES, Accounting, ComputeUnit, Counti
 from tdscale.analysis.crossings import Crossings, find_crossings, reached_at_start
 from tdscale.analysis.data_law import DataPoints, collect_points
 from tdscale.analysis.fitted_laws import PowerLaw, Quantity
-from tdscale.analysis.hyperparameters import SweepLaws, law_through, used_values
+from tdscale.analysis.hyperparameters import SweepLaws, law_as_run
 from tdscale.analysis.method import DEFAULT, Method
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import UserError
@@ -253,15 +253,10 @@ def _with_used_values(law: PowerLaw | None, cells: Sequence[Cell], quantity: Qua
 
 def _used_values(cells: Sequence[Cell], quantity: Quantity, options: FitOptions) -> PowerLaw | None:
     """The law through the values that the runs used; None with fewer than two σ."""
-    utd, draws = used_values(cells, quantity, options.tasks, options.n_draws)
-    method = options.method
-    rng = np.random.default_rng([options.seed, 101, 2 + (quantity == "learning_rate")]) if method.widen_lines else None
     try:
-        law = law_through(quantity, options.tasks, utd, method.best_values(draws), draws, source="as-run", rng=rng)
+        return law_as_run(quantity, options.tasks, cells, options.n_draws)
     except ValueError:
         return None
-    # a value kept constant has an exponent of 0, not of rounding's dust
-    return replace(law, exponent=round(law.exponent, 9), exponent_draws=np.round(law.exponent_draws, 9))
 
 
 def _crossings(cells: Sequence[Cell], options: FitOptions) -> Crossings:

@@ -4,7 +4,7 @@
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,6 +15,9 @@ from tdscale.analysis.forms import FittedForm, reached_range
 
 Quantity = Literal["batch_size", "learning_rate"]
 Source = Literal["sweep", "as-run", "published"]
+# B and η are good enough where D is at most this share more than the least
+MORE_DATA = 0.05
+NOT_OPTIMISED = "not optimised"
 SYMBOLS: dict[Quantity, str] = {"batch_size": "B*", "learning_rate": "η*"}
 
 # An 80 % interval of D wider than this factor is refused as an answer
@@ -22,18 +25,72 @@ REFUSED_WIDTH = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
+class Leeway:
+    """How exact B or η must be: how far from its best value D is `MORE_DATA` more than the least, the other one at its best.
+
+    From the response surface's bowl, which has one shape at all σ: the range is [below, above] times B*(σ) or η*(σ).
+
+    Attributes:
+        below, above: factors, < 1 and > 1, of each task and, last, of the domain (all tasks moved by the same factor; D is their
+            geometric mean), shape (n_tasks + 1,); below_draws, above_draws of shape (n_draws, n_tasks + 1).
+        swept: the least and the largest value that was run; beyond them the range rests on the bowl's shape alone.
+    """
+
+    below: Floats
+    above: Floats
+    below_draws: Floats
+    above_draws: Floats
+    swept: tuple[float, float]
+
+    def factors(self, place: int = -1) -> tuple[Estimate, Estimate]:
+        """Both factors with their intervals, of a task by its index, or of the domain."""
+        sides = ((self.below, self.below_draws), (self.above, self.above_draws))
+        low, high = (Estimate.from_draws(float(value[place]), draws[:, place]) for value, draws in sides)
+        return low, high
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerated:
+    """The range of B or η at one σ that costs at most `MORE_DATA` more data. `beyond`: an end lies outside the values that were swept."""
+
+    low: Estimate
+    high: Estimate
+    beyond: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Keys low and high, estimates, and beyond."""
+        return {"low": self.low.to_dict(), "high": self.high.to_dict(), "beyond": self.beyond}
+
+    def __str__(self) -> str:
+        return f"{self.low} to {self.high}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offset:
+    """B_min or η_min of equations D.2 and D.3 over each task's coefficient β: the same for all tasks; draws of shape (n_draws,)."""
+
+    ratio: float
+    draws: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
 class PowerLaw:
     """B*(σ) or η*(σ): coefficient[task]·σ^exponent, one exponent for all tasks (equations 4.6, 4.7).
+
+    With an offset coefficient[task]·(σ^exponent + ratio), one ratio for all tasks: B_min[task] + β[task]·σ^exponent (D.2, D.3).
 
     Attributes:
         quantity: "batch_size" or "learning_rate".
         tasks: names, in the order of the coefficients.
         exponent: −α; exponent_draws of shape (n_draws,).
-        coefficients: value at σ = 1, shape (n_tasks,); coefficient_draws of shape (n_draws, n_tasks).
+        coefficients: value at σ = 1, without the offset, shape (n_tasks,); coefficient_draws of shape (n_draws, n_tasks).
         utd: σ of the points, shape (n_utds,); points: best value found there, shape (n_tasks, n_utds), NaN where none;
             points_low, points_high: their intervals, same shape.
         source: "sweep" (chosen by D_J), "as-run" (no sweep: the law through the values that the runs used, which are the
-            points) or "published" (a law known from elsewhere, without intervals; the points are what the runs used).
+            points; not optimised, so without intervals) or "published" (a law known from elsewhere, without intervals; the points
+            are what the runs used).
+        leeway: how exact the values must be; None where no response surface tells.
+        offset: None for the pure power law.
     """
 
     quantity: Quantity
@@ -47,11 +104,22 @@ class PowerLaw:
     points_low: Floats
     points_high: Floats
     source: Source = "sweep"
+    leeway: Leeway | None = None
+    offset: Offset | None = None
+
+    @property
+    def optimised(self) -> bool:
+        """Whether anything chose these values; not so where there was no sweep and they are what the runs used."""
+        return self.source != "as-run"
 
     @property
     def identified(self) -> bool:
-        """Whether the interval of the exponent holds one sign only."""
-        return not self.exponent_estimate.holds_zero
+        """Whether the interval of the exponent holds one sign only. A law that is not optimised has none."""
+        return self.optimised and not self.exponent_estimate.holds_zero
+
+    def shown(self, estimate: Estimate) -> str:
+        """A value of the law, or a parameter, as people read it."""
+        return str(estimate) if self.optimised else f"{short(estimate.value)} ({NOT_OPTIMISED})"
 
     @property
     def exponent_estimate(self) -> Estimate:
@@ -59,22 +127,47 @@ class PowerLaw:
         return Estimate.from_draws(self.exponent, self.exponent_draws)
 
     def coefficient_estimate(self, task: str) -> Estimate:
-        """A task's value at σ = 1 with its interval."""
+        """A task's value at σ = 1 with its interval; of a law with an offset what it has there beyond that."""
         index = self.tasks.index(task)
         return Estimate.from_draws(float(self.coefficients[index]), self.coefficient_draws[:, index])
 
+    def offset_estimate(self, task: str) -> Estimate | None:
+        """A task's B_min or η_min with its interval; None for the pure power law."""
+        if self.offset is None:
+            return None
+        index = self.tasks.index(task)
+        return Estimate.from_draws(
+            float(self.coefficients[index] * self.offset.ratio), self.coefficient_draws[:, index] * self.offset.draws
+        )
+
     def predict(self, utd: ArrayLike, task: str | None = None) -> Floats:
         """Value at σ of shape (n,), for a task or (None) the geometric mean over tasks: shape (n,)."""
-        return self._coefficient(self.coefficients, task) * np.asarray(utd, dtype=np.float64) ** self.exponent
+        ratio = 0.0 if self.offset is None else self.offset.ratio
+        return self._coefficient(self.coefficients, task) * (np.asarray(utd, dtype=np.float64) ** self.exponent + ratio)
 
     def predict_draws(self, utd: ArrayLike, task: str | None = None) -> Floats:
         """The same for every draw: shape (n_draws, n)."""
         coefficient = self._coefficient(self.coefficient_draws, task)
-        return coefficient[:, None] * np.asarray(utd, dtype=np.float64) ** self.exponent_draws[:, None]
+        ratio = np.zeros(1) if self.offset is None else self.offset.draws
+        return coefficient[:, None] * (np.asarray(utd, dtype=np.float64) ** self.exponent_draws[:, None] + ratio[:, None])
 
     def estimate(self, utd: float, task: str | None = None) -> Estimate:
         """Value at one σ with its interval."""
         return Estimate.from_draws(float(self.predict([utd], task)[0]), self.predict_draws([utd], task)[:, 0])
+
+    def tolerated(self, utd: float, task: str | None = None) -> Tolerated | None:
+        """The range at σ, for a task or the domain, that costs at most `MORE_DATA` more data; None where it is not known.
+
+        Each end has the interval that both the best value and the bowl leave it.
+        """
+        leeway, best = self.leeway, float(self.predict([utd], task)[0])
+        if leeway is None or np.isnan(best):
+            return None
+        place = -1 if task is None else self.tasks.index(task)
+        draws = self.predict_draws([utd], task)[:, 0]
+        low = Estimate.from_draws(best * leeway.below[place], draws * leeway.below_draws[:, place])
+        high = Estimate.from_draws(best * leeway.above[place], draws * leeway.above_draws[:, place])
+        return Tolerated(low=low, high=high, beyond=low.value < leeway.swept[0] or high.value > leeway.swept[1])
 
     def _coefficient(self, coefficients: Floats, task: str | None) -> Floats:
         if task is not None:
@@ -89,7 +182,8 @@ class PowerLaw:
         """The fitted law as text."""
         symbol = SYMBOLS[self.quantity]
         coefficient = float(self._coefficient(self.coefficients, task))
-        return f"{symbol}(σ) = {short(coefficient)}·σ^{short(round(self.exponent, 12))}"
+        least = "" if self.offset is None else f"{short(coefficient * self.offset.ratio)} + "
+        return f"{symbol}(σ) = {least}{short(coefficient)}·σ^{short(round(self.exponent, 12))}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ docs/method.md. The surface itself is in `response_surface.py`; the authors' way
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from tdscale.analysis.arrays import Bools, Floats
 from tdscale.analysis.crossings import Crossings
 from tdscale.analysis.estimate import LEVEL, short
-from tdscale.analysis.fitted_laws import SYMBOLS, PowerLaw, Quantity, Source
+from tdscale.analysis.fitted_laws import SYMBOLS, Leeway, Offset, PowerLaw, Quantity
 from tdscale.analysis.response_surface import Surface, SweepCells, fit_surface
 from tdscale.runs.types import Cell, RunWarning
 
 QUANTITIES: tuple[Quantity, ...] = ("batch_size", "learning_rate")
+# of `fit_shared_offset`: bounds, the first grid's size, how often it gets finer
+_STEEPEST, _OFFSETS, _OFFSET_GRID, _OFFSET_ROUNDS = 4.0, (-6.0, 3.0), (65, 37), 120
 # B*(σ), η*(σ), and what a reader should know
 SweepLaws = tuple[PowerLaw | None, PowerLaw | None, list[RunWarning]]
 
@@ -65,8 +67,8 @@ def _place_key(cell: Cell) -> tuple[str, float, float, float]:
     return cell.spec.task, cell.spec.utd, cell.spec.batch_size, cell.spec.learning_rate
 
 
-def fit_surface_laws(cells: Sequence[Cell], crossings: Crossings, tasks: tuple[str, ...], seed: int) -> SweepLaws:
-    """B*(σ) and η*(σ) from the response surface of a sweep's cells and their crossings.
+def fit_surface_laws(cells: Sequence[Cell], crossings: Crossings, tasks: tuple[str, ...], seed: int, *, offsets: bool = False) -> SweepLaws:
+    """B*(σ) and η*(σ), with offsets or without, from the response surface of a sweep's cells and their crossings.
 
     None, with a warning, for a hyperparameter of which no (task, σ) has two values, or where no task has two σ.
     """
@@ -85,12 +87,16 @@ def fit_surface_laws(cells: Sequence[Cell], crossings: Crossings, tasks: tuple[s
         values = np.stack([np.log(grids[name][places.members]) for name in fitted], axis=-1)
         rng = np.random.default_rng([seed, 101])
         surface = fit_surface(
-            _sweep(crossings.data, crossings.bound, places, values),
-            _sweep(crossings.draws, crossings.bound, places, values),
+            surface_input(crossings.data, crossings.bound, places, values),
+            surface_input(crossings.draws, crossings.bound, places, values),
             rng,
+            offsets=offsets,
         )
         for index, name in enumerate(fitted):
-            laws[name] = _law(name, index, surface, places, swept[name], tasks, cells)
+            law = _law(name, index, surface, places, swept[name], tasks, cells)
+            if offsets:
+                law = replace(law, offset=Offset(ratio=float(surface.offsets[index]), draws=surface.offset_draws[:, index]))
+            laws[name] = law
             warnings += law_remarks(laws[name], _beyond_grid(laws[name], np.unique(grids[name])))
     return laws.get("batch_size"), laws.get("learning_rate"), warnings
 
@@ -113,8 +119,15 @@ def _no_slope(quantity: Quantity, swept: Bools, places: Places) -> str:
     return ""
 
 
-def _sweep(data: Floats, bound: Floats, places: Places, values: Floats) -> SweepCells:
-    """The surface's input from D of shape (..., n_cells, n_thresholds)."""
+def surface_input(data: Floats, bound: Floats, places: Places, values: Floats) -> SweepCells:
+    """The surface's input.
+
+    Args:
+        data: D of the cells, shape (..., n_cells, n_thresholds), infinite where censored.
+        bound: last env step of each cell, shape (n_cells,).
+        places: where the cells stand.
+        values: log of the swept hyperparameters at `places.members`, shape (n_places, n_cells of a place, n_quantities).
+    """
     at = data[..., places.members, places.threshold[:, None]]
     censored = ~np.isfinite(at)
     return SweepCells(
@@ -139,6 +152,8 @@ def _law(
 ) -> PowerLaw:
     """One quantity's law, with the tasks in the asked order; NaN where the sweep says nothing."""
     n_draws = len(surface.slope_draws)
+    widths, width_draws = np.full((len(tasks) + 1, 2), np.nan), np.full((n_draws, len(tasks) + 1, 2), np.nan)
+    widths[-1], width_draws[:, -1] = surface.widths[index, -1], surface.width_draws[:, index, -1]
     utd = np.array(sorted({cell.spec.utd for cell in cells}))
     points, low, high = (np.full((len(tasks), len(utd)), np.nan) for _ in range(3))
     intercepts, intercept_draws = np.full(len(tasks), np.nan), np.full((n_draws, len(tasks)), np.nan)
@@ -150,6 +165,15 @@ def _law(
         low[row, column], high[row, column] = np.exp(min(edges[0, place], value)), np.exp(max(edges[1, place], value))
         intercepts[row] = surface.intercepts[index, places.task[place]]
         intercept_draws[:, row] = surface.intercept_draws[:, index, places.task[place]]
+        widths[row], width_draws[:, row] = surface.widths[index, places.task[place]], surface.width_draws[:, index, places.task[place]]
+    values = [getattr(cell.spec, quantity) for cell in cells]
+    leeway = Leeway(
+        below=np.exp(-widths[:, 0]),
+        above=np.exp(widths[:, 1]),
+        below_draws=np.exp(-width_draws[..., 0]),
+        above_draws=np.exp(width_draws[..., 1]),
+        swept=(float(min(values)), float(max(values))),
+    )
     return PowerLaw(
         quantity=quantity,
         tasks=tasks,
@@ -161,6 +185,7 @@ def _law(
         points=points,
         points_low=low,
         points_high=high,
+        leeway=leeway,
     )
 
 
@@ -194,35 +219,41 @@ def law_remarks(law: PowerLaw, at_edge: str) -> list[RunWarning]:
     return found
 
 
-def used_values(cells: Sequence[Cell], quantity: Quantity, tasks: tuple[str, ...], n_draws: int) -> tuple[Floats, Floats]:
-    """The values that the runs used, where there was no sweep to choose them, as draws of best values that all agree.
+def law_as_run(quantity: Quantity, tasks: tuple[str, ...], cells: Sequence[Cell], n_draws: int) -> PowerLaw:
+    """The law through the values that the runs used, where there was no sweep to choose them. Nothing chose them, so it has no interval.
 
     Args:
-        cells: at most one for each (task, σ).
-        quantity: which values.
+        quantity: which law.
         tasks: names.
-        n_draws: how many draws.
+        cells: at most one for each (task, σ).
+        n_draws: draws beside which the law is to stand; they are NaN, for unknown.
 
-    Returns:
-        σ, shape (n_utds,), and the draws, shape (n_draws, n_tasks, n_utds), NaN where there is no cell.
+    Raises:
+        ValueError: if no task has two different σ.
     """
     utd = np.array(sorted({cell.spec.utd for cell in cells}))
     values = np.full((len(tasks), len(utd)), np.nan)
     for cell in cells:
-        row, column = tasks.index(cell.spec.task), int(np.searchsorted(utd, cell.spec.utd))
-        values[row, column] = getattr(cell.spec, quantity)
-    return utd, np.broadcast_to(values, (n_draws, *values.shape))
+        values[tasks.index(cell.spec.task), np.searchsorted(utd, cell.spec.utd)] = getattr(cell.spec, quantity)
+    line = fit_shared_slope(np.log(utd), np.log(values))
+    return PowerLaw(
+        quantity=quantity,
+        tasks=tasks,
+        # a value kept constant has an exponent of 0, not of rounding's dust
+        exponent=round(float(line.slope), 9),
+        exponent_draws=np.full(n_draws, np.nan),
+        coefficients=np.exp(line.intercepts),
+        coefficient_draws=np.full((n_draws, len(tasks)), np.nan),
+        utd=utd,
+        points=values,
+        points_low=values,
+        points_high=values,
+        source="as-run",
+    )
 
 
 def law_through(
-    quantity: Quantity,
-    tasks: tuple[str, ...],
-    utd: Floats,
-    points: Floats,
-    draws: Floats,
-    *,
-    source: Source = "sweep",
-    rng: np.random.Generator | None = None,
+    quantity: Quantity, tasks: tuple[str, ...], utd: Floats, points: Floats, draws: Floats, *, offsets: bool = False
 ) -> PowerLaw:
     """The law of one exponent for all tasks through best values.
 
@@ -231,29 +262,31 @@ def law_through(
         tasks: names.
         utd: σ, shape (n_utds,).
         points: best values, shape (n_tasks, n_utds), NaN where there is none; draws: of them, shape (n_draws, n_tasks, n_utds).
-        source: where the values come from.
-        rng: of the spread that the draws get for what the line leaves unexplained; None for none.
+        offsets: whether the law has an offset (equations D.2, D.3).
 
     Raises:
         ValueError: if no task has two different σ.
     """
     log_utd = np.log(utd)
-    point = fit_shared_slope(log_utd, np.log(points))
-    drawn = fit_shared_slope(log_utd, np.where(np.isfinite(points), np.log(draws), np.nan))
-    slopes, intercepts = (drawn.slope, drawn.intercepts) if rng is None else widen_for_misfit(drawn, point, log_utd, rng)
+    log_points, log_draws = np.log(points), np.where(np.isfinite(points), np.log(draws), np.nan)
+    point, drawn, offset = fit_shared_slope(log_utd, log_points), fit_shared_slope(log_utd, log_draws), None
+    if offsets:
+        point, ratio = fit_shared_offset(log_utd, log_points)
+        drawn, ratios = fit_shared_offset(log_utd, log_draws)
+        offset = Offset(ratio=float(ratio), draws=ratios)
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return PowerLaw(
         quantity=quantity,
         tasks=tasks,
         exponent=float(point.slope),
-        exponent_draws=slopes,
+        exponent_draws=drawn.slope,
         coefficients=np.exp(point.intercepts),
-        coefficient_draws=np.exp(intercepts),
+        coefficient_draws=np.exp(drawn.intercepts),
         utd=utd,
         points=points,
         points_low=low,
         points_high=high,
-        source=source,
+        offset=offset,
     )
 
 
@@ -263,9 +296,6 @@ class SharedSlope:
 
     slope: Floats
     intercepts: Floats
-    residual_variance: Floats
-    slope_standard_error: Floats
-    degrees_of_freedom: int
 
 
 def fit_shared_slope(log_utd: Floats, log_values: Floats) -> SharedSlope:
@@ -291,39 +321,58 @@ def fit_shared_slope(log_utd: Floats, log_values: Floats) -> SharedSlope:
     spread = (centred**2).sum()
     slope = (centred * safe).sum(axis=(-2, -1)) / spread
     intercepts = np.where(used, mean_y - slope[..., None] * mean_x, np.nan)
-    residual = np.where(present, safe - intercepts[..., None] - slope[..., None, None] * log_utd, 0.0)
-    residual = np.where(np.isfinite(residual), residual, 0.0)
-    degrees = int(present.sum() - used.sum() - 1)
-    variance = (residual**2).sum(axis=(-2, -1)) / max(degrees, 1)
-    return SharedSlope(
-        slope=slope,
-        intercepts=intercepts,
-        residual_variance=variance,
-        slope_standard_error=np.sqrt(variance / spread),
-        degrees_of_freedom=degrees,
-    )
+    return SharedSlope(slope=slope, intercepts=intercepts)
 
 
-def widen_for_misfit(draws: SharedSlope, point: SharedSlope, log_utd: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Draws of slope and intercepts whose spread covers both seed noise and what the line leaves unexplained.
+def fit_shared_offset(log_utd: Floats, log_values: Floats) -> tuple[SharedSlope, Floats]:
+    """Least squares of log y = intercept[task] + log(σ^slope + ratio): B_min + β·σ^(−α) with B_min/β and α shared (D.2, D.3).
 
-    The bootstrap over seeds knows only seed noise. Where the regression's own standard error (from the residuals over
-    tasks and σ) is larger, the difference in variance is added as Student-t noise about the centre of σ.
+    Over a grid of slope and ratio first, then over ever finer grids about its best point. At the middle of log σ the offset is between
+    e^−6 and e^3 of the rest, and slopes are within ±4: few σ tell no more.
+
+    Args:
+        log_utd: shape (n_utds,).
+        log_values: shape (..., n_tasks, n_utds); NaN where missing (the same places on all leading axes).
 
     Returns:
-        slopes, shape (n_draws,), and intercepts, shape (n_draws, n_tasks).
+        slope and intercepts, and the ratio of shape (...).
+
+    Raises:
+        ValueError: if no task has two different σ.
     """
-    n_draws = draws.slope.shape[0]
+    fit_shared_slope(log_utd, log_values)
+    shape = log_values.shape
+    flat = log_values.reshape(-1, *shape[-2:])
+    present = np.isfinite(flat).all(axis=0)
+    count = np.maximum(present.sum(axis=-1), 1)
     centre = log_utd.mean()
-    slopes, intercepts = draws.slope.copy(), draws.intercepts.copy()
-    if point.degrees_of_freedom < 1:
-        return slopes, intercepts
-    extra = np.sqrt(max(float(point.slope_standard_error) ** 2 - float(np.var(slopes)), 0.0))
-    change = extra * rng.standard_t(point.degrees_of_freedom, n_draws)
-    slopes = slopes + change
-    # turning about the centre of σ leaves the level there as it was
-    intercepts = intercepts - change[:, None] * centre
-    level_variance = float(point.residual_variance) / len(log_utd)
-    seed_variance = np.var(draws.intercepts + draws.slope[:, None] * centre, axis=0)
-    level = np.sqrt(np.maximum(level_variance - seed_variance, 0.0))
-    return slopes, intercepts + level * rng.standard_t(point.degrees_of_freedom, (n_draws, intercepts.shape[1]))
+    x = log_utd - centre
+
+    def centred(values: Floats) -> Floats:
+        """Less each task's mean, 0 where missing."""
+        safe = np.where(present, values, 0.0)
+        return np.where(present, safe - (safe.sum(axis=-1) / count)[..., None], 0.0)
+
+    def curve(slope: Floats, log_ratio: Floats) -> Floats:
+        return np.asarray(np.logaddexp(slope[..., None] * x, log_ratio[..., None]))
+
+    wanted = centred(flat)
+    low, high = np.array([-_STEEPEST, _OFFSETS[0]]), np.array([_STEEPEST, _OFFSETS[1]])
+    axes = [np.linspace(a, b, n) for a, b, n in zip(low, high, _OFFSET_GRID, strict=True)]
+    grid = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=-1)
+    tried = centred(curve(grid[:, 0], grid[:, 1])[:, None]).reshape(len(grid), -1)
+    # squared errors but for what does not depend on the grid
+    best = grid[np.argmin((tried**2).sum(axis=-1) - 2 * wanted.reshape(len(flat), -1) @ tried.T, axis=-1)]
+    step = np.tile([axis[1] - axis[0] for axis in axes], (len(flat), 1))
+    around = np.stack([axis.ravel() for axis in np.meshgrid(*[np.linspace(-1, 1, 5)] * 2, indexing="ij")], axis=-1)
+    for _ in range(_OFFSET_ROUNDS):
+        near = np.clip(best[:, None] + around * step[:, None], low, high)
+        error = ((centred(curve(near[..., 0], near[..., 1])[:, :, None]) - wanted[:, None]) ** 2).sum(axis=(-2, -1))
+        chosen = np.argmin(error, axis=-1)
+        best = near[np.arange(len(flat)), chosen]
+        step = np.where((chosen == len(around) // 2)[:, None], 0.4, 1.0) * step
+    slope, log_ratio = best.reshape(*shape[:-2], 2)[..., 0], best.reshape(*shape[:-2], 2)[..., 1]
+    rest = np.where(present, log_values - curve(slope, log_ratio)[..., None, :], 0.0).sum(axis=-1) / count
+    # σ^slope + ratio = e^(slope·centre)·(e^(slope·x) + e^log_ratio)
+    intercepts = np.where(present.any(axis=-1), rest - (slope * centre)[..., None], np.nan)
+    return SharedSlope(slope=slope, intercepts=intercepts), np.asarray(np.exp(log_ratio + slope * centre))

@@ -13,7 +13,7 @@ from tdscale.analysis import forms
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.budget import held_out_laws
 from tdscale.analysis.estimate import round_digits
-from tdscale.analysis.fitted_laws import DataLaw, PowerLaw
+from tdscale.analysis.fitted_laws import MORE_DATA, DataLaw, PowerLaw
 from tdscale.analysis.forms import FittedForm
 from tdscale.analysis.method import Method
 from tdscale.analysis.scaling_laws import ScalingLaws
@@ -88,9 +88,27 @@ def _power_law(law: PowerLaw | None) -> dict[str, Any] | None:
     return {
         "exponent": law.exponent_estimate.to_dict(),
         "identified": law.identified,
+        "optimised": law.optimised,
         "source": law.source,
         "tasks": {task: {"coefficient": law.coefficient_estimate(task).to_dict()} for task in law.tasks},
-    }
+        "tolerated": _tolerated(law),
+    } | _offsets(law)
+
+
+def _offsets(law: PowerLaw) -> dict[str, Any]:
+    """B_min or η_min of each task; no key at all for the pure power law."""
+    offsets = {task: value.to_dict() for task in law.tasks if (value := law.offset_estimate(task)) is not None}
+    return {"offsets": offsets} if offsets else {}
+
+
+def _tolerated(law: PowerLaw) -> dict[str, Any] | None:
+    """The ranges that cost little, for each task and the domain at each σ of the points."""
+    if law.leeway is None:
+        return None
+    tasks: list[str | None] = [None, *law.tasks]
+    found = [(task, float(utd), law.tolerated(float(utd), task)) for task in tasks for utd in law.utd]
+    ranges = [{"task": task, "utd": utd} | range_.to_dict() for task, utd, range_ in found if range_ is not None]
+    return {"more_data": MORE_DATA, "ranges": ranges}
 
 
 def _data_law(law: DataLaw) -> list[dict[str, Any]]:
@@ -124,6 +142,9 @@ def _draws(laws: ScalingLaws) -> dict[str, Any]:
     """The laws with all their draws, as JSON types: the fields of `ScalingLaws`, with the method and the forms by their names."""
     content: dict[str, Any] = _ADAPTER.dump_python(laws, mode="python")
     content["method"] = laws.method.name
+    for law in filter(None, (content["batch_size"], content["learning_rate"])):
+        if law["offset"] is None:
+            del law["offset"]
     for entry, law in zip(content["data"], laws.data, strict=True):
         entry["forms"] = [_columns(fitted) for fitted in law.forms if fitted.form.base is fitted.form]
         # a form that takes another one's parameters adds its weight alone

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
 from tdscale.analysis.arrays import Bools, Floats
+from tdscale.analysis.bowls import EDGES, N_RANGES, bowl, bowl_width, range_middles
+from tdscale.analysis.fitted_laws import MORE_DATA
 
 # What is taken for likely before the data speak. All in natural logarithms, so that no unit matters.
 TYPICAL_CURVATURE = 2 * np.log(1.25) / np.log(4.0) ** 2  # a value 4 times too large or small costs 25 % more data …
@@ -28,6 +30,8 @@ TASK_CURVATURE_SPREAD = 0.5  # and the tasks differ by this much among themselve
 SHAPE_SPREAD = 0.7  # as does a bowl's curvature from place to place; a factor of 3 away it is another one
 SLOPE_SPREAD = 1.0
 WITHIN_ONE_STEP = 1.2816  # 4 of 5 best values lie within the grid or one step beyond its ends
+# with offsets: their log over the rest of the law, at the mean log σ
+OFFSET_SHARE, OFFSET_SPREAD = -1.0, 1.5
 DEVIATION, DEVIATION_WEIGHT = 0.15, 3.0  # of the best values from their law: worth so many (task, σ)
 _LEVEL_SPREAD = 30.0
 TASK_NOISE_WEIGHT = 20.0  # of the noise that tasks share, worth so many cells
@@ -36,44 +40,8 @@ _LEAST_NOISE, _MISFIT_RANGE = 1e-8, (1e-3, 1.0)
 _START_SLOPES = (0.0, -0.8, 0.8)
 _TRIAL_ITERATIONS, _ITERATIONS, _DRAW_ITERATIONS = 12, 25, 6
 
-# Where the ranges end, on either side of the best value, as the log of a factor
-EDGES = np.log([np.sqrt(3.0), 3.0])
-N_RANGES = 2 * (len(EDGES) + 1)
-
-
-def range_middles() -> Floats:
-    """Middles of the ranges from left to right, the outermost as wide as its neighbour, shape (N_RANGES,)."""
-    ends = np.concatenate([[0.0], EDGES, [2 * EDGES[-1] - EDGES[-2]]])
-    right = (ends[1:] + ends[:-1]) / 2
-    return np.concatenate([-right[::-1], right])
-
-
-def bowl(offset: Floats, curvatures: Floats) -> tuple[Floats, Floats, Floats]:
-    """The convex function with least value 0 at 0 whose second derivative is constant within each range.
-
-    The ranges end at 0 and at ±EDGES. With equal curvatures c it is the parabola c·u²/2.
-
-    Args:
-        offset: u, log of the hyperparameter over its best value, shape (...).
-        curvatures: second derivatives from left to right, > 0, shape (..., N_RANGES), leading axes that broadcast with u's.
-
-    Returns:
-        The bowl, shape (...); its slope by u, same; its slope by the log of each curvature, shape (..., N_RANGES).
-    """
-    size = np.abs(offset)
-    left = offset < 0
-    by_log_curvature = np.zeros((*size.shape, N_RANGES))
-    slope = np.zeros(size.shape)
-    starts = (0.0, *EDGES)
-    for index, (start, end) in enumerate(zip(starts, (*EDGES, np.inf), strict=True)):
-        inside = np.clip(size - start, 0.0, end - start)
-        height = inside * (np.maximum(size - start, 0.0) - inside / 2)
-        below, above = len(EDGES) - index, len(EDGES) + 1 + index
-        by_log_curvature[..., below] = np.where(left, height, 0.0)
-        by_log_curvature[..., above] = np.where(left, 0.0, height)
-        slope += inside * np.where(left, -curvatures[..., below], curvatures[..., above])
-    by_log_curvature *= curvatures
-    return by_log_curvature.sum(axis=-1), slope, by_log_curvature
+# How exact must B and η be? Within this rise of log D: at most 5 % more data
+LEEWAY = np.log1p(MORE_DATA)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,12 +111,15 @@ class Equations:
 class SurfaceModel:
     """The surface of one sweep, as functions of its parameters."""
 
-    def __init__(self, sweep: SweepCells) -> None:
+    def __init__(self, sweep: SweepCells, *, offsets: bool = False) -> None:
         self.sweep = sweep
+        self.offsets = offsets
         self.n_places, self.n_cells, self.n_quantities = sweep.values.shape
         n_tasks = self.n_tasks = sweep.n_tasks
-        self.slope, self.curvature, self.side, self.of_task = n_tasks, n_tasks + 1, n_tasks + 2, n_tasks + 2 + N_RANGES
-        self.n_shared = 2 * n_tasks + 2 + N_RANGES
+        self.slope, self.curvature, self.side, tasks_from = n_tasks, n_tasks + 1, n_tasks + 2, n_tasks + 2 + N_RANGES
+        self.of_task = slice(tasks_from, tasks_from + n_tasks)
+        # the offset's place is the last one
+        self.n_shared = 2 * n_tasks + 2 + N_RANGES + offsets
         self.centre = float(sweep.log_utd.mean())
         self.x = sweep.log_utd - self.centre
         self.prior_mean = np.zeros((self.n_quantities, self.n_shared))
@@ -160,7 +131,9 @@ class SurfaceModel:
             spread[index, :n_tasks] = reach / WITHIN_ONE_STEP
         self.prior_mean[:, self.curvature] = np.log(TYPICAL_CURVATURE)
         spread[:, self.slope], spread[:, self.curvature] = SLOPE_SPREAD, CURVATURE_SPREAD
-        spread[:, self.side : self.of_task], spread[:, self.of_task :] = 1.0, TASK_CURVATURE_SPREAD
+        spread[:, self.side : self.of_task.start], spread[:, self.of_task] = 1.0, TASK_CURVATURE_SPREAD
+        if offsets:
+            self.prior_mean[:, -1], spread[:, -1] = OFFSET_SHARE, OFFSET_SPREAD
         # log curvature along the bowl varies as a random walk that is drawn back to 0
         middles = range_middles()
         covariance = SHAPE_SPREAD**2 * np.exp(-np.abs(middles[:, None] - middles) / EDGES[-1])
@@ -194,7 +167,7 @@ class SurfaceModel:
         z = np.clip((self.sweep.log_data - state.local[:, [0]] - e.excess) / np.sqrt(e.variance), -1e6, 1e6)
         exact = -(_TAIL + 1) / 2 * np.log1p(z**2 / _TAIL) - np.log(e.variance) / 2
         fit = np.where(self.sweep.present, np.where(self.sweep.censored, log_ndtr(-z), exact), 0.0).sum()
-        prior = -0.5 * (((state.shared - self.prior_mean) / self.prior_spread) ** 2).sum()
+        prior = -0.5 * (((state.shared - self.prior_mean) / self.prior_spread) ** 2).sum() - np.log(self.prior_spread).sum()
         prior -= 0.5 * ((state.local[:, 1:] / state.deviation) ** 2).sum() + self.n_places * np.log(state.deviation).sum()
         prior -= DEVIATION_WEIGHT * (np.log(state.deviation) + 0.5 * (DEVIATION / state.deviation) ** 2).sum()
         volume = np.linalg.slogdet(e.local_inverse)[1].sum() + np.linalg.slogdet(e.shared_inverse)[1]
@@ -202,19 +175,55 @@ class SurfaceModel:
 
     def best(self, shared: Floats, local: Floats) -> Floats:
         """log best value at each place, shape (..., n_quantities, n_places)."""
-        law = shared[..., self.sweep.task] + shared[..., [self.slope]] * self.x
+        law = shared[..., self.sweep.task] + self.law(shared)[0]
         return np.asarray(law + np.swapaxes(local[..., 1:], -1, -2))
+
+    def law(self, shared: Floats) -> tuple[Floats, Floats, Floats]:
+        """The law's log best value over that at the mean log σ, and its slopes by the slope there and by the offset: (..., n_places) each.
+
+        Without offsets it is the slope times x = log σ − mean; with them log((E + e^(s·x))/(1 + E)), E the offset over the rest at
+        x = 0, whose log is the parameter, and s = slope·(1 + E), so that the slope at x = 0 is the same.
+        """
+        slope = shared[..., [self.slope]]
+        if not self.offsets:
+            return np.asarray(slope * self.x), np.broadcast_to(self.x, (*slope.shape[:-1], self.n_places)), np.zeros(0)
+        ratio = np.exp(shared[..., [-1]])
+        power = np.exp(np.clip(slope * (1 + ratio) * self.x, -50.0, 50.0))
+        share = power / (ratio + power)
+        by_offset = (1 - share) + share * self.x * slope * ratio - ratio / (1 + ratio)
+        return np.log((ratio + power) / (1 + ratio)), share * self.x * (1 + ratio), by_offset
+
+    def power_law(self, shared: Floats) -> tuple[Floats, Floats, Floats]:
+        """The laws as coefficient·(σ^exponent + offset): exponents and offsets (..., n_quantities), log coefficients (..., n_tasks)."""
+        slope, level = shared[..., self.slope], shared[..., : self.n_tasks]
+        if not self.offsets:
+            return slope, np.zeros(slope.shape), np.asarray(level - slope[..., None] * self.centre)
+        ratio = np.exp(shared[..., -1])
+        exponent = slope * (1 + ratio)
+        coefficients = level - (exponent * self.centre + np.log1p(ratio))[..., None]
+        return np.asarray(exponent), np.asarray(ratio * np.exp(exponent * self.centre)), np.asarray(coefficients)
 
     def shape(self, shared: Floats) -> Floats:
         """What the bowls' ranges have over the log curvature, shape (..., n_quantities, N_RANGES)."""
-        return np.asarray(shared[..., self.side : self.of_task] @ self.mixing.T)
+        return np.asarray(shared[..., self.side : self.of_task.start] @ self.mixing.T)
+
+    def widths(self, shared: Floats, height: float) -> Floats:
+        """`bowl_width` of each task and, last, of the mean over tasks of log D, shape (..., n_quantities, n_tasks + 1, 2)."""
+        of_task = shared[..., [self.curvature]] + shared[..., self.of_task]
+        curvatures = self.curvatures(of_task[..., None] + self.shape(shared)[..., None, :])
+        # the sum of bowls of one bottom is a bowl
+        return bowl_width(np.concatenate([curvatures, curvatures.mean(axis=-2, keepdims=True)], axis=-2), height)
+
+    def curvatures(self, logs: Floats) -> Floats:
+        """Second derivatives from their logarithms, neither flat nor steep beyond reason."""
+        return np.asarray(np.exp(np.clip(logs, -7.0, 5.0)))
 
     def bowls(self, shared: Floats, local: Floats) -> list[tuple[Floats, Floats, Floats]]:
         """Each quantity's bowl at every cell with its slopes, as `bowl` gives them; leading axes as the parameters'."""
         best = self.best(shared, local)
-        of_place = shared[..., [self.curvature]] + shared[..., self.of_task + self.sweep.task]
+        of_place = shared[..., [self.curvature]] + shared[..., self.of_task.start + self.sweep.task]
         log_curvatures = of_place[..., None] + self.shape(shared)[..., None, :]
-        curvatures = np.exp(np.clip(log_curvatures, -7.0, 5.0))[..., None, :]
+        curvatures = self.curvatures(log_curvatures)[..., None, :]
         return [bowl(self.sweep.values[..., q] - best[..., q, :, None], curvatures[..., q, :, :, :]) for q in range(self.n_quantities)]
 
     def equations(self, state: State) -> Equations:
@@ -224,13 +233,16 @@ class SurfaceModel:
         by_quantity = np.zeros((*shape, self.n_quantities, self.n_shared))
         by_local = np.ones((*shape, 1 + self.n_quantities))
         places = np.arange(self.n_places)
+        _, by_slope, by_offset = self.law(state.shared)
         for q, (value, slope, by_range) in enumerate(bowls):
             by_local[..., 1 + q] = -slope
             by_quantity[places, :, q, self.sweep.task] = -slope
-            by_quantity[..., q, self.slope] = -slope * self.x[:, None]
+            by_quantity[..., q, self.slope] = -slope * by_slope[q, :, None]
+            if self.offsets:
+                by_quantity[..., q, -1] = -slope * by_offset[q, :, None]
             by_quantity[..., q, self.curvature] = value
-            by_quantity[..., q, self.side : self.of_task] = by_range @ self.mixing
-            by_quantity[places, :, q, self.of_task + self.sweep.task] = value
+            by_quantity[..., q, self.side : self.of_task.start] = by_range @ self.mixing
+            by_quantity[places, :, q, self.of_task.start + self.sweep.task] = value
         by_shared = by_quantity.reshape(*shape, -1)
         excess = np.asarray(sum(value for value, _, _ in bowls))
         variance = state.noise[self.sweep.task][:, None] + state.misfit * excess**2
@@ -337,9 +349,14 @@ class Surface:
     Attributes:
         slopes: of log best value over log σ, shape (n_quantities,); slope_draws (n_draws, n_quantities).
         intercepts: log best value at σ = 1, shape (n_quantities, n_tasks); intercept_draws (n_draws, …).
+        offsets: over the rest at σ = 1, so that best value = e^intercept·(σ^slope + offset); 0 without offsets, where slopes and
+            intercepts are what is said above. Shape (n_quantities,); offset_draws (n_draws, n_quantities).
+        evidence: log probability of the data, up to a constant that is the same with and without offsets.
         best: log best value at each place, deviation included, shape (n_quantities, n_places); best_draws (n_draws, …).
         curvatures: of the bowls, shape (n_quantities, n_tasks).
         shape: the bowls' curvature from range to range, over that, shape (n_quantities, N_RANGES).
+        widths: how far below and above the best value log D has risen by `LEEWAY`, logs of a factor, for each task and, last, for the
+            mean over tasks, shape (n_quantities, n_tasks + 1, 2); width_draws (n_draws, …).
     """
 
     slopes: Floats
@@ -350,9 +367,14 @@ class Surface:
     best_draws: Floats
     curvatures: Floats
     shape: Floats
+    widths: Floats
+    width_draws: Floats
+    offsets: Floats
+    offset_draws: Floats
+    evidence: float
 
 
-def fit_surface(sweep: SweepCells, draws: SweepCells, rng: np.random.Generator) -> Surface:
+def fit_surface(sweep: SweepCells, draws: SweepCells, rng: np.random.Generator, *, offsets: bool = False) -> Surface:
     """Fit the surface, and once more for every draw.
 
     A draw starts from the data of one bootstrap draw and adds what these don't hold: the cells' misfit, the deviations
@@ -362,28 +384,31 @@ def fit_surface(sweep: SweepCells, draws: SweepCells, rng: np.random.Generator) 
         sweep: the point estimate, `log_data` of shape (n_places, n_cells); each place has a cell that is not censored.
         draws: the same places with `log_data` of shape (n_draws, n_places, n_cells).
         rng: of the noise that is added.
+        offsets: whether the best values follow B_min + β·σ^(−α) (equations D.2, D.3) in place of β·σ^(−α).
     """
-    model = SurfaceModel(sweep)
+    model = SurfaceModel(sweep, offsets=offsets)
     # the likelihood may have several peaks: the highest of those reached from falling, constant and rising best values
     states = [model.run(model.start(slope), _TRIAL_ITERATIONS) for slope in _START_SLOPES]
     state = max(states, key=model.evidence)
     state = model.run(state, _ITERATIONS)
     shared, local = _draws(model, state, draws, rng)
+    slopes, ratios, intercepts = model.power_law(state.shared)
+    slope_draws, offset_draws, intercept_draws = model.power_law(shared)
     return Surface(
-        slopes=state.shared[:, model.slope],
-        intercepts=_intercepts(model, state.shared),
+        slopes=slopes,
+        intercepts=intercepts,
         best=model.best(state.shared, state.local),
-        slope_draws=shared[..., model.slope],
-        intercept_draws=_intercepts(model, shared),
+        slope_draws=slope_draws,
+        intercept_draws=intercept_draws,
+        offsets=ratios,
+        offset_draws=offset_draws,
+        evidence=model.evidence(state),
         best_draws=model.best(shared, local),
-        curvatures=np.exp(state.shared[:, [model.curvature]] + state.shared[:, model.of_task :]),
+        curvatures=np.exp(state.shared[:, [model.curvature]] + state.shared[:, model.of_task]),
         shape=np.exp(model.shape(state.shared)),
+        widths=model.widths(state.shared, LEEWAY),
+        width_draws=model.widths(shared, LEEWAY),
     )
-
-
-def _intercepts(model: SurfaceModel, shared: Floats) -> Floats:
-    """log best value at σ = 1, shape (..., n_quantities, n_tasks)."""
-    return np.asarray(shared[..., : model.n_tasks] - shared[..., [model.slope]] * model.centre)
 
 
 def _draws(model: SurfaceModel, state: State, draws: SweepCells, rng: np.random.Generator) -> tuple[Floats, Floats]:

@@ -17,6 +17,7 @@ from tdscale.cli.options import (
     FitMethod,
     Json,
     NoiseRegime,
+    Offsets,
     PlanOptions,
     ScaleOptions,
     Source,
@@ -243,6 +244,7 @@ def import_(
 def fit(
     directory: Directory,
     method: Annotated[FitMethod, typer.Option(help="paper is the authors' own procedure.")] = FitMethod.default,
+    offsets: Offsets = False,
     draws: Annotated[int, typer.Option(min=20, max=100_000, help="Bootstrap draws.")] = 200,
     where: Annotated[
         list[str] | None,
@@ -259,6 +261,7 @@ def fit(
     draws and conditions.
     """
     from tdscale.analysis.laws_file import FILE_NAME, laws_to_dict
+    from tdscale.analysis.method import OFFSETS
     from tdscale.cli.console import for_people, print_json
     from tdscale.cli.results import print_laws
     from tdscale.running.fitting import fit_study
@@ -266,7 +269,7 @@ def fit(
     from tdscale.runs.where import parse_where
 
     files = open_study(directory)
-    laws = fit_study(files, method.value, n_draws=draws, where=parse_where(where or ())).laws
+    laws = fit_study(files, method.value + OFFSETS * offsets, n_draws=draws, where=parse_where(where or ())).laws
     if as_json:
         print_json(laws_to_dict(laws))
         return
@@ -354,8 +357,8 @@ def published(
 ) -> None:
     """The published laws, the paper's printed ones and the authors' committed ones: B, η and D for any σ."""
     from tdscale.cli.console import for_people, print_json
-    from tdscale.cli.results import print_published
-    from tdscale.paper import NO_INTERVAL, STANDARD_UTD, laws_of_task, predict
+    from tdscale.cli.results import print_partly_published, print_published
+    from tdscale.paper import NO_INTERVAL, STANDARD_UTD, laws_of_task, partly_published, predict, refuse_prediction
 
     names = [text for text in asked or () if not _is_number(text)]
     if len(names) > 1:
@@ -363,17 +366,23 @@ def published(
     task = names[0] if names else None
     sets = laws_of_task(task)
     utds = sorted({_utd(part) for text in (*(utd or ()), *(asked or ())) if text not in names for part in text.split(",")})
+    partly = partly_published(task)
+    if task is not None and utds:
+        refuse_prediction(task)
     if task is not None and not utds:
         utds = list(STANDARD_UTD)
     predicted = {laws.name: [predict(laws, name, at) for name in (laws.tasks if task is None else (task,)) for at in utds] for laws in sets}
     if as_json:
         content = [laws.to_dict() | {"predictions": [p.to_dict() for p in predicted[laws.name]]} for laws in sets]
-        print_json({"laws": content, "note": NO_INTERVAL})
+        print_json({"laws": content, "partly": [laws.to_dict() for laws in partly], "note": NO_INTERVAL})
         return
     console = for_people()
     for laws in sets:
         print_published(console, laws, task, predicted[laws.name])
-    console.print(f"\n{NO_INTERVAL}")
+    for part in partly:
+        print_partly_published(console, part)
+    if sets:
+        console.print(f"\n{NO_INTERVAL}")
 
 
 def _is_number(text: str) -> bool:

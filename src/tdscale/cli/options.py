@@ -77,6 +77,7 @@ def _key(what: str) -> Any:
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else.")]
+Offsets = Annotated[bool, typer.Option("--offsets", help="B* = B_min + β·σ^−α and η* likewise (the paper's D.2, D.3), of a sweep.")]
 Workers = Annotated[
     int | None, option("--workers", "-w", min=1, what="Worker processes. [default: one per core, or per GPU, the most there]")
 ]

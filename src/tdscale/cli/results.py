@@ -8,10 +8,10 @@ from rich.table import Table
 
 from tdscale.analysis.budget import held_out_laws, regret_in_words
 from tdscale.analysis.estimate import Estimate, short
-from tdscale.analysis.fitted_laws import PowerLaw
+from tdscale.analysis.fitted_laws import MORE_DATA, SYMBOLS, PowerLaw, Tolerated
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.cli.console import counted, duration, plain_table
-from tdscale.paper import Prediction, PublishedLaws
+from tdscale.paper import PartlyPublished, Prediction, PublishedLaws
 from tdscale.planning import Confirmation, Plan
 from tdscale.running.forecast import Forecast
 from tdscale.runs.types import RunWarning
@@ -35,6 +35,8 @@ def print_laws(console: Console, laws: ScalingLaws) -> None:
     for law, name in ((laws.batch_size, "batch size B*(σ)"), (laws.learning_rate, "learning rate η*(σ)")):
         if law is not None:
             console.print(_power_table(law, name))
+    if any(law is not None and law.leeway is not None for law in (laws.batch_size, laws.learning_rate)):
+        console.print(f"from, to: between these multiples of the best value, at any σ, it costs at most {MORE_DATA:.0%} more data")
     if laws.data:
         table = plain_table("\ndata law D_J(σ) = D_min·(1 + (σ/β)^−α), env steps", "J", "D_min", "β", "α")
         for entry in laws.data:
@@ -87,9 +89,15 @@ def _power_table(law: PowerLaw, name: str) -> Table:
     estimate = law.exponent_estimate
     state = "" if law.identified or law.source != "sweep" else "; not identified: its interval holds 0"
     source = {"sweep": "", "as-run": ", as the runs used it", "published": ", as published"}[law.source]
-    table = plain_table(f"\n{name} = coefficient·σ^exponent{source}; exponent {estimate}{state}", "task", "coefficient (at σ = 1)")
-    for task in law.tasks:
-        table.add_row(task, str(law.coefficient_estimate(task)))
+    symbol = SYMBOLS[law.quantity]
+    least = "" if law.offset is None else f"{symbol[0]}_min + "
+    title = f"\n{name} = {least}coefficient·σ^exponent{source}; exponent {law.shown(estimate)}{state}"
+    columns = ["coefficient (at σ = 1)"] if law.offset is None else [f"{symbol[0]}_min", "coefficient"]
+    table = plain_table(title, "task", *columns, *((f"from, × {symbol}", f"to, × {symbol}") if law.leeway is not None else ()))
+    for index, task in enumerate(law.tasks):
+        offset = law.offset_estimate(task)
+        texts = [law.shown(value) for value in (offset, law.coefficient_estimate(task)) if value is not None]
+        table.add_row(task, *texts, *map(str, law.leeway.factors(index) if law.leeway is not None else ()))
     return table
 
 
@@ -141,13 +149,22 @@ def _plan_rows(plan: Plan) -> list[tuple[str, str]]:
     # published laws have no interval
     rows.append(("σ", short(plan.utd) + (f"   best σ in [{short(best.low)}, {short(best.high)}]" if best and best.low < best.high else "")))
     if plan.batch_size is not None:
-        rows.append(("B", f"{plan.batch_size}   rounded from B* = {plan.batch_size_range}"))
+        rows.append(("B", f"{plan.batch_size}   rounded from B* = {plan.shown('batch_size')}"))
+        rows += _tolerated(plan.batch_size_tolerated)
     if plan.learning_rate is not None:
-        rows.append(("η", str(plan.learning_rate_range)))
+        rows.append(("η", plan.shown("learning_rate")))
+        rows += _tolerated(plan.learning_rate_tolerated)
     priced = f", with δ = {short(plan.data_cost)}" if plan.problem != "budget" and plan.data_cost else ""
     units = (("D", plan.data, "env steps"), ("C", plan.compute, plan.compute_name), ("F", plan.budget, plan.unit_name + priced))
     rows += [(name, f"{value} {unit}") for name, value, unit in units if value is not None]
     return rows
+
+
+def _tolerated(found: Tolerated | None) -> list[tuple[str, str]]:
+    """How exact the value above must be."""
+    if found is None:
+        return []
+    return [("", f"at most {MORE_DATA:.0%} more data from {found}" + (", partly beyond the sweep" if found.beyond else ""))]
 
 
 def _relaxed(plan: Plan) -> str:
@@ -214,6 +231,17 @@ def print_published(console: Console, laws: PublishedLaws, task: str | None, pre
         )
     if far:
         console.print(f"  · σ = {', '.join(map(short, far))}: outside the σ that were run, {short(laws.utd[0])} to {short(laws.utd[-1])}")
+
+
+def print_partly_published(console: Console, laws: PartlyPublished) -> None:
+    """What is known of published laws that are illegible in part."""
+    console.print(f"\n{laws.name}: {laws.title}; {laws.source}; legible only in part, so that it predicts nothing")
+    console.print(f"  B*(σ) = {short(laws.batch_size_least)}·(1 + (σ/σ0)^{short(laws.batch_size_exponent)}), σ0 not legible")
+    batches, rates = ", ".join(map(str, laws.batch_sizes)), ", ".join(map(short, laws.learning_rates))
+    console.print(f"  swept: σ = 1/{1 / laws.utd[0]:.0f} to 1/{1 / laws.utd[-1]:.0f} in powers of two; B = {batches}; η = {rates}")
+    console.print(f"  {laws.seeds} seeds, N = {short(laws.model_size)}, δ = {short(laws.data_cost)}; tasks: {', '.join(laws.tasks)}")
+    for text in laws.missing:
+        console.print(f"  · {text}")
 
 
 def print_confirmation(console: Console, outcome: Confirmation) -> None:

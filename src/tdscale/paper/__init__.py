@@ -5,37 +5,44 @@
 
 from collections.abc import Mapping
 
-from tdscale.analysis.method import DEFAULT, Method
+from tdscale.analysis.method import DEFAULT, Method, MethodWithOffsets
 from tdscale.paper.predictions import (
     NO_INTERVAL,
     PREFIX,
     STANDARD_UTD,
     Prediction,
     laws_of_task,
+    partly_published,
     power_law,
     predict,
     published_laws,
+    refuse_prediction,
     scaling_laws,
 )
-from tdscale.paper.procedure import PAPER
-from tdscale.paper.published import PUBLISHED, PublishedDataLaw, PublishedLaws
+from tdscale.paper.procedure import PAPER, PaperWithOffsets, differences
+from tdscale.paper.published import PARTLY_PUBLISHED, PUBLISHED, PartlyPublished, PublishedDataLaw, PublishedLaws
 
 # by the names that a user gives and that laws.json holds
-METHODS: Mapping[str, Method] = {method.name: method for method in (DEFAULT, PAPER)}
+METHODS: Mapping[str, Method] = {method.name: method for method in (DEFAULT, PAPER, MethodWithOffsets(), PaperWithOffsets())}
 
 __all__ = [
     "METHODS",
     "NO_INTERVAL",
     "PAPER",
+    "PARTLY_PUBLISHED",
     "PREFIX",
     "PUBLISHED",
     "STANDARD_UTD",
+    "PartlyPublished",
     "Prediction",
     "PublishedDataLaw",
     "PublishedLaws",
+    "differences",
     "laws_of_task",
+    "partly_published",
     "power_law",
     "predict",
     "published_laws",
+    "refuse_prediction",
     "scaling_laws",
 ]

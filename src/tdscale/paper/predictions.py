@@ -12,7 +12,7 @@ from tdscale.analysis.forms import OFFSET, FittedForm
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import UserError
 from tdscale.paper.procedure import PAPER
-from tdscale.paper.published import PUBLISHED, PublishedDataLaw, PublishedLaws
+from tdscale.paper.published import PARTLY_PUBLISHED, PUBLISHED, PartlyPublished, PublishedDataLaw, PublishedLaws
 from tdscale.planning import round_batch
 
 # `tdscale plan published:gym` names laws instead of a folder
@@ -23,7 +23,9 @@ STANDARD_UTD = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 def published_laws(name: str) -> PublishedLaws:
-    """A set of published laws by its name. Raises UserError where there is none."""
+    """A set of published laws by its name. Raises UserError where there is none, or one of which too little is legible."""
+    if name in PARTLY_PUBLISHED:
+        raise UserError(f"{name}: {_too_little(PARTLY_PUBLISHED[name])}")
     try:
         return PUBLISHED[name]
     except KeyError:
@@ -31,12 +33,31 @@ def published_laws(name: str) -> PublishedLaws:
 
 
 def laws_of_task(task: str | None) -> tuple[PublishedLaws, ...]:
-    """Every set that knows a task, or (None) every set. Raises UserError where none does."""
+    """Every set that knows a task, or (None) every set; () where there is only a partly legible one. Raises UserError where none does."""
     found = tuple(laws for laws in PUBLISHED.values() if task is None or task in laws.tasks)
-    if not found:
+    if not found and not partly_published(task):
         known = dict.fromkeys(name for laws in PUBLISHED.values() for name in laws.tasks)
         raise UserError(f"no law is published for {task!r}; there are laws for {', '.join(known)}")
     return found
+
+
+def partly_published(task: str | None) -> tuple[PartlyPublished, ...]:
+    """The sets of a task, or (None) all, that are legible only in part."""
+    return tuple(laws for laws in PARTLY_PUBLISHED.values() if task is None or task in laws.tasks)
+
+
+def refuse_prediction(task: str) -> None:
+    """Raises UserError where the only published laws of a task are illegible in part."""
+    partly = partly_published(task)
+    if partly and not laws_of_task(task):
+        raise UserError(f"{task}: {_too_little(partly[0])}")
+
+
+def _too_little(laws: PartlyPublished) -> str:
+    return (
+        f"the paper's laws of {laws.title} can't predict: of B*(σ) only B_min = {laws.batch_size_least:g} and the exponent "
+        f"{laws.batch_size_exponent:g} are legible, and nothing of D_J(σ), σ*(F); `tdscale published {laws.tasks[0]}` shows what is known"
+    )
 
 
 def power_law(laws: PublishedLaws, quantity: Quantity, tasks: tuple[str, ...] | None = None, n_draws: int = 0) -> PowerLaw:

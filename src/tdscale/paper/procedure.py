@@ -10,13 +10,15 @@ import numpy as np
 
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.budget import BudgetRule
-from tdscale.analysis.crossings import CrossingRule, Crossings
+from tdscale.analysis.crossings import CrossingRule, Crossings, find_crossings
 from tdscale.analysis.data_law import DataPoints, data_law, laws_of_thresholds
+from tdscale.analysis.fit import Measured
 from tdscale.analysis.fitted_laws import SYMBOLS, DataLaw, PowerLaw
 from tdscale.analysis.form_fit import too_few
 from tdscale.analysis.forms import OFFSET, FittedForm
 from tdscale.analysis.hyperparameters import QUANTITIES, SweepLaws, fit_shared_slope, law_remarks, law_through
-from tdscale.analysis.method import Method
+from tdscale.analysis.method import DEFAULT, OFFSETS, Method
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.runs.types import Cell, RunWarning
 
 _GRID = np.geomspace(0.01, 10.0, 400)
@@ -33,7 +35,6 @@ class Paper(Method):
     budget = BudgetRule(grid_points=100, between_grid=False, use_edges=True)
     accounting = "paper"
     follows_published = True
-    widen_lines = False
     points_as_run = False
     any_aggregate = False
     no_new_task = "the paper's method scales a task by its median over all σ, which a new task does not have"
@@ -48,7 +49,7 @@ class Paper(Method):
         for quantity, grid, data in zip(QUANTITIES, grids, by_quantity, strict=True):
             draws = best_of_rows(data, grid)[1:]
             try:
-                law = law_through(quantity, tasks, utd, self.best_values(draws), draws)
+                law = law_through(quantity, tasks, utd, self.best_values(draws), draws, offsets=self.offsets)
             except ValueError as error:
                 laws.append(None)
                 warnings.append(RunWarning("not-identified", f"{SYMBOLS[quantity]}(σ) can't be fitted: {error}", quantity))
@@ -73,7 +74,49 @@ class Paper(Method):
         return np.asarray(np.mean([law.predict(utd, name) for name in known], axis=0))
 
 
+class PaperWithOffsets(Paper):
+    """The same with the offsets that they tried (D.2, D.3)."""
+
+    name = f"paper{OFFSETS}"
+    title = "the authors’ procedure (paper), B* and η* with offsets"
+    offsets = True
+
+
 PAPER = Paper()
+
+
+def differences(laws: ScalingLaws, measured: Measured) -> list[RunWarning]:
+    """Where B*(σ) or η*(σ) of the default fit differs from the authors' procedure on one sweep: 80 % intervals that exclude each other.
+
+    Args:
+        laws: fitted; those of another method than the default have no differences.
+        measured: what they were fitted to.
+
+    Returns:
+        A remark for each of the two that differs; none without a sweep.
+    """
+    options = measured.options
+    if laws.method is not DEFAULT or not measured.sweep:
+        return []
+    # only the highest J decides there
+    top = options.thresholds[-1:]
+    crossings = find_crossings(measured.sweep, top, n_draws=options.n_draws, seed=options.seed, rule=PAPER.crossing)
+    found = []
+    for ours, theirs in zip(
+        (laws.batch_size, laws.learning_rate), PAPER.sweep_laws(measured.sweep, crossings, options.tasks, options.seed)[:2], strict=True
+    ):
+        if ours is None or theirs is None or ours.source != "sweep":
+            continue
+        here, there = ours.exponent_estimate, theirs.exponent_estimate
+        if here.low <= there.high and there.low <= here.high:
+            continue
+        symbol = SYMBOLS[ours.quantity]
+        message = (
+            f"{symbol}(σ) by the paper's procedure (--method paper) goes as σ^{there}, here as σ^{here}: the page “Which B*(σ) and η*(σ)"
+            " to believe” of the docs says why, and which is nearer to the truth"
+        )
+        found.append(RunWarning("differs-from-paper", message, ours.quantity))
+    return found
 
 
 def best_of_rows(data: Floats, values: Floats) -> Floats:

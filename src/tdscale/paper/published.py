@@ -1,5 +1,7 @@
 """What the paper and its authors published of their laws: coefficients as printed or committed. No draws came with them, so no intervals.
 
+`PARTLY_PUBLISHED` has what is legible of the Isaac Gym laws.
+
 "gym", "dmc": the paper's Table 2, exponents and data laws of its appendix C. "gym-committed", "dmc-committed": the fits in
 the authors' public repository, from which their stage-2 runs were made; they differ from the printed ones by some percent.
 `predictions.py` makes laws of them that predict.
@@ -93,6 +95,38 @@ class PublishedLaws:
             "data_cost": self.data_cost,
             "notes": list(self.notes),
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartlyPublished:
+    """Published laws of which the copy of the paper that this was written from leaves some numbers illegible: they predict nothing.
+
+    Attributes:
+        name, title, source: as of `PublishedLaws`.
+        tasks: names, as tdscale calls them.
+        batch_size_least, batch_size_exponent: B_min and −α of B*(σ) = B_min·(1 + (σ/σ0)^(−α)), D.2 in the form of D.5.
+        utd, batch_sizes, learning_rates: what was swept, rising; seeds: of each cell.
+        model_size: N, parameters; data_cost: δ, in a unit that the paper does not state.
+        missing: what is not known, a sentence each.
+    """
+
+    name: str
+    title: str
+    source: str
+    tasks: tuple[str, ...]
+    batch_size_least: float
+    batch_size_exponent: float
+    utd: tuple[float, ...]
+    batch_sizes: tuple[int, ...]
+    learning_rates: tuple[float, ...]
+    seeds: int
+    model_size: float
+    data_cost: float
+    missing: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return asdict(self)
 
 
 # Table 2: η at σ = 1, B at σ = 1, D_min at J = 800
@@ -258,6 +292,31 @@ PUBLISHED: dict[str, PublishedLaws] = {
                 _BETA_NOTE.format(printed="0.57", right="0.53"),
                 "D is known for the domain alone: the curves behind these fits are not published",
             ),
+        ),
+    )
+}
+
+# the paper's equation C.3 and Table 3; what is illegible is left out, not guessed
+PARTLY_PUBLISHED: dict[str, PartlyPublished] = {
+    "isaac": PartlyPublished(
+        name="isaac",
+        title="PQL on Isaac Gym (Franka-Push)",
+        source="the paper, equation C.3 and Table 3",
+        tasks=("franka-push",),
+        batch_size_least=386.0,
+        batch_size_exponent=-0.68,
+        utd=tuple(2.0**-power for power in range(16, 9, -1)),
+        batch_sizes=(512, 1024, 2048, 4096, 8192),
+        learning_rates=(1e-4, 2e-4, 3e-4),
+        seeds=5,
+        model_size=2e6,
+        data_cost=1e4,
+        missing=(
+            "σ0 of B*(σ) is illegible, so that B* is not known at any σ",
+            "D_J(σ): D_min, β and α are illegible, and the unit of its threshold, a return of 0.05, is not stated",
+            "σ*(F): coefficient and exponent are illegible",
+            "no η*(σ) was printed",
+            "the unit of δ = 1e4 is not stated",
         ),
     )
 }

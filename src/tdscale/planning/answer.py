@@ -161,6 +161,9 @@ def settings(question: Question, start: Plan, utd: Floats, batch_size: int | Non
         batch_size_range=batch_law.estimate(value, task) if batch_law is not None else None,
         learning_rate=float(rate_law.predict([value], task)[0]) if rate_law is not None else None,
         learning_rate_range=rate_law.estimate(value, task) if rate_law is not None else None,
+        batch_size_tolerated=batch_law.tolerated(value, task) if batch_law is not None else None,
+        learning_rate_tolerated=rate_law.tolerated(value, task) if rate_law is not None else None,
+        not_optimised=tuple(power.quantity for power in (batch_law, rate_law) if power is not None and not power.optimised),
         extrapolation=factor,
         notes=tuple(notes),
     )

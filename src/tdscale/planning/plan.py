@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from tdscale.analysis.compute import UNIT_NAMES, Accounting, ComputeUnit, compute_name
 from tdscale.analysis.estimate import Estimate, short
+from tdscale.analysis.fitted_laws import NOT_OPTIMISED, Quantity, Tolerated
 
 Problem = Literal["data", "compute", "budget"]
 
@@ -58,6 +59,8 @@ class Plan:
         threshold_range: for "budget", the interval of the J that the budget reaches.
         utd, batch_size, learning_rate: what to run, B rounded.
         utd_range: interval of the best σ; batch_size_range, learning_rate_range: B*(σ) and η*(σ) at `utd`, unrounded, as estimates.
+        not_optimised: of "batch_size" and "learning_rate", those that no sweep chose: their laws go through what the runs used.
+        batch_size_tolerated, learning_rate_tolerated: the range at `utd` that costs at most 5 % more data; None without a sweep.
         data, compute, budget: what it takes at that σ and B; budget where δ is known.
         regret: for "budget", F at `utd` over the least F of each draw, minus 1: what the uncertainty of σ costs.
         binding: what keeps the answer from being better, in words.
@@ -86,6 +89,9 @@ class Plan:
     batch_size_range: Estimate | None = None
     learning_rate: float | None = None
     learning_rate_range: Estimate | None = None
+    not_optimised: tuple[Quantity, ...] = ()
+    batch_size_tolerated: Tolerated | None = None
+    learning_rate_tolerated: Tolerated | None = None
     data: Estimate | None = None
     compute: Estimate | None = None
     budget: Estimate | None = None
@@ -106,6 +112,22 @@ class Plan:
         """Unit of C and F, in words."""
         return UNIT_NAMES[self.unit]
 
+    def shown(self, quantity: Quantity) -> str:
+        """B*(σ) or η*(σ) at `utd`, as people read it; empty where there is no such law."""
+        value: Estimate | None = getattr(self, f"{quantity}_range")
+        if value is None:
+            return ""
+        return f"{short(value.value)} ({NOT_OPTIMISED})" if quantity in self.not_optimised else str(value)
+
+    def run_with(self, quantity: Quantity) -> str:
+        """B, rounded, or η, as people read it; "–" where it is not known."""
+        value = self.batch_size if quantity == "batch_size" else self.learning_rate
+        if value is None:
+            return "–"
+        return (str(value) if quantity == "batch_size" else short(value)) + (
+            f" ({NOT_OPTIMISED})" if quantity in self.not_optimised else ""
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON types; estimates as {value, low, high, level}."""
         return {key: _plain(value) for key, value in self.__dict__.items()}
@@ -121,9 +143,9 @@ class Plan:
         )
         settings = [f"σ = {short(self.utd)}"]
         if self.batch_size is not None:
-            settings.append(f"B = {self.batch_size}")
+            settings.append(f"B = {self.run_with('batch_size')}")
         if self.learning_rate is not None:
-            settings.append(f"η = {short(self.learning_rate)}")
+            settings.append(f"η = {self.run_with('learning_rate')}")
         cost = [f"D = {self.data} env steps"]
         if self.compute is not None:
             cost.append(f"C = {self.compute} {self.compute_name}")
@@ -133,7 +155,7 @@ class Plan:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Estimate):
+    if isinstance(value, Estimate | Tolerated):
         return value.to_dict()
     if isinstance(value, Alternative):
         return {key: _plain(item) for key, item in value.__dict__.items()}

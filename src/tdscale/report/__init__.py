@@ -161,6 +161,7 @@ TABLE_NAMES = frozenset(
         "crossings",
         "batch_size",
         "learning_rate",
+        "tolerated",
         "budget",
         "plans",
         "confirmations",

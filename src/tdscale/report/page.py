@@ -9,6 +9,7 @@ from markupsafe import Markup, escape
 
 from tdscale.analysis.compute import UNIT_NAMES
 from tdscale.analysis.estimate import short
+from tdscale.analysis.fitted_laws import MORE_DATA, Tolerated
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning import Confirmation, Plan
 from tdscale.report import summary
@@ -115,9 +116,9 @@ def _plan(plan: Plan) -> dict[str, object]:
         facts.append(("return J", "not predicted" if plan.threshold is None else f"{plan.threshold:.4g}"))
         facts.append(("σ", str(plan.utd_range or short(plan.utd or float("nan")))))
         if plan.batch_size is not None:
-            facts.append(("B", str(plan.batch_size)))
+            facts.append(("B", plan.run_with("batch_size") + _tolerated(plan.batch_size_tolerated)))
         if plan.learning_rate is not None:
-            facts.append(("η", short(plan.learning_rate)))
+            facts.append(("η", plan.run_with("learning_rate") + _tolerated(plan.learning_rate_tolerated)))
         facts += [
             (name, str(e))
             for name, e in (("D, env steps", plan.data), (f"C, {plan.compute_name}", plan.compute), (f"F, {plan.unit_name}", plan.budget))
@@ -130,6 +131,12 @@ def _plan(plan: Plan) -> dict[str, object]:
         "facts": facts,
         "notes": [summary.as_sentence(note) for note in plan.notes],
     }
+
+
+def _tolerated(found: Tolerated | None) -> str:
+    if found is None:
+        return ""
+    return f"; at most {MORE_DATA:.0%} more data from {short(found.low.value)} to {short(found.high.value)}"
 
 
 def _method(laws: ScalingLaws) -> list[tuple[str, str]]:

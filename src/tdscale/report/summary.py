@@ -6,7 +6,7 @@ import numpy as np
 
 from tdscale.analysis.compute import UNIT_NAMES
 from tdscale.analysis.estimate import short
-from tdscale.analysis.fitted_laws import DataLaw, PowerLaw
+from tdscale.analysis.fitted_laws import MORE_DATA, DataLaw, PowerLaw
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning import Confirmation
 from tdscale.report.style import plain_utd
@@ -78,13 +78,22 @@ def _power_sentence(law: PowerLaw) -> str:
     name = "batch size" if law.quantity == "batch_size" else "learning rate"
     if law.source == "as-run":
         return (
-            f"The runs used a {name} that goes as σ to the power {short(law.exponent)}; there was no sweep to tell whether it is the best."
+            f"The runs used a {name} that goes as σ to the power {short(law.exponent)}; it is not optimised: there was no sweep to "
+            "tell which is best."
         )
     if not law.identified:
         settled = "the interval holds 0, so whether it falls or rises with σ is not identified"
-        return f"The best {name} goes as σ to the power {law.exponent_estimate}: {settled}."
+        return f"The best {name} goes as σ to the power {law.exponent_estimate}: {settled}.{_leeway(law)}"
     way = "falls" if law.exponent < 0 else "rises"
-    return f"The best {name} {way} with σ, as σ to the power {law.exponent_estimate}."
+    least = "" if law.offset is None else f", beyond a least value of {short(law.offset.ratio)} times that power’s coefficient"
+    return f"The best {name} {way} with σ, as σ to the power {law.exponent_estimate}{least}.{_leeway(law)}"
+
+
+def _leeway(law: PowerLaw) -> str:
+    if law.leeway is None:
+        return ""
+    below, above = law.leeway.factors()
+    return f" From {below} to {above} times the best value it costs at most {MORE_DATA:.0%} more data."
 
 
 def verdict(validation: Validation) -> tuple[str, list[str]]:

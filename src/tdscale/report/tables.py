@@ -1,6 +1,6 @@
 """The report's tables, as pandas frames: `frame` with numbers for CSV, `shown` with text for people."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,7 @@ import pandas as pd
 from tdscale.analysis.compute import UNIT_NAMES
 from tdscale.analysis.data_law import DataPoints
 from tdscale.analysis.estimate import LEVEL, Estimate, short
+from tdscale.analysis.fitted_laws import MORE_DATA, SYMBOLS
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning import Confirmation, Plan, round_batch
 from tdscale.report.style import plain_utd
@@ -46,6 +47,7 @@ def all_tables(
         crossings_table(laws, points),
         hyperparameter_table(laws, "batch_size"),
         hyperparameter_table(laws, "learning_rate"),
+        tolerated_table(laws),
         budget_table(laws),
         plans_table(plans),
         confirmations_table(confirmations),
@@ -57,11 +59,18 @@ def all_tables(
 def laws_table(laws: ScalingLaws) -> Table:
     """Every parameter of every law with its interval."""
     rows: list[tuple[str, float | None, str, str, Estimate]] = []
+    texts: dict[str, Callable[[Estimate], str]] = {}
     for symbol, power_law in (("B*(σ)", laws.batch_size), ("η*(σ)", laws.learning_rate)):
         if power_law is None:
             continue
+        texts[symbol] = power_law.shown
         rows.append((symbol, None, DOMAIN, "exponent", power_law.exponent_estimate))
-        rows += [(symbol, None, task, "value at σ = 1", power_law.coefficient_estimate(task)) for task in power_law.tasks]
+        at_one = "value at σ = 1" if power_law.offset is None else "β, at σ = 1 beyond the least"
+        for task in power_law.tasks:
+            rows.append((symbol, None, task, at_one, power_law.coefficient_estimate(task)))
+            least = power_law.offset_estimate(task)
+            if least is not None:
+                rows.append((symbol, None, task, f"{symbol[0]}_min", least))
     for law in laws.data:
         rows += [("D_J(σ)", law.threshold, DOMAIN, "α", law.alpha()), ("D_J(σ)", law.threshold, DOMAIN, "β", law.beta())]
         rows += [("D_J(σ)", law.threshold, task or DOMAIN, "D_min", law.d_min(task)) for task in (None, *law.tasks)]
@@ -73,13 +82,13 @@ def laws_table(laws: ScalingLaws) -> Table:
         columns=["law", "J", "task", "parameter", "value", "low", "high", "level"],
     )
     shown = pd.DataFrame(
-        [(law, "" if j is None else f"{j:.4g}", task, name, str(e)) for law, j, task, name, e in rows],
+        [(law, "" if j is None else f"{j:.4g}", task, name, texts.get(law, str)(e)) for law, j, task, name, e in rows],
         columns=["law", "J", "task", "parameter", "value [interval]"],
     )
     return Table(
         name="laws",
         title="Parameters of the laws",
-        note="B*, η*: value at σ = 1 times σ to the exponent. D_J(σ) = D_min·(1 + (σ/β)^−α).",
+        note="B*, η*: value at σ = 1 times σ to the exponent, with offsets beyond B_min, η_min. D_J(σ) = D_min·(1 + (σ/β)^−α).",
         frame=frame,
         shown=shown,
     )
@@ -91,10 +100,11 @@ def coefficients_table(laws: ScalingLaws) -> Table:
     rows, shown = [], []
     for task in laws.tasks:
         of_task: dict[str, Estimate] = {}
-        if laws.learning_rate is not None:
-            of_task["beta_learning_rate"] = laws.learning_rate.coefficient_estimate(task)
-        if laws.batch_size is not None:
-            of_task["beta_batch_size"] = laws.batch_size.coefficient_estimate(task)
+        texts: dict[str, Callable[[Estimate], str]] = {}
+        for power_law in (laws.learning_rate, laws.batch_size):
+            if power_law is not None:
+                name = f"beta_{power_law.quantity}"
+                of_task[name], texts[name] = power_law.estimate(1.0, task), power_law.shown
         if law is not None:
             of_task["d_min"] = law.d_min(task)
         known = {name: e for name, e in of_task.items() if np.isfinite(e.value)}
@@ -104,7 +114,7 @@ def coefficients_table(laws: ScalingLaws) -> Table:
         for name, e in known.items():
             row |= _with_ends(name, e)
         rows.append(row)
-        shown.append({"task": task} | {_COEFFICIENTS[name]: str(e) for name, e in known.items()})
+        shown.append({"task": task} | {_COEFFICIENTS[name]: texts.get(name, str)(e) for name, e in known.items()})
     at = ""
     if law is not None:
         at = f" D_min is that at J = {law.threshold:.4g}" + ("." if law.identified else ", which these runs do not settle.")
@@ -174,20 +184,50 @@ def hyperparameter_table(laws: ScalingLaws, quantity: str) -> Table:
                 factor = float(max(known.min() / utd, utd / known.max(), 1.0))
                 rounded = _rounded(estimate) if quantity == "batch_size" else ()
                 rows.append((task, utd, *rounded, estimate.value, estimate.low, estimate.high, estimate.level, factor))
-                texts[f"σ = {plain_utd(utd)}"] = _interval_text(*rounded) if rounded else str(estimate)
+                texts[f"σ = {plain_utd(utd)}"] = _interval_text(*rounded) if rounded else law.shown(estimate)
             shown.append(texts)
     symbol = "B*" if quantity == "batch_size" else "η*"
     name = "batch size" if quantity == "batch_size" else "learning rate"
-    note = f"{symbol}(σ) with its 80 % interval"
+    note = f"{symbol}(σ)" + (" with its 80 % interval" if law is None or law.source == "sweep" else "")
     note += f", to multiples of {BATCH_MULTIPLE}, as it is run; the CSV has it unrounded, too." if quantity == "batch_size" else "."
     note += f" The paper’s Tables {'4 and 6' if quantity == 'batch_size' else '5 and 7'}."
     if law is not None and law.source == "as-run":
-        note += " There was no sweep: these are the values the runs used, not the best ones."
+        note += " There was no sweep: this is the law through the values that the runs used. They are not optimised, so without intervals."
     elif law is not None and law.source == "published":
         note += " There was no sweep: this is the published law that study.toml names, known without intervals."
     used = ["as_run", "as_run_low", "as_run_high"] if quantity == "batch_size" else []
     frame = pd.DataFrame(rows, columns=["task", "σ", *used, quantity, "low", "high", "level", "extrapolation"])
     return Table(name=quantity, title=f"Predicted {name}, {symbol}(σ)", note=note, frame=frame, shown=pd.DataFrame(shown))
+
+
+def tolerated_table(laws: ScalingLaws) -> Table:
+    """How exact B and η must be: the range that costs at most 5 % more data, for each task and σ of the sweep."""
+    rows, shown = [], []
+    for law in (laws.batch_size, laws.learning_rate):
+        if law is None or law.leeway is None:
+            continue
+        for task in (*law.tasks, None):
+            texts = {}
+            for utd in map(float, law.utd):
+                found = law.tolerated(utd, task)
+                if found is None:
+                    continue
+                row: dict[str, object] = {"quantity": law.quantity, "task": task or DOMAIN, "σ": utd}
+                row |= _with_ends("from", found.low) | _with_ends("to", found.high)
+                rows.append(row | {"beyond": found.beyond})
+                texts[f"σ = {plain_utd(utd)}"] = f"{short(found.low.value)} to {short(found.high.value)}" + "*" * found.beyond
+            if texts:
+                below, above = law.leeway.factors(-1 if task is None else law.tasks.index(task))
+                symbol = SYMBOLS[law.quantity][0]
+                shown.append({"": symbol, "task": task or DOMAIN, "times the best": f"{below} to {above}"} | texts)
+    note = (
+        f"B (η at its best), and η (B at its best), that cost at most {MORE_DATA:.0%} more data than the best value of the law, by the "
+        "response surface through all cells of the sweep. *: partly beyond the values that were swept, where only its shape tells. "
+        "The CSV has the intervals of both ends."
+    )
+    return Table(
+        name="tolerated", title="How exact B and η must be", note=note, frame=pd.DataFrame(rows), shown=pd.DataFrame(shown).fillna("–")
+    )
 
 
 def _rounded(estimate: Estimate) -> tuple[float, ...]:
@@ -288,8 +328,8 @@ def plans_table(plans: Sequence[Plan]) -> Table:
                 "task": plan.task or DOMAIN,
                 "J": "–" if plan.threshold is None else f"{plan.threshold:.4g}",
                 "σ": "–" if plan.utd is None else str(plan.utd_range or short(plan.utd)),
-                "B": "–" if plan.batch_size is None else str(plan.batch_size),
-                "η": "–" if plan.learning_rate is None else short(plan.learning_rate),
+                "B": plan.run_with("batch_size"),
+                "η": plan.run_with("learning_rate"),
                 "D (env steps)": str(plan.data or "–"),
                 f"C ({plan.compute_name})": str(plan.compute or "–"),
                 f"F ({plan.unit_name})": str(plan.budget or "–"),

@@ -1,7 +1,7 @@
 """The laws of a study: fitted to the runs that answer its question, kept in laws.json, and fitted again where either has changed."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tdscale.analysis.fit import FitOptions, Fitted, Measured, fit_measured, mea
 from tdscale.analysis.laws_file import FILE_NAME, load_laws, write_laws
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import UserError
-from tdscale.paper import METHODS, power_law, published_laws
+from tdscale.paper import METHODS, differences, power_law, published_laws
 from tdscale.running.folder import STUDY_FILE, StudyFiles
 from tdscale.runs.cells import load_cells
 from tdscale.runs.selection import FITTED, Selection, select_runs
@@ -35,7 +35,7 @@ def fit_study(
 
     Args:
         files: the study.
-        method: "default", or "paper" for the authors' procedure.
+        method: "default", or "paper" for the authors' procedure; with "-offsets" behind it B*(σ) and η*(σ) have offsets.
         n_draws, seed: of the bootstrap.
         where: conditions on settings that the runs must meet.
         write: whether laws.json is written.
@@ -105,6 +105,7 @@ class _Asked:
         """Fit, and write laws.json."""
         measured, warnings = self.measured()
         laws = fit_measured(measured, inputs=self._inputs, versions=library_versions(), found=warnings)
+        laws = replace(laws, warnings=(*laws.warnings, *differences(laws, measured)))
         if write:
             write_laws(laws, self._files.directory / FILE_NAME)
         return StudyFit(laws=laws, measured=measured, selection=self.selection)

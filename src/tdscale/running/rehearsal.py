@@ -43,7 +43,8 @@ class FittedTruth(Truth):
 
 def _bowl(law: PowerLaw) -> Bowl:
     coefficients = dict(zip(law.tasks, map(float, law.coefficients), strict=True))
-    return Bowl(coefficient=float(law.predict([1.0])[0]), exponent=law.exponent, coefficients=coefficients)
+    offset = 0.0 if law.offset is None else law.offset.ratio
+    return Bowl(coefficient=float(law.predict([1.0])[0]) / (1 + offset), exponent=law.exponent, coefficients=coefficients, offset=offset)
 
 
 @dataclass(frozen=True, kw_only=True)

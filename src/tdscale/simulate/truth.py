@@ -19,11 +19,12 @@ GYM_TASKS = {"Ant-v4": 2.7e5, "HalfCheetah-v4": 7.8e4, "Humanoid-v4": 1.8e5, "Wa
 
 @dataclass(frozen=True, kw_only=True)
 class Bowl:
-    """A hyperparameter's law best(σ) = coefficient·σ^exponent, and how log D rises with the squared log distance from it.
+    """A hyperparameter's law best(σ) = coefficient·(σ^exponent + offset), and how log D rises with the squared log distance from it.
 
     Attributes:
-        coefficient: best value at σ = 1, where a task has none of its own in `coefficients`.
+        coefficient: best value at σ = 1, the offset apart, where a task has none of its own in `coefficients`.
         exponent: −α of equation 4.6 or 4.7.
+        offset: B_min over the coefficient (equations D.2, D.3).
         curvature: of log D: curvature·log²(value/best). On dmc_sweep it is about 0.06 for B, 0.1 for η; 0.1 doubles D a factor of 14 away.
     """
 
@@ -31,10 +32,11 @@ class Bowl:
     exponent: float
     curvature: float = 0.1
     coefficients: Mapping[str, float] = field(default_factory=dict)
+    offset: float = 0.0
 
     def best(self, task: str, utd: ArrayLike) -> Floats:
         """Best value at σ of shape (n,): shape (n,)."""
-        return self.coefficients.get(task, self.coefficient) * np.asarray(utd, dtype=np.float64) ** self.exponent
+        return self.coefficients.get(task, self.coefficient) * (np.asarray(utd, dtype=np.float64) ** self.exponent + self.offset)
 
     def excess(self, task: str, utd: ArrayLike, value: ArrayLike) -> Floats:
         """Rise of log D at a value, of broadcasting shapes."""

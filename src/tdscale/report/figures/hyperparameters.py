@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from tdscale.analysis.fitted_laws import PowerLaw
+from tdscale.analysis.fitted_laws import NOT_OPTIMISED, PowerLaw
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.report import style
 from tdscale.report.figures.parts import beside, limits, line_and_band, points_with_intervals, reach_grid
@@ -43,7 +43,7 @@ def power_law_figure(law: PowerLaw, *, axes: Axes | None = None) -> Figure:
         mean = float(law.predict([1.0])[0])
         drawn = [y]
         for row, task in enumerate(law.tasks):
-            scale = mean / float(law.coefficients[row])
+            scale = mean / float(law.predict([1.0], task)[0])
             if not np.isfinite(scale):
                 continue
             x = beside(law.utd, row, len(law.tasks))
@@ -59,7 +59,7 @@ def power_law_figure(law: PowerLaw, *, axes: Axes | None = None) -> Figure:
             style.utd_axis(axes.yaxis, bottom, top, label)
         else:
             style.log_axis(axes.yaxis, bottom, top, style.plain if law.quantity == "batch_size" else style.scientific, label)
-        source = {"sweep": "", "as-run": " (as run)", "published": " (published)"}[law.source]
+        source = {"sweep": "", "as-run": f" ({NOT_OPTIMISED})", "published": " (published)"}[law.source]
         axes.set_title(style.raised(law.formula()) + source, loc="left").set_parse_math(True)
     return figure
 
