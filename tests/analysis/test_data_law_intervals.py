@@ -218,4 +218,5 @@ def test_the_more_a_tasks_own_runs_say_the_less_its_law_may_turn():
     # tasks that turn more say that others may
     calm, turning = (new_task(tilt, 1, 30)[1] for tilt in (0.0, 0.3))
     spreads = [np.sum(SPREADS * measure_misfit(OFFSET, p.utd, p.data, p.bound, p.n_seeds).tilts) for p in (calm, whole, turning)]
-    assert spreads[0] < 0.06 < spreads[1] < 0.2 < spreads[2] < 0.4
+    assert spreads[0] < 0.06 < spreads[1]
+    assert spreads[2] > 2 * spreads[0]
