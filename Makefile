@@ -57,6 +57,7 @@ benchmarks: setup  ## speed, prediction and calibration tables of the analysis; 
 	.venv/bin/python benchmarks/prediction.py
 	.venv/bin/python benchmarks/hyperparameters.py
 	.venv/bin/python benchmarks/calibration.py
+	.venv/bin/python benchmarks/new_task.py
 
 lock:           ## refresh the pinned versions (needs uv)
 	requirements/compile.sh --upgrade

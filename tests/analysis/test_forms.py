@@ -13,7 +13,7 @@ from tdscale.analysis.data_law import DataPoints, fit_data_laws
 from tdscale.analysis.fit import FitOptions, fit_measured, measure
 from tdscale.analysis.form_fit import Prior, fit_form, profile_likelihood
 from tdscale.analysis.form_weights import weigh_forms
-from tdscale.analysis.forms import FORMS, HELD, OFFSET, POWER, Form, Search, grid_points
+from tdscale.analysis.forms import FORMS, HELD, OFFSET, POWER, RISING, Form, Search, grid_points
 from tdscale.analysis.laws_file import load_laws, write_laws
 from tdscale.paper import METHODS
 from tdscale.planning import plan_data
@@ -80,7 +80,7 @@ def u_shaped(scale=1e5, lowest=2.0, bend=0.15):
 
 @pytest.mark.parametrize("form", [*FORMS, QUADRATIC, SEARCHED], ids=lambda form: form.name)
 @settings(max_examples=25, deadline=None)
-@given(st.tuples(st.floats(-1.5, 1.5), st.floats(-1.5, 1.5)), st.floats(-3, 3))
+@given(st.tuples(*[st.floats(-1.5, 1.5)] * 3), st.floats(-3, 3))
 def test_slopes_are_those_of_the_curve_and_a_moved_origin_changes_nothing(form, theta, by):
     theta = np.array(theta[: len(form.parameters)])
     parameters = form.from_search(theta)
@@ -123,14 +123,33 @@ def test_a_profile_holds_the_parameters_that_the_points_came_from():
     assert low < 0.3 < high < 1.0
 
 
+@pytest.mark.parametrize(("alpha", "beta", "kappa"), [(0.7, 2.0, 16.0), (1.0, 0.5, 8.0)])
+def test_a_law_that_rises_again_is_found_from_its_points(alpha, beta, kappa):
+    data = 1e5 * (1 + (UTD / beta) ** -alpha + UTD / kappa)
+    fit = fit_form(RISING, UTD, np.stack([data, 3 * data])[None])
+    named = {name: value[0, 0] for name, value in RISING.described(fit.log_scale, fit.parameters[:, None]).items()}
+    assert named == pytest.approx({"d_min": 1e5, "beta": beta, "alpha": alpha, "kappa": kappa}, rel=1e-3)
+    assert f"σ/{kappa:g})" in RISING.formula(named)
+
+
+def test_where_d_rises_again_the_form_that_does_outweighs_those_that_fall():
+    # a truth of another formula: a power of 0.7, as in `tdscale.simulate`
+    data = (1e5 * (1 + (UTD / 1.0) ** -0.8 + (UTD / 8.0) ** 0.7))[None, :, None]
+    shares = dict(zip(FORMS, weigh_forms(FORMS, UTD, data, np.full((1, 7), 1e12), np.array([0.05])).shares, strict=True))
+    assert shares[RISING] > 0.5
+    falling = (1e5 * (1 + (UTD / 1.0) ** -0.8))[None, :, None]
+    shares = dict(zip(FORMS, weigh_forms(FORMS, UTD, falling, np.full((1, 7), 1e12), np.array([0.05])).shares, strict=True))
+    assert shares[OFFSET] > shares[RISING]
+
+
 def test_the_form_that_the_runs_follow_gains_weight_whatever_its_place_in_the_list():
     data = np.stack([u_shaped(), u_shaped(3e5)])[..., None]
     listed = (*FORMS, QUADRATIC)
     shares = weigh_forms(listed, UTD, data, np.full((2, 7), 1e12), np.array([0.1])).shares
-    turned = weigh_forms((OFFSET, QUADRATIC, HELD, POWER), UTD, data, np.full((2, 7), 1e12), np.array([0.1])).shares
+    turned = weigh_forms((OFFSET, QUADRATIC, RISING, HELD, POWER), UTD, data, np.full((2, 7), 1e12), np.array([0.1])).shares
     assert shares.sum() == pytest.approx(1)
-    assert np.argmax(shares) == 3
-    np.testing.assert_allclose(turned, shares[[0, 3, 2, 1]])
+    assert np.argmax(shares) == 4
+    np.testing.assert_allclose(turned, shares[[0, 4, 3, 2, 1]])
 
 
 @pytest.fixture
@@ -147,10 +166,10 @@ def test_a_new_form_is_fitted_weighed_and_predicted_with_once_it_is_listed():
         tasks=("one", "two"), thresholds=np.array([800.0]), utd=UTD, data=data, bound=np.full((2, 7), 1e12), n_seeds=np.full((2, 7), 5.0)
     )
     (law,), _ = fit_data_laws(points, 0)
-    assert [fitted.form.name for fitted in law.forms] == ["offset", "power", "held", "quadratic"]
+    assert [fitted.form.name for fitted in law.forms] == ["offset", "power", "held", "rising", "quadratic"]
     weights = np.array([fitted.weight for fitted in law.forms])
     assert weights.sum() == pytest.approx(1)
-    assert weights[-1] > 0.9
+    assert weights[-1] > 0.7
     # it predicts the rise above the σ that were run, which no other form has
     assert law.predict([32.0], "one")[0] > 1.3 * law.predict([2.0], "one")[0]
     assert law.estimate(32.0, "one").high > law.predict([32.0], "one")[0]
@@ -164,7 +183,7 @@ def test_a_new_form_is_in_laws_json_and_is_read_back(tmp_path):
     laws = fit_measured(measure(cells, options))
     write_laws(laws, tmp_path / "laws.json")
     models = json.loads((tmp_path / "laws.json").read_text(encoding="utf-8"))["data"][0]["models"]
-    assert [model["form"] for model in models] == ["offset", "power", "held", "quadratic"]
+    assert [model["form"] for model in models] == ["offset", "power", "held", "rising", "quadratic"]
     assert set(models[-1]["parameters"]) == {"at_one", "slope", "bend"}
     again = load_laws(tmp_path / "laws.json", METHODS)
     assert [fitted.form for fitted in again.data[0].forms] == [fitted.form for fitted in laws.data[0].forms]

@@ -13,11 +13,11 @@ from tdscale.analysis import forms
 from tdscale.analysis.arrays import Bools, Floats
 from tdscale.analysis.crossings import Crossings
 from tdscale.analysis.estimate import LEVEL
-from tdscale.analysis.fitted_laws import DataLaw
+from tdscale.analysis.fitted_laws import DataLaw, Tilt
 from tdscale.analysis.form_fit import FormFit, Prior, fit_form, profile_likelihood, task_curves
 from tdscale.analysis.form_weights import weigh_forms
 from tdscale.analysis.forms import FittedForm, Form
-from tdscale.analysis.misfit import SHARED, beyond, measure_misfit, noisy_draws, shift_of_tasks
+from tdscale.analysis.misfit import SHARED, beyond, measure_misfit, middle_of, noisy_draws, shift_of_tasks, tilts_of_tasks
 from tdscale.runs.types import Cell, RunWarning
 
 
@@ -121,15 +121,20 @@ class _Fitter:
         own, shared = noisy_draws(data[1:], misfit, index, rng)
         # what a finite number of tasks leaves open of their mean
         middle = shift_of_tasks(points.utd, rng, misfit.tasks / np.sqrt(n_tasks), n_draws)
-        reached = np.isfinite(data[0]).any(axis=-1)
+        seen = np.isfinite(data[0])
+        tilt = Tilt(
+            draws=tilts_of_tasks(points.utd, seen, misfit, noise, n_draws, np.random.default_rng([self.seed, 203])),
+            middle=middle_of(points.utd, seen),
+        )
+        reached = seen.any(axis=-1)
         fitted: dict[Form, FittedForm] = {}
         point_fits: dict[Form, FormFit] = {}
         for form in dict.fromkeys(form.base for form in self.forms):
             if form not in shifts:
                 shifts[form] = rng.standard_normal((n_draws, len(form.parameters)))
-            seen = shared if form.of_task is None else shared * middle[:, None]
+            of_domain = shared if form.of_task is None else shared * middle[:, None]
             point = fit_form(form, points.utd, data[:1], points.bound, prior)
-            draws = fit_form(form, points.utd, seen, points.bound, replace(prior, shift=shifts[form]))
+            draws = fit_form(form, points.utd, of_domain, points.bound, replace(prior, shift=shifts[form]))
             scale, parameters = self._of_places(point, data[:1], np.zeros((1, n_tasks)), noise)
             scale_draws, parameter_draws = self._of_places(draws, own, task_shift, noise)
             point_fits[form] = point
@@ -148,7 +153,7 @@ class _Fitter:
         not_identified = None
         if first.search is not None:
             not_identified = first.not_identified(profile_likelihood(points.utd, point_fits[first], float(misfit.scatter[index])))
-        return data_law(points, index, weighed, drift, identified=not_identified is None), not_identified
+        return data_law(points, index, weighed, drift, tilt=tilt, identified=not_identified is None), not_identified
 
     def _of_places(self, fit: FormFit, data: Floats, shift: Floats, noise: float) -> tuple[Floats, Floats]:
         """log scale of the tasks, (n_draws, n_tasks); parameters of tasks and, last, domain, (n_draws, n_tasks + 1, n_parameters)."""
@@ -170,7 +175,9 @@ def with_domain(per_task: Floats, reached: Bools) -> Floats:
     return np.concatenate([known, known[:, reached].mean(axis=-1, keepdims=True)], axis=-1)
 
 
-def data_law(points: DataPoints, index: int, forms: tuple[FittedForm, ...], drift: Floats, *, identified: bool = True) -> DataLaw:
+def data_law(
+    points: DataPoints, index: int, forms: tuple[FittedForm, ...], drift: Floats, *, tilt: Tilt | None = None, identified: bool = True
+) -> DataLaw:
     """The law of a threshold from its forms, beside the points that it was fitted to. Other arguments are those of `DataLaw`."""
     data = points.data[..., index]
     finite = np.where(np.isfinite(data[1:]), data[1:], np.inf)
@@ -180,6 +187,7 @@ def data_law(points: DataPoints, index: int, forms: tuple[FittedForm, ...], drif
         tasks=points.tasks,
         forms=forms,
         drift_draws=drift,
+        tilt=tilt,
         utd=points.utd,
         data=data[0],
         data_low=low,

@@ -187,11 +187,24 @@ class PowerLaw:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tilt:
+    """By how much log D of a task may turn against its law for each e-fold of σ away from the middle of the task's own runs.
+
+    Attributes:
+        draws: shape (n_draws, n_tasks); 0 where nothing is known of it.
+        middle: log σ, shape (n_tasks,).
+    """
+
+    draws: Floats
+    middle: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataLaw:
     """D_J(σ) of a domain at one threshold; each task has its own scale and leans on the shared shape (equations 4.1, D.5).
 
-    Predictions combine forms of the law, in log D: the offset law, the pure power law, and the offset law held constant beyond
-    the σ that were run. A draw takes one of them, as often as its weight says, so that the interval holds their disagreement.
+    Predictions combine forms of the law (`forms.FORMS`), in log D. A draw takes one of them, as often as its weight says, so
+    that the interval holds their disagreement.
 
     Attributes:
         threshold: J, normalised return.
@@ -203,6 +216,7 @@ class DataLaw:
         bound: last env step seen, shape (n_tasks, n_utds).
         identified: whether the runs alone settle the first form: tell the offset law from a pure power law and settle α (80 %
             profile likelihood).
+        tilt: how far a task's law may turn beyond what its own runs settle; None where no turn is counted.
     """
 
     threshold: float
@@ -215,6 +229,7 @@ class DataLaw:
     data_high: Floats
     bound: Floats
     identified: bool = True
+    tilt: Tilt | None = None
 
     @property
     def range(self) -> tuple[float, float]:
@@ -259,6 +274,8 @@ class DataLaw:
         result = np.choose(chosen, [form.log_data_draws(log_utd, place) for form in self.forms])
         low, high = np.log(self.range)
         below, above = np.maximum(low - log_utd, 0.0), np.maximum(log_utd - high, 0.0)
+        if task is not None and self.tilt is not None:
+            result = result + self.tilt.draws[:, place, None] * (log_utd - self.tilt.middle[place])
         return np.asarray(np.exp(result + self.drift_draws @ np.stack([below, above])))
 
     def estimate(self, utd: float, task: str | None = None) -> Estimate:

@@ -20,7 +20,7 @@ from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import UserError
 from tdscale.whole_file import write_text
 
-SCHEMA = 1
+SCHEMA = 2
 FILE_NAME = "laws.json"
 _ADAPTER: TypeAdapter[ScalingLaws] = TypeAdapter(ScalingLaws)
 

@@ -115,6 +115,7 @@ class LawTruth(Truth):
             e^(−spread) to e^spread.
         turn: σ of the break, or where the rise has reached D_min. None = 2 for "broken", 16 for "minimum".
         spread: of the tasks' log α, for "task-alphas".
+        tilts: a turn of log D for each e-fold of σ above `beta`, by task; none for those left out. Published tasks differ by about 0.1.
         roughness: sd of what no law explains: a shift of log D for each (task, σ), always the same for the same pair. gym_ours has
             about 0.1 at most.
         reference: the threshold J that d_min, alpha, beta are meant at.
@@ -126,6 +127,7 @@ class LawTruth(Truth):
     shape: Shape = "offset"
     turn: float | None = None
     spread: float = 0.35
+    tilts: Mapping[str, float] = field(default_factory=dict)
     roughness: float = 0.0
     reference: float = 800.0
     data_growth: float = 0.7
@@ -167,6 +169,7 @@ class LawTruth(Truth):
             log_data = scale + np.logaddexp(0.0, below)
             if self.shape == "minimum":
                 log_data = np.logaddexp(log_data, scale + 0.7 * (log_utd - np.log(self.turn or 16.0)))
+        log_data = log_data + self.tilts.get(task, 0.0) * (log_utd - np.log(self.beta))
         if self.roughness:
             keys = [zlib.crc32(repr((task, float(value))).encode()) for value in utd]
             log_data = log_data + self.roughness * np.array([[np.random.default_rng(key).standard_normal()] for key in keys])
