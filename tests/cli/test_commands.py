@@ -113,7 +113,7 @@ def _estimate(value):
 def test_the_fit_prints_the_documented_keys_and_finds_the_law(fitted):
     folder, laws = fitted
     assert set(laws) >= {"schema", "method", "study", "inputs", "versions", "batch_size", "learning_rate", "data", "budget", "warnings"}
-    assert (laws["schema"], laws["method"]) == (1, "default")
+    assert (laws["schema"], laws["method"]) == (2, "default")
     # there is no sweep
     assert laws["batch_size"]["exponent"]["value"] == pytest.approx(BATCH_EXPONENT, abs=0.01)
     for name in ("batch_size", "learning_rate"):

@@ -171,8 +171,9 @@ def env_steps_axis(axis: Axis) -> None:
 
 def _set(axis: Axis, ticks: Sequence[float], say: Callable[[float], str], limits: tuple[float, float], label: str | None) -> None:
     name = axis.axis_name  # type: ignore[attr-defined]
-    axis.axes.set(**{f"{name}scale": "log"})
+    # limits first: else the scale looks for its own, and finds none where all values are one
     axis.axes.set(**{f"{name}lim": limits})
+    axis.axes.set(**{f"{name}scale": "log"})
     if label is not None:
         axis.set_label_text(label)
     axis.set_major_locator(FixedLocator(list(ticks)))
