@@ -42,6 +42,19 @@ def test_a_law_that_the_papers_procedure_flattens_is_named_with_both_exponents()
     assert abs(laws.batch_size.exponent + 0.8) < abs(theirs.exponent + 0.8)
 
 
+@pytest.mark.parametrize("case", ["nothing reaches the highest J", "iqm"])
+def test_nothing_is_said_where_the_papers_procedure_has_nothing_to_choose_by_or_would_be_refused(case):
+    """Where nothing reaches J it takes the least value of the grid everywhere, and says so with an exponent of 0 ± 0."""
+    cells = simulate_cells(STEEP, (SWEEP, SCALING), "low")
+    options = OPTIONS
+    if case == "iqm":
+        cells = [replace(cell, aggregate="iqm") for cell in cells]
+    else:
+        options = replace(OPTIONS, thresholds=(400.0, 5000.0))
+    measured = measure(cells, options)
+    assert differences(fit_measured(measured), measured) == []
+
+
 @pytest.mark.parametrize("case", ["they agree", "no sweep", "paper", "paper-offsets", "default-offsets"])
 def test_nothing_is_said_where_there_is_nothing_to_compare_or_no_difference(case):
     flat = replace(STEEP, batch_size=Bowl(coefficient=128.0, exponent=0.0, curvature=0.2))

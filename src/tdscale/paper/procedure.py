@@ -93,14 +93,17 @@ def differences(laws: ScalingLaws, measured: Measured) -> list[RunWarning]:
         measured: what they were fitted to.
 
     Returns:
-        A remark for each of the two that differs; none without a sweep.
+        A remark for each of the two that differs; none without a sweep, of another aggregate than the authors' mean over seeds, or
+        where no cell of the sweep reaches the highest J, by which their procedure chooses.
     """
     options = measured.options
-    if laws.method is not DEFAULT or not measured.sweep:
+    if laws.method is not DEFAULT or not measured.sweep or any(cell.aggregate != "mean" for cell in measured.sweep):
         return []
     # only the highest J decides there
     top = options.thresholds[-1:]
     crossings = find_crossings(measured.sweep, top, n_draws=options.n_draws, seed=options.seed, rule=PAPER.crossing)
+    if not np.isfinite(crossings.data).any():
+        return []
     found = []
     for ours, theirs in zip(
         (laws.batch_size, laws.learning_rate), PAPER.sweep_laws(measured.sweep, crossings, options.tasks, options.seed)[:2], strict=True
