@@ -117,6 +117,24 @@ def test_a_row_that_one_seed_lacks_is_left_out_and_the_others_stay_as_they_are(l
     ]
 
 
+def test_a_seed_that_logged_nothing_in_the_common_range_is_reported(load, make_result):
+    apart = make_result(0, steps=[100, 900], returns=[0.0, 800.0])
+    middle = make_result(1, steps=[400, 500, 600], returns=[1.0, 2.0, 3.0], status={"last_step": 900})
+    (cell,), warnings = load([apart, middle])
+    assert cell.returns.tolist() == [[300, 400, 500], [1, 2, 3]]
+    assert _codes(warnings) == ["interpolated"]
+
+
+def test_another_aggregate_than_the_mean_is_reported_and_where_it_is_the_mean(load, make_result, study):
+    two = [make_result(seed) for seed in range(2)]
+    four = [make_result(seed, utd=2.0) for seed in range(4)]
+    _, warnings = load([*two, *four], study=study.model_copy(update={"aggregate": "iqm"}))
+    (said,) = [warning.message for warning in warnings if warning.code == "aggregate"]
+    assert said.startswith("the interquartile mean over the seeds of a cell is taken")
+    assert said.endswith("in 1 of 2 cells there are so few seeds that the two are the same")
+    assert "aggregate" not in _codes(load([])[1])
+
+
 def _episodes(rng, *, noise, longest=350, tied=False):
     """Episodes of random length about 1000/(1 + exp((30,000 − t)/8000)) at env step t; `tied`: as long as their return is high."""
 

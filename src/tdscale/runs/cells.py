@@ -15,8 +15,19 @@ from numpy.typing import NDArray
 from tdscale.errors import UserError
 from tdscale.runs.selection import Selection, select_runs
 from tdscale.runs.store import RunStore
-from tdscale.runs.types import COLUMNS, ENV_STEP, RETURN, Cell, RunDiagnostics, RunStatus, RunWarning, is_diagnostic
-from tdscale.study import RunSpec, Stage, Study
+from tdscale.runs.types import (
+    AGGREGATES,
+    COLUMNS,
+    ENV_STEP,
+    RETURN,
+    Cell,
+    RunDiagnostics,
+    RunStatus,
+    RunWarning,
+    is_diagnostic,
+    seeds_trimmed,
+)
+from tdscale.study import Aggregate, RunSpec, Stage, Study
 
 Floats = NDArray[np.float64]
 Steps = NDArray[np.int64]
@@ -26,6 +37,7 @@ _SHORT = 0.8  # of the median end of a cell's seeds: one that ends before is sho
 _DISTINCT_VALUES = 4
 _BINNED = "the seeds were logged at different env steps; each one's returns are averaged in bins about the coarsest one's steps"
 _UNSHARED = "env steps that some seeds logged and others did not are left out"
+_ALONE = "one of its seeds logged nothing within the env steps that all of them cover; its returns there are interpolated"
 _SHARED = 0.9  # of each seed's env steps: if the others logged them, too, these are the cell's
 _WIDTH = 0.05  # the least width of a bin, over the env step it begins at: a standard deviation of 0.014 in log D
 _MOST_RESETS = 10_000  # of a run; more are a mistake
@@ -68,7 +80,8 @@ def load_cells(
 
     Returns:
         The cells, and warnings with these codes: those of `Selection`, unreadable-run, unreadable-part, failed-run,
-        non-finite-return, no-returns, short-seed, unequal-lengths, binned, unshared-steps, duplicate-seeds, fewer-seeds, one-seed, resets.
+        non-finite-return, no-returns, short-seed, unequal-lengths, binned, interpolated, unshared-steps, duplicate-seeds, fewer-seeds,
+        one-seed, resets, aggregate.
 
     Raises:
         UserError: as `select_runs`, or where the study's `reset_critic_updates` is no number of updates between resets.
@@ -102,7 +115,7 @@ def load_cells(
         if cell is not None:
             cells.append(cell)
     cells.sort(key=lambda c: (c.spec.task, c.spec.utd, c.spec.batch_size, c.spec.learning_rate, c.spec.cell_id))
-    warnings += _seed_count_warnings(cells) + _reset_warning(cells)
+    warnings += _seed_count_warnings(cells) + _reset_warning(cells) + _aggregate_warning(cells, study.aggregate)
     return cells, _fewer(warnings)
 
 
@@ -282,6 +295,8 @@ def _on_one_axis(seeds: list[_Seed], low: float, where: str, warnings: list[RunW
     else:
         steps = reduce(np.intersect1d, logged)
         every = [_within(seed.steps, start, end) for seed in seeds]
+        if any(seed.steps.size and not _within(seed.steps, start, end).size for seed in lasting):
+            warnings.append(RunWarning(code="interpolated", message=f"{where}: {_ALONE}", where=where))
         if any(np.isin(own, steps).sum() < _SHARED * len(own) for own in every):
             warnings.append(RunWarning(code="binned", message=f"{where}: {_BINNED}", where=where))
             coarsest = min(logged, key=len)
@@ -372,6 +387,17 @@ def _reset_warning(cells: list[Cell]) -> list[RunWarning]:
     many = f"{len(dipping)} cells have" if len(dipping) > 1 else f"{where}: has"
     message = f"{many} resets of their networks; after each, points are left out until the mean return is back where it was"
     return [RunWarning(code="resets", message=message.replace("their", "its") if len(dipping) == 1 else message, where=where)]
+
+
+def _aggregate_warning(cells: list[Cell], aggregate: Aggregate) -> list[RunWarning]:
+    """That another one than the mean is taken over seeds, and in how many cells there are too few of them for a difference."""
+    if aggregate == "mean" or not cells:
+        return []
+    message = f"the {AGGREGATES[aggregate]} over the seeds of a cell is taken, not their mean (aggregate in study.toml)"
+    few = sum(not seeds_trimmed(aggregate, int((~cell.duplicate).sum())) for cell in cells)
+    if few:
+        message += f"; in {few} of {len(cells)} cells there are so few seeds that the two are the same"
+    return [RunWarning(code="aggregate", message=message, where="study.toml")]
 
 
 def _costs(seeds: list[_Seed]) -> dict[str, float]:

@@ -162,6 +162,9 @@ class Cell:
     resets: tuple[float, ...] = ()
 
 
+AGGREGATES: Mapping[Aggregate, str] = {"mean": "mean", "iqm": "interquartile mean", "median": "median"}
+
+
 def seeds_trimmed(aggregate: Aggregate, n_seeds: int) -> int:
     """How many of the seeds are left out at either end, where what is left is averaged: 0 for the mean.
 

@@ -15,10 +15,9 @@ from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.report import style
 from tdscale.report.evidence import GridChoice
 from tdscale.report.figures.parts import Floats, interval, limits
-from tdscale.runs.types import Cell
+from tdscale.runs.types import AGGREGATES, Cell
 
 _MOST_POINTS = 400
-_OVER_SEEDS = {"mean": "their mean", "iqm": "their interquartile mean", "median": "their median"}
 
 
 def isotonic_figure(cell: Cell, thresholds: Sequence[float], *, keep_duplicates: bool = False, axes: Axes | None = None) -> Figure:
@@ -55,7 +54,7 @@ def isotonic_figure(cell: Cell, thresholds: Sequence[float], *, keep_duplicates:
             Line2D([], [], color=style.TASK_COLOURS[0], linewidth=2.0),
             Line2D([], [], color=style.TASK_COLOURS[1], linestyle=(0, (3, 2)), marker="o", markersize=5, linewidth=0.9),
         ]
-        style.legend_below(figure, handles, ["seeds", _OVER_SEEDS[cell.aggregate], "isotonic regression", "data until J"])
+        style.legend_below(figure, handles, ["seeds", f"their {AGGREGATES[cell.aggregate]}", "isotonic regression", "data until J"])
     return figure
 
 
