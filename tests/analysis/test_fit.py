@@ -203,6 +203,14 @@ def test_values_that_no_sweep_chose_have_no_interval_and_say_so():
 
 
 @pytest.mark.parametrize("name", ["default-offsets", "paper-offsets"])
+def test_offsets_that_are_asked_for_without_a_sweep_are_said_to_change_nothing(name):
+    cells = [cell for cell in synthetic_study(n_seeds=2) if cell.spec.stage == "scaling"]
+    options = replace(OPTIONS, method=METHODS[name])
+    assert [w.code for w in fit_laws(cells, options).warnings if "--offsets changes nothing" in w.message] == ["no-sweep"]
+    assert "--offsets" not in str(fit_laws(cells, OPTIONS).warnings)
+
+
+@pytest.mark.parametrize("name", ["default-offsets", "paper-offsets"])
 def test_laws_with_offsets_are_kept_and_read_back_and_pure_ones_know_nothing_of_them(name, laws, tmp_path):
     found = fit_laws(synthetic_study(n_seeds=2), replace(OPTIONS, method=METHODS[name]))
     law = found.batch_size

@@ -234,11 +234,15 @@ def fit_hyperparameters(measured: Measured) -> SweepLaws:
     follows = options.method.follows_published and any(cell.spec.stage == "scaling" for cell in measured.cells)
     if not sweep and follows and options.published is not None:
         message = "there is no sweep over B and η: B*(σ), η*(σ) are the published laws that the study names, known without intervals"
-        return *options.published, [RunWarning("published-laws", message, "sweep")]
+        return *options.published, [RunWarning("published-laws", message + _no_offsets(options.method), "sweep")]
     if measured.sweep_crossings is None:
         message = "there is no sweep over B and η: the laws B*(σ), η*(σ) shown are those the runs used, not the best ones"
-        return None, None, [RunWarning("no-sweep", message, "sweep")]
+        return None, None, [RunWarning("no-sweep", message + _no_offsets(options.method), "sweep")]
     return options.method.sweep_laws(sweep, measured.sweep_crossings, options.tasks, options.seed)
+
+
+def _no_offsets(method: Method) -> str:
+    return "; --offsets changes nothing: offsets are fitted to a sweep" if method.offsets else ""
 
 
 def _with_used_values(law: PowerLaw | None, cells: Sequence[Cell], quantity: Quantity, options: FitOptions) -> PowerLaw | None:
