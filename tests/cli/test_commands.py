@@ -152,7 +152,9 @@ def test_the_papers_method_finds_the_law_too(folder, tmp_path):
     text = (tmp_path / "syn" / "study.toml").read_text()
     (tmp_path / "syn" / "study.toml").write_text('aggregate = "iqm"\n' + text)
     said = refused("fit", "syn", "--method", "paper", cwd=tmp_path)
-    assert said == '--method paper: is made for the mean over seeds; take aggregate = "iqm" out of study.toml'
+    assert said == (
+        '--method paper: is made for the mean over seeds; take aggregate = "iqm" out of study.toml, or call `tdscale fit` without --method'
+    )
     middle = _json("fit", "syn", "--draws", 20, "--json", cwd=tmp_path)
     (tmp_path / "syn" / "study.toml").write_text(text)
     means = _json("fit", "syn", "--draws", 20, "--json", cwd=tmp_path)

@@ -66,6 +66,12 @@ MISTAKES = {
         "reset_critic_updates",
         "must be ≥ 1",
     ),
+    "resets-without-end": (
+        'name = "tiny"',
+        f'name = "tiny"\nreset_env_steps = [5, 1{"0" * 400}]',
+        "reset_env_steps[1]",
+        "must be ≤ 1e+15",
+    ),
     "learning-rate-of-one": ("3e-3", "1.0", "sweep.learning_rate[1]", "it must be < 1"),
     "batch-too-large-to-be": ("[16, 32]", "[16, 9999999]", "sweep.batch_size[1]", "it must be ≤ 1048576"),
     "threshold-above-the-range": ("[300, 500]", "[300, 5000]", "return_thresholds", "at most 1000 (high)"),

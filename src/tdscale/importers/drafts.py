@@ -232,6 +232,8 @@ def draft_study(
             origin=origin,
         )
     except ValidationError as error:
-        text = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
-        raise UserError(f"--thresholds, --data-cost or resets: {text}") from None
+        wrong = error.errors()[0]
+        name, text = str(wrong["loc"][0]) if wrong["loc"] else "", str(wrong["msg"]).removeprefix("Value error, ")
+        option = {"": "", "return_thresholds": "--thresholds: "}.get(name, f"--{name.replace('_', '-')}: ")
+        raise UserError(option + text) from None
     return study, message

@@ -193,8 +193,8 @@ LAYOUTS: dict[str, Layout] = {
             ("assumed-hyperparameters", "B is not recorded and taken as 1024; η is 3e-4 throughout"),
             (
                 "resets",
-                "the networks were reset after every 2.5e6 critic updates (reset_critic_updates in study.toml); a fit leaves out the "
-                "dips of the return",
+                "the networks were reset after every 2.5e6 critic updates; a new study.toml says so (reset_critic_updates), and a fit then "
+                "leaves out the dips of the return",
             ),
         ),
     ),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tdscale.analysis.fit import FitOptions, Fitted, Measured, fit_measured, measure, with_times
 from tdscale.analysis.laws_file import FILE_NAME, load_laws, write_laws
+from tdscale.analysis.method import OFFSETS
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import UserError
 from tdscale.paper import METHODS, differences, power_law, published_laws
@@ -130,7 +131,10 @@ def fit_options(study: Study, method: str, *, n_draws: int = 200, seed: int = 0,
     if method not in METHODS:
         raise UserError(f"method: there is no {method!r}; there are {', '.join(METHODS)}")
     if not METHODS[method].any_aggregate and study.aggregate != "mean":
-        raise UserError(f'--method {method}: is made for the mean over seeds; take aggregate = "{study.aggregate}" out of {STUDY_FILE}')
+        raise UserError(
+            f'--method {method.removesuffix(OFFSETS)}: is made for the mean over seeds; take aggregate = "{study.aggregate}" out of '
+            f"{STUDY_FILE}, or call `tdscale fit` without --method"
+        )
     published = None
     if study.published_laws is not None:
         try:

@@ -10,6 +10,8 @@ from tdscale.study.custom import TrainerOptions, check_command, is_custom
 from tdscale.study.settings import SETTINGS
 from tdscale.study.spec import RECORDING, Aggregate, RunSpec, Stage
 
+_MOST = 10**15  # env steps or critic updates: beyond any run, and exact in float64
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -112,8 +114,8 @@ class Study(_Part):
     limits: Limits | None = None
     checkpoints: Checkpoints | None = None
     aggregate: Aggregate = Field("mean", description="what is taken over the seeds of a cell, step by step")
-    reset_critic_updates: int | None = Field(None, ge=1, description="networks began anew after every so many critic updates")
-    reset_env_steps: tuple[Annotated[int, Field(ge=1)], ...] = Field((), description="networks began anew at these env steps")
+    reset_critic_updates: int | None = Field(None, ge=1, le=_MOST, description="networks began anew after every so many critic updates")
+    reset_env_steps: tuple[Annotated[int, Field(ge=1, le=_MOST)], ...] = Field((), description="networks began anew at these env steps")
     settings: dict[str, Any] = Field(default_factory=dict)
     origin: str | None = Field(None, description="where imported curves came from")
     _own_settings: dict[str, Any] | None = PrivateAttr(None)
