@@ -121,13 +121,14 @@ _CAPTIONS: dict[str, tuple[str, str]] = {
     ),
     "isotonic": (
         "curves",
-        "From a curve to D_J: the seeds’ mean, its isotonic regression, and the first env step at which that reaches J. "
+        "From a curve to D_J: the seeds’ mean (or their `aggregate`, where study.toml gives one), its isotonic regression without the "
+        "dips after resets, and the first env step at which that reaches J. "
         "The paper’s Figure 7, left.",
     ),
     "curves": (
         "curves",
-        "Return against env steps: single seeds faint, their mean thin, its isotonic fit thick. D_J is where the fit first reaches "
-        "a threshold (dashed).",
+        "Return against env steps: single seeds faint, their mean (or `aggregate`) thin, its isotonic fit thick. "
+        "D_J is where the fit first reaches a threshold (dashed).",
     ),
     "overfitting": (
         "training",

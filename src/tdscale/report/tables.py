@@ -85,10 +85,12 @@ def laws_table(laws: ScalingLaws) -> Table:
         [(law, "" if j is None else f"{j:.4g}", task, name, texts.get(law, str)(e)) for law, j, task, name, e in rows],
         columns=["law", "J", "task", "parameter", "value [interval]"],
     )
+    with_offsets = any(law is not None and law.offset is not None for law in (laws.batch_size, laws.learning_rate))
+    power = "B_min, η_min plus β times σ to the exponent." if with_offsets else "value at σ = 1 times σ to the exponent."
     return Table(
         name="laws",
         title="Parameters of the laws",
-        note="B*, η*: value at σ = 1 times σ to the exponent, with offsets beyond B_min, η_min. D_J(σ) = D_min·(1 + (σ/β)^−α).",
+        note=f"B*, η*: {power} D_J(σ) = D_min·(1 + (σ/β)^−α).",
         frame=frame,
         shown=shown,
     )
