@@ -58,3 +58,12 @@ def test_laws_with_offsets_are_shown_and_kept_by_what_follows(folder):
     assert again["data"][0]["threshold"] == 500
     assert again["method"] == "default-offsets"
     assert "B_min" in said("fit", "swept", "--offsets", "--method", "paper", "--draws", "20", cwd=folder)
+
+
+def test_a_plan_keeps_the_batch_size_of_all_runs_as_it_is(tmp_path):
+    rate = Bowl(coefficient=5e-4, exponent=-0.3)
+    truth = LawTruth(d_min={"one": 3e4, "two": 6e4}, batch_size=Bowl(coefficient=1024.0, exponent=0.0), learning_rate=rate)
+    write_simulation(tmp_path / "one", truth, [SweepDesign(utd=(1.0, 2.0, 4.0), seeds=2)], "low", thresholds=(800,), data_cost=1e9)
+    lines = [line.split() for line in said("plan", "one", "--data", "2e5", cwd=tmp_path).splitlines()]
+    # not "1024 rounded from 1020"
+    assert ["B", "1024", "(not", "optimised)"] in lines

@@ -149,7 +149,10 @@ def _plan_rows(plan: Plan) -> list[tuple[str, str]]:
     # published laws have no interval
     rows.append(("σ", short(plan.utd) + (f"   best σ in [{short(best.low)}, {short(best.high)}]" if best and best.low < best.high else "")))
     if plan.batch_size is not None:
-        rows.append(("B", f"{plan.batch_size}   rounded from B* = {plan.shown('batch_size')}"))
+        best_batch = plan.batch_size_range
+        as_run = "batch_size" in plan.not_optimised and best_batch is not None and round(best_batch.value) == plan.batch_size
+        rounded = f"{plan.batch_size}   rounded from B* = {plan.shown('batch_size')}"
+        rows.append(("B", plan.run_with("batch_size") if as_run else rounded))
         rows += _tolerated(plan.batch_size_tolerated)
     if plan.learning_rate is not None:
         rows.append(("η", plan.shown("learning_rate")))
