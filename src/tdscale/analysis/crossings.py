@@ -84,7 +84,7 @@ def _next_point(points: Bools) -> NDArray[np.intp]:
 
 
 def recovered(returns: ArrayLike, env_steps: ArrayLike, resets: Sequence[float]) -> Bools:
-    """Which points of curves count where networks began anew: those between a reset and recovery do not.
+    """Which points of curves count where networks were reset: those between a reset and recovery do not.
 
     A curve has recovered once it is again at or above its last value that counts before the reset. A reset before that changes
     nothing. A point logged at the very env step of a reset lies before it or after it, whichever makes the sum of the drops at

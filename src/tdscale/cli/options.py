@@ -224,9 +224,9 @@ class ScaleOptions:
     thresholds: Annotated[str | None, option(metavar="J,J,…", what="Normalised returns, for study.toml. [default: 300,500,800]")] = None
     data_cost: Annotated[float | None, option(metavar="δ", what="FLOPs per env step, for study.toml.")] = None
     reset_critic_updates: Annotated[
-        int | None, option(metavar="N", min=1, what="Networks began anew after every N critic updates, for study.toml.")
+        int | None, option(metavar="N", min=1, what="Networks were reset after every N critic updates, for study.toml.")
     ] = None
-    reset_env_steps: Annotated[str | None, option(metavar="E,E,…", what="Networks began anew at these env steps, for study.toml.")] = None
+    reset_env_steps: Annotated[str | None, option(metavar="E,E,…", what="Networks were reset at these env steps, for study.toml.")] = None
 
     def drafted(self) -> "Scale":
         """As the importers take it."""

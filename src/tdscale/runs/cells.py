@@ -358,7 +358,7 @@ def _held(seed: _Seed, steps: Steps | Floats, low: float) -> Floats:
 
 
 def _resets(seeds: list[_Seed], study: Study, last_step: int) -> tuple[float, ...]:
-    """Env steps at which networks began anew: those that the study says, else those that any of the seeds' statuses notes.
+    """Env steps at which networks were reset: those that the study says, else those that any of the seeds' statuses notes.
 
     The seeds of a cell have one schedule; one that diverged noted the beginning of it. If seeds differ all the same, their mean
     dips at the resets of each.

@@ -147,7 +147,7 @@ class Cell:
             critic_update_flops, actor_update_flops (per transition), warm_up (env steps), env_seconds_per_step (the simulator's),
             step_seconds (all of the run but its updates, per env step), update_seconds_per_critic_update (updates of the actor included).
         aggregate: what is taken over the seeds at each step.
-        resets: env steps, rising, at which networks began anew; returns dip after each. Empty where none are known.
+        resets: env steps, rising, at which networks were reset; returns dip after each. Empty where none are known.
     """
 
     spec: RunSpec

@@ -114,8 +114,8 @@ class Study(_Part):
     limits: Limits | None = None
     checkpoints: Checkpoints | None = None
     aggregate: Aggregate = Field("mean", description="what is taken over the seeds of a cell, step by step")
-    reset_critic_updates: int | None = Field(None, ge=1, le=_MOST, description="networks began anew after every so many critic updates")
-    reset_env_steps: tuple[Annotated[int, Field(ge=1, le=_MOST)], ...] = Field((), description="networks began anew at these env steps")
+    reset_critic_updates: int | None = Field(None, ge=1, le=_MOST, description="networks were reset after every so many critic updates")
+    reset_env_steps: tuple[Annotated[int, Field(ge=1, le=_MOST)], ...] = Field((), description="networks were reset at these env steps")
     settings: dict[str, Any] = Field(default_factory=dict)
     origin: str | None = Field(None, description="where imported curves came from")
     _own_settings: dict[str, Any] | None = PrivateAttr(None)
@@ -166,7 +166,7 @@ class Study(_Part):
             raise ValueError(f"{'function' if self.command is None else 'command'}: there is no [sweep], so nothing that it could run")
         given = [name for name in ("reset_critic_updates", "reset_env_steps") if getattr(self, name)]
         if len(given) > 1:
-            raise ValueError(f"{given[1]}: stands beside {given[0]}; one of them says when networks began anew")
+            raise ValueError(f"{given[1]}: stands beside {given[0]}; one of them says when networks were reset")
         if given and self.sweep is not None and not self.has_custom_trainer:
             raise ValueError(
                 f"{given[0]}: is about imported curves and trainers of your own; tdscale's agents note their resets themselves, and "
