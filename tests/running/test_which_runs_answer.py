@@ -147,6 +147,36 @@ def test_runs_of_an_earlier_version_are_left_out_with_a_reason(folder):
     assert old.run_id not in select_runs(files.store, files.study).specs
 
 
+def test_laws_are_fitted_again_where_the_scale_of_a_task_is_edited(folder):
+    before = minimum(fit_study(open_study(folder), n_draws=20).laws)
+    (folder / "study.toml").write_text(STUDY.replace("high = 1000", "high = 900"))
+    now = minimum(current_laws(open_study(folder)))
+    assert now < 0.95 * before  # 800 of 1000 is a lower return
+    assert now == minimum(fit_study(open_study(folder), n_draws=20).laws)
+
+
+def test_a_study_that_reads_the_sweep_otherwise_is_told_what_it_would_choose(folder):
+    def climbs(spec, first, second):
+        """A run that reaches 600 after `first` env steps and 900 after `second`."""
+        steps = np.arange(1, 401) * 100
+        returns = np.where(steps < first, 0.0, np.where(steps < second, 600.0, 900.0))
+        run = result(spec, 4000)
+        status = replace(run.status, last_step=int(steps[-1]))
+        return RunResult(spec=spec, columns={"env_step": steps, "return": returns}, status=status)
+
+    files = open_study(folder)
+    for spec in files.study.sweep_specs():  # small batches come first to 600, large ones to 900
+        smaller, larger = np.log(spec.batch_size / 32), np.log(128 / spec.batch_size)
+        seed = 1 + 0.01 * spec.seed
+        files.store.write(climbs(spec, 3000 * np.exp(0.3 * smaller**2) * seed, 12000 * np.exp(0.3 * larger**2) * seed))
+    chosen = choose(files, again=True, store=True).choices["Pendulum-v1"]
+    assert choose(files).notes == ()
+    (folder / "study.toml").write_text(STUDY.replace("[500, 800]", "[300, 500]"))
+    found = choose(open_study(folder))
+    assert found.choices["Pendulum-v1"].scaling == chosen.scaling
+    assert "or how the study reads it, has changed" in found.notes[0]
+
+
 def test_a_retried_seed_of_the_sweep_moves_nothing_of_stage_2(folder):
     files = open_study(folder)
     chosen, before = choose(files), set(files.store.specs())

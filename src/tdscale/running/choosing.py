@@ -1,12 +1,13 @@
 """Stage 2's B and η: chosen by the laws that stage 1's runs give, once, before stage 2 starts, and kept in choice.json (`runs.choice`)."""
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tdscale.analysis.fit import fit_hyperparameters, measure
+from tdscale.analysis.fit import FitOptions, fit_hyperparameters, measure
 from tdscale.analysis.fitted_laws import PowerLaw
 from tdscale.errors import RunFailure
 from tdscale.planning import round_batch
@@ -57,11 +58,13 @@ def choose(files: StudyFiles, *, again: bool = False, store: bool = False) -> Ch
     )
     selection = select_runs(files.store, study, problems=[])
     swept = [run_id for run_id, spec in selection.specs.items() if spec.stage == "sweep"]
-    sweep = files.store.fingerprint(swept)
+    options = fit_options(study, "default")
+    read = repr((files.store.fingerprint(swept), options.thresholds, options.reading))
+    sweep = hashlib.sha256(read.encode()).hexdigest()
     if complete and all(choice.sweep == sweep for choice in kept.values()):
         return Chosen(choices=kept)
     try:
-        by_sweep = _by_sweep(files, selection)
+        by_sweep = _by_sweep(files, selection, options)
     except RunFailure:
         if complete:  # the sweep that chose them is no longer there as it was; the choice stands
             return Chosen(choices=kept)
@@ -106,11 +109,11 @@ def refuse_divergence(files: StudyFiles, selection: Selection | None = None) -> 
     return cells
 
 
-def _by_sweep(files: StudyFiles, selection: Selection) -> _BySweep:
+def _by_sweep(files: StudyFiles, selection: Selection, options: FitOptions) -> _BySweep:
     cells = refuse_divergence(files, selection)
     if not cells:
         raise RunFailure("stage 1 left no run to choose B and η by; `tdscale status` lists what failed")
-    batch_size, learning_rate, warnings = fit_hyperparameters(measure(cells, fit_options(files.study, "default")))
+    batch_size, learning_rate, warnings = fit_hyperparameters(measure(cells, options))
     return _BySweep(batch_size=batch_size, learning_rate=learning_rate, warnings=warnings)
 
 
@@ -152,8 +155,9 @@ def _otherwise(files: StudyFiles, task: str, kept: Choice, fresh: Choice, laws: 
         return None
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
     return (
-        f"the sweep has changed since the batch sizes and learning rates of stage 2 were chosen; today it would choose for {task} "
-        f"{', '.join(found[:3])}{more}. They stay as chosen; `tdscale run … --rechoose` chooses again and trains stage 2 at the new ones"
+        "the sweep, or how the study reads it, has changed since the batch sizes and learning rates of stage 2 were chosen; "
+        f"today it would choose for {task} {', '.join(found[:3])}{more}. They stay as chosen; `tdscale run … --rechoose` chooses "
+        "again and trains stage 2 at the new ones"
     )
 
 

@@ -155,8 +155,14 @@ def fit_options(study: Study, method: str, *, n_draws: int = 200, seed: int = 0,
         n_draws=n_draws,
         seed=seed,
         where=() if where is None else where.texts,
-        reading=tuple(f"{name} = {value}" for name in _READING if (value := getattr(study, name)) not in (None, (), "mean")),
+        reading=_reading(study),
     )
+
+
+def _reading(study: Study) -> tuple[str, ...]:
+    """What a study file says of how its cells are read, as text: `FitOptions.reading`."""
+    said = [f"{name} = {value}" for name in _READING if (value := getattr(study, name)) not in (None, (), "mean")]
+    return (*said, *(f"{name}: {task.low!r} to {task.high!r}" for name, task in study.tasks.items()))
 
 
 def read_laws(path: Path) -> ScalingLaws:

@@ -19,7 +19,7 @@ class Choice:
     """B and η that were chosen for one task, for one algorithm with one set of settings.
 
     Attributes:
-        sweep: fingerprint of the curves of the sweep that they were chosen by.
+        sweep: fingerprint of the curves of the sweep that they were chosen by, and of how the study read them.
         scaling: (B, η) of stage 2, by σ.
         baseline: (B, η) of the baseline; None where there is none.
     """
