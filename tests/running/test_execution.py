@@ -332,7 +332,11 @@ def test_each_gpu_has_one_worker_on_all_cores(tmp_path, monkeypatch):
         assert sorted(pool.answers.get()[0] for _ in range(2)) == [0, 1]
         assert pool.answers.empty()
         pids = [pool._slots[slot].process.pid for slot in (0, 1)]
-        seen = [Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") for pid in pids]
+        deadline = time.monotonic() + 60
+        # empty for a moment, while the process becomes another program
+        while not all(written := [Path(f"/proc/{pid}/environ").read_bytes() for pid in pids]):
+            assert time.monotonic() < deadline
+        seen = [environ.split(b"\0") for environ in written]
         assert [[line for line in lines if line.startswith(b"CUDA_VISIBLE_DEVICES")] for lines in seen] == [
             [b"CUDA_VISIBLE_DEVICES=2"],
             [b"CUDA_VISIBLE_DEVICES=GPU-5"],
