@@ -261,7 +261,7 @@ def test_the_slopes_of_a_law_with_an_offset_are_those_of_differences():
         step = np.zeros_like(shared)
         step[:, index] = 1e-6
         np.testing.assert_allclose(slope, (model.law(shared + step)[0] - model.law(shared - step)[0]) / 2e-6, atol=1e-8)
-    # the law as it is told
+    # the law with its own parameters
     exponent, ratio, coefficients = model.power_law(shared)
     told = coefficients[:, model.sweep.task] + np.log(np.exp(exponent[:, None] * model.sweep.log_utd) + ratio[:, None])
     np.testing.assert_allclose(told, shared[:, model.sweep.task] + value)

@@ -66,7 +66,7 @@ class Tolerated:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Offset:
+class LeastValue:
     """B_min or η_min of equations D.2 and D.3 over each task's coefficient β: the same for all tasks; draws of shape (n_draws,)."""
 
     ratio: float
@@ -105,7 +105,7 @@ class PowerLaw:
     points_high: Floats
     source: Source = "sweep"
     leeway: Leeway | None = None
-    offset: Offset | None = None
+    offset: LeastValue | None = None
 
     @property
     def optimised(self) -> bool:

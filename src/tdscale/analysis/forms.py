@@ -165,7 +165,7 @@ class Offset(Form):
 
     name = "offset"
     title = "offset law"
-    parameters = ("alpha", "log_ratio")
+    parameters: ClassVar[tuple[str, ...]] = ("alpha", "log_ratio")
     belief = 4.0
     least_utds = 3
     search = Search(
@@ -178,7 +178,7 @@ class Offset(Form):
     of_task = 0
 
     def curve(self, log_utd: Floats, parameters: Floats) -> Floats:
-        return np.asarray(np.logaddexp(0.0, _falling(log_utd, parameters)))
+        return np.asarray(np.logaddexp(0.0, parameters[..., 1, None] - parameters[..., 0, None] * log_utd))
 
     def gradient(self, log_utd: Floats, parameters: Floats) -> Floats:
         alpha = parameters[..., 0, None]
@@ -265,7 +265,7 @@ class Held(Offset):
         return float(np.log(low)), float(np.log(high))
 
 
-class Rising(Form):
+class Rising(Offset):
     """D = D_min·(1 + (σ/β)^(−α) + σ/κ): the offset law, and more data again at high σ, where updates on the same data hurt.
 
     The third parameter is log 1/κ. Its prior puts κ at about twelve times the middle of the σ that are run, give or take a factor of two:
@@ -273,47 +273,42 @@ class Rising(Form):
     """
 
     _LOG_RISE = -2.5
+    _RISE = (-6.0, 6.0)
 
     name = "rising"
     title = "offset law that rises again"
-    parameters = ("alpha", "log_ratio", "log_rise")
+    parameters = (*Offset.parameters, "log_rise")
     belief = 1.0
-    least_utds = 3
     search = Search(
-        lower=np.array([*Offset.search.lower, -6.0]),
-        upper=np.array([*Offset.search.upper, 6.0]),
-        starts=grid_points((np.linspace(np.log(0.05), np.log(5.0), 18), np.linspace(-7.0, 10.0, 26), np.linspace(-3.0, 3.0, 5))),
-        axes=(np.log(np.geomspace(0.05, 5.0, 40)), np.linspace(-9.0, 12.0, 40), np.linspace(-6.0, 6.0, 25)),
+        lower=np.array([*Offset.search.lower, _RISE[0]]),
+        upper=np.array([*Offset.search.upper, _RISE[1]]),
+        starts=grid_points(
+            (np.linspace(Offset.search.lower[0], Offset.search.upper[0], 18), np.linspace(-7.0, 10.0, 26), np.linspace(-3.0, 3.0, 5))
+        ),
+        axes=(np.log(np.geomspace(*Offset._ALPHA, 40)), np.linspace(*Offset._RATIO, 40), np.linspace(*_RISE, 25)),
     )
     prior = np.array([*Offset.prior, 0.7])
-    of_task = 0
+    task_gradient = Form.task_gradient
 
     def curve(self, log_utd: Floats, parameters: Floats) -> Floats:
-        return np.asarray(np.logaddexp(np.logaddexp(0.0, _falling(log_utd, parameters)), parameters[..., 2, None] + log_utd))
+        return np.asarray(np.logaddexp(super().curve(log_utd, parameters), parameters[..., 2, None] + log_utd))
 
     def gradient(self, log_utd: Floats, parameters: Floats) -> Floats:
-        whole = self.curve(log_utd, parameters)
-        falls = np.exp(_falling(log_utd, parameters) - whole)
-        rises = np.exp(parameters[..., 2, None] + log_utd - whole)
-        return np.stack([-parameters[..., 0, None] * log_utd * falls, falls, rises], axis=-2)
+        rises = np.exp(parameters[..., 2, None] + log_utd - self.curve(log_utd, parameters))[..., None, :]
+        return np.concatenate([(1 - rises) * super().gradient(log_utd, parameters), rises], axis=-2)
 
     def from_search(self, theta: Floats) -> Floats:
-        return np.stack([np.exp(theta[..., 0]), theta[..., 1], self._LOG_RISE + theta[..., 2]], axis=-1)
+        return np.concatenate([super().from_search(theta), self._LOG_RISE + theta[..., 2:]], axis=-1)
 
     def moved(self, parameters: Floats, by: float) -> tuple[Floats, Floats]:
-        alpha, log_ratio, log_rise = np.moveaxis(parameters, -1, 0)
-        return np.stack([alpha, log_ratio + alpha * by, log_rise - by], axis=-1), np.zeros(alpha.shape)
+        moved, gained = super().moved(parameters, by)
+        return np.concatenate([moved, parameters[..., 2:] - by], axis=-1), gained
 
     def described(self, log_scale: Floats, parameters: Floats) -> dict[str, Floats]:
-        return OFFSET.described(log_scale, parameters) | {"kappa": _exp(-parameters[..., 2])}
+        return super().described(log_scale, parameters) | {"kappa": _exp(-parameters[..., 2])}
 
     def formula(self, named: Mapping[str, float]) -> str:
-        return f"{OFFSET.formula(named)[:-1]} + σ/{short(named['kappa'])})"
-
-
-def _falling(log_utd: Floats, parameters: Floats) -> Floats:
-    """log (σ/β)^(−α), shape (..., n), for α and log β^α as the first two parameters."""
-    return np.asarray(parameters[..., 1, None] - parameters[..., 0, None] * log_utd)
+        return f"{super().formula(named)[:-1]} + σ/{short(named['kappa'])})"
 
 
 OFFSET, POWER, HELD, RISING = Offset(), Power(), Held(), Rising()

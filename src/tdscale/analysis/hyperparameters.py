@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from tdscale.analysis.arrays import Bools, Floats
 from tdscale.analysis.crossings import Crossings
 from tdscale.analysis.estimate import LEVEL, short
-from tdscale.analysis.fitted_laws import SYMBOLS, Leeway, Offset, PowerLaw, Quantity
+from tdscale.analysis.fitted_laws import SYMBOLS, LeastValue, Leeway, PowerLaw, Quantity
+from tdscale.analysis.forms import grid_points
 from tdscale.analysis.response_surface import Surface, SweepCells, fit_surface
 from tdscale.runs.types import Cell, RunWarning
 
@@ -95,7 +96,7 @@ def fit_surface_laws(cells: Sequence[Cell], crossings: Crossings, tasks: tuple[s
         for index, name in enumerate(fitted):
             law = _law(name, index, surface, places, swept[name], tasks, cells)
             if offsets:
-                law = replace(law, offset=Offset(ratio=float(surface.offsets[index]), draws=surface.offset_draws[:, index]))
+                law = replace(law, offset=LeastValue(ratio=float(surface.offsets[index]), draws=surface.offset_draws[:, index]))
             laws[name] = law
             warnings += law_remarks(laws[name], _beyond_grid(laws[name], np.unique(grids[name])))
     return laws.get("batch_size"), laws.get("learning_rate"), warnings
@@ -269,11 +270,13 @@ def law_through(
     """
     log_utd = np.log(utd)
     log_points, log_draws = np.log(points), np.where(np.isfinite(points), np.log(draws), np.nan)
-    point, drawn, offset = fit_shared_slope(log_utd, log_points), fit_shared_slope(log_utd, log_draws), None
+    offset = None
     if offsets:
         point, ratio = fit_shared_offset(log_utd, log_points)
         drawn, ratios = fit_shared_offset(log_utd, log_draws)
-        offset = Offset(ratio=float(ratio), draws=ratios)
+        offset = LeastValue(ratio=float(ratio), draws=ratios)
+    else:
+        point, drawn = fit_shared_slope(log_utd, log_points), fit_shared_slope(log_utd, log_draws)
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return PowerLaw(
         quantity=quantity,
@@ -359,12 +362,12 @@ def fit_shared_offset(log_utd: Floats, log_values: Floats) -> tuple[SharedSlope,
     wanted = centred(flat)
     low, high = np.array([-_STEEPEST, _OFFSETS[0]]), np.array([_STEEPEST, _OFFSETS[1]])
     axes = [np.linspace(a, b, n) for a, b, n in zip(low, high, _OFFSET_GRID, strict=True)]
-    grid = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=-1)
+    grid = grid_points(axes).T
     tried = centred(curve(grid[:, 0], grid[:, 1])[:, None]).reshape(len(grid), -1)
     # squared errors but for what does not depend on the grid
     best = grid[np.argmin((tried**2).sum(axis=-1) - 2 * wanted.reshape(len(flat), -1) @ tried.T, axis=-1)]
     step = np.tile([axis[1] - axis[0] for axis in axes], (len(flat), 1))
-    around = np.stack([axis.ravel() for axis in np.meshgrid(*[np.linspace(-1, 1, 5)] * 2, indexing="ij")], axis=-1)
+    around = grid_points([np.linspace(-1, 1, 5)] * 2).T
     for _ in range(_OFFSET_ROUNDS):
         near = np.clip(best[:, None] + around * step[:, None], low, high)
         error = ((centred(curve(near[..., 0], near[..., 1])[:, :, None]) - wanted[:, None]) ** 2).sum(axis=(-2, -1))
