@@ -129,7 +129,7 @@ def _replicates(cell: Cell, n_draws: int, rng: np.random.Generator, rule: Crossi
     Of few seeds a resample's mean varies too little and is corrected. An interquartile mean or median is not: whole seeds among the
     middle ones are exchanged, and that varies as much as it should from four seeds on (docs/method.md).
     """
-    returns, aggregate = cell.returns if rule.keep_duplicates else cell.returns[~cell.duplicate], cell.aggregate
+    returns, aggregate = cell.counted_returns(keep_duplicates=rule.keep_duplicates), cell.aggregate
     count = len(returns)
     if not seeds_trimmed(aggregate, count):
         weights = bootstrap_weights(count, n_draws, rng, correct=rule.correct_variance)
@@ -150,7 +150,7 @@ def cell_curve(cell: Cell, *, keep_duplicates: bool = False) -> tuple[Floats, Bo
         cell: the seeds.
         keep_duplicates: whether copies of a seed count.
     """
-    curve = over_seeds(cell.returns if keep_duplicates else cell.returns[~cell.duplicate], cell.aggregate)
+    curve = over_seeds(cell.counted_returns(keep_duplicates=keep_duplicates), cell.aggregate)
     return curve, recovered(curve[None], cell.env_steps, cell.resets)[0]
 
 

@@ -161,6 +161,10 @@ class Cell:
     aggregate: Aggregate = "mean"
     resets: tuple[float, ...] = ()
 
+    def counted_returns(self, *, keep_duplicates: bool = False) -> NDArray[np.float64]:
+        """Returns of the seeds that count, shape (n_counted, n_steps): all of them, or those that are no copies."""
+        return self.returns if keep_duplicates else self.returns[~self.duplicate]
+
 
 AGGREGATES: Mapping[Aggregate, str] = {"mean": "mean", "iqm": "interquartile mean", "median": "median"}
 

@@ -64,7 +64,7 @@ def _draw(
     ends = [float(cell.env_steps[-1]) for cell in cells]
     for cell in cells:
         colour = colours[cell.spec.utd]
-        returns = cell.returns if keep_duplicates else cell.returns[~cell.duplicate]
+        returns = cell.counted_returns(keep_duplicates=keep_duplicates)
         steps = cell.env_steps.astype(np.float64)
         mean, counted = cell_curve(cell, keep_duplicates=keep_duplicates)
         seeds = [np.column_stack(_thinned(steps, seed, n_points, logarithmic)) for seed in returns]

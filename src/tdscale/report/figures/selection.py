@@ -24,7 +24,7 @@ def isotonic_figure(cell: Cell, thresholds: Sequence[float], *, keep_duplicates:
     """A cell's seeds, their mean, its isotonic regression, and D_J where that first reaches each of up to four thresholds."""
     with style.styled():
         figure, axes = style.figure_and_axes(axes)
-        returns = cell.returns if keep_duplicates else cell.returns[~cell.duplicate]
+        returns = cell.counted_returns(keep_duplicates=keep_duplicates)
         steps = cell.env_steps.astype(np.float64)
         stride = max(1, len(steps) // _MOST_POINTS)
         lines = [np.column_stack([steps[::stride], seed[::stride]]) for seed in returns]
