@@ -86,10 +86,11 @@ def fit_surface_laws(cells: Sequence[Cell], crossings: Crossings, tasks: tuple[s
     laws: dict[Quantity, PowerLaw] = {}
     if fitted:
         values = np.stack([np.log(grids[name][places.members]) for name in fitted], axis=-1)
+        seeds = np.array([np.count_nonzero(~cell.duplicate) for cell in cells], dtype=np.float64)
         rng = np.random.default_rng([seed, 101])
         surface = fit_surface(
-            surface_input(crossings.data, crossings.bound, places, values),
-            surface_input(crossings.draws, crossings.bound, places, values),
+            surface_input(crossings.data, crossings.bound, places, values, seeds),
+            surface_input(crossings.draws, crossings.bound, places, values, seeds),
             rng,
             offsets=offsets,
         )
@@ -120,7 +121,7 @@ def _no_slope(quantity: Quantity, swept: Bools, places: Places) -> str:
     return ""
 
 
-def surface_input(data: Floats, bound: Floats, places: Places, values: Floats) -> SweepCells:
+def surface_input(data: Floats, bound: Floats, places: Places, values: Floats, seeds: Floats | None = None) -> SweepCells:
     """The surface's input.
 
     Args:
@@ -128,6 +129,7 @@ def surface_input(data: Floats, bound: Floats, places: Places, values: Floats) -
         bound: last env step of each cell, shape (n_cells,).
         places: where the cells stand.
         values: log of the swept hyperparameters at `places.members`, shape (n_places, n_cells of a place, n_quantities).
+        seeds: of the cells, shape (n_cells,); None: the same number in every cell.
     """
     at = data[..., places.members, places.threshold[:, None]]
     censored = ~np.isfinite(at)
@@ -139,6 +141,7 @@ def surface_input(data: Floats, bound: Floats, places: Places, values: Floats) -
         censored=censored,
         present=places.members >= 0,
         n_tasks=len(places.tasks),
+        seeds=None if seeds is None else seeds[places.members],
     )
 
 

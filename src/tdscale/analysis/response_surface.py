@@ -56,6 +56,8 @@ class SweepCells:
         censored: D is more than that; same shape.
         present: False where padded, shape (n_places, n_cells).
         n_tasks: those without a place count.
+        seeds: of each cell, shape (n_places, n_cells); None: the same number in every cell.
+        grids: log of the values that each hyperparameter may take, which the prior is made from; None: those of the cells.
     """
 
     task: NDArray[np.intp]
@@ -65,6 +67,14 @@ class SweepCells:
     censored: Bools
     present: Bools
     n_tasks: int
+    seeds: Floats | None = None
+    grids: tuple[Floats, ...] | None = None
+
+    def noise_share(self) -> Floats:
+        """Variance of each cell's noise over that of a cell with the median number of seeds, shape (n_places, n_cells)."""
+        if self.seeds is None:
+            return np.ones(self.present.shape)
+        return np.asarray(np.median(self.seeds[self.present]) / np.maximum(self.seeds, 1.0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +85,7 @@ class State:
         shared: shape (n_quantities, n_shared): intercepts at the mean log σ, slope, log curvature, what gives the bowl its shape, what
             the tasks have over that.
         local: shape (n_places, 1 + n_quantities): level, deviations from the law.
-        noise: variance of a cell near the best, shape (n_tasks,).
+        noise: variance of a cell near the best with the median number of seeds, shape (n_tasks,).
         misfit: variance that is added for each squared unit of log D above the best.
         deviation: standard deviation of the deviations, shape (n_quantities,).
     """
@@ -120,12 +130,13 @@ class SurfaceModel:
         self.of_task = slice(tasks_from, tasks_from + n_tasks)
         # the offset's place is the last one
         self.n_shared = 2 * n_tasks + 2 + N_RANGES + offsets
+        self.noise_share = sweep.noise_share()
         self.centre = float(sweep.log_utd.mean())
         self.x = sweep.log_utd - self.centre
         self.prior_mean = np.zeros((self.n_quantities, self.n_shared))
         spread = np.empty_like(self.prior_mean)
         for index in range(self.n_quantities):
-            grid = np.unique(sweep.values[..., index][sweep.present])
+            grid = np.unique(sweep.values[..., index][sweep.present]) if sweep.grids is None else sweep.grids[index]
             self.prior_mean[index, :n_tasks] = (grid[0] + grid[-1]) / 2
             reach = (grid[-1] - grid[0]) * (0.5 + 1 / max(len(grid) - 1, 1))
             spread[index, :n_tasks] = reach / WITHIN_ONE_STEP
@@ -154,6 +165,14 @@ class SurfaceModel:
             misfit=0.1,
             deviation=np.full(self.n_quantities, 2 * DEVIATION),
         )
+
+    def solve(self, iterations: int = _ITERATIONS) -> State:
+        """The most probable surface: the likelihood may have several peaks, and the highest of those reached is improved so many times.
+
+        They are reached from falling, constant and rising best values.
+        """
+        states = [self.run(self.start(slope), _TRIAL_ITERATIONS) for slope in _START_SLOPES]
+        return self.run(max(states, key=self.evidence), iterations)
 
     def run(self, state: State, iterations: int) -> State:
         """Improve so many times."""
@@ -245,7 +264,7 @@ class SurfaceModel:
             by_quantity[places, :, q, self.of_task.start + self.sweep.task] = value
         by_shared = by_quantity.reshape(*shape, -1)
         excess = np.asarray(sum(value for value, _, _ in bowls))
-        variance = state.noise[self.sweep.task][:, None] + state.misfit * excess**2
+        variance = self.variance(state, excess)
         _, weight = self.likelihood(self.sweep, state.local[:, [0]] + excess, variance)
         local_spread = np.concatenate([[_LEVEL_SPREAD], state.deviation])
         weighted = by_local * weight[..., None]
@@ -268,6 +287,10 @@ class SurfaceModel:
             variance=variance,
             excess=excess,
         )
+
+    def variance(self, state: State, excess: Floats) -> Floats:
+        """Of each cell's log D about the surface, shape (n_places, n_cells): seeds' noise, and more with the height above the best."""
+        return np.asarray(state.noise[self.sweep.task][:, None] * self.noise_share + state.misfit * excess**2)
 
     def likelihood(self, sweep: SweepCells, fitted: Floats, variance: Floats) -> tuple[Floats, Floats]:
         """Slope and curvature (its negative) of each cell's log likelihood by the surface's value there."""
@@ -329,13 +352,14 @@ class SurfaceModel:
         excess = np.asarray(sum(value for value, _, _ in self.bowls(shared, local)))
         used = self.sweep.present & ~self.sweep.censored
         residual = np.where(used, self.sweep.log_data - local[:, [0]] - excess, 0.0)
-        variance = state.noise[self.sweep.task][:, None] + state.misfit * excess**2
+        variance = self.variance(state, excess)
         tail = (_TAIL + 1) / (_TAIL + residual**2 / variance)
         squares = np.where(used, tail * residual**2, 0.0) / variance**2
         expected = np.where(used, np.maximum(1 - uncertain * tail / variance, 0.05), 0.0) / variance
         factor = float((squares * excess**2).sum() / max((expected * excess**2).sum(), 1e-12))
         misfit = float(np.clip(state.misfit * np.clip(factor, 0.5, 2.0) ** 3, *_MISFIT_RANGE))
-        seen, due, count = (np.bincount(self.sweep.task, term.sum(axis=1), self.n_tasks) for term in (squares, expected, used))
+        terms = (squares * self.noise_share, expected * self.noise_share, used)
+        seen, due, count = (np.bincount(self.sweep.task, term.sum(axis=1), self.n_tasks) for term in terms)
         pooled = (state.noise * count).sum() / count.sum() * seen.sum() / max(due.sum(), 1e-12)
         own = state.noise * seen / np.maximum(due, 1e-12)
         noise = (own * count + pooled * TASK_NOISE_WEIGHT) / (count + TASK_NOISE_WEIGHT)
@@ -387,10 +411,7 @@ def fit_surface(sweep: SweepCells, draws: SweepCells, rng: np.random.Generator, 
         offsets: whether the best values follow B_min + β·σ^(−α) (equations D.2, D.3) in place of β·σ^(−α).
     """
     model = SurfaceModel(sweep, offsets=offsets)
-    # the likelihood may have several peaks: the highest of those reached from falling, constant and rising best values
-    states = [model.run(model.start(slope), _TRIAL_ITERATIONS) for slope in _START_SLOPES]
-    state = max(states, key=model.evidence)
-    state = model.run(state, _ITERATIONS)
+    state = model.solve()
     shared, local = _draws(model, state, draws, rng)
     slopes, ratios, intercepts = model.power_law(state.shared)
     slope_draws, offset_draws, intercept_draws = model.power_law(shared)

@@ -2,7 +2,7 @@
 
 from tdscale.simulate.folder import write_simulation
 from tdscale.simulate.noise import NOISE, Noise
-from tdscale.simulate.sweep import SweepDesign, simulate_cells
+from tdscale.simulate.sweep import SweepDesign, simulate_cell, simulate_cells
 from tdscale.simulate.truth import SHAPES, Bowl, LawTruth, Truth, random_truth
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "SweepDesign",
     "Truth",
     "random_truth",
+    "simulate_cell",
     "simulate_cells",
     "write_simulation",
 ]

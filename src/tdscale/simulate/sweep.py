@@ -124,14 +124,40 @@ def simulate_cells(
     return [simulated.cell() for simulated in simulate_runs(truth, design, noise, seed=seed)]
 
 
+def simulate_cell(
+    truth: Truth,
+    design: SweepDesign,
+    place: tuple[str, float],
+    hyperparameters: tuple[int, float],
+    noise: Noise | str = "medium",
+    *,
+    seed: int = 0,
+) -> Cell:
+    """One cell of a sweep, the same as `simulate_cells` draws it.
+
+    Args:
+        truth, noise, seed: as for `simulate_cells`.
+        design: seeds, stage and length; its grids are not used.
+        place: task and σ.
+        hyperparameters: B and η.
+    """
+    return _simulated_cell(truth, design, noise_of(noise), *place, *hyperparameters, seed).cell()
+
+
+def noise_of(noise: Noise | str) -> Noise:
+    """Sizes of noise by their name in `NOISE`. Raises ValueError where there is none of that name."""
+    if not isinstance(noise, str):
+        return noise
+    if noise not in NOISE:
+        raise ValueError(f"noise is {noise!r}; it must be one of {', '.join(NOISE)}")
+    return NOISE[noise]
+
+
 def simulate_runs(
     truth: Truth, design: SweepDesign | Sequence[SweepDesign], noise: Noise | str = "medium", *, seed: int = 0
 ) -> Iterator[SimulatedCell]:
     """The same before the seeds of a cell are brought to their common range. Raises ValueError for a noise without a name in `NOISE`."""
-    if isinstance(noise, str):
-        if noise not in NOISE:
-            raise ValueError(f"noise is {noise!r}; it must be one of {', '.join(NOISE)}")
-        noise = NOISE[noise]
+    noise = noise_of(noise)
     for stage in (design,) if isinstance(design, SweepDesign) else design:
         for task in truth.tasks:
             for utd in stage.utd:

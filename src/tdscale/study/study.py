@@ -48,12 +48,38 @@ class Task(_Part):
 
 
 class Sweep(_Part):
-    """Stage 1: every combination of these, to find the best B and η at each σ."""
+    """Stage 1: finds the best B and η at each σ. The grid design runs every combination of these, the adaptive one those that tell most."""
 
     utd: Utds
     batch_size: Annotated[tuple[BatchSize, ...], Field(min_length=1), AfterValidator(_distinct)]
     learning_rate: Annotated[tuple[LearningRate, ...], Field(min_length=1), AfterValidator(_distinct)]
-    seeds: int = Field(3, ge=1, le=1000)
+    seeds: int = Field(3, ge=1, le=1000, description="of each cell; in the adaptive design, the most that a cell may have")
+    design: Literal["grid", "adaptive"] = Field("grid", description="which cells are run: all of them, or in rounds those that tell most")
+    regret: float | None = Field(
+        None,
+        gt=0,
+        description="adaptive: stage 1 ends once the chosen B and η are expected to need at most this much more data than the best ones, "
+        "as a difference of log D, mean over tasks and σ; None: 0.05",
+    )
+    round_size: int | None = Field(None, ge=1, description="adaptive: cells of a round; None: as many as there are tasks times σ")
+    most_env_steps: int | None = Field(None, ge=1, le=_MOST, description="adaptive: stage 1 ends before it takes more env steps than this")
+    price: Literal["env-steps", "seconds"] | None = Field(
+        None,
+        description="adaptive: what a run costs when cells are compared: its env steps, or its seconds, measured once before the first "
+        "round; None: env-steps",
+    )
+
+    @model_validator(mode="after")
+    def _of_adaptive(self) -> Self:
+        given = [name for name in ("regret", "round_size", "most_env_steps", "price") if getattr(self, name) is not None]
+        if given and self.design != "adaptive":
+            raise ValueError(f'{given[0]}: is about the adaptive design; add design = "adaptive", or leave {given[0]} out')
+        return self
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether its cells are chosen in rounds."""
+        return self.design == "adaptive"
 
 
 class Scaling(_Part):
@@ -195,6 +221,14 @@ class Study(_Part):
             raise ValueError("limits: missing; say how long a run may take, e.g. [limits] env_steps = 100000")
         if self.sweep is None:
             raise ValueError("sweep: missing; [scaling] needs the B and η that a [sweep] finds")
+        if self.sweep.is_adaptive and self.scaling is None:
+            raise ValueError(
+                'sweep.design: "adaptive" needs a [scaling]: its few seeds choose B and η, and D_J(σ) is measured by fresh seeds at those'
+            )
+        if self.sweep.is_adaptive and len(self.sweep.batch_size) == len(self.sweep.learning_rate) == 1:
+            raise ValueError('sweep.design: "adaptive" has one B and one η to choose from; give several, or design = "grid"')
+        if self.sweep.price == "seconds" and self.has_custom_trainer:
+            raise ValueError('sweep.price: "seconds" is measured on tdscale\'s own agents; with a trainer of your own use "env-steps"')
         if self.baseline is not None and self.scaling is None:
             raise ValueError("baseline: is compared with the runs of a [scaling], of which there is none")
         if self.algorithm in SETTINGS and not self.has_custom_trainer:

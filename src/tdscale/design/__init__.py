@@ -1,0 +1,8 @@
+"""Which runs next: an adaptive sweep's rounds, and what a run would tell."""
+
+from tdscale.design.belief import Belief, Regret, see
+from tdscale.design.candidates import Candidates, CellRequest
+from tdscale.design.replay import Archive, ReplayedRound, replay
+from tdscale.design.rounds import Next, Rules, next_round
+
+__all__ = ["Archive", "Belief", "Candidates", "CellRequest", "Next", "Regret", "ReplayedRound", "Rules", "next_round", "replay", "see"]

@@ -1,0 +1,260 @@
+"""What is known of a sweep so far: the response surface through the cells that were run, read off at every cell that may be run.
+
+`Belief` holds the surface and says how large the regret of today's choice of B and η is expected to be. `rounds.py` takes the next
+cells from it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdscale.analysis.arrays import Bools, Floats
+from tdscale.analysis.bowls import bowl
+from tdscale.analysis.crossings import find_crossings
+from tdscale.analysis.response_surface import SurfaceModel, SweepCells
+from tdscale.design.candidates import Candidates
+from tdscale.runs.types import Cell
+
+LEVEL = 0.8  # of the bound on the regret
+_DRAWS = 500
+_ITERATIONS = 20
+_LEAST_DEGREES = 4.0  # of the cells' noise, from what is known before
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """The cells of a sweep that were run.
+
+    Attributes:
+        task: index into the candidates' tasks; utd: σ; values: B and η; shapes (n,), (n,), (n, 2).
+        data: D at the highest threshold that a cell of the same (task, σ) reaches, infinite where this one does not, shape (n,).
+        bound: last env step, shape (n,).
+        seeds: shape (n,).
+    """
+
+    task: NDArray[np.intp]
+    utd: Floats
+    values: Floats
+    data: Floats
+    bound: Floats
+    seeds: Floats
+
+
+def see(cells: Sequence[Cell], candidates: Candidates, thresholds: Sequence[float]) -> Seen:
+    """D of the cells of the candidates' tasks, the others left out."""
+    cells = [cell for cell in cells if cell.spec.task in candidates.tasks]
+    crossings = find_crossings(cells, thresholds, n_draws=0, seed=0)
+    reached = np.isfinite(crossings.data)
+    places: dict[tuple[str, float], list[int]] = {}
+    for index, cell in enumerate(cells):
+        places.setdefault((cell.spec.task, cell.spec.utd), []).append(index)
+    data = np.full(len(cells), np.inf)
+    for members in places.values():
+        columns = np.flatnonzero(reached[members].any(axis=0))
+        if columns.size:
+            data[members] = crossings.data[members, columns[-1]]
+    return Seen(
+        task=np.array([candidates.tasks.index(cell.spec.task) for cell in cells], dtype=np.intp),
+        utd=np.array([cell.spec.utd for cell in cells], dtype=np.float64),
+        values=np.array([[cell.spec.batch_size, cell.spec.learning_rate] for cell in cells], dtype=np.float64).reshape(-1, 2),
+        data=data,
+        bound=crossings.bound,
+        seeds=np.array([np.count_nonzero(~cell.duplicate) for cell in cells], dtype=np.float64),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regret:
+    """How much more data the choice of B and η costs than the best one, as log D above it, mean over tasks and σ.
+
+    Attributes:
+        expected: mean of the posterior draws.
+        bound: it is below this with a chance of 80 %.
+    """
+
+    expected: float
+    bound: float
+
+
+class Belief:
+    """The surface through what was seen, at the places where a cell has reached a threshold.
+
+    Attributes:
+        candidates, seen: what it was made of.
+        reached: places of the model, as indices into `candidates.places`, −1 for a σ that is no candidate; shape (n_model_places,).
+        model, state, equations: the surface; the candidates' cells are the last `n_pairs` of each place.
+    """
+
+    def __init__(self, seen: Seen, candidates: Candidates) -> None:
+        """Fit the surface.
+
+        Raises:
+            ValueError: if no cell has reached a threshold.
+        """
+        self.candidates, self.seen = candidates, seen
+        known = sorted({(int(t), float(u)) for t, u, d in zip(seen.task, seen.utd, seen.data, strict=True) if np.isfinite(d)})
+        if not known:
+            raise ValueError("no cell has reached a threshold")
+        index = {place: number for number, place in enumerate(candidates.places)}
+        self.reached = np.array([index.get((candidates.tasks[task], utd), -1) for task, utd in known], dtype=np.intp)
+        rows = [np.flatnonzero((seen.task == task) & (seen.utd == utd)) for task, utd in known]
+        self._first = max(map(len, rows))
+        model = SurfaceModel(self._cells(known, rows))
+        self.model = model
+        self.state = model.solve(_ITERATIONS)
+        self.equations = model.equations(self.state)
+
+    def _cells(self, known: Sequence[tuple[int, float]], rows: Sequence[NDArray[np.intp]]) -> SweepCells:
+        """What was seen, and behind it every candidate as a cell that is not there."""
+        seen, candidates = self.seen, self.candidates
+        swept = list(candidates.swept)
+        pairs = candidates.log_pairs[:, swept]
+        shape = (len(known), self._first + len(pairs))
+        values = np.zeros((*shape, len(swept)))
+        values[:, : self._first] = pairs[0]
+        values[:, self._first :] = pairs
+        log_data, censored, present, seeds = np.zeros(shape), np.zeros(shape, bool), np.zeros(shape, bool), np.ones(shape)
+        for place, members in enumerate(rows):
+            here = (place, slice(0, len(members)))
+            values[here] = np.log(seen.values[members][:, swept])
+            censored[here] = ~np.isfinite(seen.data[members])
+            log_data[here] = np.log(np.where(censored[here], seen.bound[members], seen.data[members]))
+            present[here], seeds[here] = True, seen.seeds[members]
+        axes = (np.log(np.array(candidates.batch_size, float)), np.log(np.array(candidates.learning_rate, float)))
+        return SweepCells(
+            task=np.array([task for task, _ in known], dtype=np.intp),
+            log_utd=np.log([utd for _, utd in known]),
+            values=values,
+            log_data=log_data,
+            censored=censored,
+            present=present,
+            n_tasks=len(candidates.tasks),
+            seeds=seeds,
+            grids=tuple(axes[q] for q in swept),
+        )
+
+    @property
+    def by_shared(self) -> Floats:
+        """Slopes of the surface by the shared parameters, at the candidates, shape (n_model_places, n_pairs, n_parameters)."""
+        return self.equations.by_shared[:, self._first :]
+
+    @property
+    def by_local(self) -> Floats:
+        """The same by the places' own parameters, shape (n_model_places, n_pairs, n_local)."""
+        return self.equations.by_local[:, self._first :]
+
+    @property
+    def variance(self) -> Floats:
+        """Of one seed's log D about the surface, at the candidates, shape (n_model_places, n_pairs)."""
+        return self.equations.variance[:, self._first :]
+
+    @property
+    def misfit(self) -> Floats:
+        """The part of `variance` that more seeds do not lower."""
+        return np.asarray(self.state.misfit * self.equations.excess[:, self._first :] ** 2)
+
+    @property
+    def log_data(self) -> Floats:
+        """The surface at the candidates, shape (n_model_places, n_pairs)."""
+        return np.asarray(self.state.local[:, [0]] + self.equations.excess[:, self._first :])
+
+    @property
+    def best_level(self) -> Floats:
+        """log D at the best B and η of each place, shape (n_model_places,)."""
+        return np.asarray(self.state.local[:, 0])
+
+    @property
+    def level_deviation(self) -> Floats:
+        """Standard deviation of `best_level`, shape (n_model_places,)."""
+        e = self.equations
+        pull = e.local_inverse @ e.cross
+        spread = e.local_inverse[:, 0, 0] + ((pull[:, 0] @ e.shared_inverse) * pull[:, 0]).sum(axis=-1)
+        return np.asarray(np.sqrt(spread))
+
+    @property
+    def seed_noise(self) -> Floats:
+        """Standard deviation of one seed's log D near the best, shape (n_model_places,)."""
+        usual = float(np.median(self.model.sweep.seeds[self.model.sweep.present])) if self.model.sweep.seeds is not None else 1.0
+        return np.asarray(np.sqrt(self.state.noise[self.model.sweep.task] * usual))
+
+    @cached_property
+    def best(self) -> Floats:
+        """log of the best values at each place of the model, shape (n_model_places, 2); of what was not swept its one value."""
+        found = np.tile(self.candidates.log_pairs[0], (len(self.reached), 1))
+        found[:, list(self.candidates.swept)] = self.model.best(self.state.shared, self.state.local).T
+        return found
+
+    def law(self, task: int, utd: float) -> Floats:
+        """log best B and η by the laws, shape (2,)."""
+        slopes, _, intercepts = self.model.power_law(self.state.shared)
+        found = self.candidates.log_pairs[0].copy()
+        found[list(self.candidates.swept)] = intercepts[:, task] + slopes * np.log(utd)
+        return np.asarray(found)
+
+    @cached_property
+    def answers(self) -> list[tuple[int, float]]:
+        """(task, σ) at which B and η are wanted: those of tasks with a place that has reached a threshold."""
+        return [(int(task), utd) for task in np.unique(self.model.sweep.task) for utd in self.candidates.answer_utd or self.candidates.utd]
+
+    @cached_property
+    def targets(self) -> tuple[Floats, Floats]:
+        """What the answers hang on: log best value of each quantity and answer, as T·shared, and what a squared error of it costs.
+
+        Returns:
+            T, shape (n_targets, n_parameters), and weights of shape (n_targets,): half the curvature over the number of answers.
+        """
+        model, answers = self.model, self.answers
+        size = model.n_shared
+        curvature = np.exp(self.state.shared[:, [model.curvature]] + self.state.shared[:, model.of_task])
+        targets, weights = (
+            np.zeros((model.n_quantities, len(answers), model.n_quantities * size)),
+            np.zeros((model.n_quantities, len(answers))),
+        )
+        for q in range(model.n_quantities):
+            for row, (task, utd) in enumerate(answers):
+                targets[q, row, q * size + task] = 1.0
+                targets[q, row, q * size + model.slope] = np.log(utd) - model.centre
+                weights[q, row] = 0.5 * curvature[q, task] / len(answers)
+        return targets.reshape(-1, targets.shape[-1]), weights.ravel()
+
+    @cached_property
+    def regret(self) -> Regret:
+        """Of the laws' B and η at the answers, by draws from the posterior of the laws, of the bowls, and of deviations from the laws."""
+        model, state = self.model, self.state
+        rng = np.random.default_rng(7)
+        root = np.linalg.cholesky(self.equations.shared_inverse + 1e-12 * np.eye(len(self.equations.shared_inverse)))
+        drawn = (rng.standard_normal((_DRAWS, len(root))) @ root.T).reshape(_DRAWS, *state.shared.shape)
+        # few cells tell their noise badly, few places the deviations from the laws: Student-t
+        exact = int((self.model.sweep.present & ~self.model.sweep.censored).sum())
+        cells, places = max(exact - model.n_places - model.n_tasks, 0) + _LEAST_DEGREES, max(model.n_places - model.n_tasks - 1, 0) + 3
+        drawn = drawn * np.sqrt(cells / rng.chisquare(cells, (_DRAWS, 1, 1)))
+        targets, _ = self.targets
+        off = (drawn.reshape(_DRAWS, -1) @ targets.T).reshape(_DRAWS, model.n_quantities, -1)
+        deviation = state.deviation[:, None] * np.sqrt(places / rng.chisquare(places, (_DRAWS, 1, 1)))
+        off = off + deviation * rng.standard_normal(off.shape)
+        shared = state.shared + drawn
+        tasks = np.array([task for task, _ in self.answers])
+        of_answer = shared[..., [model.curvature]] + shared[..., model.of_task.start + tasks]
+        curvatures = model.curvatures(of_answer[..., None] + model.shape(shared)[..., None, :])
+        height = bowl(-off, curvatures)[0].sum(axis=1).mean(axis=-1)
+        return Regret(expected=float(height.mean()), bound=float(np.quantile(height, LEVEL)))
+
+    def may_run(self) -> Bools:
+        """Which candidates may be asked for at each place of the model, shape (n_model_places, n_pairs).
+
+        A cell beyond the grid only where the best value lies within half a step of that end, or beyond it.
+        """
+        candidates = self.candidates
+        allowed = np.repeat((self.reached >= 0)[:, None], len(candidates.pairs), axis=1)
+        for q, axis in enumerate((candidates.batch_size, candidates.learning_rate)):
+            if len(axis) < 2:
+                continue
+            ends = np.log(np.array(axis, float))
+            low, high = (ends[0] + ends[1]) / 2, (ends[-1] + ends[-2]) / 2
+            side = candidates.outside[:, q]
+            near = np.where(side < 0, self.best[:, [q]] < low, np.where(side > 0, self.best[:, [q]] > high, True))
+            allowed &= near
+        return allowed

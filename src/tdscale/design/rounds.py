@@ -1,0 +1,293 @@
+"""Which cells an adaptive sweep runs next, and when it has run enough.
+
+The first round is spread evenly over the candidates. Each further round takes, one after the other, the cell that lowers the expected
+regret of the choice of B and η the most for what it costs (the knowledge gradient for the linearised surface), as if the ones taken
+before had come out as expected. The laws' parameters are Gaussian about today's: a cell with value y = g·shared + l·local + noise
+lowers the covariance S of the shared ones by S·h·hᵀ·S/(variance of y), h = g − l·(local parameters' part that goes with the shared ones).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdscale.analysis.arrays import Floats
+from tdscale.design.belief import Belief, Regret, Seen, see
+from tdscale.design.candidates import Candidates, CellRequest, Key
+from tdscale.runs.types import Cell
+
+FIRST = 3  # cells of each (task, σ) in the first round
+OPEN_MOST = 6  # cells of a (task, σ) where none has reached a threshold, before it is given up
+CUT = 1.5  # times the D of the best cell of the place: where a run is cut
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """How an adaptive sweep goes on and ends.
+
+    Attributes:
+        regret: it ends once the expected regret is below this.
+        round_size: cells asked for at a time; None: as many as there are (task, σ).
+        most_env_steps: it ends before it takes more than this; None: no such limit.
+        margin: env steps of a run over those to its crossing.
+        seed: of the first round's spread.
+        step_price: cost of an env step by (task, σ, B) where they differ, in any unit; empty: each costs the same.
+    """
+
+    regret: float = 0.05
+    round_size: int | None = None
+    most_env_steps: float | None = None
+    margin: float = 0.1
+    seed: int = 0
+    step_price: Mapping[tuple[str, float, int], float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Next:
+    """What is to be run next.
+
+    Attributes:
+        cells: none where the sweep has ended.
+        env_steps: that they are expected to take.
+        regret: of the choice of B and η today; None where no surface can be fitted yet.
+        expected: regret after these cells, where there is one today.
+        why: a sentence, where the sweep has ended.
+        given_up: (task, σ) at which no cell reaches a threshold.
+    """
+
+    cells: tuple[CellRequest, ...]
+    env_steps: float = 0.0
+    regret: Regret | None = None
+    expected: float | None = None
+    why: str = ""
+    given_up: tuple[tuple[str, float], ...] = ()
+
+
+def next_round(cells: Sequence[Cell], thresholds: Sequence[float], candidates: Candidates, rules: Rules, *, spent: float = 0.0) -> Next:
+    """The cells to run next, a function of what was run alone.
+
+    Args:
+        cells: of the sweep, as far as they were run.
+        thresholds: J, rising, normalised return.
+        candidates: what may be run.
+        rules: when it ends, how many at a time.
+        spent: env steps that the sweep has taken.
+    """
+    seen = see(cells, candidates, thresholds)
+    counts = _counts(seen, candidates)
+    requests = {request.key: request for request in _first(counts, seen, candidates, rules)}
+    room = np.inf if rules.most_env_steps is None else rules.most_env_steps - spent
+    if not np.isfinite(seen.data).any():
+        wanted = tuple(requests.values()) or tuple(_open(counts, seen, None, candidates).values())
+        wanted = _within(wanted, room, seen, candidates)
+        why = "" if wanted else "no cell has reached a threshold, and there is none left to try"
+        return Next(cells=wanted, env_steps=float(sum(request.env_steps for request in wanted)), why=why)
+    belief = Belief(seen, candidates)
+    requests |= _open(counts, seen, belief, candidates)
+    given_up = _given_up(counts, seen, candidates)
+    regret = belief.regret
+    if not requests and regret.expected < rules.regret:
+        return Next(cells=(), regret=regret, why=f"the expected regret is below {rules.regret:g}", given_up=given_up)
+    size = rules.round_size or len(candidates.places)
+    picks = _best(belief, counts, rules, max(size - len(requests), 0), spent=spent)
+    for request, _ in picks.chosen:
+        requests[request.key] = request
+    wanted = _within(tuple(requests.values()), room, seen, candidates, expected={r.key: steps for r, steps in picks.chosen})
+    why = "" if wanted else ("the limit on env steps is reached" if requests else "every cell has all of its seeds")
+    price = {request.key: steps for request, steps in picks.chosen}
+    return Next(
+        cells=wanted,
+        env_steps=float(sum(price.get(request.key, request.env_steps) for request in wanted)),
+        regret=regret,
+        expected=picks.expected,
+        why=why,
+        given_up=given_up,
+    )
+
+
+def _counts(seen: Seen, candidates: Candidates) -> NDArray[np.int64]:
+    """Seeds that each candidate has, shape (n_places, n_pairs)."""
+    index = {place: number for number, place in enumerate(candidates.places)}
+    pairs = {pair: number for number, pair in enumerate(candidates.pairs)}
+    counts = np.zeros((len(index), len(pairs)), dtype=np.int64)
+    for task, utd, (batch, rate), seeds in zip(seen.task, seen.utd, seen.values, seen.seeds, strict=True):
+        place, pair = index.get((candidates.tasks[task], float(utd))), pairs.get((int(batch), float(rate)))
+        if place is not None and pair is not None:
+            counts[place, pair] = int(seeds)
+    return counts
+
+
+def _first(counts: NDArray[np.int64], seen: Seen, candidates: Candidates, rules: Rules) -> list[CellRequest]:
+    """Cells that a place lacks to its first ones."""
+    requests = []
+    for number, ((task, utd), spread) in enumerate(zip(candidates.places, candidates.spread(FIRST, rules.seed), strict=True)):
+        there = counts[number] > 0
+        lacking = len(spread) - int(there.sum())
+        fresh = [pair for pair in spread if not there[candidates.pairs.index(pair)]]
+        for batch, rate in fresh[: max(lacking, 0)]:
+            requests.append(_request(candidates, task, utd, (batch, rate), 1, candidates.env_steps[task]))
+    return requests
+
+
+def _open(counts: NDArray[np.int64], seen: Seen, belief: Belief | None, candidates: Candidates) -> dict[Key, CellRequest]:
+    """One cell more where the first ones have not reached a threshold: the one nearest to the laws' best values."""
+    found = {}
+    for number, (task, utd) in enumerate(candidates.places):
+        there = counts[number] > 0
+        if not FIRST <= there.sum() < OPEN_MOST or _reaches(seen, candidates, task, utd):
+            continue
+        grid = range(len(candidates.grid))
+        free = [index for index in grid if not there[index]]
+        if not free:
+            continue
+        middle = (
+            candidates.log_pairs[: len(candidates.grid)].mean(axis=0) if belief is None else belief.law(candidates.tasks.index(task), utd)
+        )
+        best = min(free, key=lambda index: float(np.abs(candidates.log_pairs[index] - middle).sum()))
+        request = _request(candidates, task, utd, candidates.pairs[best], 1, candidates.env_steps[task])
+        found[request.key] = request
+    return found
+
+
+def _given_up(counts: NDArray[np.int64], seen: Seen, candidates: Candidates) -> tuple[tuple[str, float], ...]:
+    most = min(OPEN_MOST, len(candidates.grid))
+    return tuple(
+        (task, utd)
+        for number, (task, utd) in enumerate(candidates.places)
+        if (counts[number] > 0).sum() >= most and not _reaches(seen, candidates, task, utd)
+    )
+
+
+def _reaches(seen: Seen, candidates: Candidates, task: str, utd: float) -> bool:
+    here = (seen.task == candidates.tasks.index(task)) & (seen.utd == utd)
+    return bool(np.isfinite(seen.data[here]).any())
+
+
+def _request(candidates: Candidates, task: str, utd: float, pair: tuple[int, float], seeds: int, env_steps: float) -> CellRequest:
+    limit = candidates.env_steps[task]
+    return CellRequest(
+        task=task, utd=utd, batch_size=pair[0], learning_rate=pair[1], seeds=seeds, env_steps=int(min(np.ceil(env_steps), limit))
+    )
+
+
+def _within(
+    requests: Sequence[CellRequest], room: float, seen: Seen, candidates: Candidates, expected: Mapping[Key, float] | None = None
+) -> tuple[CellRequest, ...]:
+    """The first of them that fit into a limit on env steps."""
+    if not np.isfinite(room):
+        return tuple(requests)
+    kept, total = [], 0.0
+    for request in requests:
+        total += (expected or {}).get(request.key, request.env_steps)
+        if total > room:
+            break
+        kept.append(request)
+    return tuple(kept)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picks:
+    """Cells with the env steps that each is expected to take, most valuable first, and the regret expected after them."""
+
+    chosen: tuple[tuple[CellRequest, float], ...]
+    expected: float
+
+
+def _best(belief: Belief, counts: NDArray[np.int64], rules: Rules, size: int, *, spent: float = 0.0) -> Picks:
+    """So many seeds, greedily, each as if the ones before had come out as the surface says."""
+    candidates = belief.candidates
+    model_places = np.flatnonzero(belief.reached >= 0)
+    have = np.zeros(belief.log_data.shape, dtype=np.int64)
+    have[model_places] = counts[belief.reached[model_places]]
+    limits = np.array([candidates.env_steps[candidates.tasks[t]] for t in belief.model.sweep.task], dtype=np.float64)
+    cut = np.minimum(CUT * np.exp(belief.best_level), limits)
+    steps = np.minimum((1 + rules.margin) * np.exp(belief.log_data), cut[:, None])
+    price = steps * _step_prices(belief, rules)
+    gain = _Gain(belief)
+    allowed = belief.may_run()
+    chosen: dict[tuple[int, int], float] = {}
+    for _ in range(size):
+        free = allowed & (have < candidates.seeds)
+        if not free.any():
+            break
+        variance = _new_seed_variance(belief, have)
+        score = np.where(free, gain.of(variance) / price, -1.0)
+        place, pair = map(int, np.unravel_index(np.argmax(score), score.shape))
+        gain.take(place, pair, float(variance[place, pair]))
+        have[place, pair] += 1
+        chosen[place, pair] = chosen.get((place, pair), 0.0) + float(steps[place, pair])
+    requests = []
+    for (place, pair), expected in chosen.items():
+        task, ratio = candidates.places[belief.reached[place]]
+        request = _request(candidates, task, ratio, candidates.pairs[pair], int(have[place, pair]), float(cut[place]))
+        requests.append((request, expected))
+    return Picks(chosen=tuple(requests), expected=gain.regret())
+
+
+def _step_prices(belief: Belief, rules: Rules) -> Floats:
+    """Shape (n_model_places, n_pairs)."""
+    candidates = belief.candidates
+    found = np.ones(belief.log_data.shape)
+    if rules.step_price:
+        for row, place in enumerate(belief.reached):
+            if place >= 0:
+                task, utd = candidates.places[place]
+                found[row] = [rules.step_price[task, utd, batch] for batch, _ in candidates.pairs]
+    return found
+
+
+def _new_seed_variance(belief: Belief, have: NDArray[np.int64]) -> Floats:
+    """Variance of a cell of its own that says as much as one seed more: seeds' noise falls with their number, the misfit does not."""
+    noise = belief.variance - belief.misfit
+    more = 1 / (noise / (have + 1) + belief.misfit)
+    before = np.where(have > 0, 1 / (noise / np.maximum(have, 1) + belief.misfit), 0.0)
+    return np.asarray(1 / np.maximum(more - before, 1e-12))
+
+
+class _Gain:
+    """How much each candidate lowers the expected regret, kept up to date as cells are taken."""
+
+    def __init__(self, belief: Belief) -> None:
+        e = belief.equations
+        self._g, self._l = belief.by_shared, belief.by_local
+        self._local, self._cross = e.local_inverse.copy(), e.cross.copy()
+        self._covariance = e.shared_inverse.copy()
+        self._targets, self._weights = belief.targets
+        self._rows = self._g - self._l @ (self._local @ self._cross)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        shape = self._rows.shape[:2]
+        flat = self._rows.reshape(-1, self._rows.shape[-1]) @ self._covariance
+        self._by_target = (flat @ self._targets.T).reshape(*shape, -1)
+        self._own = (flat * self._rows.reshape(-1, self._rows.shape[-1])).sum(axis=-1).reshape(shape)
+        self._of_place = ((self._l @ self._local) * self._l).sum(axis=-1)
+
+    def of(self, variance: Floats) -> Floats:
+        """Fall of the expected regret by one observation of that variance, shape (n_model_places, n_pairs)."""
+        return np.asarray((self._by_target**2 @ self._weights) / (self._own + self._of_place + variance))
+
+    def take(self, place: int, pair: int, variance: float) -> None:
+        """As if a candidate had been observed."""
+        row, own = self._rows[place, pair], self._l[place, pair]
+        total = self._own[place, pair] + self._of_place[place, pair] + variance
+        along = self._covariance @ row
+        by_target = self._by_target[place, pair].copy()
+        of_rows = self._rows @ along
+        self._covariance = self._covariance - np.outer(along, along) / total
+        self._by_target = self._by_target - of_rows[..., None] * by_target / total
+        self._own = self._own - of_rows**2 / total
+        # the place's own parameters are better known, too, and other combinations of the shared ones are left to its cells
+        precision = np.linalg.inv(self._local[place]) + np.outer(own, own) / variance
+        self._cross[place] = self._cross[place] + np.outer(own, self._g[place, pair]) / variance
+        self._local[place] = np.linalg.inv(precision)
+        self._rows[place] = self._g[place] - self._l[place] @ (self._local[place] @ self._cross[place])
+        flat = self._rows[place] @ self._covariance
+        self._by_target[place] = flat @ self._targets.T
+        self._own[place] = (flat * self._rows[place]).sum(axis=-1)
+        self._of_place[place] = ((self._l[place] @ self._local[place]) * self._l[place]).sum(axis=-1)
+
+    def regret(self) -> float:
+        """Expected, of what the laws leave open."""
+        return float((((self._targets @ self._covariance) * self._targets).sum(axis=-1) * self._weights).sum())
