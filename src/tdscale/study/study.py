@@ -63,7 +63,7 @@ class Sweep(_Part):
         description="adaptive: stage 1 ends once the chosen B and η are expected to need at most this much more data than the best ones, "
         "as a difference of log D, mean over tasks and σ; None: 0.05",
     )
-    round_size: int | None = Field(None, ge=1, description="adaptive: cells of a round; None: as many as there are tasks times σ")
+    round_size: int | None = Field(None, ge=1, description="adaptive: cells of a round after the first; None: as many as there are tasks times σ")
     most_env_steps: int | None = Field(None, ge=1, le=_MOST, description="adaptive: stage 1 ends before it takes more env steps than this")
     price: Literal["env-steps", "seconds"] | None = Field(
         None,
