@@ -4,7 +4,7 @@ from tdscale.design.belief import Belief, Regret, see
 from tdscale.design.candidates import Candidates, CellRequest
 from tdscale.design.data_law import LawDraws, NextSeeds, ScalingCandidates, ScalingRules, next_seeds
 from tdscale.design.replay import Archive, ReplayedRound, replay
-from tdscale.design.rounds import Next, Rules, next_round
+from tdscale.design.rounds import Next, RankedRun, Ranking, Rules, next_round, ranked_runs
 
 __all__ = [
     "Archive",
@@ -14,6 +14,8 @@ __all__ = [
     "LawDraws",
     "Next",
     "NextSeeds",
+    "RankedRun",
+    "Ranking",
     "Regret",
     "ReplayedRound",
     "Rules",
@@ -21,6 +23,7 @@ __all__ = [
     "ScalingRules",
     "next_round",
     "next_seeds",
+    "ranked_runs",
     "replay",
     "see",
 ]
