@@ -17,6 +17,7 @@ class RoundRecord:
         expected_env_steps: that it was expected to take.
         regret: of the choice of B and η before it; None where there was no surface yet.
         expected_regret: after it.
+        precision: of stage 2, in place of the regret: half the 80 % interval of log D where it is widest; expected_precision: after.
     """
 
     number: int
@@ -25,3 +26,5 @@ class RoundRecord:
     expected_env_steps: float
     regret: Regret | None = None
     expected_regret: float | None = None
+    precision: float | None = None
+    expected_precision: float | None = None

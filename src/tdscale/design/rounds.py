@@ -55,6 +55,7 @@ class Next:
         expected: regret after these cells, where there is one today.
         why: a sentence, where the sweep has ended.
         given_up: (task, σ) at which no cell reaches a threshold.
+        precision: of stage 2, in place of the regret: half the 80 % interval of log D where it is widest; expected_precision: after.
     """
 
     cells: tuple[CellRequest, ...]
@@ -63,6 +64,8 @@ class Next:
     expected: float | None = None
     why: str = ""
     given_up: tuple[tuple[str, float], ...] = ()
+    precision: float | None = None
+    expected_precision: float | None = None
 
 
 def next_round(cells: Sequence[Cell], thresholds: Sequence[float], candidates: Candidates, rules: Rules, *, spent: float = 0.0) -> Next:

@@ -16,7 +16,7 @@ from tdscale.design.candidates import CellRequest, Key
 from tdscale.design.records import RoundRecord
 from tdscale.design.rounds import Next
 from tdscale.errors import UserError
-from tdscale.running.adaptive import DEFAULT_REGRET
+from tdscale.running.adaptive import DEFAULT_PRECISION, DEFAULT_REGRET
 from tdscale.running.folder import StudyFiles
 from tdscale.running.stages import Part, StageRunner
 from tdscale.runs.types import RunStatus
@@ -34,7 +34,7 @@ class Rounds:
     Attributes:
         records: in order.
         ended: why the stage has ended, in a sentence; empty where it goes on.
-        regret: of the choice of B and η at its end.
+        regret: of the choice of B and η at its end; precision: of D, for stage 2.
         given_up: (task, σ) at which no cell reached a threshold.
         prices: cost of an env step by (task, σ, B), where it was measured.
     """
@@ -42,6 +42,7 @@ class Rounds:
     records: tuple[RoundRecord, ...] = ()
     ended: str = ""
     regret: Regret | None = None
+    precision: float | None = None
     given_up: tuple[tuple[str, float], ...] = ()
     prices: Mapping[tuple[str, float, int], float] = field(default_factory=dict)
 
@@ -82,6 +83,7 @@ def write_rounds(directory: Path, study: Study, stage: Stage, rounds: Rounds) ->
         "rounds": [asdict(record) for record in rounds.records],
         "ended": rounds.ended,
         "regret": None if rounds.regret is None else asdict(rounds.regret),
+        "precision": rounds.precision,
         "given_up": [list(place) for place in rounds.given_up],
         "prices": [[*place, price] for place, price in sorted(rounds.prices.items())],
     }
@@ -120,6 +122,7 @@ def _rounds(values: Mapping[str, Any]) -> Rounds:
         records=records,
         ended=str(values["ended"]),
         regret=regret(values["regret"]),
+        precision=values["precision"],
         given_up=tuple((str(task), float(utd)) for task, utd in values["given_up"]),
         prices={(str(task), float(utd), int(batch)): float(price) for task, utd, batch, price in values["prices"]},
     )
@@ -158,11 +161,13 @@ def run_rounds(runner: StageRunner, stage: Stage, choose: Choose, *, later: Sequ
             expected_env_steps=found.env_steps,
             regret=found.regret,
             expected_regret=found.expected,
+            precision=found.precision,
+            expected_precision=found.expected_precision,
         )
-        rounds = replace(rounds, records=(*rounds.records, record), ended="", regret=None, given_up=found.given_up)
+        rounds = replace(rounds, records=(*rounds.records, record), ended="", regret=None, precision=None, given_up=found.given_up)
         write_rounds(files.directory, files.study, stage, rounds)
         failures += _run_round(runner, stage, rounds, failed, later)
-    rounds = replace(rounds, ended=found.why, regret=found.regret, given_up=found.given_up)
+    rounds = replace(rounds, ended=found.why, regret=found.regret, precision=found.precision, given_up=found.given_up)
     write_rounds(files.directory, files.study, stage, rounds)
     if not (files.study.checkpoints and files.study.checkpoints.keep):
         files.store.discard_checkpoints(spec.run_id for spec in rounds.specs(files.study, stage))
@@ -241,19 +246,26 @@ def _bound_checkpoints(files: StudyFiles, stage: Stage, rounds: Rounds) -> None:
 
 
 def _further(study: Study, record: RoundRecord) -> float:
-    """How many rounds more like this one are expected: what is known about the answer, 1/regret, grows by as much in each."""
+    """How many rounds more like this one are expected: what is known about the answer, 1/variance, grows by as much in each."""
     assert study.sweep is not None
-    goal = DEFAULT_REGRET if study.sweep.regret is None else study.sweep.regret
-    if record.regret is None or record.expected_regret is None:
+    assert study.scaling is not None
+    if record.regret is not None and record.expected_regret is not None:
+        variances = record.regret.expected, record.expected_regret, study.sweep.regret or DEFAULT_REGRET
+    elif record.precision is not None and record.expected_precision is not None:
+        variances = record.precision**2, record.expected_precision**2, (study.scaling.precision or DEFAULT_PRECISION) ** 2
+    else:
         return 2.0
-    now, after = 1 / max(record.regret.expected, 1e-9), 1 / max(min(record.expected_regret, 0.99 * record.regret.expected), 1e-9)
-    return float(min(max((1 / goal - after) / (after - now), 0.0), 20.0))
+    now, after, goal = (1 / max(min(value, 0.99 * variances[0] if value != variances[0] else value), 1e-9) for value in variances)
+    return float(min(max((goal - after) / (after - now), 0.0), 20.0))
 
 
 def _beginning(record: RoundRecord) -> str:
-    price = f"{'at most' if record.regret is None else 'about'} {record.expected_env_steps:,.0f} env steps"
-    regret = "" if record.regret is None else f"; expected regret so far {said(record.regret)}"
-    return f"round {record.number}: {len(record.cells)} cells, {price}{regret}"
+    first = record.regret is None and record.precision is None
+    price = f"{'at most' if first else 'about'} {record.expected_env_steps:,.0f} env steps"
+    so_far = "" if record.regret is None else f"; expected regret so far {said(record.regret)}"
+    if record.precision is not None:
+        so_far = f"; log D is known to ±{record.precision:.2f} where it is known least"
+    return f"round {record.number}: {len(record.cells)} cells, {price}{so_far}"
 
 
 def said(regret: Regret) -> str:
@@ -268,6 +280,8 @@ def ending(rounds: Rounds, stage: Stage, spent: float) -> str:
     if rounds.regret is not None and stage == "sweep":
         text += f"; the chosen B and η are expected to need {rounds.regret.expected:.1%} more data than the best ones"
         text += f" (80 % chance: less than {rounds.regret.bound:.1%})"
+    if rounds.precision is not None:
+        text += f"; log D is known to ±{rounds.precision:.2f} where it is known least"
     if rounds.given_up:
         places = ", ".join(f"{task} at UTD ratio {utd:g}" for task, utd in rounds.given_up[:4])
         text += f". No cell reached a threshold for {places}"
