@@ -11,6 +11,8 @@ import pytest
 from command import called, refused
 from tdscale.errors import UserError
 from tdscale.running.suggestions import Suggestion
+from tdscale.runs.store import RunStore
+from tdscale.runs.types import RunResult
 from tdscale.simulate import Bowl, LawTruth, SweepDesign, simulate_cells, write_simulation
 
 TRUTH = LawTruth(d_min={"one": 3e4, "two": 6e4}, batch_size=Bowl(coefficient=200.0, exponent=-0.4, curvature=0.1))
@@ -197,3 +199,25 @@ def test_what_is_named_is_narrowed(folder):
 )
 def test_mistakes_are_one_sentence(folder, arguments, sentence):
     assert sentence in refused("suggest", "swept", *arguments, cwd=folder)
+
+
+def test_hours_count_the_seconds_that_runs_took_and_change_what_is_worth_most(folder, tmp_path):
+    write_simulation(tmp_path / "timed", TRUTH, SWEEP, thresholds=(400, 800))
+    store = RunStore(tmp_path / "timed")
+    statuses, curves = store.statuses(), store.curves(list(store.specs()), None)
+    for run_id, spec in store.specs().items():
+        steps = statuses[run_id].last_step
+        # an env step takes 1 ms, an update 1 ms and 0.1 ms for each transition
+        updates = int(steps * spec.utd)
+        times = {"update_seconds": updates * (1e-3 + 1e-4 * spec.batch_size), "critic_updates": updates}
+        status = replace(statuses[run_id], **times, wall_seconds=times["update_seconds"] + 1e-3 * steps)
+        store.write(RunResult(spec=spec, columns=curves[run_id], status=status))
+    found = json.loads(said("suggest", "timed", "--hours", "3", "--json", cwd=tmp_path))["suggestions"]
+    assert len(found) > 1
+    for run in found:
+        expected = run["env_steps"] * (1e-3 + run["utd"] * (1e-3 + 1e-4 * run["batch_size"]))
+        assert run["seconds"] == pytest.approx(expected, rel=0.02)
+    assert sum(run["seconds"] for run in found) <= 3 * 3600
+    by_steps = json.loads(said("suggest", "timed", "-n", str(len(found)), "--json", cwd=tmp_path))["suggestions"]
+    # large batches take long: by the hour they are asked for less
+    assert sum(run["seconds"] for run in found) < sum(run["seconds"] for run in by_steps)

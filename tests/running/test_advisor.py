@@ -183,6 +183,7 @@ def test_a_list_of_suggestions_is_a_sequence_a_document_and_a_frame(study):
 def test_what_is_told_at_a_utd_ratio_narrows_d_there(tmp_path):
     write_simulation(tmp_path / "d", TRUTH, SweepDesign(utd=(0.5, 1.0, 2.0, 4.0), seeds=3, log_interval=2000), thresholds=(500, 800))
     far = tdscale.suggest(tmp_path / "d", 4, aim="D@32:two")
+    assert far[0].task == "two"
     assert far[0].utd > 4.0
     assert far[-1].after < 0.8 * far.before
     near = tdscale.suggest(tmp_path / "d", 4, aim="D@2")
