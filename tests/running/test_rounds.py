@@ -17,7 +17,8 @@ from tdscale.errors import UserError
 from tdscale.running.adaptive import candidates_of, next_of_sweep
 from tdscale.running.fitting import fit_study
 from tdscale.running.folder import open_study
-from tdscale.running.rounds import read_rounds, round_jobs, write_rounds
+from tdscale.running.rounds import round_jobs
+from tdscale.running.rounds_file import read_rounds, write_rounds
 from tdscale.runs.cells import load_cells
 from tdscale.study import parse_study
 

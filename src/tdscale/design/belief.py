@@ -16,6 +16,7 @@ from tdscale.analysis.bowls import bowl
 from tdscale.analysis.crossings import find_crossings
 from tdscale.analysis.response_surface import SurfaceModel, SweepCells
 from tdscale.design.candidates import Candidates
+from tdscale.design.records import Regret
 from tdscale.runs.types import Cell
 
 LEVEL = 0.8  # of the bound on the regret
@@ -64,19 +65,6 @@ def see(cells: Sequence[Cell], candidates: Candidates, thresholds: Sequence[floa
         bound=crossings.bound,
         seeds=np.array([np.count_nonzero(~cell.duplicate) for cell in cells], dtype=np.float64),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Regret:
-    """How much more data the choice of B and η costs than the best one, as log D above it, mean over tasks and σ.
-
-    Attributes:
-        expected: mean of the posterior draws.
-        bound: it is below this with a chance of 80 %.
-    """
-
-    expected: float
-    bound: float
 
 
 class Belief:

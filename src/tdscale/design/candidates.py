@@ -8,35 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.analysis.arrays import Floats
+from tdscale.design.records import Key
 
 Pair = tuple[int, float]
-Key = tuple[str, float, int, float]  # task, σ, B, η
 LARGEST_RATE = 0.5
 # an additive recurrence of low discrepancy in the plane: powers of the inverse of the root of x³ = x + 1 (M. Roberts, 2018)
 _STEP = np.array([0.7548776662466927, 0.5698402909980532])
-
-
-@dataclass(frozen=True, kw_only=True)
-class CellRequest:
-    """A cell that is to be run.
-
-    Attributes:
-        task, utd, batch_size, learning_rate: which one.
-        seeds: in all, with those that it has already.
-        env_steps: where it is cut if it has not reached the threshold by then.
-    """
-
-    task: str
-    utd: float
-    batch_size: int
-    learning_rate: float
-    seeds: int
-    env_steps: int
-
-    @property
-    def key(self) -> Key:
-        """Which cell it is."""
-        return self.task, self.utd, self.batch_size, self.learning_rate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tdscale.analysis.crossings import cell_curve, first_crossing
-from tdscale.design.belief import Regret
-from tdscale.design.candidates import Candidates, CellRequest, Key
+from tdscale.design.candidates import Candidates
+from tdscale.design.records import CellRequest, Key, Regret
 from tdscale.design.rounds import Next, Rules, next_round
 from tdscale.runs.types import Cell
 

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.analysis.arrays import Floats
-from tdscale.design.belief import Belief, Regret, Seen, see
-from tdscale.design.candidates import Candidates, CellRequest, Key
+from tdscale.design.belief import Belief, Seen, see
+from tdscale.design.candidates import Candidates
+from tdscale.design.records import CellRequest, Key, Regret
 from tdscale.runs.types import Cell
 
 FIRST = 3  # cells of each (task, σ) in the first round

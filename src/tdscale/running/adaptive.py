@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from math import inf
 
-from tdscale.design import Candidates, Next, Rules, next_round
-from tdscale.design.candidates import Key
+from tdscale.design.candidates import Candidates
 from tdscale.design.data_law import ScalingCandidates, ScalingRules, next_seeds
+from tdscale.design.records import Key
+from tdscale.design.rounds import Next, Rules, next_round
 from tdscale.running.folder import StudyFiles
 from tdscale.runs.cells import load_cells
 from tdscale.runs.choice import Choice
