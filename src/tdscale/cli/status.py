@@ -43,7 +43,7 @@ def study_status(files: StudyFiles) -> dict[str, Any]:
     """Counts of runs by stage and task, the cells running now with the time left, and failures with reasons.
 
     Keys: study, running (bool), rounds (of an adaptive design, by stage: rounds, ended, regret, precision), stages:
-     [{stage, runs, finished, diverged, failed, running, left, tasks: [{task, and the same counts}]}],
+    [{stage, runs, finished, diverged, failed, running, left, tasks: [{task, and the same counts}]}],
     now (progress of the running process, or null), failures: [{run_id, runs, stage, task, what, reason}], env_steps, left_out (sentences
     about runs on disk that do not answer the study's question), problems.
     """
