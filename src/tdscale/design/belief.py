@@ -248,7 +248,7 @@ class Belief:
         A cell beyond the grid only where the best value lies within half a step of that end, or beyond it.
         """
         candidates = self.candidates
-        allowed = np.repeat((self.reached >= 0)[:, None], len(candidates.pairs), axis=1)
+        allowed = candidates.available[self.reached] & (self.reached >= 0)[:, None]
         for q, axis in enumerate((candidates.batch_size, candidates.learning_rate)):
             if len(axis) < 2:
                 continue

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from tdscale.analysis.arrays import Floats
+from tdscale.analysis.arrays import Bools, Floats
 
 Pair = tuple[int, float]
 Key = tuple[str, float, int, float]  # task, σ, B, η
@@ -51,6 +51,7 @@ class Candidates:
         answer_utd: σ at which B and η are wanted.
         beyond: whether one step of the grid beyond the ends of B and η may be run.
         largest_batch: no larger B is run.
+        only: where not every σ × B × η of each task can be run, those cells that can.
     """
 
     tasks: tuple[str, ...]
@@ -62,6 +63,7 @@ class Candidates:
     answer_utd: tuple[float, ...] = ()
     beyond: bool = True
     largest_batch: int = 1 << 20
+    only: frozenset[Key] | None = None
 
     @property
     def places(self) -> list[tuple[str, float]]:
@@ -95,6 +97,14 @@ class Candidates:
         return np.array([[(v > axis[-1]) * 1 - (v < axis[0]) * 1 for v, axis in zip(pair, axes, strict=True)] for pair in self.pairs])
 
     @cached_property
+    def available(self) -> Bools:
+        """Which pairs can be run at each place, shape (n_places, n_pairs)."""
+        only = self.only
+        if only is None:
+            return np.ones((len(self.places), len(self.pairs)), dtype=bool)
+        return np.array([[(*place, *pair) in only for pair in self.pairs] for place in self.places])
+
+    @cached_property
     def swept(self) -> tuple[int, ...]:
         """Which of B and η has more than one value."""
         return tuple(index for index, axis in enumerate((self.batch_size, self.learning_rate)) if len(axis) > 1)
@@ -106,18 +116,19 @@ class Candidates:
         cell that has come up at the place already is passed over.
         """
         shape = np.array([len(self.batch_size), len(self.learning_rate)])
-        count = min(count, len(self.grid))
+        grid = {pair: number for number, pair in enumerate(self.grid)}
+        can = self.available[:, : len(grid)].reshape(len(self.tasks), len(self.utd), -1)
         dealt: list[list[Pair]] = []
         for task in range(len(self.tasks)):
             point = np.random.default_rng([seed, task]).random(2)
             own: list[list[Pair]] = [[] for _ in self.utd]
             for _ in range(count):
-                for found in own:
-                    while True:
+                for found, possible in zip(own, can[task], strict=True):
+                    while len(found) < possible.sum():
                         point = (point + _STEP) % 1.0
                         b, r = (point * shape).astype(int)
                         pair = (self.batch_size[b], self.learning_rate[r])
-                        if pair not in found:
+                        if pair not in found and possible[grid[pair]]:
                             found.append(pair)
                             break
             dealt += own

@@ -137,8 +137,7 @@ def _open(counts: NDArray[np.int64], seen: Seen, belief: Belief | None, candidat
         there = counts[number] > 0
         if not FIRST <= there.sum() < OPEN_MOST or _reaches(seen, candidates, task, utd):
             continue
-        grid = range(len(candidates.grid))
-        free = [index for index in grid if not there[index]]
+        free = [index for index in range(len(candidates.grid)) if candidates.available[number, index] and not there[index]]
         if not free:
             continue
         middle = (
@@ -151,11 +150,11 @@ def _open(counts: NDArray[np.int64], seen: Seen, belief: Belief | None, candidat
 
 
 def _given_up(counts: NDArray[np.int64], seen: Seen, candidates: Candidates) -> tuple[tuple[str, float], ...]:
-    most = min(OPEN_MOST, len(candidates.grid))
+    possible = candidates.available[:, : len(candidates.grid)].sum(axis=1)
     return tuple(
         (task, utd)
         for number, (task, utd) in enumerate(candidates.places)
-        if (counts[number] > 0).sum() >= most and not _reaches(seen, candidates, task, utd)
+        if (counts[number] > 0).sum() >= min(OPEN_MOST, possible[number]) and not _reaches(seen, candidates, task, utd)
     )
 
 
