@@ -93,7 +93,7 @@ def next_round(cells: Sequence[Cell], thresholds: Sequence[float], candidates: C
     picks = _best(belief, counts, rules, max(size - len(requests), 0), spent=spent)
     for request, _ in picks.chosen:
         requests[request.key] = request
-    wanted = _within(tuple(requests.values()), room, seen, candidates, expected={r.key: steps for r, steps in picks.chosen})
+    wanted = _within(tuple(requests.values()), room, seen, candidates)
     why = "" if wanted else ("the limit on env steps is reached" if requests else "every cell has all of its seeds")
     price = {request.key: steps for request, steps in picks.chosen}
     return Next(
@@ -170,15 +170,18 @@ def _request(candidates: Candidates, task: str, utd: float, pair: tuple[int, flo
     )
 
 
-def _within(
-    requests: Sequence[CellRequest], room: float, seen: Seen, candidates: Candidates, expected: Mapping[Key, float] | None = None
-) -> tuple[CellRequest, ...]:
-    """The first of them that fit into a limit on env steps."""
+def _within(requests: Sequence[CellRequest], room: float, seen: Seen, candidates: Candidates) -> tuple[CellRequest, ...]:
+    """The first of them that fit into a limit on env steps, even if none reaches its threshold before it is cut."""
     if not np.isfinite(room):
         return tuple(requests)
+    had = {
+        (candidates.tasks[task], float(utd), int(batch), float(rate)): (seeds, bound)
+        for task, utd, (batch, rate), seeds, bound in zip(seen.task, seen.utd, seen.values, seen.seeds, seen.bound, strict=True)
+    }
     kept, total = [], 0.0
     for request in requests:
-        total += (expected or {}).get(request.key, request.env_steps)
+        seeds, bound = had.get(request.key, (0.0, 0.0))
+        total += request.seeds * max(request.env_steps, bound) - seeds * bound
         if total > room:
             break
         kept.append(request)
