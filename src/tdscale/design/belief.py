@@ -45,8 +45,8 @@ class Seen:
 
 
 def see(cells: Sequence[Cell], candidates: Candidates, thresholds: Sequence[float]) -> Seen:
-    """D of the cells of the candidates' tasks, the others left out."""
-    cells = [cell for cell in cells if cell.spec.task in candidates.tasks]
+    """D of the cells of the candidates' tasks, the others left out; in an order of their own, so that sums have the same bytes."""
+    cells = sorted((cell for cell in cells if cell.spec.task in candidates.tasks), key=_order)
     crossings = find_crossings(cells, thresholds, n_draws=0, seed=0)
     reached = np.isfinite(crossings.data)
     places: dict[tuple[str, float], list[int]] = {}
@@ -65,6 +65,11 @@ def see(cells: Sequence[Cell], candidates: Candidates, thresholds: Sequence[floa
         bound=crossings.bound,
         seeds=np.array([np.count_nonzero(~cell.duplicate) for cell in cells], dtype=np.float64),
     )
+
+
+def _order(cell: Cell) -> tuple[str, float, int, float, str]:
+    spec = cell.spec
+    return spec.task, spec.utd, spec.batch_size, spec.learning_rate, spec.cell_id
 
 
 class Belief:
@@ -242,7 +247,7 @@ class Belief:
         A cell beyond the grid only where the best value lies within half a step of that end, or beyond it.
         """
         candidates = self.candidates
-        allowed = np.repeat((self.reached >= 0)[:, None], len(candidates.pairs), axis=1)
+        allowed = candidates.available[self.reached] & (self.reached >= 0)[:, None]
         for q, axis in enumerate((candidates.batch_size, candidates.learning_rate)):
             if len(axis) < 2:
                 continue

@@ -98,7 +98,7 @@ def next_round(cells: Sequence[Cell], thresholds: Sequence[float], candidates: C
     picks = _best(belief, counts, rules, max(size - len(requests), 0), spent=spent)
     for request, _ in picks.chosen:
         requests[request.key] = request
-    wanted = _within(tuple(requests.values()), room, seen, candidates, expected={r.key: steps for r, steps in picks.chosen})
+    wanted = _within(tuple(requests.values()), room, seen, candidates)
     why = "" if wanted else ("the limit on env steps is reached" if requests else "every cell has all of its seeds")
     price = {request.key: steps for request, steps in picks.chosen}
     return Next(
@@ -179,10 +179,6 @@ def _counts(seen: Seen, candidates: Candidates) -> NDArray[np.int64]:
         place, pair = index.get((candidates.tasks[number], float(utd))), pairs.get((int(value[0]), float(value[1])))
         if place is not None and pair is not None:
             counts[place, pair] = int(seeds)
-    for task, ratio, batch, rate in candidates.excluded:
-        place, pair = index.get((task, ratio)), pairs.get((batch, rate))
-        if place is not None and pair is not None:
-            counts[place, pair] = candidates.seeds  # as if it had all it may have
     return counts
 
 
@@ -205,8 +201,7 @@ def _open(counts: NDArray[np.int64], seen: Seen, belief: Belief | None, candidat
         there = counts[number] > 0
         if not FIRST <= there.sum() < OPEN_MOST or _reaches(seen, candidates, task, utd):
             continue
-        grid = range(len(candidates.grid))
-        free = [index for index in grid if not there[index]]
+        free = [index for index in range(len(candidates.grid)) if candidates.available[number, index] and not there[index]]
         if not free:
             continue
         middle = (
@@ -219,11 +214,11 @@ def _open(counts: NDArray[np.int64], seen: Seen, belief: Belief | None, candidat
 
 
 def _given_up(counts: NDArray[np.int64], seen: Seen, candidates: Candidates) -> tuple[tuple[str, float], ...]:
-    most = min(OPEN_MOST, len(candidates.grid))
+    possible = candidates.available[:, : len(candidates.grid)].sum(axis=1)
     return tuple(
         (task, utd)
         for number, (task, utd) in enumerate(candidates.places)
-        if (counts[number] > 0).sum() >= most and not _reaches(seen, candidates, task, utd)
+        if (counts[number] > 0).sum() >= min(OPEN_MOST, possible[number]) and not _reaches(seen, candidates, task, utd)
     )
 
 
@@ -239,15 +234,18 @@ def _request(candidates: Candidates, task: str, utd: float, pair: tuple[int, flo
     )
 
 
-def _within(
-    requests: Sequence[CellRequest], room: float, seen: Seen, candidates: Candidates, expected: Mapping[Key, float] | None = None
-) -> tuple[CellRequest, ...]:
-    """The first of them that fit into a limit on env steps."""
+def _within(requests: Sequence[CellRequest], room: float, seen: Seen, candidates: Candidates) -> tuple[CellRequest, ...]:
+    """The first of them that fit into a limit on env steps, even if none reaches its threshold before it is cut."""
     if not np.isfinite(room):
         return tuple(requests)
+    had = {
+        (candidates.tasks[task], float(utd), int(batch), float(rate)): (seeds, bound)
+        for task, utd, (batch, rate), seeds, bound in zip(seen.task, seen.utd, seen.values, seen.seeds, seen.bound, strict=True)
+    }
     kept, total = [], 0.0
     for request in requests:
-        total += (expected or {}).get(request.key, request.env_steps)
+        seeds, bound = had.get(request.key, (0.0, 0.0))
+        total += request.seeds * max(request.env_steps, bound) - seeds * bound
         if total > room:
             break
         kept.append(request)

@@ -1,6 +1,7 @@
 """The adaptive design of a study: what its stages may run, by which rules, and the next round by the runs that are there."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import inf
 
 from tdscale.design.candidates import Candidates
@@ -15,13 +16,13 @@ from tdscale.study import Stage, Study
 DEFAULT_REGRET, DEFAULT_PRECISION = 0.05, 0.1
 
 
-def candidates_of(study: Study, excluded: frozenset[Key] = frozenset()) -> Candidates:
-    """The cells that a study's [sweep] may run, for answers at the σ of [scaling]."""
+def candidates_of(study: Study, failed: frozenset[Key] = frozenset()) -> Candidates:
+    """The cells that a study's [sweep] may run, for answers at the σ of [scaling]; those that failed are left out."""
     sweep = study.sweep
     assert sweep is not None
     limits = {task: study.env_step_limit(task) for task in study.tasks}
     room = min(min(limits.values()), study.full_settings.get("replay_capacity", inf))
-    return Candidates(
+    candidates = Candidates(
         tasks=tuple(study.tasks),
         utd=tuple(sorted(sweep.utd)),
         batch_size=tuple(sorted(sweep.batch_size)),
@@ -30,8 +31,12 @@ def candidates_of(study: Study, excluded: frozenset[Key] = frozenset()) -> Candi
         seeds=sweep.seeds,
         answer_utd=tuple(sorted(study.scaling.utd if study.scaling is not None else sweep.utd)),
         largest_batch=int(min(room, 1 << 20)),
-        excluded=excluded,
     )
+    if failed:
+        candidates = replace(
+            candidates, only=frozenset((*place, *pair) for place in candidates.places for pair in candidates.pairs) - failed
+        )
+    return candidates
 
 
 def rules_of(study: Study, prices: Mapping[tuple[str, float, int], float] | None = None, *, seed: int = 0) -> Rules:
