@@ -2,7 +2,21 @@
 
 from tdscale.design.belief import Belief, Regret, see
 from tdscale.design.candidates import Candidates, CellRequest
+from tdscale.design.records import RoundRecord
 from tdscale.design.replay import Archive, ReplayedRound, replay
 from tdscale.design.rounds import Next, Rules, next_round
 
-__all__ = ["Archive", "Belief", "Candidates", "CellRequest", "Next", "Regret", "ReplayedRound", "Rules", "next_round", "replay", "see"]
+__all__ = [
+    "Archive",
+    "Belief",
+    "Candidates",
+    "CellRequest",
+    "Next",
+    "Regret",
+    "ReplayedRound",
+    "RoundRecord",
+    "Rules",
+    "next_round",
+    "replay",
+    "see",
+]
