@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from tdscale.cli.console import counted, duration
 from tdscale.running import Event
 from tdscale.running.ledger import PROGRESS_FILE
+from tdscale.running.stages import Part
 from tdscale.study import CellJob
 from tdscale.whole_file import write_whole
 
@@ -25,6 +26,7 @@ _TITLES = {
     "confirm": "what the plan says, fresh seeds",
 }
 _WRITE_EVERY = 2.0
+_LINE_EVERY = 60.0
 _ROWS = 8
 _PACE_OVER = 600.0  # seconds
 # Share of its limit that a cell takes before it stops at success, until cells of this study have ended
@@ -57,6 +59,7 @@ class RunDisplay:
         self._total = self._done = self._failed = 0
         self._started = time.monotonic()
         self._written = 0.0
+        self._in_round, self._last_line = False, time.monotonic()
 
     def __enter__(self) -> Self:
         if self._live:
@@ -69,20 +72,26 @@ class RunDisplay:
         with suppress(OSError):
             (self._directory / PROGRESS_FILE).unlink(missing_ok=True)
 
-    def stage(self, name: str, jobs: Sequence[CellJob], cells_done: int, later: Sequence[CellJob]) -> None:
+    def stage(self, name: str, jobs: Sequence[CellJob], cells_done: int, later: Sequence[CellJob], part: Part | None = None) -> None:
         """See `stages.Display`."""
         self._stage, self._total, self._done = _TITLES.get(name, name), cells_done + len(jobs), cells_done
+        self._in_round = part is not None
+        if part is not None:
+            self._stage, self._total, self._done = f"{self._stage}, round {part.number}", len(jobs), 0
         self._name = name
         self._running.clear()
         self._begun.clear()
         self._pace.begin()
-        self._estimate.begin(jobs, later)
+        self._estimate.begin(jobs, later, 0.0 if part is None else part.further)
         if not jobs:
             self.note(f"{self._stage}: all {self._total} cells are done")
             return
         there = f", {cells_done} of them done already" if cells_done else ""
         runs = sum(len(job.specs) for job in jobs)
-        self.note(f"{self._stage}: {counted(self._total, 'cell')} ({counted(runs, 'run')} to go{there})")
+        if part is not None:
+            self.note(f"{_TITLES.get(name, name)}, {part.note}")
+        else:
+            self.note(f"{self._stage}: {counted(self._total, 'cell')} ({counted(runs, 'run')} to go{there})")
         if self._live:
             for row in self._progress.task_ids:
                 self._progress.remove_task(row)
@@ -105,7 +114,7 @@ class RunDisplay:
             self._running.get(event.worker, {}).pop(cell_id, None)
             self._done += 1
             self._pace.ended(len(job.specs))
-            self._estimate.ended(job, event.done / (job.env_steps * len(job.specs)), self._begun.pop(cell_id, 0.0))
+            self._estimate.ended(job, event.done / (job.most_env_steps * len(job.specs)), self._begun.pop(cell_id, 0.0))
             if event.kind == "failed":
                 self._failed += 1
                 self.note(f"failed: {job.describe()}: {event.message}")
@@ -113,9 +122,19 @@ class RunDisplay:
                 self.note(
                     f"diverged: {event.diverged} of {len(job.specs)} seeds of {job.describe()}; they count as not reaching the thresholds"
                 )
-            if not self._live and self._done % max(self._total // 10, 1) == 0:
+            if not self._live and self._is_time_for_a_line():
                 self.note(", ".join(filter(None, [f"{self._stage}: {self._done} of {self._total} cells", self._left_text()])))
         self._show()
+
+    def _is_time_for_a_line(self) -> bool:
+        """In a log: at every tenth of a stage; of a round, which may be short, once a minute."""
+        if not self._in_round:
+            return self._done % max(self._total // 10, 1) == 0
+        now = time.monotonic()
+        if now - self._last_line < _LINE_EVERY:
+            return False
+        self._last_line = now
+        return True
 
     def note(self, text: str) -> None:
         """A line to be read."""
@@ -123,7 +142,7 @@ class RunDisplay:
 
     def _advance(self, event: Event) -> None:
         """How far a cell is. What its first report says is done was done before: by a worker that ended, or days ago."""
-        job, cell_id, limit = event.job, event.job.specs[0].cell_id, event.job.env_steps * len(event.job.specs)
+        job, cell_id, limit = event.job, event.job.specs[0].cell_id, event.job.most_env_steps * len(event.job.specs)
         if event.kind == "start":
             self._begun.pop(cell_id, None)
             self._running.setdefault(event.worker, {})[cell_id] = (job, 0.0)
@@ -247,10 +266,10 @@ class TimeLeft:
         self._work = 0.0
         self._shares: list[float] = []
 
-    def begin(self, jobs: Sequence[CellJob], later: Sequence[CellJob]) -> None:
-        """A stage begins."""
+    def begin(self, jobs: Sequence[CellJob], later: Sequence[CellJob], further: float = 0.0) -> None:
+        """A stage, or a round of one, begins; about so many rounds more like it are to come."""
         self._jobs = {id(job): job for job in jobs}
-        self._later = sum(job.cost for job in later)
+        self._later = sum(job.cost for job in later) + further * sum(job.cost for job in jobs)
         self._begun = time.monotonic()
         self._work = 0.0
 

@@ -167,6 +167,12 @@ class Belief:
         return np.asarray(self.state.local[:, 0])
 
     @property
+    def least_seen(self) -> Floats:
+        """The least D of the cells of each place, shape (n_model_places,)."""
+        sweep = self.model.sweep
+        return np.asarray(np.exp(np.where(sweep.present & ~sweep.censored, sweep.log_data, np.inf).min(axis=1)))
+
+    @property
     def level_deviation(self) -> Floats:
         """Standard deviation of `best_level`, shape (n_model_places,)."""
         e = self.equations

@@ -51,6 +51,7 @@ class Candidates:
         answer_utd: σ at which B and η are wanted.
         beyond: whether one step of the grid beyond the ends of B and η may be run.
         largest_batch: no larger B is run.
+        excluded: cells that are not asked for.
     """
 
     tasks: tuple[str, ...]
@@ -62,6 +63,7 @@ class Candidates:
     answer_utd: tuple[float, ...] = ()
     beyond: bool = True
     largest_batch: int = 1 << 20
+    excluded: frozenset[Key] = frozenset()
 
     @property
     def places(self) -> list[tuple[str, float]]:
@@ -102,25 +104,23 @@ class Candidates:
     def spread(self, count: int, seed: int) -> list[list[Pair]]:
         """So many cells of the grid for each place, evenly spread over it, others at each σ of a task.
 
-        Each task has a sequence of its own over (log B, log η), of low discrepancy from a random start, dealt out to its σ in turn. A
-        cell that has come up at the place already is passed over.
+        Each task has a sequence of its own over (log B, log η), of low discrepancy from a random start; each σ gets the next points of
+        it. A cell that has come up at the place already is passed over.
         """
         shape = np.array([len(self.batch_size), len(self.learning_rate)])
         count = min(count, len(self.grid))
         dealt: list[list[Pair]] = []
         for task in range(len(self.tasks)):
             point = np.random.default_rng([seed, task]).random(2)
-            own: list[list[Pair]] = [[] for _ in self.utd]
-            for _ in range(count):
-                for found in own:
-                    while True:
-                        point = (point + _STEP) % 1.0
-                        b, r = (point * shape).astype(int)
-                        pair = (self.batch_size[b], self.learning_rate[r])
-                        if pair not in found:
-                            found.append(pair)
-                            break
-            dealt += own
+            for _ in self.utd:
+                found: list[Pair] = []
+                while len(found) < count:
+                    point = (point + _STEP) % 1.0
+                    b, r = (point * shape).astype(int)
+                    pair = (self.batch_size[b], self.learning_rate[r])
+                    if pair not in found:
+                        found.append(pair)
+                dealt.append(found)
         return dealt
 
 

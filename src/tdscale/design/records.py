@@ -1,4 +1,4 @@
-"""What is kept of a round of an adaptive sweep: what was asked for, and what was known before it."""
+"""What is kept of an adaptive design's rounds."""
 
 from dataclasses import dataclass
 
@@ -8,20 +8,20 @@ from tdscale.design.candidates import CellRequest
 
 @dataclass(frozen=True, kw_only=True)
 class RoundRecord:
-    """A round.
+    """A round as it was asked for.
 
     Attributes:
         number: from 1.
-        cells: that it asked for.
-        spent: env steps that the sweep had taken before it.
-        expected_env_steps: that its cells were expected to take.
-        regret: of the choice of B and η before it; None where no surface could be fitted yet.
-        expected_regret: after it, where there was one before it.
+        cells: what was asked for.
+        spent: env steps that the stage had taken before it.
+        expected_env_steps: that it was expected to take.
+        regret: of the choice of B and η before it; None where there was no surface yet.
+        expected_regret: after it.
     """
 
     number: int
     cells: tuple[CellRequest, ...]
     spent: float
     expected_env_steps: float
-    regret: Regret | None
-    expected_regret: float | None
+    regret: Regret | None = None
+    expected_regret: float | None = None

@@ -18,8 +18,9 @@ from tdscale.design.candidates import Candidates, CellRequest, Key
 from tdscale.runs.types import Cell
 
 FIRST = 3  # cells of each (task, σ) in the first round
+CUT_OF_SEEN = 1.25  # at least so many times the least D that was seen there
 OPEN_MOST = 6  # cells of a (task, σ) where none has reached a threshold, before it is given up
-CUT = 1.5  # times the D of the best cell of the place: where a run is cut
+CUT = 1.5  # times the D of the best cell of the place, and what it is uncertain by: where a run is cut
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,10 +112,14 @@ def _counts(seen: Seen, candidates: Candidates) -> NDArray[np.int64]:
     index = {place: number for number, place in enumerate(candidates.places)}
     pairs = {pair: number for number, pair in enumerate(candidates.pairs)}
     counts = np.zeros((len(index), len(pairs)), dtype=np.int64)
-    for task, utd, (batch, rate), seeds in zip(seen.task, seen.utd, seen.values, seen.seeds, strict=True):
-        place, pair = index.get((candidates.tasks[task], float(utd))), pairs.get((int(batch), float(rate)))
+    for number, utd, value, seeds in zip(seen.task, seen.utd, seen.values, seen.seeds, strict=True):
+        place, pair = index.get((candidates.tasks[number], float(utd))), pairs.get((int(value[0]), float(value[1])))
         if place is not None and pair is not None:
             counts[place, pair] = int(seeds)
+    for task, ratio, batch, rate in candidates.excluded:
+        place, pair = index.get((task, ratio)), pairs.get((batch, rate))
+        if place is not None and pair is not None:
+            counts[place, pair] = candidates.seeds  # as if it had all it may have
     return counts
 
 
@@ -201,7 +206,7 @@ def _best(belief: Belief, counts: NDArray[np.int64], rules: Rules, size: int, *,
     have = np.zeros(belief.log_data.shape, dtype=np.int64)
     have[model_places] = counts[belief.reached[model_places]]
     limits = np.array([candidates.env_steps[candidates.tasks[t]] for t in belief.model.sweep.task], dtype=np.float64)
-    cut = np.minimum(CUT * np.exp(belief.best_level), limits)
+    cut = np.minimum(np.maximum(CUT * np.exp(belief.best_level + belief.level_deviation), CUT_OF_SEEN * belief.least_seen), limits)
     steps = np.minimum((1 + rules.margin) * np.exp(belief.log_data), cut[:, None])
     price = steps * _step_prices(belief, rules)
     gain = _Gain(belief)

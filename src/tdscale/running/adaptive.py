@@ -1,13 +1,18 @@
-"""An adaptive sweep of a study: what it may run, and by which rules (`tdscale.design`)."""
+"""The adaptive design of a study: what stage 1 may run, by which rules, and the next round by the runs that are there."""
 
 from collections.abc import Mapping
 from math import inf
 
-from tdscale.design import Candidates, Rules
-from tdscale.study import Study
+from tdscale.design import Candidates, Next, Rules, next_round
+from tdscale.design.candidates import Key
+from tdscale.running.folder import StudyFiles
+from tdscale.runs.cells import load_cells
+from tdscale.study import Stage, Study
+
+DEFAULT_REGRET = 0.05
 
 
-def candidates_of(study: Study) -> Candidates:
+def candidates_of(study: Study, excluded: frozenset[Key] = frozenset()) -> Candidates:
     """The cells that a study's [sweep] may run, for answers at the σ of [scaling]."""
     sweep = study.sweep
     assert sweep is not None
@@ -22,6 +27,7 @@ def candidates_of(study: Study) -> Candidates:
         seeds=sweep.seeds,
         answer_utd=tuple(sorted(study.scaling.utd if study.scaling is not None else sweep.utd)),
         largest_batch=int(min(room, 1 << 20)),
+        excluded=excluded,
     )
 
 
@@ -39,4 +45,16 @@ def rules_of(study: Study, prices: Mapping[tuple[str, float, int], float] | None
     )
 
 
-DEFAULT_REGRET = 0.05
+def next_of_sweep(files: StudyFiles, spent: float, failed: frozenset[Key], prices: Mapping[tuple[str, float, int], float]) -> Next:
+    """The next round of stage 1.
+
+    Args:
+        files: the study.
+        spent: env steps of stage 1 so far.
+        failed: cells that are not asked for.
+        prices: of an env step, where they were measured.
+    """
+    stages: tuple[Stage, ...] = ("sweep",)
+    cells, _ = load_cells(files.store, files.study, stages=stages)
+    study = files.study
+    return next_round(cells, study.return_thresholds, candidates_of(study, failed), rules_of(study, prices), spent=spent)

@@ -203,7 +203,10 @@ def run_jobs(
     """
     left = _Queue(sorted(jobs, key=lambda job: -job.cost), runs_together)
     same = _SameFailure()
-    request: dict[str, Any] = {"directory": str(directory.resolve()), "checkpoints": (checkpoints or Checkpoints()).model_dump()}
+    request: dict[str, Any] = {
+        "directory": str(directory.resolve()),
+        "checkpoints": (checkpoints or Checkpoints()).model_dump(include={"minutes", "keep"}),
+    }
     request["trainer"] = None if trainer is None else asdict(trainer)
     slots: dict[int, _Slot] = {}
 

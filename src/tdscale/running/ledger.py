@@ -22,19 +22,27 @@ class Ledger:
     """One stage's, kept by the process that holds the study's folder."""
 
     def __init__(
-        self, files: StudyFiles, stage: Stage, specs: Sequence[RunSpec], jobs: Sequence[CellJob], note: Callable[[str], None]
+        self,
+        files: StudyFiles,
+        stage: Stage,
+        specs: Sequence[RunSpec],
+        jobs: Sequence[CellJob],
+        note: Callable[[str], None],
+        *,
+        whole: bool = True,
     ) -> None:
+        """`whole`: the jobs are all that is left of the stage, not a part of it."""
         self._files, self._stage, self._note = files, stage, note
         self._left = {job.specs[0].cell_id: {spec.run_id for spec in job.specs} for job in jobs}
         tasks: dict[str, list[str]] = {}
         for spec in specs:
             tasks.setdefault(spec.task, []).append(spec.run_id)
-        known = wanted_runs(files.directory)
+        known, wanted = wanted_runs(files.directory), {spec.cell_id for spec in specs}
         _write(files.directory / STAGES_FILE, {"schema": 1, "study": _study_hash(files.directory), "stages": known | {stage: tasks}})
         self._failures = {
             cell_id: failure
             for cell_id, failure in cell_failures(files.directory).items()
-            if failure["stage"] != stage or cell_id in self._left
+            if failure["stage"] != stage or cell_id in self._left or (cell_id in wanted and not whole)
         }
         self._write_failures()
         self._ended = 0

@@ -127,7 +127,7 @@ class _Shape:
         """The request for the next try, as a worker takes it."""
         self._begun = time.monotonic()
         job = CellJob(specs=(self._spec(),), env_steps=self._warm_up + self._learning, target=None)
-        checkpoints = Checkpoints(minutes=0).model_dump()
+        checkpoints = Checkpoints(minutes=0).model_dump(include={"minutes", "keep"})
         return {"jobs": [job.to_message()], "together": False, "directory": str(self._store.directory), "checkpoints": checkpoints}
 
     def prepare(self) -> bool:

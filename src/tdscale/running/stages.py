@@ -13,7 +13,7 @@ from tdscale.running.ledger import Ledger
 from tdscale.running.pool import Pool
 from tdscale.runs.choice import Choice
 from tdscale.runs.types import RunStatus
-from tdscale.study import CellJob, RunSpec, Stage, StopTarget, Study, is_smoke
+from tdscale.study import CellJob, Checkpoints, RunSpec, Stage, StopTarget, Study, is_smoke
 
 
 def wanted_specs(files: StudyFiles) -> dict[Stage, list[RunSpec]]:
@@ -95,11 +95,26 @@ def _job(members: Sequence[RunSpec], statuses: Mapping[str, RunStatus], limit: i
     return CellJob(specs=behind, env_steps=reached, target=None) if behind else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A round of a stage.
+
+    Attributes:
+        number: from 1.
+        further: about so many rounds like it are to come.
+        note: what is shown as it begins.
+    """
+
+    number: int
+    further: float
+    note: str
+
+
 class Display(Protocol):
     """What shows a study's progress."""
 
-    def stage(self, name: str, jobs: Sequence[CellJob], cells_done: int, later: Sequence[CellJob]) -> None:
-        """A stage begins with these jobs left; so many of its cells are done already; `later` stands for the stages after it."""
+    def stage(self, name: str, jobs: Sequence[CellJob], cells_done: int, later: Sequence[CellJob], part: Part | None = None) -> None:
+        """A stage, or a part of one, begins with these jobs left; so many of its cells are done; `later` stands for the stages after it."""
 
     def event(self, event: Event) -> None:
         """Something happened to a job."""
@@ -141,7 +156,13 @@ class StageRunner:
     display: Display
 
     def run(
-        self, stage: Stage, specs: Sequence[RunSpec], *, jobs: Sequence[CellJob] | None = None, later: Sequence[RunSpec] = ()
+        self,
+        stage: Stage,
+        specs: Sequence[RunSpec],
+        *,
+        jobs: Sequence[CellJob] | None = None,
+        later: Sequence[RunSpec] = (),
+        part: Part | None = None,
     ) -> list[str]:
         """Train what is left of a stage.
 
@@ -150,6 +171,8 @@ class StageRunner:
             specs: every run of it.
             jobs: what is left of them; None: by the study's limits.
             later: stand for the stages after it, in the time left.
+            part: the round that these jobs are, where the stage is run in rounds: their runs may be asked for again, so that their
+                checkpoints stay.
 
         Returns:
             A sentence for each cell that failed.
@@ -160,9 +183,9 @@ class StageRunner:
         files, engine = self.files, self.engine
         if jobs is None:
             jobs = cells_to_go(files, specs)
-        ledger = Ledger(files, stage, specs, jobs, self.display.note)
+        ledger = Ledger(files, stage, specs, jobs, self.display.note, whole=part is None)
         n_cells = len({spec.cell_id for spec in specs})
-        self.display.stage(stage, jobs, n_cells - len(jobs), cells_to_go(files, later) if later else [])
+        self.display.stage(stage, jobs, n_cells - len(jobs), cells_to_go(files, later) if later else [], part)
         failures: list[str] = []
 
         def on_event(event: Event) -> None:
@@ -172,6 +195,8 @@ class StageRunner:
             ledger.event(event)
 
         checkpoints = files.study.checkpoints
+        if part is not None:
+            checkpoints = (checkpoints or Checkpoints()).model_copy(update={"keep": True})
         if checkpoints is None or not checkpoints.keep:
             left = {spec.run_id for job in jobs for spec in job.specs}
             # of runs that are done: whoever stored them was killed before it could remove these

@@ -6,6 +6,7 @@ that trains).
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ from tdscale.analysis.fit import Fitted
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import UserError
 from tdscale.planning import Confirmation, Plan, plan_budget, plan_compute, plan_data
+from tdscale.running.adaptive import next_of_sweep
 from tdscale.running.choosing import choose, refuse_divergence
 from tdscale.running.dispatch import Engine
 from tdscale.running.fitting import StudyFit
 from tdscale.running.folder import StudyFiles, replace_study
+from tdscale.running.rounds import run_rounds
 from tdscale.running.stages import Display, later_specs, stage_runner
 from tdscale.runs.cells import load_diagnostics
 from tdscale.runs.types import RETURN
@@ -45,7 +48,11 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display, rechoose: 
     """
     with stage_runner(files, engine, display) as runner:
         later = [spec for specs in files.study.expected_stages().values() for spec in specs]
-        failures = runner.run("sweep", files.study.sweep_specs(), later=later)
+        assert files.study.sweep is not None
+        if files.study.sweep.is_adaptive:
+            failures = run_rounds(runner, "sweep", partial(next_of_sweep, prices={}), later=later)
+        else:
+            failures = runner.run("sweep", files.study.sweep_specs(), later=later)
         if is_smoke(files.study):
             files = _with_scale(files)
             runner = replace(runner, files=files)

@@ -38,6 +38,7 @@ _DISTINCT_VALUES = 4
 _BINNED = "the seeds were logged at different env steps; each one's returns are averaged in bins about the coarsest one's steps"
 _UNSHARED = "env steps that some seeds logged and others did not are left out"
 _ALONE = "one of its seeds logged nothing within the env steps that all of them cover; its returns there are interpolated"
+_ONE_SEED = "has one seed, which says nothing about the noise between seeds; add seeds"
 _SHARED = 0.9  # of each seed's env steps: if the others logged them, too, these are the cell's
 _WIDTH = 0.05  # the least width of a bin, over the env step it begins at: a standard deviation of 0.014 in log D
 _MOST_RESETS = 10_000  # of a run; more are a mistake
@@ -115,7 +116,10 @@ def load_cells(
         if cell is not None:
             cells.append(cell)
     cells.sort(key=lambda c: (c.spec.task, c.spec.utd, c.spec.batch_size, c.spec.learning_rate, c.spec.cell_id))
-    warnings += _seed_count_warnings(cells) + _reset_warning(cells) + _aggregate_warning(cells, study.aggregate)
+    # an adaptive sweep has as many seeds as tell something, and its surface weighs cells by them
+    adaptive = study.sweep is not None and study.sweep.is_adaptive
+    warnings += _seed_count_warnings([cell for cell in cells if not (adaptive and cell.spec.stage == "sweep")])
+    warnings += _reset_warning(cells) + _aggregate_warning(cells, study.aggregate)
     return cells, _fewer(warnings)
 
 
@@ -439,7 +443,7 @@ def _seed_count_warnings(cells: list[Cell]) -> list[RunWarning]:
         where = f"{cell.spec.stage} {cell.spec.describe()}"
         count = len(cell.seeds)
         if count == 1:
-            message = f"{where}: has one seed, which says nothing about the noise between seeds; add seeds"
+            message = f"{where}: {_ONE_SEED}"
             warnings.append(RunWarning(code="one-seed", message=message, where=where))
         elif count < usual[cell.spec.stage]:
             message = f"{where}: has {count} seeds where most cells have {usual[cell.spec.stage]}"
@@ -450,7 +454,7 @@ def _seed_count_warnings(cells: list[Cell]) -> list[RunWarning]:
 def _fewer(warnings: list[RunWarning]) -> list[RunWarning]:
     """Each once; those that a study of unequal episodes has everywhere in one line each."""
     fewer = list(dict.fromkeys(warnings))
-    for code, message in (("binned", _BINNED), ("unshared-steps", _UNSHARED)):
+    for code, message in (("binned", _BINNED), ("unshared-steps", _UNSHARED), ("one-seed", _ONE_SEED)):
         same = [warning for warning in fewer if warning.code == code]
         if len(same) > 1:
             where = f"{len(same)} cells, the first: {same[0].where}"

@@ -127,11 +127,15 @@ class CellJob:
         specs: alike but for the seed.
         env_steps: the limit per seed, or, without a target, the step to reach exactly.
         target: where to stop before it; None runs every seed to the limit.
+        cut: where to stop if the target's return has not been crossed by then; None: at the limit.
+        least: env steps that the cell is brought to in any case: where it stood before, with fewer seeds.
     """
 
     specs: tuple[RunSpec, ...]
     env_steps: int
     target: StopTarget | None
+    cut: int | None = None
+    least: int = 0
 
     def __post_init__(self) -> None:
         if len({spec.cell_id for spec in self.specs}) != 1 or len({spec.run_id for spec in self.specs}) != len(self.specs):
@@ -149,9 +153,14 @@ class CellJob:
 
     @property
     def cost(self) -> float:
-        """Rough relative time if it runs to its limit: env steps, and updates that grow with B."""
+        """Rough relative time if it does not stop early: env steps, and updates that grow with B."""
         spec = self.specs[0]
-        return len(self.specs) * self.env_steps * (0.3 + (spec.utd + 1.0) * (0.5 + spec.batch_size / 128))
+        return len(self.specs) * self.most_env_steps * (0.3 + (spec.utd + 1.0) * (0.5 + spec.batch_size / 128))
+
+    @property
+    def most_env_steps(self) -> int:
+        """Where a seed stands at the end if the cell does not cross the target's return."""
+        return self.env_steps if self.cut is None else min(max(self.cut, self.least), self.env_steps)
 
     @property
     def environments(self) -> int:
@@ -170,7 +179,8 @@ class CellJob:
     def to_message(self) -> dict[str, Any]:
         """As JSON types, for a worker."""
         target = None if self.target is None else asdict(self.target)
-        return {"specs": [spec.to_dict() for spec in self.specs], "env_steps": self.env_steps, "target": target}
+        values = {"specs": [spec.to_dict() for spec in self.specs], "env_steps": self.env_steps, "target": target}
+        return values | {"cut": self.cut, "least": self.least}
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> "CellJob":
@@ -180,4 +190,6 @@ class CellJob:
             specs=tuple(RunSpec.from_dict(values) for values in message["specs"]),
             env_steps=int(message["env_steps"]),
             target=None if target is None else StopTarget(**target),
+            cut=message["cut"],
+            least=int(message["least"]),
         )

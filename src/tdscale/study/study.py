@@ -10,6 +10,8 @@ from tdscale.study.custom import TrainerOptions, check_command, is_custom
 from tdscale.study.settings import SETTINGS
 from tdscale.study.spec import RECORDING, Aggregate, RunSpec, Stage
 
+# of each stage: no two have a seed in common
+FIRST_SEEDS: dict[Stage, int] = {"sweep": 0, "scaling": 10_000, "baseline": 30_000, "confirm": 50_000}
 _MOST = 10**15  # env steps or critic updates: beyond any run, and exact in float64
 
 
@@ -111,6 +113,12 @@ class Checkpoints(_Part):
         2.0, ge=0, description="at least so many between two; further apart where writing takes over 1 % of the time; 0: none"
     )
     keep: bool = Field(False, description="those of runs that are done, too: a raised limit or threshold then goes on from there")
+    gigabytes: float = Field(
+        4.0,
+        ge=0,
+        description="adaptive design: disk for those of runs that were stopped and may be asked for again; beyond it the oldest are "
+        "removed, and such a run begins from the start",
+    )
 
 
 class Study(_Part):
@@ -316,25 +324,25 @@ class Study(_Part):
             for batch_size in self.sweep.batch_size
             for learning_rate in self.sweep.learning_rate
         ]
-        return self._specs(points, "sweep", range(self.sweep.seeds))
+        return self.specs(points, "sweep", self.sweep.seeds)
 
     def scaling_specs(self, hyperparameters: Mapping[tuple[str, float], tuple[int, float]]) -> list[RunSpec]:
         """Every run of stage 2, given (B, η) for each (task, σ). Its seeds are none of stage 1's."""
         if self.scaling is None or self.sweep is None:
             return []
         points = [(task, utd, *hyperparameters[task, utd]) for task in self.tasks for utd in self.scaling.utd]
-        return self._specs(points, "scaling", range(10_000, 10_000 + self.scaling.seeds))
+        return self.specs(points, "scaling", self.scaling.seeds)
 
     def baseline_specs(self, hyperparameters: Mapping[str, tuple[int, float]]) -> list[RunSpec]:
         """Every run at constant hyperparameters, given (B, η) for each task. Their seeds are none of the stages' before."""
         if self.baseline is None or self.scaling is None:
             return []
         points = [(task, utd, *hyperparameters[task]) for task in self.tasks for utd in self.scaling.utd]
-        return self._specs(points, "baseline", range(30_000, 30_000 + (self.baseline.seeds or self.scaling.seeds)))
+        return self.specs(points, "baseline", self.baseline.seeds or self.scaling.seeds)
 
     def confirm_specs(self, points: Mapping[str, tuple[float, int, float]], seeds: int) -> list[RunSpec]:
         """Runs of what a plan says, given (σ, B, η) for each of its tasks. Their seeds are none of the stages' before."""
-        return self._specs([(task, *point) for task, point in points.items()], "confirm", range(50_000, 50_000 + seeds))
+        return self.specs([(task, *point) for task, point in points.items()], "confirm", seeds)
 
     def expected_stages(self) -> dict[Stage, list[RunSpec]]:
         """Stage 2 and the baseline, where asked for, at the middle of the sweep's B and η; stage 1 decides at which they are run."""
@@ -349,7 +357,8 @@ class Study(_Part):
             expected["baseline"] = constant
         return expected
 
-    def _specs(self, points: Iterable[tuple[str, float, int, float]], stage: Stage, seeds: range) -> list[RunSpec]:
+    def specs(self, points: Iterable[tuple[str, float, int, float]], stage: Stage, seeds: int) -> list[RunSpec]:
+        """Runs of a stage at each (task, σ, B, η), with its first seeds, cell by cell."""
         settings, recording = self.spec_settings
         return [
             RunSpec(
@@ -366,5 +375,5 @@ class Study(_Part):
                 recording=recording,
             )
             for task, utd, batch_size, learning_rate in points
-            for seed in seeds
+            for seed in range(FIRST_SEEDS[stage], FIRST_SEEDS[stage] + seeds)
         ]

@@ -137,7 +137,7 @@ class _Cell:
     rule: StopRule = field(init=False)
 
     def __post_init__(self) -> None:
-        self.rule = StopRule(self.job.env_steps, self.job.target)
+        self.rule = StopRule(self.job.env_steps, self.job.target, self.job.cut, self.job.least)
 
     def is_done_at(self, step: int) -> bool:
         """Asked at every step that training stops at."""
@@ -152,9 +152,8 @@ class _Cell:
 
     def leave(self) -> list[RunResult]:
         """The results; the batches go on without these runs."""
-        target = self.job.target
-        stopped_at = target.return_threshold if target is not None and self.rule.end < self.job.env_steps else None
-        results = [batch.result(run.spec.run_id, {"stopped_at_return": stopped_at}) for run, batch in self.runs]
+        notes = {"stopped_at_return": self.rule.stopped_at}
+        results = [batch.result(run.spec.run_id, notes) for run, batch in self.runs]
         for run, batch in self.runs:
             batch.leave(run.spec.run_id)
         return results

@@ -139,19 +139,34 @@ class StopRule:
     Attributes:
         limit: env steps at which they stop in any case.
         target: where to stop before it; None for never.
+        cut: where they stop if they have not crossed by then; None: at the limit.
+        least: env steps that they are brought to in any case.
+        crossed: whether they have crossed, as far as is known.
         end: env steps at which they stop, as far as is known.
         next_stop: env step at which `is_done_at` is to be called next.
     """
 
     limit: int
     target: StopTarget | None
+    cut: int | None = None
+    least: int = 0
+    crossed: bool = field(init=False, default=False)
     end: int = field(init=False)
     next_stop: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.end = self.limit
+        self.end = self._uncrossed_end
         self.segment = ceil(self.limit / _SEGMENTS)
         self.next_stop = min(self.segment, self.end)
+
+    @property
+    def _uncrossed_end(self) -> int:
+        return self.limit if self.cut is None else min(max(self.cut, self.least), self.limit)
+
+    @property
+    def stopped_at(self) -> float | None:
+        """The return whose crossing ended the cell before its limit; None where that was not why."""
+        return self.target.return_threshold if self.target is not None and self.crossed and self.end < self.limit else None
 
     def is_done_at(self, step: int, runs: Sequence[Trained], *, not_before: int = 0) -> bool:
         """Whether the cell stops at an env step that all of its runs have reached.
@@ -165,10 +180,11 @@ class StopRule:
         if going and step == self.next_stop and self.target is not None:
             curves = [run.return_curve(step) for run in runs if run.state != "failed" or run.env_step > step]
             if not enough_have_crossed(curves, self.target):
-                self.end = self.limit  # a lucky episode may cross and the next ones take it back
-            elif self.end == self.limit:
+                # a lucky episode may cross and the next ones take it back
+                self.crossed, self.end = False, max(self._uncrossed_end, step)
+            elif not self.crossed:
                 end = step + max(ceil(self.target.margin * step), _EPISODES_AFTER * longest_episode(curves))
-                self.end = min(self.limit, max(end, not_before))
+                self.crossed, self.end = True, min(self.limit, max(end, not_before, self.least))
         if not going or step >= self.end:
             return True
         if step == self.next_stop:

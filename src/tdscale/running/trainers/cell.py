@@ -52,7 +52,8 @@ def train_custom_cell(
     from tdscale.training import Stopped
     from tdscale.training.schedule import StopRule
 
-    rule = StopRule(job.env_steps, job.target if trainer.stop_early else None)
+    early = trainer.stop_early
+    rule = StopRule(job.env_steps, job.target if early else None, job.cut if early else None, job.least)
     runs = [CustomRun(spec, trainer, job.env_steps, directory=directory, work=work(spec.run_id)) for spec in job.specs]
     reported = time.monotonic()
     report(sum(min(run.env_step, rule.end) for run in runs))  # what was done before
@@ -73,8 +74,7 @@ def train_custom_cell(
             run.end()
     for problem in {run.report_problem() for run in runs} - {None}:
         note(str(problem))
-    stopped_at = job.target.return_threshold if job.target is not None and rule.end < job.env_steps else None
-    return [run.result(rule.end, {"stopped_at_return": stopped_at}) for run in runs]
+    return [run.result(rule.end, {"stopped_at_return": rule.stopped_at}) for run in runs]
 
 
 def _is_done(rule: "StopRule", runs: Sequence[CustomRun]) -> bool:
