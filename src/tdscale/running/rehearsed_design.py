@@ -1,22 +1,25 @@
-"""Stage 1 rehearsed: the adaptive and the grid design on simulated studies, what they take and how good their B and η are."""
+"""Designs rehearsed: stage 1 on a grid and adaptive, on simulated studies; what it takes, how good B and η are, what stage 2 then tells."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from math import inf
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from tdscale.analysis.arrays import Floats
+from tdscale.analysis.fit import FitOptions, fit_laws
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.design import Archive, Belief, Candidates, CellRequest, Regret, Rules, replay, see
 from tdscale.design.candidates import Key
-from tdscale.running.rehearsal import rehearsed_sweep
+from tdscale.planning import round_batch
+from tdscale.running.rehearsal import RehearsedSweep, asked_utd, rehearsed_sweep, summarise
 from tdscale.runs.types import Cell
 from tdscale.simulate import Bowl, LawTruth, Noise, SweepDesign, Truth, random_truth, simulate_cell
-from tdscale.study import Study
+from tdscale.study import Aggregate, Scaling, Study
 
 Design = Literal["grid", "adaptive"]
+DESIGNS: tuple[Design, ...] = get_args(Design)
 _ROWS = 200  # that the fastest simulated cell logs until it stops, about
 _SLOWEST = (0.25, 0.75)  # share of a run's limit that the slowest σ of a task takes, where no laws are known
 _MIDDLE = (0.25, 0.75)  # where in the grid, in logarithms, B* and η* of the middle σ then lie
@@ -78,10 +81,28 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True)
 class RehearsedDesign:
-    """A design on several simulated studies."""
+    """A design on several simulated studies. `scaling` is stage 2 at its B and η; None where it was not simulated, or none has B and η."""
 
     design: Design
     studies: tuple[RehearsedStudy, ...]
+    scaling: RehearsedSweep | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        spreads = {
+            "env_steps": self.spread(lambda study: study.env_steps),
+            "runs": self.spread(lambda study: study.runs),
+            "cells": self.spread(lambda study: len(study.cells)),
+            "rounds": self.spread(lambda study: len(study.rounds)),
+            "true_regret": self.spread(lambda study: study.true_regret),
+        }
+        found: dict[str, Any] = {"design": self.design} | {name: asdict(spread) for name, spread in spreads.items()}
+        expected = [(study.regret.expected, study.regret.bound, study.true_regret) for study in self.studies if study.regret is not None]
+        return found | {
+            "expected_regret": asdict(Spread.of([mean for mean, _, _ in expected])) if expected else None,
+            "within_bound": float(np.mean([true < bound for _, bound, true in expected])) if expected else None,
+            "scaling": None if self.scaling is None else asdict(self.scaling),
+        }
 
     def spread(self, of: Callable[[RehearsedStudy], float]) -> Spread:
         """Of a number of each study."""
@@ -136,6 +157,45 @@ def rehearse_design(
         )
         on_study()
     return RehearsedDesign(design=design, studies=tuple(studies))
+
+
+def with_scaling(
+    rehearsed: RehearsedDesign,
+    truths: Sequence[Truth],
+    scaling: Scaling,
+    design: SweepDesign,
+    options: FitOptions,
+    noise: Noise | str = "medium",
+    *,
+    seed: int = 0,
+    aggregate: Aggregate = "mean",
+    on_study: Callable[[], None] = lambda: None,
+) -> RehearsedDesign:
+    """A design with stage 2 of each simulated study, at the B and η that the design chose there.
+
+    Args:
+        rehearsed: of `rehearse_design`.
+        truths: the same.
+        scaling: its seeds, and what B is rounded to.
+        design: how stage 2 is logged and how long its cells run.
+        options: of the fits; D is asked for at the highest threshold.
+        noise, seed, on_study: as of `rehearse_design`.
+        aggregate: what is taken over the seeds of a cell.
+    """
+    stage = replace(design, stage="scaling", seeds=scaling.seeds, first_seed=10_000)
+    fits = []
+    for index, (study, truth) in enumerate(zip(rehearsed.studies, truths, strict=True)):
+        cells = []
+        for place, (batch, rate) in study.pairs.items():
+            pair = (round_batch(batch, scaling.batch_multiple), float(f"{rate:.3g}"))
+            cells.append(replace(simulate_cell(truth, stage, place, pair, noise, seed=seed + index), aggregate=aggregate))
+        if cells:
+            fits.append((fit_laws(cells, options), float(sum(len(cell.seeds) * cell.last_step for cell in cells)), truth))
+        on_study()
+    if not fits:
+        return rehearsed
+    n_cells = len(options.tasks) * len(scaling.utd)
+    return replace(rehearsed, scaling=summarise(fits, options, scaling.seeds, n_cells, asked_utd(scaling.utd)))
 
 
 def grid_env_steps(truth: Truth, candidates: Candidates, top: float, margin: float) -> float:
@@ -210,12 +270,14 @@ def _chosen(
     if not np.isfinite(seen.data).any():
         return inf, {}
     belief = Belief(seen, candidates)
+    axes = {"batch_size": candidates.batch_size, "learning_rate": candidates.learning_rate}
+    one_value = {name: axis[0] for name, axis in axes.items() if len(axis) == 1}  # nothing better could be chosen
     pairs, regrets = {}, []
     for number, utd in belief.answers:
         task = candidates.tasks[number]
         batch, rate = (float(value) for value in np.exp(_within(belief.law(number, utd), candidates)))
         pairs[task, utd] = (batch, rate)
-        least = truth.data(task, [utd], [thresholds[-1]])[0, 0]
+        least = truth.data(task, [utd], [thresholds[-1]], **one_value)[0, 0]
         regrets.append(float(np.log(truth.data(task, [utd], [thresholds[-1]], batch_size=batch, learning_rate=rate)[0, 0] / least)))
     return float(np.mean(regrets)), pairs
 
