@@ -87,6 +87,16 @@ class NextSeeds:
     why: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class RankedSeed:
+    """One run of a ranking: at which (task, σ), how many seeds there are with it, expected env steps, and the precision expected then."""
+
+    place: Place
+    seeds: int
+    env_steps: float
+    expected: float
+
+
 def next_seeds(
     cells: Sequence[Cell], thresholds: Sequence[float], candidates: ScalingCandidates, rules: ScalingRules, *, spent: float = 0.0
 ) -> NextSeeds:
@@ -123,8 +133,11 @@ def next_seeds(
         why = f"all the seeds that are left would narrow the intervals of D by less than {rules.worth:.0%}"
         return NextSeeds(cells=(), precision=precision, why=why)
     size = rules.round_size or max(len(have) // 2, 1)
-    wanted, prices, expected = known.choose(have, size, candidates, rules)
-    return _next(wanted, prices, candidates, room, precision=precision, expected=expected)
+    ranked = known.ranked(have, size, candidates, rules)
+    wanted, prices = {seed.place: seed.seeds for seed in ranked}, dict.fromkeys((seed.place for seed in ranked), 0.0)
+    for seed in ranked:
+        prices[seed.place] += seed.env_steps
+    return _next(wanted, prices, candidates, room, precision=precision, expected=ranked[-1].expected if ranked else None)
 
 
 def _next(
@@ -249,23 +262,15 @@ class LawDraws:
         after = 1 / (variance / (have + more) + misfit)
         return 1 / max(after - (1 / (variance / have + misfit) if have else 0.0), 1e-12)
 
-    def choose(
-        self, have: Mapping[Place, int], size: int, candidates: ScalingCandidates, rules: ScalingRules
-    ) -> tuple[dict[Place, int], dict[Place, float], float]:
-        """So many seeds, greedily by gain for each env step.
-
-        Returns:
-            Seeds in all of the places that get more, in order; env steps that each is expected to take; the precision expected then.
-        """
+    def ranked(self, have: Mapping[Place, int], size: int, candidates: ScalingCandidates, rules: ScalingRules) -> list[RankedSeed]:
+        """So many seeds, greedily by gain for each env step; fewer where none is left that tells anything."""
         seeds, covariance = dict(have), self._start
         limits = np.array([candidates.env_steps[task] for task, _ in self.places], dtype=np.float64)
         steps = np.minimum(np.where(np.isfinite(self.data), (1 + rules.margin) * self.data, np.inf), limits)
         price = steps * [rules.step_price.get((*place, candidates.values[place][0]), 1.0) for place in self.places]
-        prices: dict[Place, float] = {}
+        ranked: list[RankedSeed] = []
         for _ in range(size):
             free = np.array([seeds[place] < candidates.seeds for place in self.places])
-            if not free.any():
-                break
             score = np.where(free, self.gain(covariance, seeds) / price, -1.0)
             best = int(np.argmax(score))
             if score[best] <= 0:
@@ -273,8 +278,8 @@ class LawDraws:
             place = self.places[best]
             covariance = _observed(covariance, self._n + best, self._new_variance(best, seeds[place], 1))
             seeds[place] += 1
-            prices[place] = prices.get(place, 0.0) + float(steps[best])
-        return {place: seeds[place] for place in prices}, prices, self._narrowed(covariance)
+            ranked.append(RankedSeed(place=place, seeds=seeds[place], env_steps=float(steps[best]), expected=self._narrowed(covariance)))
+        return ranked
 
 
 def top_law(laws: Sequence[DataLaw]) -> DataLaw | None:
