@@ -2,11 +2,12 @@
 
 from tdscale.design.belief import Belief, Regret, see
 from tdscale.design.candidates import Candidates, CellRequest
-from tdscale.design.records import RoundRecord
+from tdscale.design.records import AdaptiveSweep, RoundRecord
 from tdscale.design.replay import Archive, ReplayedRound, replay
 from tdscale.design.rounds import Next, Rules, next_round
 
 __all__ = [
+    "AdaptiveSweep",
     "Archive",
     "Belief",
     "Candidates",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from tdscale.design.belief import Regret
-from tdscale.design.candidates import CellRequest
+from tdscale.design.candidates import Candidates, CellRequest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,3 +25,20 @@ class RoundRecord:
     expected_env_steps: float
     regret: Regret | None = None
     expected_regret: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveSweep:
+    """An adaptive sweep as it was run.
+
+    Attributes:
+        candidates: what could be run.
+        rounds: in order.
+        goal: expected regret at which it ends.
+        ended: why it has ended, in a sentence; empty where it goes on.
+    """
+
+    candidates: Candidates
+    rounds: tuple[RoundRecord, ...]
+    goal: float
+    ended: str = ""
