@@ -46,7 +46,7 @@ FIRST = {"thresholds": "100, 200", "utds": "0.5, 1, 2", "seeds": 2, "more": ""}
 class Silent:
     """A display that shows nothing."""
 
-    def stage(self, name, jobs, cells_done, later):
+    def stage(self, name, jobs, cells_done, later, part=None):
         pass
 
     def event(self, event):

@@ -9,7 +9,7 @@ import pytest
 from command import called
 from tdscale.cli.console import for_people
 from tdscale.cli.results import print_forecast
-from tdscale.design import CellRequest, RoundRecord
+from tdscale.design.records import CellRequest, RoundRecord
 from tdscale.running import Engine
 from tdscale.running.folder import place_study, prepare_study
 from tdscale.running.forecast import forecast

@@ -67,7 +67,7 @@ class Watched:
     def __init__(self, at=lambda event, events: None):
         self.events, self.notes, self.at = [], [], at
 
-    def stage(self, name, jobs, cells_done, later):
+    def stage(self, name, jobs, cells_done, later, part=None):
         pass
 
     def event(self, event: Event):

@@ -8,7 +8,8 @@ import pytest
 from test_rehearsal import STUDY
 
 from command import called, refused
-from tdscale.design import Candidates, Rules
+from tdscale.design.candidates import Candidates
+from tdscale.design.rounds import Rules
 from tdscale.running.rehearsed_design import grid_env_steps, likely_truths, rehearse_design
 from tdscale.simulate import Bowl, LawTruth, Noise, SweepDesign, simulate_cells
 from tdscale.study import read_study

@@ -360,3 +360,27 @@ def test_a_task_that_raises_as_it_is_brought_back_is_a_refused_checkpoint(tmp_pa
         found = train(tmp_path, spec, told=told)
     assert_same(found, train(None, spec))
     assert "does not fit this run (UserError: the door is locked)" in told[0]
+
+
+def test_a_cell_that_was_cut_goes_on_with_a_seed_more_as_if_both_had_been_there(tmp_path: Path) -> None:
+    """The first seed resumes from its checkpoint, the second one begins; both end where two fresh ones would."""
+    first, second = spec_of(0), spec_of(1)
+    target = StopTarget(return_threshold=1e9, margin=0.1)
+
+    def cell(folder: Path | None, *specs: RunSpec, cut: int, least: int = 0) -> list[RunResult]:
+        last = None if folder is None else saving(folder, keep=True)
+        goal = CellJob(specs=specs, env_steps=200, target=target, cut=cut, least=least)
+        ((_, results),) = train_cells([goal], saving=last)
+        if last is not None:
+            last.stored(specs)
+        return results
+
+    (cut,) = cell(tmp_path, first, cut=90)
+    assert cut.status.last_step == 90
+    assert cut.status.notes["stopped_at_return"] is None
+    assert (tmp_path / first.run_id / "checkpoint").is_dir()
+    resumed = cell(tmp_path, first, second, cut=130, least=90)
+    assert [result.status.last_step for result in resumed] == [130, 130]
+    assert_same(resumed, cell(None, first, second, cut=130))
+    # a lower cut than before takes nothing back
+    assert [result.status.last_step for result in cell(tmp_path, first, second, cut=50, least=130)] == [130, 130]

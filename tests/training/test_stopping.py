@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy.optimize import isotonic_regression
 
-from tdscale.training.schedule import ReturnCurve, crossed_share, has_crossed, longest_episode
+from tdscale.study import StopTarget
+from tdscale.training.schedule import ReturnCurve, StopRule, crossed_share, has_crossed, longest_episode
 
 
 def curve(returns: list[float], every: int = 100) -> ReturnCurve:
@@ -57,3 +58,49 @@ def test_seeds_with_unequal_episodes_meet_on_one_grid() -> None:
 
 def test_the_longest_episode_is_the_longest_gap() -> None:
     assert longest_episode([curve([1, 2], every=30), ReturnCurve(np.array([10, 90]), np.zeros(2))]) == 80
+
+
+class _Run:
+    """A seed whose return is 0 until a step, and 10 from there on; an episode takes 10 env steps."""
+
+    state = "finished"
+    going = True
+
+    def __init__(self, crosses: int) -> None:
+        self.env_step, self._crosses = 0, crosses
+
+    def return_curve(self, env_step: int) -> ReturnCurve:
+        steps = np.arange(10, env_step + 1, 10)
+        return ReturnCurve(steps, np.where(steps >= self._crosses, 10.0, 0.0))
+
+
+def _end(rule: StopRule, *crosses: int) -> int:
+    runs = [_Run(step) for step in crosses]
+    step = 0
+    while True:
+        step = rule.next_stop
+        for run in runs:
+            run.env_step = step
+        if rule.is_done_at(step, runs):
+            return step
+
+
+TARGET = StopTarget(return_threshold=5.0, margin=0.1)
+
+
+def test_a_cell_is_cut_where_it_has_not_crossed_by_then() -> None:
+    rule = StopRule(1000, TARGET, cut=333)
+    assert _end(rule, 600, 600) == 333
+    assert rule.stopped_at is None
+
+
+def test_a_cell_that_crosses_just_before_its_cut_has_its_margin() -> None:
+    rule = StopRule(1000, TARGET, cut=320)
+    assert _end(rule, 300) == 330
+    assert rule.stopped_at == 5.0
+
+
+def test_a_cell_goes_at_least_as_far_as_it_was_before() -> None:
+    assert _end(StopRule(1000, TARGET, cut=200, least=400), 900) == 400
+    assert _end(StopRule(1000, TARGET, cut=900, least=700), 100) == 700
+    assert _end(StopRule(1000, TARGET, cut=2000), 2000) == 1000

@@ -1,9 +1,44 @@
-"""What is kept of an adaptive design's rounds."""
+"""What an adaptive design asks for, and what is kept of its rounds. Plain values: nothing that fits is imported."""
 
 from dataclasses import dataclass
 
-from tdscale.design.belief import Regret
-from tdscale.design.candidates import Candidates, CellRequest
+Key = tuple[str, float, int, float]  # task, σ, B, η of a cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellRequest:
+    """A cell that is to be run.
+
+    Attributes:
+        task, utd, batch_size, learning_rate: which one.
+        seeds: in all, with those that it has already.
+        env_steps: where it is cut if it has not reached the threshold by then.
+    """
+
+    task: str
+    utd: float
+    batch_size: int
+    learning_rate: float
+    seeds: int
+    env_steps: int
+
+    @property
+    def key(self) -> Key:
+        """Which cell it is."""
+        return self.task, self.utd, self.batch_size, self.learning_rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regret:
+    """How much more data the choice of B and η costs than the best one, as log D above it, mean over tasks and σ.
+
+    Attributes:
+        expected: mean of the posterior draws.
+        bound: it is below this with a chance of 80 %.
+    """
+
+    expected: float
+    bound: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +52,7 @@ class RoundRecord:
         expected_env_steps: that it was expected to take.
         regret: of the choice of B and η before it; None where there was no surface yet.
         expected_regret: after it.
+        precision: of stage 2, in place of the regret: half the 80 % interval of log D where it is widest; expected_precision: after.
     """
 
     number: int
@@ -25,20 +61,5 @@ class RoundRecord:
     expected_env_steps: float
     regret: Regret | None = None
     expected_regret: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class AdaptiveSweep:
-    """An adaptive sweep as it was run.
-
-    Attributes:
-        candidates: what could be run.
-        rounds: in order.
-        goal: expected regret at which it ends.
-        ended: why it has ended, in a sentence; empty where it goes on.
-    """
-
-    candidates: Candidates
-    rounds: tuple[RoundRecord, ...]
-    goal: float
-    ended: str = ""
+    precision: float | None = None
+    expected_precision: float | None = None

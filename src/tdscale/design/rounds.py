@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.analysis.arrays import Floats
-from tdscale.design.belief import Belief, Regret, Seen, see
-from tdscale.design.candidates import Candidates, CellRequest, Key
+from tdscale.design.belief import Belief, Seen, see
+from tdscale.design.candidates import Candidates
+from tdscale.design.records import CellRequest, Key, Regret
 from tdscale.runs.types import Cell
 
 FIRST = 3  # cells of each (task, σ) in the first round
@@ -55,6 +56,7 @@ class Next:
         expected: regret after these cells, where there is one today.
         why: a sentence, where the sweep has ended.
         given_up: (task, σ) at which no cell reaches a threshold.
+        precision: of stage 2, in place of the regret: half the 80 % interval of log D where it is widest; expected_precision: after.
     """
 
     cells: tuple[CellRequest, ...]
@@ -63,6 +65,8 @@ class Next:
     expected: float | None = None
     why: str = ""
     given_up: tuple[tuple[str, float], ...] = ()
+    precision: float | None = None
+    expected_precision: float | None = None
 
 
 def next_round(cells: Sequence[Cell], thresholds: Sequence[float], candidates: Candidates, rules: Rules, *, spent: float = 0.0) -> Next:
@@ -94,7 +98,7 @@ def next_round(cells: Sequence[Cell], thresholds: Sequence[float], candidates: C
     picks = _best(belief, counts, rules, max(size - len(requests), 0), spent=spent)
     for request, _ in picks.chosen:
         requests[request.key] = request
-    wanted = _within(tuple(requests.values()), room, seen, candidates, expected={r.key: steps for r, steps in picks.chosen})
+    wanted = _within(tuple(requests.values()), room, seen, candidates)
     why = "" if wanted else ("the limit on env steps is reached" if requests else "every cell has all of its seeds")
     price = {request.key: steps for request, steps in picks.chosen}
     return Next(
@@ -107,6 +111,65 @@ def next_round(cells: Sequence[Cell], thresholds: Sequence[float], candidates: C
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class RankedRun:
+    """One run of a ranking.
+
+    Attributes:
+        request: its cell, with the seeds that it has then; where the run may be cut.
+        env_steps: that it is expected to take.
+        regret: expected once it and those before it are there; None for the first cells of a (task, σ), which tell where to look.
+    """
+
+    request: CellRequest
+    env_steps: float
+    regret: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """Runs, most valuable first. `regret`: of the choice of B and η today; None where no surface can be fitted yet."""
+
+    runs: tuple[RankedRun, ...]
+    regret: Regret | None
+
+
+def ranked_runs(
+    cells: Sequence[Cell],
+    thresholds: Sequence[float],
+    candidates: Candidates,
+    rules: Rules,
+    size: int,
+    *,
+    pending: Sequence[Key] = (),
+) -> Ranking:
+    """The runs that are worth most, one by one, whatever the rules say of an end.
+
+    Args:
+        cells, thresholds, candidates, rules: as for `next_round`.
+        size: how many.
+        pending: cells of runs that were begun and have not ended, one for each run: taken to come out as the surface says.
+    """
+    seen = see(cells, candidates, thresholds)
+    counts = _counts(seen, candidates)
+    for key in pending:
+        if key[:2] in candidates.places and key[2:] in candidates.pairs:
+            counts[candidates.places.index(key[:2]), candidates.pairs.index(key[2:])] += 1
+    belief = Belief(seen, candidates) if np.isfinite(seen.data).any() else None
+    first = {request.key: request for request in _first(counts, seen, candidates, rules)} | _open(counts, seen, belief, candidates)
+    runs = [RankedRun(request=request, env_steps=float(request.env_steps), regret=None) for request in first.values()][:size]
+    if belief is None:
+        return Ranking(runs=tuple(runs), regret=None)
+    greedy, today = _Greedy(belief, _counts(seen, candidates), rules), belief.regret
+    start = greedy.regret
+    for key in pending:
+        greedy.take(key)
+    while len(runs) < size and (found := greedy.next_seed()) is not None:
+        # what the laws leave open is a part of today's regret: it falls by as much
+        runs.append(RankedRun(request=found[0], env_steps=found[1], regret=max(today.expected - (start - greedy.regret), 0.0)))
+    return Ranking(runs=tuple(runs), regret=today)
+
+
 def _counts(seen: Seen, candidates: Candidates) -> NDArray[np.int64]:
     """Seeds that each candidate has, shape (n_places, n_pairs)."""
     index = {place: number for number, place in enumerate(candidates.places)}
@@ -116,10 +179,6 @@ def _counts(seen: Seen, candidates: Candidates) -> NDArray[np.int64]:
         place, pair = index.get((candidates.tasks[number], float(utd))), pairs.get((int(value[0]), float(value[1])))
         if place is not None and pair is not None:
             counts[place, pair] = int(seeds)
-    for task, ratio, batch, rate in candidates.excluded:
-        place, pair = index.get((task, ratio)), pairs.get((batch, rate))
-        if place is not None and pair is not None:
-            counts[place, pair] = candidates.seeds  # as if it had all it may have
     return counts
 
 
@@ -142,8 +201,7 @@ def _open(counts: NDArray[np.int64], seen: Seen, belief: Belief | None, candidat
         there = counts[number] > 0
         if not FIRST <= there.sum() < OPEN_MOST or _reaches(seen, candidates, task, utd):
             continue
-        grid = range(len(candidates.grid))
-        free = [index for index in grid if not there[index]]
+        free = [index for index in range(len(candidates.grid)) if candidates.available[number, index] and not there[index]]
         if not free:
             continue
         middle = (
@@ -156,11 +214,11 @@ def _open(counts: NDArray[np.int64], seen: Seen, belief: Belief | None, candidat
 
 
 def _given_up(counts: NDArray[np.int64], seen: Seen, candidates: Candidates) -> tuple[tuple[str, float], ...]:
-    most = min(OPEN_MOST, len(candidates.grid))
+    possible = candidates.available[:, : len(candidates.grid)].sum(axis=1)
     return tuple(
         (task, utd)
         for number, (task, utd) in enumerate(candidates.places)
-        if (counts[number] > 0).sum() >= most and not _reaches(seen, candidates, task, utd)
+        if (counts[number] > 0).sum() >= min(OPEN_MOST, possible[number]) and not _reaches(seen, candidates, task, utd)
     )
 
 
@@ -176,15 +234,18 @@ def _request(candidates: Candidates, task: str, utd: float, pair: tuple[int, flo
     )
 
 
-def _within(
-    requests: Sequence[CellRequest], room: float, seen: Seen, candidates: Candidates, expected: Mapping[Key, float] | None = None
-) -> tuple[CellRequest, ...]:
-    """The first of them that fit into a limit on env steps."""
+def _within(requests: Sequence[CellRequest], room: float, seen: Seen, candidates: Candidates) -> tuple[CellRequest, ...]:
+    """The first of them that fit into a limit on env steps, even if none reaches its threshold before it is cut."""
     if not np.isfinite(room):
         return tuple(requests)
+    had = {
+        (candidates.tasks[task], float(utd), int(batch), float(rate)): (seeds, bound)
+        for task, utd, (batch, rate), seeds, bound in zip(seen.task, seen.utd, seen.values, seen.seeds, seen.bound, strict=True)
+    }
     kept, total = [], 0.0
     for request in requests:
-        total += (expected or {}).get(request.key, request.env_steps)
+        seeds, bound = had.get(request.key, (0.0, 0.0))
+        total += request.seeds * max(request.env_steps, bound) - seeds * bound
         if total > room:
             break
         kept.append(request)
@@ -201,33 +262,63 @@ class Picks:
 
 def _best(belief: Belief, counts: NDArray[np.int64], rules: Rules, size: int, *, spent: float = 0.0) -> Picks:
     """So many seeds, greedily, each as if the ones before had come out as the surface says."""
-    candidates = belief.candidates
-    model_places = np.flatnonzero(belief.reached >= 0)
-    have = np.zeros(belief.log_data.shape, dtype=np.int64)
-    have[model_places] = counts[belief.reached[model_places]]
-    limits = np.array([candidates.env_steps[candidates.tasks[t]] for t in belief.model.sweep.task], dtype=np.float64)
-    cut = np.minimum(np.maximum(CUT * np.exp(belief.best_level + belief.level_deviation), CUT_OF_SEEN * belief.least_seen), limits)
-    steps = np.minimum((1 + rules.margin) * np.exp(belief.log_data), cut[:, None])
-    price = steps * _step_prices(belief, rules)
-    gain = _Gain(belief)
-    allowed = belief.may_run()
-    chosen: dict[tuple[int, int], float] = {}
+    greedy = _Greedy(belief, counts, rules)
+    requests: dict[Key, tuple[CellRequest, float]] = {}
     for _ in range(size):
-        free = allowed & (have < candidates.seeds)
-        if not free.any():
+        found = greedy.next_seed()
+        if found is None:
             break
-        variance = _new_seed_variance(belief, have)
-        score = np.where(free, gain.of(variance) / price, -1.0)
+        request, steps = found
+        requests[request.key] = request, steps + (requests[request.key][1] if request.key in requests else 0.0)
+    return Picks(chosen=tuple(requests.values()), expected=greedy.regret)
+
+
+class _Greedy:
+    """Takes one seed after the other, that which lowers the expected regret the most for its price."""
+
+    def __init__(self, belief: Belief, counts: NDArray[np.int64], rules: Rules) -> None:
+        self._belief, self._gain = belief, _Gain(belief)
+        candidates = belief.candidates
+        places = np.flatnonzero(belief.reached >= 0)
+        self._have = np.zeros(belief.log_data.shape, dtype=np.int64)
+        self._have[places] = counts[belief.reached[places]]
+        limits = np.array([candidates.env_steps[candidates.tasks[t]] for t in belief.model.sweep.task], dtype=np.float64)
+        clearly_worse = CUT * np.exp(belief.best_level + belief.level_deviation)
+        self._cut = np.minimum(np.maximum(clearly_worse, CUT_OF_SEEN * belief.least_seen), limits)
+        self._steps = np.minimum((1 + rules.margin) * np.exp(belief.log_data), self._cut[:, None])
+        self._price = self._steps * _step_prices(belief, rules)
+        self._allowed = belief.may_run()
+
+    @property
+    def regret(self) -> float:
+        """Expected, of what the laws leave open, after the seeds taken so far."""
+        return self._gain.regret()
+
+    def next_seed(self) -> tuple[CellRequest, float] | None:
+        """The next seed, its cell with the seeds that it has then, and env steps that it is expected to take; None: there is none left."""
+        free = self._allowed & (self._have < self._belief.candidates.seeds)
+        if not free.any():
+            return None
+        score = np.where(free, self._gain.of(_new_seed_variance(self._belief, self._have)) / self._price, -1.0)
         place, pair = map(int, np.unravel_index(np.argmax(score), score.shape))
-        gain.take(place, pair, float(variance[place, pair]))
-        have[place, pair] += 1
-        chosen[place, pair] = chosen.get((place, pair), 0.0) + float(steps[place, pair])
-    requests = []
-    for (place, pair), expected in chosen.items():
-        task, ratio = candidates.places[belief.reached[place]]
-        request = _request(candidates, task, ratio, candidates.pairs[pair], int(have[place, pair]), float(cut[place]))
-        requests.append((request, expected))
-    return Picks(chosen=tuple(requests), expected=gain.regret())
+        self._take(place, pair)
+        candidates = self._belief.candidates
+        task, utd = candidates.places[self._belief.reached[place]]
+        seeds, cut = int(self._have[place, pair]), float(self._cut[place])
+        return _request(candidates, task, utd, candidates.pairs[pair], seeds, cut), float(self._steps[place, pair])
+
+    def take(self, key: Key) -> None:
+        """As if a seed of this cell had been run; nothing where no cell of its (task, σ) has reached a threshold."""
+        candidates = self._belief.candidates
+        if key[:2] not in candidates.places or key[2:] not in candidates.pairs:
+            return
+        for place in np.flatnonzero(self._belief.reached == candidates.places.index(key[:2])):
+            self._take(int(place), candidates.pairs.index(key[2:]))
+
+    def _take(self, place: int, pair: int) -> None:
+        variance = _new_seed_variance(self._belief, self._have)
+        self._gain.take(place, pair, float(variance[place, pair]))
+        self._have[place, pair] += 1
 
 
 def _step_prices(belief: Belief, rules: Rules) -> Floats:

@@ -1,24 +1,28 @@
-"""The adaptive design of a study: what stage 1 may run, by which rules, and the next round by the runs that are there."""
+"""The adaptive design of a study: what its stages may run, by which rules, and the next round by the runs that are there."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import inf
 
-from tdscale.design import Candidates, Next, Rules, next_round
-from tdscale.design.candidates import Key
+from tdscale.design.candidates import Candidates
+from tdscale.design.data_law import ScalingCandidates, ScalingRules, next_seeds
+from tdscale.design.records import Key
+from tdscale.design.rounds import Next, Rules, next_round
 from tdscale.running.folder import StudyFiles
 from tdscale.runs.cells import load_cells
+from tdscale.runs.choice import Choice
 from tdscale.study import Stage, Study
 
-DEFAULT_REGRET = 0.05
+DEFAULT_REGRET, DEFAULT_PRECISION = 0.05, 0.1
 
 
-def candidates_of(study: Study, excluded: frozenset[Key] = frozenset()) -> Candidates:
-    """The cells that a study's [sweep] may run, for answers at the σ of [scaling]."""
+def candidates_of(study: Study, failed: frozenset[Key] = frozenset()) -> Candidates:
+    """The cells that a study's [sweep] may run, for answers at the σ of [scaling]; those that failed are left out."""
     sweep = study.sweep
     assert sweep is not None
     limits = {task: study.env_step_limit(task) for task in study.tasks}
     room = min(min(limits.values()), study.full_settings.get("replay_capacity", inf))
-    return Candidates(
+    candidates = Candidates(
         tasks=tuple(study.tasks),
         utd=tuple(sorted(sweep.utd)),
         batch_size=tuple(sorted(sweep.batch_size)),
@@ -27,8 +31,12 @@ def candidates_of(study: Study, excluded: frozenset[Key] = frozenset()) -> Candi
         seeds=sweep.seeds,
         answer_utd=tuple(sorted(study.scaling.utd if study.scaling is not None else sweep.utd)),
         largest_batch=int(min(room, 1 << 20)),
-        excluded=excluded,
     )
+    if failed:
+        candidates = replace(
+            candidates, only=frozenset((*place, *pair) for place in candidates.places for pair in candidates.pairs) - failed
+        )
+    return candidates
 
 
 def rules_of(study: Study, prices: Mapping[tuple[str, float, int], float] | None = None, *, seed: int = 0) -> Rules:
@@ -58,3 +66,23 @@ def next_of_sweep(files: StudyFiles, spent: float, failed: frozenset[Key], price
     cells, _ = load_cells(files.store, files.study, stages=stages)
     study = files.study
     return next_round(cells, study.return_thresholds, candidates_of(study, failed), rules_of(study, prices), spent=spent)
+
+
+def next_of_scaling(files: StudyFiles, spent: float, failed: frozenset[Key], choices: Mapping[str, Choice]) -> Next:
+    """The next round of stage 2, at the B and η chosen for each task and σ; else as `next_of_sweep`."""
+    study = files.study
+    assert study.scaling is not None
+    stages: tuple[Stage, ...] = ("scaling",)
+    cells, _ = load_cells(files.store, study, stages=stages)
+    values = {(task, utd): choices[task].scaling[utd] for task in study.tasks for utd in study.scaling.utd}
+    candidates = ScalingCandidates(
+        values={place: pair for place, pair in values.items() if (*place, *pair) not in failed},
+        env_steps={task: study.env_step_limit(task) for task in study.tasks},
+        seeds=study.scaling.seeds,
+    )
+    rules = ScalingRules(
+        precision=DEFAULT_PRECISION if study.scaling.precision is None else study.scaling.precision,
+        margin=study.limits.margin if study.limits is not None else 0.1,
+    )
+    found = next_seeds(cells, study.return_thresholds, candidates, rules, spent=spent)
+    return Next(cells=found.cells, env_steps=found.env_steps, why=found.why, precision=found.precision, expected_precision=found.expected)

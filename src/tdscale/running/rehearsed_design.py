@@ -10,8 +10,11 @@ import numpy as np
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.fit import FitOptions, fit_laws
 from tdscale.analysis.scaling_laws import ScalingLaws
-from tdscale.design import Archive, Belief, Candidates, CellRequest, Regret, Rules, replay, see
-from tdscale.design.candidates import Key
+from tdscale.design.belief import Belief, see
+from tdscale.design.candidates import Candidates
+from tdscale.design.records import CellRequest, Key, Regret
+from tdscale.design.replay import Archive, replay
+from tdscale.design.rounds import Rules
 from tdscale.planning import round_batch
 from tdscale.running.rehearsal import RehearsedSweep, asked_utd, rehearsed_sweep, summarise
 from tdscale.runs.types import Cell

@@ -4,125 +4,19 @@ A round is a function of finished runs alone. Killed at any moment, a study find
 chooses the next one as it would have.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
-from tdscale.design.belief import Regret
-from tdscale.design.candidates import CellRequest, Key
-from tdscale.design.records import RoundRecord
+from tdscale.design.records import CellRequest, Key, Regret, RoundRecord
 from tdscale.design.rounds import Next
-from tdscale.errors import UserError
-from tdscale.running.adaptive import DEFAULT_REGRET
+from tdscale.running.adaptive import DEFAULT_PRECISION, DEFAULT_REGRET
 from tdscale.running.folder import StudyFiles
+from tdscale.running.rounds_file import Rounds, read_rounds, write_rounds
 from tdscale.running.stages import Part, StageRunner
 from tdscale.runs.types import RunStatus
 from tdscale.study import CellJob, RunSpec, Stage, StopTarget, Study
-from tdscale.whole_file import write_text
 
-FILE_NAME = "rounds.json"
 Choose = Callable[[StudyFiles, float, frozenset[Key]], Next]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rounds:
-    """The rounds of one stage.
-
-    Attributes:
-        records: in order.
-        ended: why the stage has ended, in a sentence; empty where it goes on.
-        regret: of the choice of B and η at its end.
-        given_up: (task, σ) at which no cell reached a threshold.
-        prices: cost of an env step by (task, σ, B), where it was measured.
-    """
-
-    records: tuple[RoundRecord, ...] = ()
-    ended: str = ""
-    regret: Regret | None = None
-    given_up: tuple[tuple[str, float], ...] = ()
-    prices: Mapping[tuple[str, float, int], float] = field(default_factory=dict)
-
-    def requests(self, study: Study) -> dict[Key, CellRequest]:
-        """What was asked for so far of a study's tasks: of each cell the last request, with the most seeds."""
-        found: dict[Key, CellRequest] = {}
-        for record in self.records:
-            for request in record.cells:
-                if request.task in study.tasks:
-                    earlier = found.get(request.key)
-                    found[request.key] = replace(request, seeds=max(request.seeds, 0 if earlier is None else earlier.seeds))
-        return found
-
-    def specs(self, study: Study, stage: Stage) -> list[RunSpec]:
-        """Every run that was asked for so far."""
-        return [spec for request in self.requests(study).values() for spec in study.specs([request.key], stage, request.seeds)]
-
-
-def rounds_id(study: Study) -> str:
-    """What rounds hold for: the algorithm with its settings. 16 hexadecimal digits."""
-    settings, _ = study.spec_settings
-    return hashlib.sha256(json.dumps([study.algorithm, settings], sort_keys=True).encode()).hexdigest()[:16]
-
-
-def read_rounds(directory: Path, study: Study, stage: Stage = "sweep") -> Rounds:
-    """The rounds of a study's stage so far. Raises UserError where the file is damaged."""
-    values = _read(directory).get(rounds_id(study), {}).get(stage)
-    try:
-        return Rounds() if values is None else _rounds(values)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise UserError(_damaged(directory)) from None
-
-
-def write_rounds(directory: Path, study: Study, stage: Stage, rounds: Rounds) -> None:
-    """Store them, whole or not at all. Raises UserError where the folder can't be written."""
-    content = _read(directory)
-    content.setdefault(rounds_id(study), {})[stage] = {
-        "rounds": [asdict(record) for record in rounds.records],
-        "ended": rounds.ended,
-        "regret": None if rounds.regret is None else asdict(rounds.regret),
-        "given_up": [list(place) for place in rounds.given_up],
-        "prices": [[*place, price] for place, price in sorted(rounds.prices.items())],
-    }
-    write_text(directory / FILE_NAME, json.dumps({"schema": 1, "studies": content}, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-
-
-def _read(directory: Path) -> dict[str, dict[str, Any]]:
-    try:
-        content = json.loads((directory / FILE_NAME).read_text(encoding="utf-8"))
-        studies: dict[str, dict[str, Any]] = content["studies"]
-        if not all(isinstance(stages, dict) for stages in studies.values()):
-            raise TypeError
-        return studies
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(_damaged(directory)) from None
-
-
-def _damaged(directory: Path) -> str:
-    return (
-        f"{directory / FILE_NAME}: is damaged, so the rounds of the adaptive design are not known; restore it from a backup, or remove it: "
-        "`tdscale run` then chooses them again, uses the runs that are there, and may ask for others"
-    )
-
-
-def _rounds(values: Mapping[str, Any]) -> Rounds:
-    def regret(one: Any) -> Regret | None:
-        return None if one is None else Regret(expected=float(one["expected"]), bound=float(one["bound"]))
-
-    records = tuple(
-        RoundRecord(**{**record, "cells": tuple(CellRequest(**cell) for cell in record["cells"]), "regret": regret(record["regret"])})
-        for record in values["rounds"]
-    )
-    return Rounds(
-        records=records,
-        ended=str(values["ended"]),
-        regret=regret(values["regret"]),
-        given_up=tuple((str(task), float(utd)) for task, utd in values["given_up"]),
-        prices={(str(task), float(utd), int(batch)): float(price) for task, utd, batch, price in values["prices"]},
-    )
 
 
 def run_rounds(runner: StageRunner, stage: Stage, choose: Choose, *, later: Sequence[RunSpec] = ()) -> list[str]:
@@ -158,11 +52,13 @@ def run_rounds(runner: StageRunner, stage: Stage, choose: Choose, *, later: Sequ
             expected_env_steps=found.env_steps,
             regret=found.regret,
             expected_regret=found.expected,
+            precision=found.precision,
+            expected_precision=found.expected_precision,
         )
-        rounds = replace(rounds, records=(*rounds.records, record), ended="", regret=None, given_up=found.given_up)
+        rounds = replace(rounds, records=(*rounds.records, record), ended="", regret=None, precision=None, given_up=found.given_up)
         write_rounds(files.directory, files.study, stage, rounds)
         failures += _run_round(runner, stage, rounds, failed, later)
-    rounds = replace(rounds, ended=found.why, regret=found.regret, given_up=found.given_up)
+    rounds = replace(rounds, ended=found.why, regret=found.regret, precision=found.precision, given_up=found.given_up)
     write_rounds(files.directory, files.study, stage, rounds)
     if not (files.study.checkpoints and files.study.checkpoints.keep):
         files.store.discard_checkpoints(spec.run_id for spec in rounds.specs(files.study, stage))
@@ -241,19 +137,26 @@ def _bound_checkpoints(files: StudyFiles, stage: Stage, rounds: Rounds) -> None:
 
 
 def _further(study: Study, record: RoundRecord) -> float:
-    """How many rounds more like this one are expected: what is known about the answer, 1/regret, grows by as much in each."""
+    """How many rounds more like this one are expected: what is known about the answer, 1/variance, grows by as much in each."""
     assert study.sweep is not None
-    goal = DEFAULT_REGRET if study.sweep.regret is None else study.sweep.regret
-    if record.regret is None or record.expected_regret is None:
+    assert study.scaling is not None
+    if record.regret is not None and record.expected_regret is not None:
+        variances = record.regret.expected, record.expected_regret, study.sweep.regret or DEFAULT_REGRET
+    elif record.precision is not None and record.expected_precision is not None:
+        variances = record.precision**2, record.expected_precision**2, (study.scaling.precision or DEFAULT_PRECISION) ** 2
+    else:
         return 2.0
-    now, after = 1 / max(record.regret.expected, 1e-9), 1 / max(min(record.expected_regret, 0.99 * record.regret.expected), 1e-9)
-    return float(min(max((1 / goal - after) / (after - now), 0.0), 20.0))
+    now, after, goal = (1 / max(min(value, 0.99 * variances[0] if value != variances[0] else value), 1e-9) for value in variances)
+    return float(min(max((goal - after) / (after - now), 0.0), 20.0))
 
 
 def _beginning(record: RoundRecord) -> str:
-    price = f"{'at most' if record.regret is None else 'about'} {record.expected_env_steps:,.0f} env steps"
-    regret = "" if record.regret is None else f"; expected regret so far {said(record.regret)}"
-    return f"round {record.number}: {len(record.cells)} cells, {price}{regret}"
+    first = record.regret is None and record.precision is None
+    price = f"{'at most' if first else 'about'} {record.expected_env_steps:,.0f} env steps"
+    so_far = "" if record.regret is None else f"; expected regret so far {said(record.regret)}"
+    if record.precision is not None:
+        so_far = f"; log D is known to ±{record.precision:.2f} where it is known least"
+    return f"round {record.number}: {len(record.cells)} cells, {price}{so_far}"
 
 
 def said(regret: Regret) -> str:
@@ -268,6 +171,8 @@ def ending(rounds: Rounds, stage: Stage, spent: float) -> str:
     if rounds.regret is not None and stage == "sweep":
         text += f"; the chosen B and η are expected to need {rounds.regret.expected:.1%} more data than the best ones"
         text += f" (80 % chance: less than {rounds.regret.bound:.1%})"
+    if rounds.precision is not None:
+        text += f"; log D is known to ±{rounds.precision:.2f} where it is known least"
     if rounds.given_up:
         places = ", ".join(f"{task} at UTD ratio {utd:g}" for task, utd in rounds.given_up[:4])
         text += f". No cell reached a threshold for {places}"

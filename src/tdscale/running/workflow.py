@@ -15,7 +15,7 @@ from tdscale.analysis.fit import Fitted
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import UserError
 from tdscale.planning import Confirmation, Plan, plan_budget, plan_compute, plan_data
-from tdscale.running.adaptive import next_of_sweep
+from tdscale.running.adaptive import next_of_scaling, next_of_sweep
 from tdscale.running.choosing import choose, refuse_divergence
 from tdscale.running.dispatch import Engine
 from tdscale.running.fitting import StudyFit
@@ -64,7 +64,10 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display, rechoose: 
             display.note(note)
         wanted = later_specs(files.study, chosen.choices)
         constant = wanted.get("baseline", [])
-        failures += runner.run("scaling", wanted["scaling"], later=constant)
+        if files.study.has_adaptive_scaling:
+            failures += run_rounds(runner, "scaling", partial(next_of_scaling, choices=chosen.choices), later=constant)
+        else:
+            failures += runner.run("scaling", wanted["scaling"], later=constant)
         if constant:
             failures += runner.run("baseline", constant)
     return failures

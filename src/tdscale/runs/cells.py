@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from tdscale.runs.types import (
     RETURN,
     Cell,
     RunDiagnostics,
+    RunResult,
     RunStatus,
     RunWarning,
     is_diagnostic,
@@ -123,6 +125,19 @@ def load_cells(
     return cells, _fewer(warnings)
 
 
+def cell_of_runs(runs: Sequence[RunResult], study: Study, problems: list[RunWarning] | None = None) -> Cell | None:
+    """One cell from the runs of its seeds, as `load_cells` makes it; None where none of them has a return.
+
+    Args:
+        runs: with one spec but for the seed, seeds rising; their columns hold "env_step" and "return", raw.
+        study: names the task and its scale.
+        problems: what a person should know about them is added here.
+    """
+    warnings = [] if problems is None else problems
+    seeds = [_seed(run.spec, run.status, run.columns, RETURN, warnings) for run in runs]
+    return _cell([seed for seed in seeds if seed is not None], study, warnings)
+
+
 def load_diagnostics(
     store: RunStore,
     study: Study,
@@ -171,9 +186,7 @@ def _cell_key(spec: RunSpec) -> tuple[object, ...]:
     return (*key, json.dumps(dict(spec.settings), sort_keys=True))
 
 
-def _seed(
-    spec: RunSpec, status: RunStatus, curve: Mapping[str, NDArray[np.float64]], column: str, warnings: list[RunWarning]
-) -> _Seed | None:
+def _seed(spec: RunSpec, status: RunStatus, curve: Mapping[str, NDArray[Any]], column: str, warnings: list[RunWarning]) -> _Seed | None:
     steps, returns = curve[ENV_STEP].astype(np.int64, copy=False), curve[column]
     finite = np.isfinite(returns)
     if not finite.all():

@@ -63,7 +63,9 @@ class Sweep(_Part):
         description="adaptive: stage 1 ends once the chosen B and η are expected to need at most this much more data than the best ones, "
         "as a difference of log D, mean over tasks and σ; None: 0.05",
     )
-    round_size: int | None = Field(None, ge=1, description="adaptive: cells of a round; None: as many as there are tasks times σ")
+    round_size: int | None = Field(
+        None, ge=1, description="adaptive: cells of a round after the first; None: as many as there are tasks times σ"
+    )
     most_env_steps: int | None = Field(None, ge=1, le=_MOST, description="adaptive: stage 1 ends before it takes more env steps than this")
     price: Literal["env-steps", "seconds"] | None = Field(
         None,
@@ -88,7 +90,15 @@ class Scaling(_Part):
     """Stage 2: fresh seeds at the fitted B*(σ), η*(σ)."""
 
     utd: Utds
-    seeds: int = Field(5, ge=1, le=1000)
+    seeds: int = Field(5, ge=1, le=1000, description="at each task and σ; in the adaptive design, at most")
+    design: Literal["grid", "adaptive"] | None = Field(
+        None, description="grid: all seeds at every task and σ; adaptive: in rounds, where D is least known; None: as in [sweep]"
+    )
+    precision: float | None = Field(
+        None,
+        gt=0,
+        description="adaptive: stage 2 ends once half the 80 % interval of log D, mean over tasks, is below this at every σ; None: 0.1",
+    )
     batch_multiple: int = Field(16, ge=1, description="B* is rounded to the nearest multiple of this")
 
 
@@ -229,6 +239,8 @@ class Study(_Part):
             raise ValueError("limits: missing; say how long a run may take, e.g. [limits] env_steps = 100000")
         if self.sweep is None:
             raise ValueError("sweep: missing; [scaling] needs the B and η that a [sweep] finds")
+        if self.scaling is not None and self.scaling.precision is not None and not self.has_adaptive_scaling:
+            raise ValueError('scaling.precision: is about the adaptive design; add design = "adaptive", or leave precision out')
         if self.sweep.is_adaptive and self.scaling is None:
             raise ValueError(
                 'sweep.design: "adaptive" needs a [scaling]: its few seeds choose B and η, and D_J(σ) is measured by fresh seeds at those'
@@ -263,6 +275,13 @@ class Study(_Part):
     def has_custom_trainer(self) -> bool:
         """Whether runs are trained by a command or a function of the user's, not by tdscale's agents."""
         return self.command is not None or self.function is not None
+
+    @property
+    def has_adaptive_scaling(self) -> bool:
+        """Whether the seeds of stage 2 are chosen in rounds."""
+        if self.scaling is None or self.sweep is None:
+            return False
+        return self.scaling.design == "adaptive" or (self.scaling.design is None and self.sweep.is_adaptive)
 
     @property
     def full_settings(self) -> dict[str, Any]:

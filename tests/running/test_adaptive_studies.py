@@ -1,0 +1,209 @@
+"""Adaptive studies: rounds that are stored before they start, cells that are cut, and the same study however often it is killed."""
+
+import json
+import math
+import os
+import random
+import shutil
+import signal
+from dataclasses import replace
+
+import pytest
+
+import adaptive_study
+from adaptive_study import Noted
+from command import called, refused, start
+from tdscale.errors import UserError
+from tdscale.running.adaptive import candidates_of, next_of_sweep
+from tdscale.running.fitting import fit_study
+from tdscale.running.folder import open_study
+from tdscale.running.rounds import round_jobs
+from tdscale.running.rounds_file import read_rounds, write_rounds
+from tdscale.runs.cells import load_cells
+from tdscale.study import parse_study
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """The toy study, run to its end by one worker, and what was shown."""
+    folder = tmp_path_factory.mktemp("adaptive")
+    display = Noted()
+    files, failures = adaptive_study.run(adaptive_study.write(folder), folder / "toy", workers=1, display=display)
+    assert failures == []
+    fit_study(files, n_draws=20)
+    return files, display
+
+
+def _copy(done, folder):
+    files, _ = done
+    shutil.copytree(files.directory.parent, folder, dirs_exist_ok=True)
+    return folder / "toy.toml", folder / "toy"
+
+
+def test_an_adaptive_study_finds_the_best_values_at_a_part_of_the_grids_price(done):
+    files, display = done
+    rounds = read_rounds(files.directory, files.study)
+    assert rounds.ended == "the expected regret is below 0.05"
+    assert rounds.regret.expected < 0.05
+    assert rounds.regret.expected < rounds.regret.bound
+    cells, _ = load_cells(files.store, files.study, stages=("sweep",))
+    assert sum(len(cell.seeds) for cell in cells) < 0.5 * len(files.study.sweep_specs())
+    laws = fit_study(files, n_draws=20, write=False).laws
+    # half the curvature times the squared error, as the toy has it
+    for task, best in (("slow", 120), ("fast", 60)):
+        batch = 0.15 * math.log(laws.batch_size.predict([2.0], task)[0] / (best * 2**-0.3)) ** 2
+        rate = 0.2 * math.log(laws.learning_rate.predict([2.0], task)[0] / (3e-4 * 2**-0.2)) ** 2
+        assert batch + rate < 0.15
+    assert [note for note in display.notes if note.startswith("stage 1 ends after")]
+    assert [warning for warning in laws.warnings if warning.code == "one-seed"] == []
+
+
+def test_each_round_is_what_the_runs_before_it_ask_for(done, tmp_path):
+    """From the stored runs alone, whoever asks: the runs of the rounds before, cut as they were, give the same round again."""
+    files, _ = done
+    rounds = read_rounds(files.directory, files.study)
+    everything = next_of_sweep(files, 0.0, frozenset(), {})
+    assert everything.cells == ()
+    assert everything.regret == rounds.regret
+    first = next_of_sweep(replace(files, store=type(files.store)(tmp_path)), 0.0, frozenset(), {})
+    assert first.cells == rounds.records[0].cells
+    by_place: dict[tuple[str, float], list[tuple[int, float]]] = {}
+    for request in first.cells:
+        by_place.setdefault((request.task, request.utd), []).append((request.batch_size, request.learning_rate))
+    assert all(len(set(pairs)) == len(pairs) == 3 for pairs in by_place.values())
+    assert len({frozenset(pairs) for (task, _), pairs in by_place.items() if task == "slow"}) == 3
+
+
+def test_a_finished_study_runs_nothing_again(done, tmp_path):
+    study, directory = _copy(done, tmp_path)
+    before = (directory / "rounds.json").read_bytes()
+    display = Noted()
+    files, failures = adaptive_study.run(study, directory, display=display)
+    assert failures == []
+    assert all(count == 0 for _, count in display.parts)
+    assert (directory / "rounds.json").read_bytes() == before
+    assert files.store.fingerprint() == done[0].store.fingerprint()
+
+
+def test_two_workers_make_the_same_study_as_one(done, tmp_path):
+    study = adaptive_study.write(tmp_path)
+    files, _ = adaptive_study.run(study, tmp_path / "toy", workers=2)
+    fit_study(files, n_draws=20)
+    for name in ("rounds.json", "choice.json", "laws.json"):
+        assert (tmp_path / "toy" / name).read_bytes() == (done[0].directory / name).read_bytes()
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 8))])
+def test_a_study_killed_at_any_moment_of_its_rounds_ends_as_one_that_was_not(done, tmp_path, seed):
+    adaptive_study.write(tmp_path)
+    rng = random.Random(seed)
+    kills = 0
+    while kills < 4:
+        with start("run", "toy.toml", "--workers", rng.choice([1, 2]), cwd=tmp_path, start_new_session=True) as process:
+            try:
+                process.wait(timeout=rng.uniform(1.5, 6.0))
+            except Exception:
+                os.killpg(process.pid, signal.SIGKILL)
+                kills += 1
+                continue
+            break
+    files, failures = adaptive_study.run(tmp_path / "toy.toml", tmp_path / "toy", workers=2)
+    assert failures == []
+    assert kills
+    fit_study(files, n_draws=20)
+    for name in ("rounds.json", "choice.json", "laws.json"):
+        assert (tmp_path / "toy" / name).read_bytes() == (done[0].directory / name).read_bytes()
+    assert files.store.fingerprint() == done[0].store.fingerprint()
+
+
+def test_a_seed_more_trains_the_cell_as_one_and_a_met_request_trains_nothing(done, tmp_path):
+    study, directory = _copy(done, tmp_path)
+    files = open_study(directory)
+    requests = read_rounds(directory, files.study).requests(files.study)
+    assert round_jobs(files, "sweep", list(requests.values())) == {}
+    statuses = files.store.statuses(problems=[])
+    request = next(one for one in requests.values() if one.seeds == 1)
+    (spec,) = files.study.specs([request.key], "sweep", 1)
+    stood = statuses[spec.run_id].last_step
+    (job,) = round_jobs(files, "sweep", [replace(request, seeds=2)]).values()
+    assert [one.seed for one in job.specs] == [0, 1]
+    assert job.least == stood
+    assert job.most_env_steps == max(request.env_steps, stood)
+    del study
+
+
+def test_a_cell_that_fails_is_not_asked_for_again_and_the_study_ends(tmp_path):
+    fails = "if batch == 64 and rate == 3e-4: sys.exit('no luck')"
+    study = adaptive_study.write(tmp_path, first=fails, more="\n[trainer]\nretries = 0\n")
+    files, failures = adaptive_study.run(study, tmp_path / "toy")
+    # at most once for each task and σ
+    of_sweep = [text for text in failures if "B=64 η=0.0003" in text]
+    assert 0 < len(of_sweep) <= 6
+    assert read_rounds(files.directory, files.study).ended
+    status = json.loads(called("status", "toy", "--json", cwd=tmp_path).stdout)
+    assert {failure["reason"] for failure in status["failures"]} == {"no luck (exit code 1)"}
+
+
+def test_the_limit_on_env_steps_is_kept(tmp_path):
+    study = adaptive_study.write(tmp_path, sweep="regret = 0.001\nmost_env_steps = 200000\nround_size = 4")
+    files, _ = adaptive_study.run(study, tmp_path / "toy")
+    rounds = read_rounds(files.directory, files.study)
+    assert rounds.ended == "the limit on env steps is reached"
+    cells, _ = load_cells(files.store, files.study, stages=("sweep",))
+    spent = sum(len(cell.seeds) * cell.last_step for cell in cells)
+    assert spent < 200000
+    # the first cells of each task and σ, three, come before
+    later = [record for record in rounds.records if record.regret is not None and record.number > 2]
+    assert later
+    assert all(len(record.cells) <= 4 for record in later)
+
+
+def test_rounds_that_cannot_be_read_are_one_sentence_and_nothing_is_lost(done, tmp_path):
+    study, directory = _copy(done, tmp_path)
+    text = (directory / "rounds.json").read_text()
+    (directory / "rounds.json").write_text(text[: len(text) // 2])
+    said = refused("run", study.name, "--dir", "toy", cwd=tmp_path)
+    assert "rounds.json: is damaged" in said
+    (directory / "rounds.json").unlink()
+    display = Noted()
+    adaptive_study.run(study, directory, display=display)
+    # every run that it asks for first is there already
+    assert sum(count for name, count in display.parts if name == "sweep") == 0
+    (directory / "rounds.json").write_text('{"schema": 1, "studies": {"x": 3}}')
+    with pytest.raises(UserError, match="is damaged"):
+        read_rounds(directory, done[0].study)
+
+
+def test_rounds_are_written_and_read_as_they_are(done, tmp_path):
+    files, _ = done
+    rounds = replace(read_rounds(files.directory, files.study), prices={("slow", 1.0, 32): 0.01}, given_up=(("fast", 2.0),))
+    write_rounds(tmp_path, files.study, "sweep", rounds)
+    assert read_rounds(tmp_path, files.study) == rounds
+    other = files.study.model_copy(update={"settings": {"width": 3}})
+    assert read_rounds(tmp_path, other).records == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("[scaling]\nutd = [1, 2, 4]\nseeds = 2\n", ""), 'sweep.design: "adaptive" needs a [scaling]'),
+        (('design = "adaptive"', "regret = 0.1"), "sweep: regret: is about the adaptive design"),
+        (("seeds = 3", 'seeds = 3\nprice = "seconds"'), 'sweep.price: "seconds" is measured on tdscale\'s own agents'),
+        (("[32, 64, 128, 256]\nlearning_rate = [1e-4, 3e-4, 1e-3]", "[32]\nlearning_rate = [1e-4]"), "has one B and one η to choose from"),
+        (('"adaptive"', '"random"'), "sweep.design: \"random\" is not known; it must be 'grid' or 'adaptive'"),
+    ],
+)
+def test_an_adaptive_sweep_that_cannot_be_is_one_sentence(change, says):
+    text = adaptive_study.STUDY.format(sweep="", more="")
+    assert change[0] in text
+    with pytest.raises(UserError) as refusal:
+        parse_study(text.replace(*change))
+    assert says in str(refusal.value)
+
+
+def test_candidates_are_the_sweeps_and_one_step_beyond(done):
+    candidates = candidates_of(done[0].study)
+    assert len(candidates.grid) == 12
+    assert {batch for batch, _ in candidates.pairs} == {16, 32, 64, 128, 256, 512}
+    assert {rate for _, rate in candidates.pairs} == {3.33e-5, 1e-4, 3e-4, 1e-3, 3.33e-3}
+    assert candidates.answer_utd == (1.0, 2.0, 4.0)
