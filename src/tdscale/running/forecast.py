@@ -12,7 +12,7 @@ from tdscale.running.dispatch import Engine
 from tdscale.running.folder import StudyFiles
 from tdscale.running.probe import Speed, probe
 from tdscale.running.rehearsed_design import RehearsedStudy, Spread, grid_env_steps, likely_truths, rehearse_design
-from tdscale.running.rounds import read_rounds
+from tdscale.running.rounds_file import read_rounds
 from tdscale.running.stages import cells_to_go, wanted_specs
 from tdscale.running.trainers.costs import due_updates, run_costs
 from tdscale.running.trainers.trainer import CustomTrainer
