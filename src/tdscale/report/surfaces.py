@@ -13,7 +13,7 @@ from tdscale.design.belief import Belief, see
 from tdscale.design.candidates import AdaptiveSweep, Candidates
 from tdscale.design.records import Key, RoundRecord
 
-_POINTS = 60  # of the surface, along either hyperparameter
+_POINTS = 40  # of the surface, along either hyperparameter
 _MARGIN = 1.3  # beyond the outermost cells
 
 

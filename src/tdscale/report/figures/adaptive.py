@@ -1,11 +1,12 @@
 """How a sweep was chosen: the response surface with the cells that were run, and the regret that was left after each round."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
@@ -44,8 +45,7 @@ def surface_figure(surfaces: Sequence[Surface]) -> Figure | None:
                     continue
                 _panel(axes, surface, small=len(utds) > 4)
                 _name(axes, row, column, task, utd, len(tasks))
-        figure.supxlabel("batch size B", fontsize=9.5)
-        figure.supylabel("learning rate η", fontsize=9.5)
+        _shade_bar(figure)
         _legend(figure, numbered=numbered, open_ones=any((~surface.reached).any() for surface in surfaces))
     return figure
 
@@ -63,13 +63,13 @@ def _panel(axes: Axes, surface: Surface, *, small: bool) -> None:
     style.log_axis(axes.xaxis, x[0], x[-1], style.plain, most=3)
     style.log_axis(axes.yaxis, y[0], y[-1], style.scientific, most=3)
     axes.tick_params(labelsize=6.5 if small else 7.5, length=2)
-    size = 6.5 if small else 8.0
+    size = 8.5 if small else 9.5
     for (batch, rate), reached, number in zip(surface.cells, surface.reached, surface.rounds, strict=True):
         face, ink, edge = (style.INK, "white", "white") if reached else ("white", style.INK, style.INK)
         drawn = size if number else size / 2
         axes.plot(batch, rate, "o", markersize=drawn, color=face, markeredgecolor=edge, markeredgewidth=0.5)
         if number:
-            axes.text(batch, rate, f"{number:.0f}", color=ink, fontsize=size * 0.62, ha="center", va="center_baseline", zorder=6)
+            axes.text(batch, rate, f"{number:.0f}", color=ink, fontsize=size * 0.68, ha="center", va="center_baseline", zorder=6)
     if surface.law is not None:
         law_batch, law_rate = surface.law
         axes.plot([law_batch.low, law_batch.high], [law_rate.value] * 2, color=_LAW, linewidth=1.3, zorder=4)
@@ -82,13 +82,28 @@ def _panel(axes: Axes, surface: Surface, *, small: bool) -> None:
 
 def _name(axes: Axes, row: int, column: int, task: str, utd: float, n_tasks: int) -> None:
     if row == 0:
-        axes.set_title(f"σ = {style.plain_utd(utd)}", fontsize=8.5)
+        axes.set_title(f"UTD ratio {style.plain_utd(utd)}", fontsize=8)
     if column:
         axes.yaxis.set_major_formatter(NullFormatter())
     else:
-        axes.set_ylabel(style.label(task, 22), fontsize=7.5)
+        axes.set_ylabel(f"{style.label(task, 22)}\nlearning rate η", fontsize=7.5)
     if row < n_tasks - 1:
         axes.xaxis.set_major_formatter(NullFormatter())
+    else:
+        axes.set_xlabel("batch size B", fontsize=7.5)
+
+
+def _shade_bar(figure: Figure) -> None:
+    """What the shades mean, below the panels."""
+    *inside, beyond = _shades()
+    norm = BoundaryNorm([100 * share for share in _MORE_DATA], len(inside))
+    palette = ListedColormap(inside).with_extremes(over=beyond)
+    bar = figure.colorbar(
+        ScalarMappable(norm, palette), ax=figure.axes, location="bottom", extend="max", aspect=60, shrink=0.7, spacing="uniform", pad=0.02
+    )
+    bar.set_ticks([100 * share for share in _MORE_DATA], labels=[f"{share:.0%}".replace("%", " %") for share in _MORE_DATA])
+    bar.ax.tick_params(labelsize=7.5, length=2)
+    bar.set_label("more data than at the best B and η", fontsize=8)
 
 
 def _legend(figure: Figure, *, numbered: bool, open_ones: bool) -> None:
@@ -105,13 +120,7 @@ def _legend(figure: Figure, *, numbered: bool, open_ones: bool) -> None:
         "best of this task and σ alone",
     ]
     kept = [index for index in range(4) if index != 1 or open_ones]
-    bounds = [f"{share:.0%}".rstrip("%") for share in _MORE_DATA]
-    patches = [
-        Line2D([], [], linestyle="none", marker="s", color=shade, markeredgecolor=style.FAINT, markeredgewidth=0.4, markersize=8)
-        for shade in _shades()
-    ]
-    texts = [f"{low} to {high} % more data" for low, high in pairwise(bounds)] + ["over 300 % more"]
-    style.legend_below(figure, [*(marks[index] for index in kept), *patches], [*(names[index] for index in kept), *texts], columns=3)
+    style.legend_below(figure, [marks[index] for index in kept], [names[index] for index in kept], columns=2)
 
 
 def regret_figure(
@@ -143,9 +152,7 @@ def regret_figure(
         shown = set(style.select(range(len(known)), 10))
         for index, number in enumerate(numbers):
             if index in shown:
-                axes.annotate(
-                    str(number), (x[index], mean[index]), xytext=(0, -6), textcoords="offset points", ha="center", va="top", fontsize=7.5
-                )
+                axes.annotate(str(number), (x[index], mean[index]), xytext=(6, 3), textcoords="offset points", fontsize=7.5)
         axes.set_xlim(0, 1.06 * max(float(x.max()), 1.0))
         style.env_steps_axis(axes.xaxis)
         axes.set_xlabel("env steps of stage 1")
