@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tdscale.errors import UserError
 from tdscale.running.adaptive import candidates_of, rules_of
 from tdscale.running.dispatch import Engine
 from tdscale.running.folder import StudyFiles
@@ -168,7 +169,7 @@ def forecast(
     if any(jobs for stage, jobs in to_go.items() if not (in_rounds and stage == "sweep")):
         what = "these are the most of stage 2" if in_rounds else "these are the most"
         notes.append(f"a cell that reaches the last threshold stops before its limit: {what}")
-    rates = _Rates(speeds)
+    rates = Rates(speeds)
     stages = tuple(
         StageForecast(
             stage=stage,
@@ -200,7 +201,28 @@ def forecast(
     )
 
 
-def _adaptive(files: StudyFiles, rates: "_Rates", engine: Engine, simulated: int) -> tuple[StageForecast, list[CellJob], list[str]]:
+def seconds_per_step(files: StudyFiles, engine: Engine) -> dict[tuple[str, float, int], float]:
+    """Seconds that one env step of a run takes here, by (task, σ, B), for every cell that an adaptive sweep may run.
+
+    Raises:
+        UserError: where speed can't be measured: on a GPU, a cluster, or where a first update takes too long.
+    """
+    study, candidates = files.study, candidates_of(files.study)
+    if engine.gpu or engine.ray is not None:
+        raise UserError('sweep.price: "seconds" are measured on CPU cores of this machine alone; use "env-steps" on a GPU or a cluster')
+    batches = dict.fromkeys(batch for batch, _ in candidates.pairs)
+    points = [(*place, batch, candidates.learning_rate[0]) for place in candidates.places for batch in batches]
+    specs = study.specs(points, "sweep", 1)
+    jobs = [CellJob(specs=(spec,), env_steps=candidates.env_steps[spec.task], target=None) for spec in specs]
+    own = custom_file(study.algorithm, files.directory) if is_custom(study.algorithm) else None
+    rates = Rates(probe(_shapes(jobs), engine=engine, files=[] if own is None else [own], seconds=_PROBE_SECONDS))
+    if not rates.known:
+        raise UserError('sweep.price: "seconds" could not be measured, as a first update took too long; use "env-steps"')
+    steps = candidates.env_steps
+    return {(spec.task, spec.utd, spec.batch_size): rates.run_seconds(spec, steps[spec.task]) / steps[spec.task] for spec in specs}
+
+
+def _adaptive(files: StudyFiles, rates: "Rates", engine: Engine, simulated: int) -> tuple[StageForecast, list[CellJob], list[str]]:
     """What is left of an adaptive stage 1 by simulated studies, the jobs of a typical one, and what was assumed."""
     study = files.study
     candidates, rules = candidates_of(study), rules_of(study)
@@ -271,7 +293,7 @@ def _jobs(study: Study, rehearsed: RehearsedStudy) -> list[CellJob]:
     ]
 
 
-def _seconds_in_rounds(study: Study, rehearsed: RehearsedStudy, rates: "_Rates", workers: int) -> float:
+def _seconds_in_rounds(study: Study, rehearsed: RehearsedStudy, rates: "Rates", workers: int) -> float:
     """Until the last round is done; each waits for the one before it."""
     compiled: list[set[tuple[str, int]]] = [set() for _ in range(workers)]
     total = 0.0
@@ -302,7 +324,7 @@ def _shapes(jobs: Sequence[CellJob]) -> list[RunSpec]:
     return [specs[place] for place in range(max(map(len, ordered))) for specs in ordered if place < len(specs)]
 
 
-class _Rates:
+class Rates:
     """Seconds and FLOPs of any shape, from those that were measured."""
 
     def __init__(self, speeds: Sequence[Speed]) -> None:
@@ -348,7 +370,7 @@ class _Rates:
         return float(max(value, 0.1 * min(known.values())))
 
 
-def _seconds(jobs: Sequence[CellJob], rates: _Rates, workers: int, compiled: list[set[tuple[str, int]]] | None = None) -> float:
+def _seconds(jobs: Sequence[CellJob], rates: Rates, workers: int, compiled: list[set[tuple[str, int]]] | None = None) -> float:
     """Until the last of so many workers is done, each of which takes the dearest cell left; what each has compiled is added to."""
     busy = np.zeros(workers)
     compiled = [set() for _ in range(workers)] if compiled is None else compiled
@@ -360,7 +382,7 @@ def _seconds(jobs: Sequence[CellJob], rates: _Rates, workers: int, compiled: lis
     return float(busy.max())
 
 
-def _flops(jobs: Sequence[CellJob], rates: _Rates, trainer: CustomTrainer | None) -> float | None:
+def _flops(jobs: Sequence[CellJob], rates: Rates, trainer: CustomTrainer | None) -> float | None:
     total = 0.0
     for job in jobs:
         spec = job.specs[0]

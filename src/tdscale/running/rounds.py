@@ -10,6 +10,7 @@ from dataclasses import replace
 from tdscale.design.records import CellRequest, Key, Regret, RoundRecord
 from tdscale.design.rounds import Next
 from tdscale.running.adaptive import DEFAULT_PRECISION, DEFAULT_REGRET
+from tdscale.running.dispatch import Engine
 from tdscale.running.folder import StudyFiles
 from tdscale.running.rounds_file import Rounds, read_rounds, write_rounds
 from tdscale.running.stages import Part, StageRunner
@@ -64,6 +65,21 @@ def run_rounds(runner: StageRunner, stage: Stage, choose: Choose, *, later: Sequ
         files.store.discard_checkpoints(spec.run_id for spec in rounds.specs(files.study, stage))
     runner.display.note(ending(rounds, stage, _spent(files, rounds.specs(files.study, stage))))
     return failures
+
+
+def step_prices(files: StudyFiles, engine: Engine, note: Callable[[str], None]) -> Mapping[tuple[str, float, int], float]:
+    """What an env step costs when cells are compared: empty where each costs the same, else seconds, measured once and stored."""
+    assert files.study.sweep is not None
+    if files.study.sweep.price != "seconds":
+        return {}
+    rounds = read_rounds(files.directory, files.study)
+    if not rounds.prices:
+        from tdscale.running.forecast import seconds_per_step
+
+        note("measuring what an env step costs at each UTD ratio and batch size, 20 s or so …")
+        rounds = replace(rounds, prices=seconds_per_step(files, engine))
+        write_rounds(files.directory, files.study, "sweep", rounds)
+    return rounds.prices
 
 
 def _run_round(runner: StageRunner, stage: Stage, rounds: Rounds, failed: set[Key], later: Sequence[RunSpec]) -> list[str]:
