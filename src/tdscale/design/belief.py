@@ -154,6 +154,22 @@ class Belief:
         """The surface at the candidates, shape (n_model_places, n_pairs)."""
         return np.asarray(self.state.local[:, [0]] + self.equations.excess[:, self._first :])
 
+    def rise(self, quantity: int, log_values: Floats) -> Floats:
+        """Rise of log D along one hyperparameter from its best value at each place; those of both add up.
+
+        Args:
+            quantity: 0: B, 1: η; one that was swept.
+            log_values: shape (n,).
+
+        Returns:
+            Shape (n_model_places, n).
+        """
+        model, shared = self.model, self.state.shared
+        row = self.candidates.swept.index(quantity)
+        logs = shared[row, model.curvature] + shared[row, model.of_task][model.sweep.task]
+        curvatures = model.curvatures(logs[:, None] + model.shape(shared)[row])
+        return bowl(log_values - self.best[:, [quantity]], curvatures[:, None, :])[0]
+
     @property
     def best_level(self) -> Floats:
         """log D at the best B and η of each place, shape (n_model_places,)."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.analysis.arrays import Bools, Floats
-from tdscale.design.records import Key
+from tdscale.design.records import Key, RoundRecord
 
 Pair = tuple[int, float]
 LARGEST_RATE = 0.5
@@ -108,6 +108,23 @@ class Candidates:
                         found.append(pair)
                 dealt.append(found)
         return dealt
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveSweep:
+    """An adaptive sweep as it was run.
+
+    Attributes:
+        candidates: what could be run.
+        rounds: in order.
+        goal: expected regret at which it ends.
+        ended: why it has ended, in a sentence; empty where it goes on.
+    """
+
+    candidates: Candidates
+    rounds: tuple[RoundRecord, ...]
+    goal: float
+    ended: str = ""
 
 
 def _beyond(values: Sequence[float]) -> list[float]:
