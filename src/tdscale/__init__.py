@@ -9,6 +9,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "Advisor": "tdscale.running.advisor",
     "Cell": "tdscale.runs.types",
     "Estimate": "tdscale.analysis.estimate",
     "FitOptions": "tdscale.analysis.fit",
@@ -19,6 +20,8 @@ _PUBLIC = {
     "RunStore": "tdscale.runs.store",
     "ScalingLaws": "tdscale.analysis.scaling_laws",
     "Study": "tdscale.study",
+    "Suggestion": "tdscale.running.suggestions",
+    "Suggestions": "tdscale.running.suggestions",
     "SweepDesign": "tdscale.simulate",
     "UserError": "tdscale.errors",
     "find_crossings": "tdscale.analysis.crossings",
@@ -36,6 +39,7 @@ _PUBLIC = {
     "report_study": "tdscale.running.workflow",
     "run_study": "tdscale.running.workflow",
     "simulate_cells": "tdscale.simulate",
+    "suggest": "tdscale.running.advisor",
     "validate_study": "tdscale.running.workflow",
     "write_laws": "tdscale.analysis.laws_file",
     "write_simulation": "tdscale.simulate",

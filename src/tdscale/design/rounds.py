@@ -6,8 +6,9 @@ before had come out as expected. The laws' parameters are Gaussian about today's
 lowers the covariance S of the shared ones by S·h·hᵀ·S/(variance of y), h = g − l·(local parameters' part that goes with the shared ones).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,7 +158,11 @@ def ranked_runs(
             counts[candidates.places.index(key[:2]), candidates.pairs.index(key[2:])] += 1
     belief = Belief(seen, candidates) if np.isfinite(seen.data).any() else None
     first = {request.key: request for request in _first(counts, seen, candidates, rules)} | _open(counts, seen, belief, candidates)
-    runs = [RankedRun(request=request, env_steps=float(request.env_steps), regret=None) for request in first.values()][:size]
+    runs = [
+        RankedRun(request=request, env_steps=float(request.env_steps), regret=None)
+        for request in _spread_out(first.values(), seen, candidates)
+    ]
+    runs = runs[:size]
     if belief is None:
         return Ranking(runs=tuple(runs), regret=None)
     greedy, today = _Greedy(belief, _counts(seen, candidates), rules), belief.regret
@@ -168,6 +173,19 @@ def ranked_runs(
         # what the laws leave open is a part of today's regret: it falls by as much
         runs.append(RankedRun(request=found[0], env_steps=found[1], regret=max(today.expected - (start - greedy.regret), 0.0)))
     return Ranking(runs=tuple(runs), regret=today)
+
+
+def _spread_out(requests: Iterable[CellRequest], seen: Seen, candidates: Candidates) -> list[CellRequest]:
+    """One of each (task, σ) before the second of any; cut where a cell of the place has reached a threshold before."""
+    before: Counter[tuple[str, float]] = Counter()
+    ordered = []
+    for request in requests:
+        here = (seen.task == candidates.tasks.index(request.task)) & (seen.utd == request.utd)
+        least = float(np.min(seen.data[here], initial=np.inf))
+        cut = int(min(np.ceil(CUT * least), request.env_steps)) if np.isfinite(least) else request.env_steps
+        ordered.append((before[request.task, request.utd], replace(request, env_steps=cut)))
+        before[request.task, request.utd] += 1
+    return [request for _, request in sorted(ordered, key=lambda one: one[0])]
 
 
 def _counts(seen: Seen, candidates: Candidates) -> NDArray[np.int64]:

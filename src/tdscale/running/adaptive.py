@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import inf
 
-from tdscale.design.candidates import Candidates
+from tdscale.design.candidates import AdaptiveSweep, Candidates
 from tdscale.design.data_law import ScalingCandidates, ScalingRules, next_seeds
 from tdscale.design.records import Key
 from tdscale.design.rounds import Next, Rules, next_round
 from tdscale.running.folder import StudyFiles
+from tdscale.running.rounds_file import Rounds, read_rounds
 from tdscale.runs.cells import load_cells
 from tdscale.runs.choice import Choice
 from tdscale.study import Stage, Study
@@ -86,3 +87,13 @@ def next_of_scaling(files: StudyFiles, spent: float, failed: frozenset[Key], cho
     )
     found = next_seeds(cells, study.return_thresholds, candidates, rules, spent=spent)
     return Next(cells=found.cells, env_steps=found.env_steps, why=found.why, precision=found.precision, expected_precision=found.expected)
+
+
+def adaptive_sweep(files: StudyFiles) -> AdaptiveSweep | None:
+    """How stage 1 was chosen, for the report; None where it is not run in rounds, or none was."""
+    rounds = read_rounds(files.directory, files.study) if files.study.in_rounds("sweep") else Rounds()
+    if not rounds.records:
+        return None
+    assert files.study.sweep is not None
+    goal = DEFAULT_REGRET if files.study.sweep.regret is None else files.study.sweep.regret
+    return AdaptiveSweep(candidates=candidates_of(files.study), rounds=rounds.records, goal=goal, ended=rounds.ended)

@@ -183,7 +183,8 @@ def said(regret: Regret) -> str:
 def ending(rounds: Rounds, stage: Stage, spent: float) -> str:
     """How a stage ended, in a sentence."""
     name = {"sweep": "stage 1", "scaling": "stage 2"}.get(stage, stage)
-    text = f"{name} ends after {len(rounds.records)} rounds and {spent:,.0f} env steps: {rounds.ended}"
+    count = "1 round" if len(rounds.records) == 1 else f"{len(rounds.records)} rounds"
+    text = f"{name} ends after {count} and {spent:,.0f} env steps: {rounds.ended}"
     if rounds.regret is not None and stage == "sweep":
         text += f"; the chosen B and η are expected to need {rounds.regret.expected:.1%} more data than the best ones"
         text += f" (80 % chance: less than {rounds.regret.bound:.1%})"

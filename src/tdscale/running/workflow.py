@@ -15,7 +15,7 @@ from tdscale.analysis.fit import Fitted
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import UserError
 from tdscale.planning import Confirmation, Plan, plan_budget, plan_compute, plan_data
-from tdscale.running.adaptive import next_of_scaling, next_of_sweep
+from tdscale.running.adaptive import adaptive_sweep, next_of_scaling, next_of_sweep
 from tdscale.running.choosing import choose, refuse_divergence
 from tdscale.running.dispatch import Engine
 from tdscale.running.fitting import StudyFit
@@ -133,6 +133,7 @@ def report_study(files: StudyFiles, fitted: StudyFit, confirmations: Sequence[Co
             study_summary=summary,
             diagnostics=load_diagnostics(files.store, study, selection=fitted.selection, problems=[]),
             confirmations=confirmations,
+            adaptive=adaptive_sweep(files),
         )
     except OSError as error:
         where = error.filename or files.directory / "report.html"
