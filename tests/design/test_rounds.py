@@ -10,7 +10,7 @@ from small_sweeps import BATCH_SIZES, CANDIDATES, RATES, THRESHOLDS, UTD, archiv
 
 from tdscale.design.belief import Belief, see
 from tdscale.design.candidates import Candidates
-from tdscale.design.replay import Archive, replay
+from tdscale.design.replay import Archive, replay, stopped
 from tdscale.design.rounds import FIRST, OPEN_MOST, Next, Rules, next_round
 
 
@@ -66,7 +66,10 @@ def test_dear_env_steps_are_asked_for_less_often():
 
 @pytest.mark.parametrize(
     ("best", "beyond"),
-    [({"batch_size": 1500.0}, lambda b, r: b > 512 and r <= max(RATES)), ({"learning_rate": 3e-5}, lambda b, r: r < 1e-4 and b <= 512)],
+    [
+        ({"batch_size": 1500.0, "learning_rate": 2.8e-4}, lambda b, r: b > 512 and r <= max(RATES)),
+        ({"learning_rate": 3e-5}, lambda b, r: r < 1e-4 and b <= 512),
+    ],
 )
 def test_cells_beyond_the_grid_are_asked_for_only_at_the_end_where_the_best_value_lies(best, beyond):
     archive = archive_of(with_best(**best))
@@ -77,7 +80,7 @@ def test_cells_beyond_the_grid_are_asked_for_only_at_the_end_where_the_best_valu
 
 
 def test_no_cell_beyond_the_grid_where_the_best_values_lie_within_it():
-    archive = archive_of(with_best())
+    archive = archive_of(with_best(128.0, 2.8e-4))
     done = replay(archive, CANDIDATES, THRESHOLDS, Rules(regret=0.0), most_rounds=5)
     assert {(cell.spec.batch_size, cell.spec.learning_rate) for cell in done[-1].cells} <= set(CANDIDATES.grid)
 
@@ -174,3 +177,15 @@ def test_a_known_truth_is_found_at_a_small_share_of_the_grid():
         for limit in [CANDIDATES.seeds * CANDIDATES.env_steps[task]]
     )
     assert archive.env_steps < 0.1 * grid
+
+
+def test_it_ends_once_it_has_taken_what_the_whole_grid_would():
+    """However small the regret that is asked for, and though cells beyond the grid are left."""
+    small = replace(CANDIDATES, tasks=CANDIDATES.tasks[:1], utd=UTD[:2], batch_size=BATCH_SIZES[1:3], learning_rate=RATES[1:3], seeds=2)
+    archive = archive_of(candidates=small)
+    keys = [(*place, *pair) for place in small.places for pair in small.grid]
+    grid = sum(2 * stopped(archive.whole(key), THRESHOLDS[-1], np.inf, 0.1).last_step for key in keys)
+    done = replay(archive, small, THRESHOLDS, Rules(regret=1e-9))
+    end = next_round(archive.cells, THRESHOLDS, small, Rules(regret=1e-9), spent=archive.env_steps)
+    assert end.why == "it has taken as many env steps as the whole grid would"
+    assert 0.8 * grid < done[-1].env_steps < 1.5 * grid

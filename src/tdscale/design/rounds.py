@@ -97,6 +97,8 @@ def next_round(cells: Sequence[Cell], thresholds: Sequence[float], candidates: C
         return Next(cells=(), regret=regret, why=f"the expected regret is below {rules.regret:g}", given_up=given_up)
     size = rules.round_size or len(candidates.places)
     picks = _best(belief, counts, rules, max(size - len(requests), 0), spent=spent)
+    if not requests and picks.chosen and spent >= grid_price(belief, rules):
+        return Next(cells=(), regret=regret, why="it has taken as many env steps as the whole grid would", given_up=given_up)
     for request, _ in picks.chosen:
         requests[request.key] = request
     wanted = _within(tuple(requests.values()), room, seen, candidates)
@@ -186,6 +188,19 @@ def _spread_out(requests: Iterable[CellRequest], seen: Seen, candidates: Candida
         ordered.append((before[request.task, request.utd], replace(request, env_steps=cut)))
         before[request.task, request.utd] += 1
     return [request for _, request in sorted(ordered, key=lambda one: one[0])]
+
+
+def grid_price(belief: Belief, rules: Rules) -> float:
+    """Env steps that every cell of the grid would take with all of its seeds, by the surface; at a place without one, up to the limit."""
+    candidates, total = belief.candidates, 0.0
+    rows = {int(place): row for row, place in enumerate(belief.reached)}
+    for number, (task, _) in enumerate(candidates.places):
+        limit, can = float(candidates.env_steps[task]), candidates.available[number, : len(candidates.grid)]
+        steps = np.full(len(can), limit)
+        if number in rows:
+            steps = np.minimum((1 + rules.margin) * np.exp(belief.log_data[rows[number], : len(can)]), limit)
+        total += candidates.seeds * float(steps[can].sum())
+    return total
 
 
 def _counts(seen: Seen, candidates: Candidates) -> NDArray[np.int64]:

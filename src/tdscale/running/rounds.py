@@ -7,6 +7,8 @@ chooses the next one as it would have.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from tdscale.design.records import CellRequest, Key, Regret, RoundRecord
 from tdscale.design.rounds import Next
 from tdscale.running.adaptive import DEFAULT_PRECISION, DEFAULT_REGRET
@@ -186,8 +188,8 @@ def ending(rounds: Rounds, stage: Stage, spent: float) -> str:
     count = "1 round" if len(rounds.records) == 1 else f"{len(rounds.records)} rounds"
     text = f"{name} ends after {count} and {spent:,.0f} env steps: {rounds.ended}"
     if rounds.regret is not None and stage == "sweep":
-        text += f"; the chosen B and η are expected to need {rounds.regret.expected:.1%} more data than the best ones"
-        text += f" (80 % chance: less than {rounds.regret.bound:.1%})"
+        text += f"; the chosen B and η are expected to need {np.expm1(rounds.regret.expected):.1%} more data than the best ones"
+        text += f" (80 % chance: less than {np.expm1(rounds.regret.bound):.1%})"
     if rounds.precision is not None:
         text += f"; log D is known to ±{rounds.precision:.2f} where it is known least"
     if rounds.given_up:
