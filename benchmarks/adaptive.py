@@ -51,7 +51,7 @@ from tdscale.runs.types import Cell
 Floats = NDArray[np.float64]
 SHARES = (0.0125, 0.02, 0.025, 0.05, 0.12, 0.25)
 STOP = 0.05  # expected regret at which the default rules stop
-RUNGS = np.arange(0.05, 1.0, 0.05)  # where Optuna's pruner looks, as shares of a run's longest
+RUNGS = np.geomspace(0.01, 0.95, 24)  # where Optuna's pruner looks, as shares of a run's longest
 
 
 def data_folder() -> Path:
@@ -224,8 +224,8 @@ class State:
 Design = Callable[[Sweep, int, float], Iterator[State]]
 
 
-def adaptive(sweep: Sweep, seed: int, most: float, *, choose: Callable[..., Any] | None = None) -> Iterator[State]:
-    """The default rules of `tdscale.design`, without their end; `choose`: in place of its way to take the next cells."""
+def adaptive(sweep: Sweep, seed: int, most: float, *, greedy: type[rounds._Greedy] = rounds._Greedy) -> Iterator[State]:
+    """The default rules of `tdscale.design`, without their end; `greedy`: in place of its way to take the next cells."""
     archive = Archive(sweep.shuffled(seed), sweep.options.thresholds[-1], 0.0)
     found: list[ReplayedRound] = []
 
@@ -233,72 +233,56 @@ def adaptive(sweep: Sweep, seed: int, most: float, *, choose: Callable[..., Any]
         found.append(done)
         return done.env_steps > most * sweep.price
 
-    usual = rounds._best
-    rounds._best = choose or usual
+    usual = rounds._Greedy
+    rounds._Greedy = greedy
     try:
         replay(archive, sweep.candidates, sweep.options.thresholds, Rules(regret=0.0, margin=0.0, seed=seed), on_round=keep)
     finally:
-        rounds._best = usual
+        rounds._Greedy = usual
     for done in found:
         nan = float("nan")
         expected, bound = (nan, nan) if done.regret is None else (done.regret.expected, done.regret.bound)
         yield State(share=done.env_steps / sweep.price, cells=done.cells, expected=expected, bound=bound)
 
 
-def thompson(belief: Belief, counts: NDArray[np.int64], rules: Rules, size: int, **_: Any) -> rounds.Picks:
-    """In place of `rounds._best`: each pick is the cell nearest to the best B and η of one draw, at each place in turn."""
-    model, state, candidates, e = belief.model, belief.state, belief.candidates, belief.equations
-    rng = np.random.default_rng([rules.seed, int(counts.sum())])
-    own = np.flatnonzero(belief.reached >= 0)
-    have = np.zeros(belief.log_data.shape, dtype=np.int64)
-    have[own] = counts[belief.reached[own]]
-    cut = np.minimum(rounds.CUT * np.exp(belief.best_level), [candidates.env_steps[candidates.tasks[task]] for task in model.sweep.task])
-    root = np.linalg.cholesky(e.shared_inverse + 1e-12 * np.eye(len(e.shared_inverse)))
-    allowed, chosen = belief.may_run(), {}
-    for number in range(size):
-        place = int(own[number % len(own)])
-        free = np.flatnonzero(allowed[place] & (have[place] < candidates.seeds))
-        if not free.size:
-            continue
-        change = root @ rng.standard_normal(len(root))
+class Thompson(rounds._Greedy):
+    """Each place in turn takes the cell nearest to the best B and η of one draw of the surface."""
+
+    def __init__(self, belief: Belief, counts: NDArray[np.int64], rules: Rules) -> None:
+        super().__init__(belief, counts, rules)
+        self._rng = np.random.default_rng([rules.seed, int(counts.sum())])
+        self._root = np.linalg.cholesky(belief.equations.shared_inverse + 1e-12 * np.eye(len(belief.equations.shared_inverse)))
+        self._turn = 0
+        self._may = self._allowed.copy()
+
+    def next_seed(self) -> tuple[CellRequest, float] | None:
+        """The draw leaves one cell allowed, and that is taken."""
+        model, state, e = self._belief.model, self._belief.state, self._belief.equations
+        candidates = self._belief.candidates
+        open_places = np.flatnonzero((self._may & (self._have < candidates.seeds)).any(axis=1))
+        if not open_places.size:
+            return None
+        place = int(open_places[self._turn % len(open_places)])
+        self._turn += 1
+        change = self._root @ self._rng.standard_normal(len(self._root))
         # the place's own parameters, given the shared ones
         mean = state.local[place] - e.local_inverse[place] @ e.cross[place] @ change
         local = state.local.copy()
-        local[place] = rng.multivariate_normal(mean, e.local_inverse[place])
+        local[place] = self._rng.multivariate_normal(mean, e.local_inverse[place])
         best = candidates.log_pairs[0].copy()
         best[list(candidates.swept)] = model.best(state.shared + change.reshape(state.shared.shape), local)[:, place]
-        pair = int(free[np.argmin(np.abs(candidates.log_pairs[free] - best).sum(axis=1))])
-        have[place, pair] += 1
-        chosen[place, pair] = float(min(np.exp(belief.log_data[place, pair]), cut[place]))
-    requests = []
-    for (place, pair), steps in chosen.items():
-        task, utd = candidates.places[belief.reached[place]]
-        batch, rate = candidates.pairs[pair]
-        request = CellRequest(
-            task=task,
-            utd=utd,
-            batch_size=batch,
-            learning_rate=rate,
-            seeds=int(have[place, pair]),
-            env_steps=int(np.ceil(min(cut[place], candidates.env_steps[task]))),
-        )
-        requests.append((request, steps))
-    return rounds.Picks(chosen=tuple(requests), expected=float("nan"))
+        free = np.flatnonzero(self._may[place] & (self._have[place] < candidates.seeds))
+        self._allowed = np.zeros_like(self._may)
+        self._allowed[place, free[np.argmin(np.abs(candidates.log_pairs[free] - best).sum(axis=1))]] = True
+        return super().next_seed()
 
 
-def without_price(belief: Belief, counts: NDArray[np.int64], rules: Rules, size: int, **more: Any) -> rounds.Picks:
-    """As `rounds._best`, but each cell counts as if it cost the same."""
-    usual = rounds._step_prices
-    limits = np.array([belief.candidates.env_steps[belief.candidates.tasks[task]] for task in belief.model.sweep.task], dtype=np.float64)
-    cut = np.minimum(rounds.CUT * np.exp(belief.best_level), limits)[:, None]
-    rounds._step_prices = lambda belief, rules: 1 / np.minimum((1 + rules.margin) * np.exp(belief.log_data), cut)
-    try:
-        return USUAL_BEST(belief, counts, rules, size, **more)
-    finally:
-        rounds._step_prices = usual
+class WithoutPrice(rounds._Greedy):
+    """As if each cell cost the same."""
 
-
-USUAL_BEST = rounds._best
+    def __init__(self, belief: Belief, counts: NDArray[np.int64], rules: Rules) -> None:
+        super().__init__(belief, counts, rules)
+        self._price = np.ones_like(self._price)
 
 
 def random_cells(sweep: Sweep, seed: int, most: float, *, seeds: int, cut: float | None) -> Iterator[State]:
@@ -462,8 +446,8 @@ def main() -> None:
     sweeps: Callable[[int], Sweep] = thinned.__getitem__ if options.thin else lambda number: whole
     designs: dict[str, Design] = {
         "adaptive": adaptive,
-        "Thompson sampling": partial(adaptive, choose=thompson),
-        "no price": partial(adaptive, choose=without_price),
+        "Thompson sampling": partial(adaptive, greedy=Thompson),
+        "no price": partial(adaptive, greedy=WithoutPrice),
         "random cells, 5 seeds": partial(random_cells, seeds=5, cut=None),
         "random cells, 2 seeds, cut": partial(random_cells, seeds=2, cut=rounds.CUT),
         "lines": lines,
