@@ -323,7 +323,8 @@ def _covariance(draws: Floats) -> Floats:
     """Of draws, shape (n_draws, n) to (n, n), its correlations shrunk to 0 as few draws tell them badly (Schäfer and Strimmer, 2005)."""
     count = len(draws)
     deviation = draws.std(axis=0, ddof=1)
-    correlation = np.nan_to_num(np.corrcoef(draws / np.maximum(deviation, 1e-12), rowvar=False), nan=0.0)
+    scaled = (draws - draws.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+    correlation = scaled.T @ scaled / (count - 1)
     off = ~np.eye(len(correlation), dtype=bool)
     squares = float((correlation[off] ** 2).sum())
     uncertain = float(((1 - correlation[off] ** 2) ** 2).sum()) / (count - 1)

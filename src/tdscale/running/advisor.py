@@ -30,6 +30,7 @@ _MOST_SEEDS = 10  # of a cell, where no [sweep] says how many
 _STEPS = (4, 3)  # factors between values of B and of η, where only one was run
 _FURTHER = 2  # factor between σ, where only one was run
 DEFAULT_COUNT = 12
+FRESH_SEED = 10_000  # the first one of stage 2 (Study.scaling_specs)
 _MOST = 200  # runs, where a limit on env steps or hours says how many
 
 
@@ -182,9 +183,17 @@ class Advisor:
         steps, values = np.asarray(env_steps), np.asarray(returns, dtype=np.float64)
         if steps.ndim != 1 or steps.shape != values.shape or not steps.size:
             raise UserError(f"tell: env_steps has shape {steps.shape}, returns {values.shape}; both must be (n_steps,), of at least one")
-        whole = steps.astype(np.int64)
+        whole = np.where(np.isfinite(steps), steps, -1).astype(np.int64)
         if not np.array_equal(whole, steps) or (whole < 0).any() or (np.diff(whole) <= 0).any():
             raise UserError("tell: env_steps must be whole numbers from 0 on, each larger than the one before")
+        known = (
+            ("UTD ratio", utd, utd > 0),
+            ("batch size", batch_size, batch_size >= 1),
+            ("learning rate", learning_rate, 0 < learning_rate < 1),
+        )
+        for name, value, right in known:
+            if not right:
+                raise UserError(f"tell: {value:g} is no {name}")
         key: Key = (task, float(utd), int(batch_size), float(learning_rate))
         spec = self._spec(key, int(seed))
         status = RunStatus(state="diverged" if diverged else "finished", last_step=int(whole[-1]))
@@ -204,14 +213,18 @@ class Advisor:
                 return replace(next(iter(runs.values())).spec, **values)
         return RunSpec(algorithm=self.study.algorithm, suite=self.study.tasks[task].suite, task=task, **values)
 
-    def _seeds(self, key: Key, count: int, taken: set[tuple[Key, int]]) -> list[int]:
-        """The next seed numbers of a cell: after those that it has; of a [sweep], and of a new cell, from the least on."""
+    def _seed(self, key: Key, taken: set[tuple[Key, int]], *, fresh: bool) -> int:
+        """The next seed number of a cell: after those that it has; of a [sweep], and of a new cell, the least that is free.
+
+        `fresh`: for the data law; the seeds of a study's stage 2 are none of its sweep's.
+        """
         there = {seed for (_, place), runs in self._runs.items() if place == key for seed in runs}
         there |= {seed for place, seed in (*self._pending, *taken) if place == key}
-        every = [seed for runs in self._runs.values() for seed in runs]
-        start = 0 if self.study.sweep is not None else max(there) + 1 if there else min(every, default=0)
-        free = (seed for seed in range(start, start + count + len(there) + 1) if seed not in there)
-        return [next(free) for _ in range(count)]
+        if self.study.sweep is not None:
+            start = FRESH_SEED if fresh else 0
+        else:
+            start = max(there) + 1 if there else min((seed for runs in self._runs.values() for seed in runs), default=0)
+        return next(seed for seed in range(start, start + len(there) + 1) if seed not in there)
 
     def _ranked(self, n: int, times: Mapping[str, ComputeModel], hours: float | None) -> Suggestions:
         candidates, missing = self._candidates()
@@ -223,9 +236,10 @@ class Advisor:
             # the surface would rest on guesses alone
             runs = tuple(run for run in runs if run.regret is None)
         elif ranking.regret is None and cells:
+            tried = "; these runs try other batch sizes and learning rates" if runs else ""
             notes.append(
                 f"no run reaches J = {min(self.study.return_thresholds):g}, the lowest threshold, so that nothing can be compared yet: "
-                "train longer, or lower return_thresholds in study.toml; these runs try other batch sizes and learning rates"
+                f"train longer, or lower return_thresholds in study.toml{tried}"
             )
         elif ranking.regret is None and self._pending:
             notes.append("tell how the runs under way came out: they decide what is worth running next")
@@ -251,19 +265,21 @@ class Advisor:
         runs = [((*one.place, *found.values[one.place]), one.env_steps, found.stop_at[one.place], one.expected) for one in found.seeds]
         return Suggestions(
             study=self.study.name,
-            runs=self._suggested(runs, times),
+            runs=self._suggested(runs, times, fresh=True),
             aim=aim.text,
             measure=aim.measure,
             before=found.before,
             notes=found.notes,
         )
 
-    def _suggested(self, runs: Iterable[tuple[Key, float, int, float | None]], times: Mapping[str, ComputeModel]) -> tuple[Suggestion, ...]:
+    def _suggested(
+        self, runs: Iterable[tuple[Key, float, int, float | None]], times: Mapping[str, ComputeModel], *, fresh: bool = False
+    ) -> tuple[Suggestion, ...]:
         """From (cell, expected env steps, where it may stop, what is expected after it)."""
         taken: set[tuple[Key, int]] = set()
         found = []
         for key, steps, stop_at, after in runs:
-            (seed,) = self._seeds(key, 1, taken)
+            seed = self._seed(key, taken, fresh=fresh)
             taken.add((key, seed))
             task, utd, batch_size, learning_rate = key
             model = times.get(task)

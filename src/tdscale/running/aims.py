@@ -96,7 +96,11 @@ def aimed_runs(
     targets = _targets(aim, law, laws)
     tasks = [task for task, row in zip(law.tasks, law.data, strict=True) if np.isfinite(row).any()]
     there = {(cell.spec.task, cell.spec.utd): cell for cell in measured.measuring}
-    values = {(task, utd): _pair(laws, there, study, task, utd) for task in tasks for utd in _utds(aim, law, study)}
+    places = [(task, utd) for task in tasks for utd in _utds(aim, law, study)]
+    if aim.task is not None:
+        # what updates do beyond the σ that were run may differ by task: there the named one's own runs tell
+        places = [(task, utd) for task, utd in places if task == aim.task or law.extrapolation(utd) <= 1]
+    values = {place: _pair(laws, there, study, *place) for place in places}
     variance, misfit = noise_of_seeds(measured.points, law, list(values))
     known = LawDraws(law, list(values), targets, np.zeros(1, dtype=np.intp), variance, misfit)
     stop_at = {place: _stop(study, law, there, place) for place in values}
