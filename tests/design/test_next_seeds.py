@@ -7,7 +7,9 @@ import pytest
 
 from tdscale.analysis.crossings import find_crossings
 from tdscale.analysis.data_law import collect_points, fit_data_laws
-from tdscale.design import Archive, CellRequest, LawDraws, ScalingCandidates, ScalingRules, next_seeds
+from tdscale.design.data_law import LawDraws, ScalingCandidates, ScalingRules, next_seeds
+from tdscale.design.records import CellRequest
+from tdscale.design.replay import Archive
 from tdscale.simulate import LawTruth, SweepDesign, simulate_cell
 
 UTD = (0.5, 1.0, 2.0, 4.0)

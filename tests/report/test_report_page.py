@@ -74,7 +74,7 @@ def test_the_page_is_under_five_megabytes_and_every_section_is_there(written):
 def test_figures_and_tables_lie_beside_the_page_and_nothing_half_written(written):
     names = {path.stem for path in (written.parent / "figures").iterdir()}
     data = {"data", "data-by-task", "compute", "compute-by-task", "pareto", "frontier", "budget", "curves", "isotonic"}
-    assert names == data | {"hyperparameters", "best-pairs", "selection", "extrapolation", "validation"}
+    assert names == data | {"hyperparameters", "best-pairs", "selection", "surface", "extrapolation", "validation"}
     assert all((written.parent / "figures" / f"{name}.{ending}").stat().st_size > 1000 for name in names for ending in ("svg", "png"))
     assert not list(written.parent.rglob(".new-*"))
 

@@ -434,15 +434,18 @@ def _names(folder: Path) -> "Sequence[str]":
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
-@command(epilog="Example:  tdscale simulate study.toml --seeds 3 5 10    |    tdscale simulate my-study --dir rehearsal")
+@command(epilog="Example:  tdscale simulate study.toml --seeds 3 5 10    |    tdscale simulate study.toml --designs")
 def simulate(
     source: Annotated[
         Path, typer.Argument(metavar="STUDY.toml|DIR", help="A study's file, or folder: its laws.json is the truth.", show_default=False)
     ],
     more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
-    seeds: Annotated[str, typer.Option(metavar="N …", help="Numbers of seeds a cell to compare.")] = "3 5 10",
+    seeds: Annotated[str | None, option(metavar="N …", what="Numbers of seeds a cell to compare. [default: 3 5 10]")] = None,
+    designs: Annotated[
+        bool, typer.Option("--designs", help="Compare designs of stage 1 instead: the grid, and the adaptive one; seeds as in the study.")
+    ] = False,
     noise: Annotated[NoiseRegime, typer.Option(help="How noisy runs are; medium is as the published Gym runs.")] = NoiseRegime.medium,
-    repeats: Annotated[int, typer.Option(min=2, max=10_000, help="Simulated sweeps for each number of seeds.")] = 16,
+    repeats: Annotated[int, typer.Option(min=2, max=10_000, help="Simulated sweeps for each number of seeds, or each design.")] = 16,
     directory: Annotated[
         Path | None, option("--dir", metavar="DIR", what="Write one simulated sweep there, as a study to try commands on.")
     ] = None,
@@ -456,16 +459,24 @@ def simulate(
     from tdscale.cli import simulate as sweep
     from tdscale.cli.console import for_people, print_json
 
-    counts = sweep.seed_counts([*seeds.replace(",", " ").split(), *(more or [])])
+    if designs and (seeds is not None or more):
+        raise UserError("--seeds: --designs simulates the study's own numbers of seeds; leave one of the two out")
+    counts = sweep.seed_counts([*(seeds or "3 5 10").replace(",", " ").split(), *(more or [])])
     planned = sweep.plan_rehearsal(source)
     if directory is not None:
         sweep.write_study(planned, directory, counts[0], noise.value, seed)
-    result = sweep.rehearse_plan(planned, counts, noise.value, repeats, seed, for_people(stderr=True))
+    console, given = for_people(), {"noise": noise.value, "directory": str(directory) if directory else None}
+    if designs:
+        compared = sweep.rehearse_designs(planned, noise.value, repeats, seed, for_people(stderr=True))
+        content = compared.to_dict() | given
+        if not as_json:
+            sweep.print_designs(console, compared, planned, noise.value)
+    else:
+        result = sweep.rehearse_plan(planned, counts, noise.value, repeats, seed, for_people(stderr=True))
+        content = result.to_dict() | given | {"assumed": list(planned.assumed)}
+        if not as_json:
+            sweep.print_rehearsal(console, result, planned, noise.value)
     if as_json:
-        assumed = {"noise": noise.value, "assumed": list(planned.assumed), "directory": str(directory) if directory else None}
-        print_json(result.to_dict() | assumed)
-        return
-    console = for_people()
-    sweep.print_rehearsal(console, result, planned, noise.value)
-    if directory is not None:
+        print_json(content)
+    elif directory is not None:
         console.print(f"\nwritten: {directory}; next: tdscale fit {directory}")

@@ -1,6 +1,6 @@
 """Results as a person reads them on a terminal: laws, plans, confirmations, published laws, validation, and what a study will take."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from rich.console import Console
@@ -13,7 +13,8 @@ from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.cli.console import counted, duration, plain_table
 from tdscale.paper import PartlyPublished, Prediction, PublishedLaws
 from tdscale.planning import Confirmation, Plan
-from tdscale.running.forecast import Forecast
+from tdscale.running.forecast import AdaptiveForecast, Forecast
+from tdscale.running.rehearsed_design import Spread
 from tdscale.runs.types import RunWarning
 from tdscale.validation import PREDICTORS, BaselineRatio, HeldOut, HeldOutBudget, HeldOutTask, Validation
 from tdscale.validation.tasks import TASK_PREDICTORS
@@ -356,7 +357,7 @@ def print_forecast(console: Console, found: Forecast) -> None:
             "?" if row["seconds"] is None else _time(row["seconds"]),
         )
     console.print(table)
-    lines = []
+    lines = [line for row in found.stages if row.adaptive is not None for line in _adaptive_lines(row.adaptive)]
     if total["seconds"] is not None and found.workers is not None:
         lines.append(f"time    with {counted(found.workers, 'worker')} on this machine, as it is loaded now")
     checkpoints = "" if not found.checkpoint_bytes else f"; while it runs, up to {_size(found.checkpoint_bytes)} of checkpoints"
@@ -369,6 +370,29 @@ def print_forecast(console: Console, found: Forecast) -> None:
         )
     for line in [*lines, *(f"  · {note}" for note in found.notes)]:
         console.print(line)
+
+
+def _adaptive_lines(found: AdaptiveForecast) -> list[str]:
+    """How far the price of an adaptive stage 1 spreads, and what the grid would take."""
+
+    def spread(of: Spread, say: Callable[[float], str]) -> str:
+        return f"{say(of.low)} to {say(of.high)}"
+
+    parts = [f"{spread(found.env_steps, _steps)} env steps", f"{spread(found.runs_to_go, short)} runs"]
+    if found.flops is not None:
+        parts.append(f"{spread(found.flops, short)} FLOPs")
+    if found.seconds is not None:
+        parts.append(spread(found.seconds, _time))
+    share = found.grid_share
+    return [
+        f"sweep   adaptive; 10 to 90 % of {found.studies} simulated studies: {', '.join(parts)}",
+        f"grid    the whole grid would take {found.grid_runs:,} runs and {spread(found.grid_env_steps, _steps)} env steps; "
+        f"the adaptive sweep takes {share.low:.0%} to {share.high:.0%} of these",
+    ]
+
+
+def _steps(number: float) -> str:
+    return _count(int(float(f"{number:.3g}")))
 
 
 def _of(left: int, whole: int) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,16 @@ from rich.console import Console
 from rich.progress import Progress
 
 from tdscale.analysis.estimate import short
+from tdscale.analysis.fit import FitOptions
 from tdscale.analysis.laws_file import FILE_NAME
+from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.cli.console import counted, plain_table
 from tdscale.errors import UserError
+from tdscale.running.adaptive import candidates_of, rules_of
 from tdscale.running.fitting import current_laws, fit_options
 from tdscale.running.folder import open_study
-from tdscale.running.rehearsal import BEYOND, Precision, Rehearsal, rehearse, rehearsed_sweep
+from tdscale.running.rehearsal import BEYOND, Precision, Rehearsal, asked_utd, rehearse, rehearsed_sweep
+from tdscale.running.rehearsed_design import DESIGNS, RehearsedDesign, likely_truths, rehearse_design, with_scaling
 from tdscale.simulate import SweepDesign, Truth, write_simulation
 from tdscale.study import Study, read_study
 
@@ -23,12 +28,28 @@ _DRAWS = 100
 
 @dataclass(frozen=True, kw_only=True)
 class RehearsalPlan:
-    """What is simulated: the truth, stage 2, and what was assumed."""
+    """What is simulated: the laws where some are known, the truth, stage 2, and what was assumed."""
 
     study: Study
+    laws: ScalingLaws | None
     truth: Truth
     design: SweepDesign
     assumed: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DesignComparison:
+    """Designs of stage 1 on the same simulated studies. `utd`: the σ at which stage 2 is asked for D."""
+
+    utd: tuple[float, float, float]
+    repeats: int
+    designs: Sequence[RehearsedDesign]
+    assumed: Sequence[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        designs = [design.to_dict() for design in self.designs]
+        return {"utd": list(self.utd), "repeats": self.repeats, "designs": designs, "assumed": list(self.assumed)}
 
 
 def seed_counts(texts: Sequence[str]) -> list[int]:
@@ -57,21 +78,46 @@ def plan_rehearsal(source: Path) -> RehearsalPlan:
         truth, design, assumed = rehearsed_sweep(study, laws)
     except ValueError as error:
         raise UserError(f"{source}: {error}; add [scaling] utd = […], or `tdscale fit` the folder first") from None
-    return RehearsalPlan(study=study, truth=truth, design=design, assumed=assumed)
+    return RehearsalPlan(study=study, laws=laws, truth=truth, design=design, assumed=assumed)
 
 
 def rehearse_plan(plan: RehearsalPlan, counts: Sequence[int], noise: str, repeats: int, seed: int, console: Console) -> Rehearsal:
     """Simulate and fit, with a bar on a terminal."""
+    options = _options(plan, seed)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        row = progress.add_task("simulated sweeps", total=len(counts) * repeats)
+        how: dict[str, Any] = {"repeats": repeats, "seed": seed, "aggregate": plan.study.aggregate}
+        return rehearse(plan.truth, plan.design, options, counts, noise, **how, on_sweep=lambda: progress.advance(row))
+
+
+def _options(plan: RehearsalPlan, seed: int) -> FitOptions:
     options = fit_options(plan.study, "default", n_draws=_DRAWS, seed=seed)
     levels = options.thresholds
     # σ* needs laws at several returns and a δ in FLOPs (simulated runs take no time that could be measured), all else the highest return
     data_cost = options.data_cost if isinstance(options.data_cost, float) and options.compute_unit == "flops" else None
     kept = sorted({levels[0], levels[len(levels) // 2], levels[-1]}) if data_cost is not None else [levels[-1]]
-    options = replace(options, thresholds=tuple(kept), data_cost=data_cost, compute_unit="flops")
+    return replace(options, thresholds=tuple(kept), data_cost=data_cost, compute_unit="flops")
+
+
+def rehearse_designs(plan: RehearsalPlan, noise: str, repeats: int, seed: int, console: Console) -> DesignComparison:
+    """Simulate stage 1 as a grid and adaptive, and stage 2 after each, with a bar on a terminal."""
+    study = plan.study
+    if study.sweep is None or study.scaling is None:
+        missing = "sweep" if study.sweep is None else "scaling"
+        raise UserError(f"--designs: {study.name} has no [{missing}]; designs of stage 1 are compared by what stage 2 then tells")
+    if len(study.sweep.batch_size) == len(study.sweep.learning_rate) == 1:
+        raise UserError(f"--designs: [sweep] of {study.name} has one B and one η, so there is nothing to choose; give several")
+    candidates, rules = candidates_of(study), rules_of(study)
+    truths, assumed = likely_truths(study, plan.laws, candidates, repeats, seed=seed)
+    options = _options(plan, seed)
+    found = []
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        row = progress.add_task("simulated sweeps", total=len(counts) * repeats)
-        how: dict[str, Any] = {"repeats": repeats, "seed": seed, "aggregate": plan.study.aggregate}
-        return rehearse(plan.truth, plan.design, options, counts, noise, **how, on_sweep=lambda: progress.advance(row))
+        row = progress.add_task("simulated studies", total=4 * repeats)
+        for design in DESIGNS:
+            how: dict[str, Any] = {"noise": noise, "seed": seed, "on_study": partial(progress.advance, row)}
+            rehearsed = rehearse_design(design, truths, candidates, study.return_thresholds, rules, **how)
+            found.append(with_scaling(rehearsed, truths, study.scaling, plan.design, options, aggregate=study.aggregate, **how))
+    return DesignComparison(utd=asked_utd(study.scaling.utd), repeats=repeats, designs=found, assumed=assumed)
 
 
 def write_study(plan: RehearsalPlan, directory: Path, count: int, noise: str, seed: int) -> None:
@@ -118,6 +164,52 @@ def print_rehearsal(console: Console, result: Rehearsal, plan: RehearsalPlan, no
         if sweep.unsettled > 0:
             console.print(f"{sweep.unsettled:.0%} of the sweeps with {sweep.seeds} seeds gave no law")
     for text in plan.assumed:
+        console.print(f"assumed: {text}")
+
+
+def print_designs(console: Console, result: DesignComparison, plan: RehearsalPlan, noise: str) -> None:
+    """A row for each design, and what it rests on."""
+    size = f"{counted(len(plan.truth.tasks), 'task')} and {len(plan.study.sweep.utd if plan.study.sweep else ())} σ"
+    console.print(f"\n{plan.study.name}: stage 1 with {size}, simulated {result.repeats} times, noise {noise!r}")
+    inside, small, large = (short(utd) for utd in result.utd)
+    with_budget = any(design.scaling is not None and design.scaling.best_utd is not None for design in result.designs)
+    columns = [
+        "design",
+        "runs",
+        "env steps",
+        "10 to 90 %",
+        "regret",
+        "10 to 90 %",
+        f"D at σ = {inside}",
+        f"σ = {small}",
+        f"σ = {large}",
+        "α",
+    ]
+    table = plain_table("", *columns, *["σ*"] * with_budget, gap=2, no_wrap=True)
+    for design in result.designs:
+        steps, regret = design.spread(lambda study: study.env_steps), design.spread(lambda study: study.true_regret)
+        row = [design.design, short(design.spread(lambda study: study.runs).middle)]
+        row += [short(steps.middle), f"{short(steps.low)} to {short(steps.high)}"]
+        row += [f"{regret.middle:.3f}", f"{regret.low:.3f} to {regret.high:.3f}"]
+        scaling = design.scaling
+        if scaling is None:
+            row += ["–"] * (4 + with_budget)
+        else:
+            row += [_factor(value) for value in (scaling.inside, scaling.small, scaling.large)] + [f"± {scaling.alpha.half_width:.2f}"]
+            row += [_factor(scaling.best_utd) if scaling.best_utd is not None else "–"] * with_budget
+        table.add_row(*row)
+    console.print(table)
+    console.print("runs, env steps: of stage 1, median of the simulated studies and the range of most of them")
+    console.print("regret: what the chosen B and η cost, as log D above the best ones': 0.05 is 5 % more data (mean over tasks and σ)")
+    console.print(
+        "D, α, σ*: after stage 2 at the chosen B and η; ×÷ 1.2: the 80 % interval reaches from the estimate / 1.2 to it times 1.2"
+    )
+    within = [content["within_bound"] for content in result.to_dict()["designs"] if content["within_bound"] is not None]
+    if within:
+        console.print(
+            f"in {within[-1]:.0%} of the adaptive sweeps the regret was below the bound that the sweep itself gives (80 % is meant)"
+        )
+    for text in result.assumed:
         console.print(f"assumed: {text}")
 
 

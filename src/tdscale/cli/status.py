@@ -4,6 +4,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -13,6 +14,7 @@ from tdscale.cli.console import duration, for_people, plain_table
 from tdscale.errors import UserError
 from tdscale.running.folder import StudyFiles, is_running
 from tdscale.running.ledger import PROGRESS_FILE, cell_failures, wanted_runs
+from tdscale.running.rounds_file import read_rounds
 from tdscale.runs.selection import select_runs
 from tdscale.runs.types import RunStatus
 from tdscale.study import STAGES, RunSpec
@@ -40,7 +42,8 @@ def show_status(files: StudyFiles, *, watch: bool) -> None:
 def study_status(files: StudyFiles) -> dict[str, Any]:
     """Counts of runs by stage and task, the cells running now with the time left, and failures with reasons.
 
-    Keys: study, running (bool), stages: [{stage, runs, finished, diverged, failed, running, left, tasks: [{task, and the same counts}]}],
+    Keys: study, running (bool), rounds (of an adaptive design, by stage: rounds, ended, regret, precision), stages:
+    [{stage, runs, finished, diverged, failed, running, left, tasks: [{task, and the same counts}]}],
     now (progress of the running process, or null), failures: [{run_id, runs, stage, task, what, reason}], env_steps, left_out (sentences
     about runs on disk that do not answer the study's question), problems.
     """
@@ -61,6 +64,7 @@ def study_status(files: StudyFiles) -> dict[str, Any]:
     return {
         "study": files.study.name,
         "running": is_running(files.directory),
+        "rounds": _rounds(files),
         "stages": sorted(stages, key=lambda row: STAGES.index(row["stage"])),
         "now": now,
         "failures": _failures(files, {run_id: statuses[run_id] for run_id in answering}, cells, problems),
@@ -68,6 +72,20 @@ def study_status(files: StudyFiles) -> dict[str, Any]:
         "left_out": left_out,
         "problems": list(dict.fromkeys(problem.message for problem in problems)),
     }
+
+
+def _rounds(files: StudyFiles) -> dict[str, dict[str, Any]]:
+    """How many rounds each stage of an adaptive design has had, why it has ended, and how well the answer is known."""
+    found: dict[str, dict[str, Any]] = {}
+    if files.study.sweep is not None and files.study.sweep.is_adaptive:
+        for stage in STAGES:
+            rounds = read_rounds(files.directory, files.study, stage)
+            last = rounds.records[-1] if rounds.records else None
+            if last is not None:
+                regret, precision = (rounds.regret, rounds.precision) if rounds.ended else (last.regret, last.precision)
+                known = {"regret": None if regret is None else asdict(regret), "precision": precision}
+                found[stage] = {"rounds": len(rounds.records), "ended": rounds.ended, **known}
+    return found
 
 
 def _wanted(files: StudyFiles, problems: list[Any]) -> dict[str, dict[str, list[str]]]:
@@ -142,6 +160,7 @@ def _page(content: dict[str, Any]) -> RenderableType:
         for task in row["tasks"] if len(row["tasks"]) > 1 else ():
             table.add_row(f"  {task['task']}", *(f"{task[name]:,}" for name in _COUNTS))
     parts.append(table)
+    parts += [_round_line(stage, values) for stage, values in content["rounds"].items()]
     now = content["now"]
     if now:
         left = f", about {duration(now['seconds_left'])} left" if now.get("seconds_left") is not None else ""
@@ -152,6 +171,16 @@ def _page(content: dict[str, Any]) -> RenderableType:
     parts += content["left_out"]
     parts += _shortened([f"unreadable: {problem}" for problem in content["problems"]], 20)
     return Group(*parts)
+
+
+def _round_line(stage: str, values: Mapping[str, Any]) -> str:
+    """How far the rounds of a stage are."""
+    text = f"{stage}: {values['rounds']} round{'s' if values['rounds'] > 1 else ''}"
+    if values["regret"] is not None:
+        text += f", expected regret {values['regret']['expected']:.3f} (80 % chance: below {values['regret']['bound']:.3f})"
+    if values["precision"] is not None:
+        text += f", log D known to ±{values['precision']:.2f} where it is known least"
+    return f"{text}; ended: {values['ended']}" if values["ended"] else text
 
 
 def pace(now: Mapping[str, Any]) -> str:

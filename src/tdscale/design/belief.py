@@ -16,6 +16,7 @@ from tdscale.analysis.bowls import bowl
 from tdscale.analysis.crossings import find_crossings
 from tdscale.analysis.response_surface import SurfaceModel, SweepCells
 from tdscale.design.candidates import Candidates
+from tdscale.design.records import Regret
 from tdscale.runs.types import Cell
 
 LEVEL = 0.8  # of the bound on the regret
@@ -44,8 +45,8 @@ class Seen:
 
 
 def see(cells: Sequence[Cell], candidates: Candidates, thresholds: Sequence[float]) -> Seen:
-    """D of the cells of the candidates' tasks, the others left out."""
-    cells = [cell for cell in cells if cell.spec.task in candidates.tasks]
+    """D of the cells of the candidates' tasks, the others left out; in an order of their own, so that sums have the same bytes."""
+    cells = sorted((cell for cell in cells if cell.spec.task in candidates.tasks), key=_order)
     crossings = find_crossings(cells, thresholds, n_draws=0, seed=0)
     reached = np.isfinite(crossings.data)
     places: dict[tuple[str, float], list[int]] = {}
@@ -66,17 +67,9 @@ def see(cells: Sequence[Cell], candidates: Candidates, thresholds: Sequence[floa
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Regret:
-    """How much more data the choice of B and η costs than the best one, as log D above it, mean over tasks and σ.
-
-    Attributes:
-        expected: mean of the posterior draws.
-        bound: it is below this with a chance of 80 %.
-    """
-
-    expected: float
-    bound: float
+def _order(cell: Cell) -> tuple[str, float, int, float, str]:
+    spec = cell.spec
+    return spec.task, spec.utd, spec.batch_size, spec.learning_rate, spec.cell_id
 
 
 class Belief:
@@ -160,6 +153,22 @@ class Belief:
     def log_data(self) -> Floats:
         """The surface at the candidates, shape (n_model_places, n_pairs)."""
         return np.asarray(self.state.local[:, [0]] + self.equations.excess[:, self._first :])
+
+    def rise(self, quantity: int, log_values: Floats) -> Floats:
+        """Rise of log D along one hyperparameter from its best value at each place; those of both add up.
+
+        Args:
+            quantity: 0: B, 1: η; one that was swept.
+            log_values: shape (n,).
+
+        Returns:
+            Shape (n_model_places, n).
+        """
+        model, shared = self.model, self.state.shared
+        row = self.candidates.swept.index(quantity)
+        logs = shared[row, model.curvature] + shared[row, model.of_task][model.sweep.task]
+        curvatures = model.curvatures(logs[:, None] + model.shape(shared)[row])
+        return bowl(log_values - self.best[:, [quantity]], curvatures[:, None, :])[0]
 
     @property
     def best_level(self) -> Floats:
@@ -254,7 +263,7 @@ class Belief:
         A cell beyond the grid only where the best value lies within half a step of that end, or beyond it.
         """
         candidates = self.candidates
-        allowed = np.repeat((self.reached >= 0)[:, None], len(candidates.pairs), axis=1)
+        allowed = candidates.available[self.reached] & (self.reached >= 0)[:, None]
         for q, axis in enumerate((candidates.batch_size, candidates.learning_rate)):
             if len(axis) < 2:
                 continue

@@ -7,36 +7,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from tdscale.analysis.arrays import Floats
+from tdscale.analysis.arrays import Bools, Floats
+from tdscale.design.records import Key, RoundRecord
 
 Pair = tuple[int, float]
-Key = tuple[str, float, int, float]  # task, σ, B, η
 LARGEST_RATE = 0.5
 # an additive recurrence of low discrepancy in the plane: powers of the inverse of the root of x³ = x + 1 (M. Roberts, 2018)
 _STEP = np.array([0.7548776662466927, 0.5698402909980532])
-
-
-@dataclass(frozen=True, kw_only=True)
-class CellRequest:
-    """A cell that is to be run.
-
-    Attributes:
-        task, utd, batch_size, learning_rate: which one.
-        seeds: in all, with those that it has already.
-        env_steps: where it is cut if it has not reached the threshold by then.
-    """
-
-    task: str
-    utd: float
-    batch_size: int
-    learning_rate: float
-    seeds: int
-    env_steps: int
-
-    @property
-    def key(self) -> Key:
-        """Which cell it is."""
-        return self.task, self.utd, self.batch_size, self.learning_rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +28,7 @@ class Candidates:
         answer_utd: σ at which B and η are wanted.
         beyond: whether one step of the grid beyond the ends of B and η may be run.
         largest_batch: no larger B is run.
-        excluded: cells that are not asked for.
+        only: where not every σ × B × η of each task can be run, those cells that can.
     """
 
     tasks: tuple[str, ...]
@@ -63,7 +40,7 @@ class Candidates:
     answer_utd: tuple[float, ...] = ()
     beyond: bool = True
     largest_batch: int = 1 << 20
-    excluded: frozenset[Key] = frozenset()
+    only: frozenset[Key] | None = None
 
     @property
     def places(self) -> list[tuple[str, float]]:
@@ -97,6 +74,14 @@ class Candidates:
         return np.array([[(v > axis[-1]) * 1 - (v < axis[0]) * 1 for v, axis in zip(pair, axes, strict=True)] for pair in self.pairs])
 
     @cached_property
+    def available(self) -> Bools:
+        """Which pairs can be run at each place, shape (n_places, n_pairs)."""
+        only = self.only
+        if only is None:
+            return np.ones((len(self.places), len(self.pairs)), dtype=bool)
+        return np.array([[(*place, *pair) in only for pair in self.pairs] for place in self.places])
+
+    @cached_property
     def swept(self) -> tuple[int, ...]:
         """Which of B and η has more than one value."""
         return tuple(index for index, axis in enumerate((self.batch_size, self.learning_rate)) if len(axis) > 1)
@@ -108,20 +93,38 @@ class Candidates:
         it. A cell that has come up at the place already is passed over.
         """
         shape = np.array([len(self.batch_size), len(self.learning_rate)])
-        count = min(count, len(self.grid))
+        grid = {pair: number for number, pair in enumerate(self.grid)}
+        can = self.available[:, : len(grid)].reshape(len(self.tasks), len(self.utd), -1)
         dealt: list[list[Pair]] = []
         for task in range(len(self.tasks)):
             point = np.random.default_rng([seed, task]).random(2)
-            for _ in self.utd:
+            for possible in can[task]:
                 found: list[Pair] = []
-                while len(found) < count:
+                while len(found) < min(count, possible.sum()):
                     point = (point + _STEP) % 1.0
                     b, r = (point * shape).astype(int)
                     pair = (self.batch_size[b], self.learning_rate[r])
-                    if pair not in found:
+                    if pair not in found and possible[grid[pair]]:
                         found.append(pair)
                 dealt.append(found)
         return dealt
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveSweep:
+    """An adaptive sweep as it was run.
+
+    Attributes:
+        candidates: what could be run.
+        rounds: in order.
+        goal: expected regret at which it ends.
+        ended: why it has ended, in a sentence; empty where it goes on.
+    """
+
+    candidates: Candidates
+    rounds: tuple[RoundRecord, ...]
+    goal: float
+    ended: str = ""
 
 
 def _beyond(values: Sequence[float]) -> list[float]:

@@ -18,7 +18,8 @@ from tdscale.analysis.estimate import LEVEL
 from tdscale.analysis.fitted_laws import DataLaw
 from tdscale.analysis.forms import FORMS
 from tdscale.analysis.misfit import measure_misfit
-from tdscale.design.candidates import CellRequest, Pair
+from tdscale.design.candidates import Pair
+from tdscale.design.records import CellRequest
 from tdscale.runs.types import Cell
 
 Place = tuple[str, float]  # task, σ

@@ -1,9 +1,44 @@
-"""What is kept of an adaptive design's rounds."""
+"""What an adaptive design asks for, and what is kept of its rounds. Plain values: nothing that fits is imported."""
 
 from dataclasses import dataclass
 
-from tdscale.design.belief import Regret
-from tdscale.design.candidates import CellRequest
+Key = tuple[str, float, int, float]  # task, σ, B, η of a cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellRequest:
+    """A cell that is to be run.
+
+    Attributes:
+        task, utd, batch_size, learning_rate: which one.
+        seeds: in all, with those that it has already.
+        env_steps: where it is cut if it has not reached the threshold by then.
+    """
+
+    task: str
+    utd: float
+    batch_size: int
+    learning_rate: float
+    seeds: int
+    env_steps: int
+
+    @property
+    def key(self) -> Key:
+        """Which cell it is."""
+        return self.task, self.utd, self.batch_size, self.learning_rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regret:
+    """How much more data the choice of B and η costs than the best one, as log D above it, mean over tasks and σ.
+
+    Attributes:
+        expected: mean of the posterior draws.
+        bound: it is below this with a chance of 80 %.
+    """
+
+    expected: float
+    bound: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tdscale.analysis.crossings import cell_curve, first_crossing
-from tdscale.design.belief import Regret
-from tdscale.design.candidates import Candidates, CellRequest, Key
+from tdscale.design.candidates import Candidates
+from tdscale.design.records import CellRequest, Key, Regret
 from tdscale.design.rounds import Next, Rules, next_round
 from tdscale.runs.types import Cell
 
@@ -33,7 +33,13 @@ class Archive:
     """Cells that are known whole: all seeds, to their ends."""
 
     def __init__(self, cells: Sequence[Cell] | Callable[[Key], Cell], top: float, margin: float = 0.1) -> None:
-        """Args: cells: the whole ones, or a function that makes one when it is asked for; top: J at which a cell stops; margin: …"""
+        """Nothing revealed yet.
+
+        Args:
+            cells: the whole ones, or a function that makes one when it is asked for.
+            top: J at which a cell stops.
+            margin: env steps of a run over those to its crossing.
+        """
         self._make = cells if callable(cells) else None
         self._cells: dict[Key, Cell] = {} if callable(cells) else {key_of(cell): cell for cell in cells}
         self._top, self._margin = top, margin
@@ -57,6 +63,10 @@ class Archive:
         self.env_steps += seeds * seen.last_step - had * least
         self.runs += seeds - had
         self._seen[request.key] = seen
+
+    def seen(self, key: Key) -> Cell:
+        """A cell as far as it was revealed. Raises KeyError if it was not."""
+        return self._seen[key]
 
     @property
     def cells(self) -> list[Cell]:

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.analysis.arrays import Floats
-from tdscale.design.belief import Belief, Regret, Seen, see
-from tdscale.design.candidates import Candidates, CellRequest, Key
+from tdscale.design.belief import Belief, Seen, see
+from tdscale.design.candidates import Candidates
+from tdscale.design.records import CellRequest, Key, Regret
 from tdscale.runs.types import Cell
 
 FIRST = 3  # cells of each (task, σ) in the first round
@@ -96,9 +97,11 @@ def next_round(cells: Sequence[Cell], thresholds: Sequence[float], candidates: C
         return Next(cells=(), regret=regret, why=f"the expected regret is below {rules.regret:g}", given_up=given_up)
     size = rules.round_size or len(candidates.places)
     picks = _best(belief, counts, rules, max(size - len(requests), 0), spent=spent)
+    if not requests and picks.chosen and spent >= grid_price(belief, rules):
+        return Next(cells=(), regret=regret, why="it has taken as many env steps as the whole grid would", given_up=given_up)
     for request, _ in picks.chosen:
         requests[request.key] = request
-    wanted = _within(tuple(requests.values()), room, seen, candidates, expected={r.key: steps for r, steps in picks.chosen})
+    wanted = _within(tuple(requests.values()), room, seen, candidates)
     why = "" if wanted else ("the limit on env steps is reached" if requests else "every cell has all of its seeds")
     price = {request.key: steps for request, steps in picks.chosen}
     return Next(
@@ -187,6 +190,19 @@ def _spread_out(requests: Iterable[CellRequest], seen: Seen, candidates: Candida
     return [request for _, request in sorted(ordered, key=lambda one: one[0])]
 
 
+def grid_price(belief: Belief, rules: Rules) -> float:
+    """Env steps that every cell of the grid would take with all of its seeds, by the surface; at a place without one, up to the limit."""
+    candidates, total = belief.candidates, 0.0
+    rows = {int(place): row for row, place in enumerate(belief.reached)}
+    for number, (task, _) in enumerate(candidates.places):
+        limit, can = float(candidates.env_steps[task]), candidates.available[number, : len(candidates.grid)]
+        steps = np.full(len(can), limit)
+        if number in rows:
+            steps = np.minimum((1 + rules.margin) * np.exp(belief.log_data[rows[number], : len(can)]), limit)
+        total += candidates.seeds * float(steps[can].sum())
+    return total
+
+
 def _counts(seen: Seen, candidates: Candidates) -> NDArray[np.int64]:
     """Seeds that each candidate has, shape (n_places, n_pairs)."""
     index = {place: number for number, place in enumerate(candidates.places)}
@@ -196,10 +212,6 @@ def _counts(seen: Seen, candidates: Candidates) -> NDArray[np.int64]:
         place, pair = index.get((candidates.tasks[number], float(utd))), pairs.get((int(value[0]), float(value[1])))
         if place is not None and pair is not None:
             counts[place, pair] = int(seeds)
-    for task, ratio, batch, rate in candidates.excluded:
-        place, pair = index.get((task, ratio)), pairs.get((batch, rate))
-        if place is not None and pair is not None:
-            counts[place, pair] = candidates.seeds  # as if it had all it may have
     return counts
 
 
@@ -222,8 +234,7 @@ def _open(counts: NDArray[np.int64], seen: Seen, belief: Belief | None, candidat
         there = counts[number] > 0
         if not FIRST <= there.sum() < OPEN_MOST or _reaches(seen, candidates, task, utd):
             continue
-        grid = range(len(candidates.grid))
-        free = [index for index in grid if not there[index]]
+        free = [index for index in range(len(candidates.grid)) if candidates.available[number, index] and not there[index]]
         if not free:
             continue
         middle = (
@@ -236,11 +247,11 @@ def _open(counts: NDArray[np.int64], seen: Seen, belief: Belief | None, candidat
 
 
 def _given_up(counts: NDArray[np.int64], seen: Seen, candidates: Candidates) -> tuple[tuple[str, float], ...]:
-    most = min(OPEN_MOST, len(candidates.grid))
+    possible = candidates.available[:, : len(candidates.grid)].sum(axis=1)
     return tuple(
         (task, utd)
         for number, (task, utd) in enumerate(candidates.places)
-        if (counts[number] > 0).sum() >= most and not _reaches(seen, candidates, task, utd)
+        if (counts[number] > 0).sum() >= min(OPEN_MOST, possible[number]) and not _reaches(seen, candidates, task, utd)
     )
 
 
@@ -256,15 +267,18 @@ def _request(candidates: Candidates, task: str, utd: float, pair: tuple[int, flo
     )
 
 
-def _within(
-    requests: Sequence[CellRequest], room: float, seen: Seen, candidates: Candidates, expected: Mapping[Key, float] | None = None
-) -> tuple[CellRequest, ...]:
-    """The first of them that fit into a limit on env steps."""
+def _within(requests: Sequence[CellRequest], room: float, seen: Seen, candidates: Candidates) -> tuple[CellRequest, ...]:
+    """The first of them that fit into a limit on env steps, even if none reaches its threshold before it is cut."""
     if not np.isfinite(room):
         return tuple(requests)
+    had = {
+        (candidates.tasks[task], float(utd), int(batch), float(rate)): (seeds, bound)
+        for task, utd, (batch, rate), seeds, bound in zip(seen.task, seen.utd, seen.values, seen.seeds, seen.bound, strict=True)
+    }
     kept, total = [], 0.0
     for request in requests:
-        total += (expected or {}).get(request.key, request.env_steps)
+        seeds, bound = had.get(request.key, (0.0, 0.0))
+        total += request.seeds * max(request.env_steps, bound) - seeds * bound
         if total > room:
             break
         kept.append(request)

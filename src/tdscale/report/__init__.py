@@ -7,10 +7,14 @@ from matplotlib.figure import Figure
 
 from tdscale.analysis.fit import Measured
 from tdscale.analysis.scaling_laws import ScalingLaws
+from tdscale.design.belief import Belief
+from tdscale.design.candidates import AdaptiveSweep
 from tdscale.planning import Confirmation, Plan
 from tdscale.report import evidence, figures, style
 from tdscale.report.page import Drawing, render_page
 from tdscale.report.proposed import proposed_tables
+from tdscale.report.rounds import Story, tell_rounds
+from tdscale.report.surfaces import surfaces, sweep_belief
 from tdscale.report.tables import all_tables, to_csv
 from tdscale.runs.types import RunDiagnostics
 from tdscale.validation import Validation
@@ -29,6 +33,7 @@ def write_report(
     study_summary: Mapping[str, str],
     diagnostics: Sequence[RunDiagnostics] = (),
     confirmations: Sequence[Confirmation] = (),
+    adaptive: AdaptiveSweep | None = None,
 ) -> Path:
     """Write report.html, figures/*.svg and *.png, and tables/*.csv into `directory`; each file whole or not at all.
 
@@ -43,13 +48,17 @@ def write_report(
         study_summary: facts on the study for the summary, label to text.
         diagnostics: what runs logged beside their returns.
         confirmations: plans that were run.
+        adaptive: how stage 1 was chosen, where it was run in rounds.
 
     Returns:
         The path of report.html.
     """
     points, sweep = (None, ()) if measured is None else (measured.points, measured.sweep)
-    drawn = _figures(laws, measured, validation, diagnostics)
+    belief = sweep_belief(measured, adaptive)
+    story = tell_rounds(adaptive, sweep, belief)
+    drawn = _figures(laws, measured, validation, diagnostics, belief, adaptive, story)
     tables = [*all_tables(laws, points, plans, validation, confirmations), *proposed_tables(laws, sweep)]
+    tables += [story.table] if story is not None else []
     figure_folder, table_folder = directory / "figures", directory / "tables"
     figure_folder.mkdir(parents=True, exist_ok=True)
     table_folder.mkdir(parents=True, exist_ok=True)
@@ -71,6 +80,7 @@ def write_report(
         validation=validation,
         study_summary=study_summary,
         confirmations=confirmations,
+        choosing=story,
     )
     path = directory / "report.html"
     write_whole(path, page.encode())
@@ -118,6 +128,16 @@ _CAPTIONS: dict[str, tuple[str, str]] = {
         "hyperparameters",
         "How the best B and η are found, at one task and σ: D over the grid with 80 % intervals, and the best value over bootstrap draws. "
         "The paper’s Figure 7, right.",
+    ),
+    "surface": (
+        "hyperparameters",
+        "The response surface: how much more data a cell needs than the best B and η of its task and σ, with the cells that were run, "
+        "the laws’ B*(σ), η*(σ), and the best of each task and σ by itself, which a few cells leave uncertain.",
+    ),
+    "regret": (
+        "choosing",
+        "What the choice of B and η was expected to cost after each round, as log D above the best ones’ (0.05: 5 % more data), "
+        "mean over tasks and σ.",
     ),
     "isotonic": (
         "curves",
@@ -169,6 +189,7 @@ TABLE_NAMES = frozenset(
         "held_out",
         "proposed",
         "proposed_baseline",
+        "rounds",
     }
 )
 
@@ -178,6 +199,9 @@ def _figures(
     measured: Measured | None,
     validation: Validation,
     diagnostics: Sequence[RunDiagnostics],
+    belief: Belief | None,
+    adaptive: AdaptiveSweep | None,
+    story: Story | None,
 ) -> list[tuple[Drawing, Figure]]:
     keep_duplicates = laws.method.crossing.keep_duplicates
     kept = evidence.measuring_cells(measured)
@@ -194,6 +218,12 @@ def _figures(
         "hyperparameters": lambda: figures.hyperparameter_figure(laws),
         "best-pairs": lambda: figures.best_pairs_figure(laws),
         "selection": lambda: figures.selection_figure(laws, chosen) if chosen is not None else None,
+        "surface": lambda: figures.surface_figure(surfaces(belief, laws, adaptive.rounds if adaptive is not None else ())),
+        "regret": lambda: (
+            figures.regret_figure(adaptive.rounds, story.env_steps, belief.regret if belief is not None else None, adaptive.goal)
+            if adaptive is not None and story is not None
+            else None
+        ),
         "isotonic": lambda: (
             figures.isotonic_figure(typical, laws.thresholds, keep_duplicates=keep_duplicates) if typical is not None else None
         ),
@@ -211,6 +241,8 @@ def _figures(
         figure = make()
         if figure is not None:
             section, caption = _CAPTIONS[name]
+            if name == "surface" and story is not None:
+                section = "choosing"
             result.append((Drawing(section=section, name=name, caption=caption, svg="", wide=len(figure.axes) > 1), figure))
     return result
 

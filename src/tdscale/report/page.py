@@ -13,6 +13,7 @@ from tdscale.analysis.fitted_laws import MORE_DATA, Tolerated
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning import Confirmation, Plan
 from tdscale.report import summary
+from tdscale.report.rounds import Story
 from tdscale.report.tables import Table, cells_as_text
 from tdscale.validation import Validation
 
@@ -40,6 +41,7 @@ def render_page(
     validation: Validation,
     study_summary: Mapping[str, str],
     confirmations: Sequence[Confirmation],
+    choosing: Story | None = None,
 ) -> str:
     """The page's HTML. Everything but the figures' SVG is escaped."""
     environment = Environment(
@@ -54,6 +56,7 @@ def render_page(
         ("data", "Data and compute, D_J(σ) and C_J(σ)"),
         ("frontier", "Frontiers and σ*(F)"),
         ("hyperparameters", "B*(σ) and η*(σ)"),
+        ("choosing", "How the sweep was chosen"),
         ("curves", "Learning curves"),
         ("training", "Inside training"),
         ("validation", "Validation"),
@@ -63,7 +66,7 @@ def render_page(
     ]
     by_section = {key: [_inlined(d) for d in drawings if d.section == key] for key, _ in sections}
     filled = {"summary", "validation", "method"} | {key for key, found in by_section.items() if found}
-    filled |= {key for key, found in (("plan", plans), ("tables", tables), ("warnings", groups)) if found}
+    filled |= {key for key, found in (("plan", plans), ("choosing", choosing), ("tables", tables), ("warnings", groups)) if found}
     return environment.get_template("report.html.jinja").render(
         title=laws.study,
         sections=[(key, title) for key, title in sections if key in filled],
@@ -76,7 +79,9 @@ def render_page(
         trust=[*trust, *summary.confirmed_sentences(confirmations)],
         skipped=summary.skipped_sentences(validation),
         plans=[_plan(plan) for plan in plans],
-        tables=[(table, *cells_as_text(table)) for table in tables],
+        tables=[(table, *cells_as_text(table)) for table in tables if choosing is None or table.name != choosing.table.name],
+        choosing=choosing.sentences if choosing is not None else (),
+        rounds=[(choosing.table, *cells_as_text(choosing.table))] if choosing is not None else [],
         warnings=[(code.replace("-", " "), messages[:FIRST_MESSAGES], messages[FIRST_MESSAGES:]) for code, messages in groups],
         method=_method(laws),
         versions=sorted(laws.versions.items()),

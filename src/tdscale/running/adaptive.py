@@ -1,12 +1,15 @@
 """The adaptive design of a study: what its stages may run, by which rules, and the next round by the runs that are there."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import inf
 
-from tdscale.design import Candidates, Next, Rules, next_round
-from tdscale.design.candidates import Key
+from tdscale.design.candidates import AdaptiveSweep, Candidates
 from tdscale.design.data_law import ScalingCandidates, ScalingRules, next_seeds
+from tdscale.design.records import Key
+from tdscale.design.rounds import Next, Rules, next_round
 from tdscale.running.folder import StudyFiles
+from tdscale.running.rounds_file import Rounds, read_rounds
 from tdscale.runs.cells import load_cells
 from tdscale.runs.choice import Choice
 from tdscale.study import Stage, Study
@@ -14,13 +17,13 @@ from tdscale.study import Stage, Study
 DEFAULT_REGRET, DEFAULT_PRECISION = 0.05, 0.1
 
 
-def candidates_of(study: Study, excluded: frozenset[Key] = frozenset()) -> Candidates:
-    """The cells that a study's [sweep] may run, for answers at the σ of [scaling]."""
+def candidates_of(study: Study, failed: frozenset[Key] = frozenset()) -> Candidates:
+    """The cells that a study's [sweep] may run, for answers at the σ of [scaling]; those that failed are left out."""
     sweep = study.sweep
     assert sweep is not None
     limits = {task: study.env_step_limit(task) for task in study.tasks}
     room = min(min(limits.values()), study.full_settings.get("replay_capacity", inf))
-    return Candidates(
+    candidates = Candidates(
         tasks=tuple(study.tasks),
         utd=tuple(sorted(sweep.utd)),
         batch_size=tuple(sorted(sweep.batch_size)),
@@ -29,8 +32,12 @@ def candidates_of(study: Study, excluded: frozenset[Key] = frozenset()) -> Candi
         seeds=sweep.seeds,
         answer_utd=tuple(sorted(study.scaling.utd if study.scaling is not None else sweep.utd)),
         largest_batch=int(min(room, 1 << 20)),
-        excluded=excluded,
     )
+    if failed:
+        candidates = replace(
+            candidates, only=frozenset((*place, *pair) for place in candidates.places for pair in candidates.pairs) - failed
+        )
+    return candidates
 
 
 def rules_of(study: Study, prices: Mapping[tuple[str, float, int], float] | None = None, *, seed: int = 0) -> Rules:
@@ -80,3 +87,13 @@ def next_of_scaling(files: StudyFiles, spent: float, failed: frozenset[Key], cho
     )
     found = next_seeds(cells, study.return_thresholds, candidates, rules, spent=spent)
     return Next(cells=found.cells, env_steps=found.env_steps, why=found.why, precision=found.precision, expected_precision=found.expected)
+
+
+def adaptive_sweep(files: StudyFiles) -> AdaptiveSweep | None:
+    """How stage 1 was chosen, for the report; None where it is not run in rounds, or none was."""
+    rounds = read_rounds(files.directory, files.study) if files.study.in_rounds("sweep") else Rounds()
+    if not rounds.records:
+        return None
+    assert files.study.sweep is not None
+    goal = DEFAULT_REGRET if files.study.sweep.regret is None else files.study.sweep.regret
+    return AdaptiveSweep(candidates=candidates_of(files.study), rounds=rounds.records, goal=goal, ended=rounds.ended)

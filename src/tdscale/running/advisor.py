@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tdscale.analysis.compute import ComputeModel, Counting, compute_models
-from tdscale.design import Belief, Candidates, Regret, Rules, ranked_runs, see
-from tdscale.design.candidates import LARGEST_RATE, Key
+from tdscale.design.belief import Belief, see
+from tdscale.design.candidates import LARGEST_RATE, Candidates
+from tdscale.design.records import Key, Regret
+from tdscale.design.rounds import Rules, ranked_runs
 from tdscale.errors import UserError
 from tdscale.running.adaptive import candidates_of, rules_of
 from tdscale.running.aims import Aim, aimed_runs, read_aim, seconds_per_step

@@ -7,23 +7,53 @@ from typing import Any
 
 import numpy as np
 
+from tdscale.errors import UserError
+from tdscale.running.adaptive import candidates_of, rules_of
 from tdscale.running.dispatch import Engine
 from tdscale.running.folder import StudyFiles
 from tdscale.running.probe import Speed, probe
+from tdscale.running.rehearsed_design import RehearsedStudy, Spread, grid_env_steps, likely_truths, rehearse_design
+from tdscale.running.rounds_file import read_rounds
 from tdscale.running.stages import cells_to_go, wanted_specs
 from tdscale.running.trainers.costs import due_updates, run_costs
 from tdscale.running.trainers.trainer import CustomTrainer
-from tdscale.study import CellJob, RunSpec, custom_file, is_custom
+from tdscale.study import CellJob, Checkpoints, RunSpec, Study, custom_file, is_custom
 
 _FILES_BYTES = 3 * 4096  # of a run: spec, status and curve each take a block at least
 _ROW_BYTES = 40  # of a curve's row, compressed
 _EPISODE = 200  # env steps, where nothing is known of a task's episodes
 _PROBE_SECONDS = 20.0
+_SIMULATED = 8  # studies, for the price of an adaptive sweep
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveForecast:
+    """What is left of an adaptive stage 1, over simulated studies, beside the grid's.
+
+    Attributes:
+        studies: how many were simulated.
+        cells_to_go, runs_to_go, env_steps, critic_updates, flops, seconds: with their 10, 50 and 90 % quantiles; None as in the stage.
+        grid_cells, grid_runs: of the whole grid.
+        grid_env_steps: of the whole grid, whose cells stop a margin after they reach the last threshold; the same studies.
+        grid_share: env steps of the whole adaptive sweep, as a share of the grid's.
+    """
+
+    studies: int
+    cells_to_go: Spread
+    runs_to_go: Spread
+    env_steps: Spread
+    critic_updates: Spread
+    flops: Spread | None
+    seconds: Spread | None
+    grid_cells: int
+    grid_runs: int
+    grid_env_steps: Spread
+    grid_share: Spread
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageForecast:
-    """What is left of a stage, if no cell stops before its limit.
+    """What is left of a stage, if no cell stops before its limit; of an adaptive stage 1 the median over simulated studies.
 
     Attributes:
         stage, cells, runs: with what is done already.
@@ -31,6 +61,7 @@ class StageForecast:
         env_steps, critic_updates: of the runs to go.
         flops: of their updates, counted; None where the cost of an update is not known.
         seconds: with the engine's workers; None where speed was not measured.
+        adaptive: how far simulated studies differ, where the stage is run in rounds and has not ended.
     """
 
     stage: str
@@ -42,6 +73,7 @@ class StageForecast:
     critic_updates: int
     flops: float | None
     seconds: float | None
+    adaptive: AdaptiveForecast | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +110,14 @@ class Forecast:
         return vars(self) | {"stages": [asdict(stage) for stage in self.stages], "total": total, "speeds": speeds}
 
 
-def forecast(files: StudyFiles, engine: Engine, *, source: Path | None = None, probe_seconds: float = _PROBE_SECONDS) -> Forecast:
+def forecast(
+    files: StudyFiles,
+    engine: Engine,
+    *,
+    source: Path | None = None,
+    probe_seconds: float = _PROBE_SECONDS,
+    simulated: int = _SIMULATED,
+) -> Forecast:
     """Count what is left of a study, and train a little of its own shapes to see how long that takes on this machine.
 
     Args:
@@ -86,12 +125,17 @@ def forecast(files: StudyFiles, engine: Engine, *, source: Path | None = None, p
         engine: what would train it.
         source: folder of the user's algorithm, where its file is not yet in the study's.
         probe_seconds: about how long the probe may take. 0: no time is predicted, nor FLOPs of tdscale's agents.
+        simulated: studies that are simulated for the price of an adaptive sweep.
 
     Raises:
         UserError: if the settings of the user's algorithm are not known.
     """
     notes: list[str] = []
     wanted = wanted_specs(files)
+    rounds = read_rounds(files.directory, files.study)
+    in_rounds = files.study.sweep is not None and files.study.sweep.is_adaptive and not rounds.ended
+    if in_rounds:
+        wanted["sweep"] = files.study.sweep_specs()
     if files.study.scaling is not None and "scaling" not in wanted:
         wanted |= files.study.expected_stages()
         some = wanted["scaling"][0]
@@ -122,9 +166,10 @@ def forecast(files: StudyFiles, engine: Engine, *, source: Path | None = None, p
             notes.append(
                 f"{measured} of {shapes} shapes (task, B) were tried out in {probe_seconds:g} s; the others are reckoned from them"
             )
-    if any(stage for stage in to_go.values()):
-        notes.append("a cell that reaches the last threshold stops before its limit: these are the most")
-    rates = _Rates(speeds)
+    if any(jobs for stage, jobs in to_go.items() if not (in_rounds and stage == "sweep")):
+        what = "these are the most of stage 2" if in_rounds else "these are the most"
+        notes.append(f"a cell that reaches the last threshold stops before its limit: {what}")
+    rates = Rates(speeds)
     stages = tuple(
         StageForecast(
             stage=stage,
@@ -139,16 +184,126 @@ def forecast(files: StudyFiles, engine: Engine, *, source: Path | None = None, p
         )
         for stage, specs in wanted.items()
     )
+    if in_rounds:
+        adaptive, typical, assumed = _adaptive(files, rates, engine, simulated)
+        stages = tuple(adaptive if stage.stage == "sweep" else stage for stage in stages)
+        jobs = [*typical, *(job for stage, of_stage in to_go.items() if stage != "sweep" for job in of_stage)]
+        notes += assumed
     return Forecast(
         study=files.study.name,
         directory=str(files.directory),
         workers=engine.workers,
         stages=stages,
         disk_bytes=float(sum(len(job.specs) * _run_bytes(job) for job in jobs)),
-        checkpoint_bytes=_checkpoint_bytes(files, jobs, engine),
+        checkpoint_bytes=_checkpoint_bytes(files, jobs, engine, in_rounds=in_rounds),
         speeds=tuple(speeds),
         notes=tuple(notes),
     )
+
+
+def seconds_per_step(files: StudyFiles, engine: Engine) -> dict[tuple[str, float, int], float]:
+    """Seconds that one env step of a run takes here, by (task, σ, B), for every cell that an adaptive sweep may run.
+
+    Raises:
+        UserError: where speed can't be measured: on a GPU, a cluster, or where a first update takes too long.
+    """
+    study, candidates = files.study, candidates_of(files.study)
+    if engine.gpu or engine.ray is not None:
+        raise UserError('sweep.price: "seconds" are measured on CPU cores of this machine alone; use "env-steps" on a GPU or a cluster')
+    batches = dict.fromkeys(batch for batch, _ in candidates.pairs)
+    points = [(*place, batch, candidates.learning_rate[0]) for place in candidates.places for batch in batches]
+    specs = study.specs(points, "sweep", 1)
+    jobs = [CellJob(specs=(spec,), env_steps=candidates.env_steps[spec.task], target=None) for spec in specs]
+    own = custom_file(study.algorithm, files.directory) if is_custom(study.algorithm) else None
+    rates = Rates(probe(_shapes(jobs), engine=engine, files=[] if own is None else [own], seconds=_PROBE_SECONDS))
+    if not rates.known:
+        raise UserError('sweep.price: "seconds" could not be measured, as a first update took too long; use "env-steps"')
+    steps = candidates.env_steps
+    return {(spec.task, spec.utd, spec.batch_size): rates.run_seconds(spec, steps[spec.task]) / steps[spec.task] for spec in specs}
+
+
+def _adaptive(files: StudyFiles, rates: "Rates", engine: Engine, simulated: int) -> tuple[StageForecast, list[CellJob], list[str]]:
+    """What is left of an adaptive stage 1 by simulated studies, the jobs of a typical one, and what was assumed."""
+    study = files.study
+    candidates, rules = candidates_of(study), rules_of(study)
+    top = study.return_thresholds[-1]
+    truths, notes = likely_truths(study, None, candidates, simulated)
+    studies = rehearse_design("adaptive", truths, candidates, study.return_thresholds, rules).studies
+    statuses = files.store.statuses(problems=[])
+    specs = read_rounds(files.directory, study).specs(study, "sweep")
+    done = [spec for spec in specs if spec.run_id in statuses and statuses[spec.run_id].state != "failed"]
+    spent = sum(statuses[spec.run_id].last_step for spec in done)
+    cells_done = len({spec.cell_id for spec in done})
+    left = [max(one.env_steps - spent, 0.0) / one.env_steps for one in studies]
+    jobs = [_jobs(study, one) for one in studies]
+
+    def to_go(values: Sequence[float]) -> Spread:
+        return Spread.of([share * value for share, value in zip(left, values, strict=True)])
+
+    flops = [_flops(of_study, rates, files.trainer) for of_study in jobs]
+    known = [value for value in flops if value is not None]
+    timed = [_seconds_in_rounds(study, one, rates, engine.workers or 1) for one in studies] if rates.known else None
+    grid = Spread.of([grid_env_steps(truth, candidates, top, rules.margin) for truth in truths])
+    cells, runs = (Spread.of([float(value) for value in values]) for values in ([len(s.cells) for s in studies], [s.runs for s in studies]))
+    found = AdaptiveForecast(
+        studies=len(studies),
+        cells_to_go=_less(cells, cells_done),
+        runs_to_go=_less(runs, len(done)),
+        env_steps=to_go([one.env_steps for one in studies]),
+        critic_updates=to_go([float(sum(len(j.specs) * due_updates(j.specs[0], j.env_steps)[0] for j in of_study)) for of_study in jobs]),
+        flops=to_go(known) if len(known) == len(studies) else None,
+        seconds=None if timed is None else to_go(timed),
+        grid_cells=len(candidates.places) * len(candidates.grid),
+        grid_runs=len(candidates.places) * len(candidates.grid) * candidates.seeds,
+        grid_env_steps=grid,
+        grid_share=Spread.of(
+            [one.env_steps / grid_env_steps(truth, candidates, top, rules.margin) for one, truth in zip(studies, truths, strict=True)]
+        ),
+    )
+    stage = StageForecast(
+        stage="sweep",
+        cells=cells_done + round(found.cells_to_go.middle),
+        runs=len(done) + round(found.runs_to_go.middle),
+        cells_to_go=round(found.cells_to_go.middle),
+        runs_to_go=round(found.runs_to_go.middle),
+        env_steps=round(found.env_steps.middle),
+        critic_updates=round(found.critic_updates.middle),
+        flops=None if found.flops is None else found.flops.middle,
+        seconds=None if found.seconds is None else found.seconds.middle,
+        adaptive=found,
+    )
+    notes = [f"stage 1 is adaptive: its numbers are medians over {len(studies)} simulated studies", *notes]
+    if study.sweep is not None and study.sweep.price == "seconds":
+        notes.append("the simulated studies compare cells by env steps, for seconds are measured as the study begins")
+    if done:
+        notes.append(f"what {len(done)} runs of stage 1 took, {spent:,} env steps, is taken off what the simulated studies take in all")
+    order = np.argsort([one.env_steps for one in studies])
+    return stage, jobs[int(order[len(order) // 2])], notes
+
+
+def _less(whole: Spread, done: int) -> Spread:
+    return Spread(low=max(whole.low - done, 0.0), middle=max(whole.middle - done, 0.0), high=max(whole.high - done, 0.0))
+
+
+def _jobs(study: Study, rehearsed: RehearsedStudy) -> list[CellJob]:
+    """The cells of a simulated study, with what their runs took."""
+    return [
+        CellJob(specs=tuple(study.specs([cell.key], "sweep", cell.seeds)), env_steps=cell.env_steps, target=None)
+        for cell in rehearsed.cells
+    ]
+
+
+def _seconds_in_rounds(study: Study, rehearsed: RehearsedStudy, rates: "Rates", workers: int) -> float:
+    """Until the last round is done; each waits for the one before it."""
+    compiled: list[set[tuple[str, int]]] = [set() for _ in range(workers)]
+    total = 0.0
+    for trained in rehearsed.rounds:
+        jobs = [
+            CellJob(specs=tuple(study.specs([one.key], "sweep", one.first + one.seeds)[one.first :]), env_steps=one.env_steps, target=None)
+            for one in trained
+        ]
+        total += _seconds(jobs, rates, workers, compiled)
+    return total
 
 
 def _shapes(jobs: Sequence[CellJob]) -> list[RunSpec]:
@@ -169,11 +324,12 @@ def _shapes(jobs: Sequence[CellJob]) -> list[RunSpec]:
     return [specs[place] for place in range(max(map(len, ordered))) for specs in ordered if place < len(specs)]
 
 
-class _Rates:
+class Rates:
     """Seconds and FLOPs of any shape, from those that were measured."""
 
     def __init__(self, speeds: Sequence[Speed]) -> None:
         self._speeds = speeds
+        self.known = bool(speeds)
         self.start = float(np.mean([speed.start_seconds for speed in speeds])) if speeds else 0.0
 
     def of_task(self, task: str) -> Sequence[Speed]:
@@ -214,10 +370,10 @@ class _Rates:
         return float(max(value, 0.1 * min(known.values())))
 
 
-def _seconds(jobs: Sequence[CellJob], rates: _Rates, workers: int) -> float:
-    """Until the last of so many workers is done, each of which takes the dearest cell left."""
+def _seconds(jobs: Sequence[CellJob], rates: Rates, workers: int, compiled: list[set[tuple[str, int]]] | None = None) -> float:
+    """Until the last of so many workers is done, each of which takes the dearest cell left; what each has compiled is added to."""
     busy = np.zeros(workers)
-    compiled: list[set[tuple[str, int]]] = [set() for _ in range(workers)]
+    compiled = [set() for _ in range(workers)] if compiled is None else compiled
     lengths = [(len(job.specs) * rates.run_seconds(job.specs[0], job.env_steps), job.shape) for job in jobs]
     for seconds, shape in sorted(lengths, reverse=True):
         first = int(np.argmin(busy))
@@ -226,7 +382,7 @@ def _seconds(jobs: Sequence[CellJob], rates: _Rates, workers: int) -> float:
     return float(busy.max())
 
 
-def _flops(jobs: Sequence[CellJob], rates: _Rates, trainer: CustomTrainer | None) -> float | None:
+def _flops(jobs: Sequence[CellJob], rates: Rates, trainer: CustomTrainer | None) -> float | None:
     total = 0.0
     for job in jobs:
         spec = job.specs[0]
@@ -250,8 +406,8 @@ def _run_bytes(job: CellJob) -> float:
     return _FILES_BYTES + _ROW_BYTES * sum(job.env_steps / interval for interval in (_EPISODE, *intervals) if interval)
 
 
-def _checkpoint_bytes(files: StudyFiles, jobs: Sequence[CellJob], engine: Engine) -> float | None:
-    """Disk for checkpoints: replays of the runs at work and, if checkpoints are kept, of all runs."""
+def _checkpoint_bytes(files: StudyFiles, jobs: Sequence[CellJob], engine: Engine, *, in_rounds: bool) -> float | None:
+    """Disk for checkpoints: replays of the runs at work and, if checkpoints are kept, of all runs; in rounds up to a bound."""
     if files.trainer is not None:
         return None
     from tdscale.tasks import HOST, make_parallel_task
@@ -267,4 +423,7 @@ def _checkpoint_bytes(files: StudyFiles, jobs: Sequence[CellJob], engine: Engine
         of_task = [job for job in jobs if job.specs[0].task == task]
         sizes += [len(job.specs) * row * min(job.env_steps, job.specs[0].settings["replay_capacity"]) for job in of_task]
     sizes.sort(reverse=True)
-    return float(sum(sizes if checkpoints is not None and checkpoints.keep else sizes[: engine.workers or 1]))
+    if checkpoints is not None and checkpoints.keep:
+        return float(sum(sizes))
+    kept = min(sum(sizes), (checkpoints or Checkpoints()).gigabytes * 1e9) if in_rounds else 0.0
+    return float(max(sum(sizes[: engine.workers or 1]), kept))

@@ -128,36 +128,48 @@ def rehearse(
         aggregate: what is taken over the seeds of a cell; the truth is that of the mean.
         on_sweep: called after each simulated sweep.
     """
-    utd = np.sort(design.utd)
-    middle = len(utd) // 2
-    between = float(np.sqrt(utd[middle - 1] * utd[middle])) if len(utd) > 1 else float(utd[0])
-    asked = (between, float(utd[0] / BEYOND), float(utd[-1] * BEYOND))
+    utd, asked = design.utd, asked_utd(design.utd)
     sweeps = []
     for count in seeds:
-        fits: list[tuple[ScalingLaws, float]] = []
+        fits: list[tuple[ScalingLaws, float, Truth]] = []
         for repeat in range(repeats):
             cells = simulate_cells(truth, replace(design, seeds=count), noise, seed=seed + repeat)
             cells = [replace(cell, aggregate=aggregate) for cell in cells]
             cost = float(sum(len(cell.seeds) * cell.last_step for cell in cells))
-            fits.append((fit_laws(cells, options), cost))
+            fits.append((fit_laws(cells, options), cost, truth))
             on_sweep()
-        sweeps.append(_summary(fits, truth, options, count, len(truth.tasks) * len(utd), asked))
+        sweeps.append(summarise(fits, options, count, len(truth.tasks) * len(utd), asked))
     return Rehearsal(threshold=options.thresholds[-1], utd=asked, repeats=repeats, sweeps=tuple(sweeps))
 
 
-def _summary(
-    fits: Sequence[tuple[ScalingLaws, float]],
-    truth: Truth,
+def asked_utd(ran: Sequence[float]) -> tuple[float, float, float]:
+    """σ at which D is asked for: between the middle ones of those that are run, below them, and above."""
+    utd = np.sort(ran)
+    middle = len(utd) // 2
+    between = float(np.sqrt(utd[middle - 1] * utd[middle])) if len(utd) > 1 else float(utd[0])
+    return between, float(utd[0] / BEYOND), float(utd[-1] * BEYOND)
+
+
+def summarise(
+    fits: Sequence[tuple[ScalingLaws, float, Truth]],
     options: FitOptions,
     seeds: int,
     n_cells: int,
     asked: tuple[float, float, float],
 ) -> RehearsedSweep:
+    """What sweeps that were simulated and fitted cost and tell.
+
+    Args:
+        fits: laws and env steps of each, and what it was simulated from.
+        options: of the fits.
+        seeds, n_cells: of each sweep.
+        asked: σ at which D is asked for (`asked_utd`).
+    """
     top = options.thresholds[-1]
-    settled = [laws for laws, _ in fits if laws.data and laws.data[-1].threshold == top]
+    settled = [(laws, truth) for laws, _, truth in fits if laws.data and laws.data[-1].threshold == top]
     data: list[list[tuple[float, float]]] = [[], [], []]
     alphas, best = [], []
-    for laws in settled:
+    for laws, truth in settled:
         law = laws.data[-1]
         for column, utd in enumerate(asked):
             for task in truth.tasks:
@@ -172,7 +184,7 @@ def _summary(
     return RehearsedSweep(
         seeds=seeds,
         runs=seeds * n_cells,
-        env_steps=float(np.mean([cost for _, cost in fits])),
+        env_steps=float(np.mean([cost for _, cost, _ in fits])),
         inside=_median(data[0]),
         small=_median(data[1]),
         large=_median(data[2]),

@@ -4,128 +4,22 @@ A round is a function of finished runs alone. Killed at any moment, a study find
 chooses the next one as it would have.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
-from tdscale.design.belief import Regret
-from tdscale.design.candidates import CellRequest, Key
-from tdscale.design.records import RoundRecord
+import numpy as np
+
+from tdscale.design.records import CellRequest, Key, Regret, RoundRecord
 from tdscale.design.rounds import Next
-from tdscale.errors import UserError
 from tdscale.running.adaptive import DEFAULT_PRECISION, DEFAULT_REGRET
+from tdscale.running.dispatch import Engine
 from tdscale.running.folder import StudyFiles
+from tdscale.running.rounds_file import Rounds, read_rounds, write_rounds
 from tdscale.running.stages import Part, StageRunner
 from tdscale.runs.types import RunStatus
 from tdscale.study import CellJob, RunSpec, Stage, StopTarget, Study
-from tdscale.whole_file import write_text
 
-FILE_NAME = "rounds.json"
 Choose = Callable[[StudyFiles, float, frozenset[Key]], Next]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rounds:
-    """The rounds of one stage.
-
-    Attributes:
-        records: in order.
-        ended: why the stage has ended, in a sentence; empty where it goes on.
-        regret: of the choice of B and η at its end; precision: of D, for stage 2.
-        given_up: (task, σ) at which no cell reached a threshold.
-        prices: cost of an env step by (task, σ, B), where it was measured.
-    """
-
-    records: tuple[RoundRecord, ...] = ()
-    ended: str = ""
-    regret: Regret | None = None
-    precision: float | None = None
-    given_up: tuple[tuple[str, float], ...] = ()
-    prices: Mapping[tuple[str, float, int], float] = field(default_factory=dict)
-
-    def requests(self, study: Study) -> dict[Key, CellRequest]:
-        """What was asked for so far of a study's tasks: of each cell the last request, with the most seeds."""
-        found: dict[Key, CellRequest] = {}
-        for record in self.records:
-            for request in record.cells:
-                if request.task in study.tasks:
-                    earlier = found.get(request.key)
-                    found[request.key] = replace(request, seeds=max(request.seeds, 0 if earlier is None else earlier.seeds))
-        return found
-
-    def specs(self, study: Study, stage: Stage) -> list[RunSpec]:
-        """Every run that was asked for so far."""
-        return [spec for request in self.requests(study).values() for spec in study.specs([request.key], stage, request.seeds)]
-
-
-def rounds_id(study: Study) -> str:
-    """What rounds hold for: the algorithm with its settings. 16 hexadecimal digits."""
-    settings, _ = study.spec_settings
-    return hashlib.sha256(json.dumps([study.algorithm, settings], sort_keys=True).encode()).hexdigest()[:16]
-
-
-def read_rounds(directory: Path, study: Study, stage: Stage = "sweep") -> Rounds:
-    """The rounds of a study's stage so far. Raises UserError where the file is damaged."""
-    values = _read(directory).get(rounds_id(study), {}).get(stage)
-    try:
-        return Rounds() if values is None else _rounds(values)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise UserError(_damaged(directory)) from None
-
-
-def write_rounds(directory: Path, study: Study, stage: Stage, rounds: Rounds) -> None:
-    """Store them, whole or not at all. Raises UserError where the folder can't be written."""
-    content = _read(directory)
-    content.setdefault(rounds_id(study), {})[stage] = {
-        "rounds": [asdict(record) for record in rounds.records],
-        "ended": rounds.ended,
-        "regret": None if rounds.regret is None else asdict(rounds.regret),
-        "precision": rounds.precision,
-        "given_up": [list(place) for place in rounds.given_up],
-        "prices": [[*place, price] for place, price in sorted(rounds.prices.items())],
-    }
-    write_text(directory / FILE_NAME, json.dumps({"schema": 1, "studies": content}, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-
-
-def _read(directory: Path) -> dict[str, dict[str, Any]]:
-    try:
-        content = json.loads((directory / FILE_NAME).read_text(encoding="utf-8"))
-        studies: dict[str, dict[str, Any]] = content["studies"]
-        if not all(isinstance(stages, dict) for stages in studies.values()):
-            raise TypeError
-        return studies
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(_damaged(directory)) from None
-
-
-def _damaged(directory: Path) -> str:
-    return (
-        f"{directory / FILE_NAME}: is damaged, so the rounds of the adaptive design are not known; restore it from a backup, or remove it: "
-        "`tdscale run` then chooses them again, uses the runs that are there, and may ask for others"
-    )
-
-
-def _rounds(values: Mapping[str, Any]) -> Rounds:
-    def regret(one: Any) -> Regret | None:
-        return None if one is None else Regret(expected=float(one["expected"]), bound=float(one["bound"]))
-
-    records = tuple(
-        RoundRecord(**{**record, "cells": tuple(CellRequest(**cell) for cell in record["cells"]), "regret": regret(record["regret"])})
-        for record in values["rounds"]
-    )
-    return Rounds(
-        records=records,
-        ended=str(values["ended"]),
-        regret=regret(values["regret"]),
-        precision=values["precision"],
-        given_up=tuple((str(task), float(utd)) for task, utd in values["given_up"]),
-        prices={(str(task), float(utd), int(batch)): float(price) for task, utd, batch, price in values["prices"]},
-    )
 
 
 def run_rounds(runner: StageRunner, stage: Stage, choose: Choose, *, later: Sequence[RunSpec] = ()) -> list[str]:
@@ -173,6 +67,21 @@ def run_rounds(runner: StageRunner, stage: Stage, choose: Choose, *, later: Sequ
         files.store.discard_checkpoints(spec.run_id for spec in rounds.specs(files.study, stage))
     runner.display.note(ending(rounds, stage, _spent(files, rounds.specs(files.study, stage))))
     return failures
+
+
+def step_prices(files: StudyFiles, engine: Engine, note: Callable[[str], None]) -> Mapping[tuple[str, float, int], float]:
+    """What an env step costs when cells are compared: empty where each costs the same, else seconds, measured once and stored."""
+    assert files.study.sweep is not None
+    if files.study.sweep.price != "seconds":
+        return {}
+    rounds = read_rounds(files.directory, files.study)
+    if not rounds.prices:
+        from tdscale.running.forecast import seconds_per_step
+
+        note("measuring what an env step costs at each UTD ratio and batch size, 20 s or so …")
+        rounds = replace(rounds, prices=seconds_per_step(files, engine))
+        write_rounds(files.directory, files.study, "sweep", rounds)
+    return rounds.prices
 
 
 def _run_round(runner: StageRunner, stage: Stage, rounds: Rounds, failed: set[Key], later: Sequence[RunSpec]) -> list[str]:
@@ -276,10 +185,11 @@ def said(regret: Regret) -> str:
 def ending(rounds: Rounds, stage: Stage, spent: float) -> str:
     """How a stage ended, in a sentence."""
     name = {"sweep": "stage 1", "scaling": "stage 2"}.get(stage, stage)
-    text = f"{name} ends after {len(rounds.records)} rounds and {spent:,.0f} env steps: {rounds.ended}"
+    count = "1 round" if len(rounds.records) == 1 else f"{len(rounds.records)} rounds"
+    text = f"{name} ends after {count} and {spent:,.0f} env steps: {rounds.ended}"
     if rounds.regret is not None and stage == "sweep":
-        text += f"; the chosen B and η are expected to need {rounds.regret.expected:.1%} more data than the best ones"
-        text += f" (80 % chance: less than {rounds.regret.bound:.1%})"
+        text += f"; the chosen B and η are expected to need {np.expm1(rounds.regret.expected):.1%} more data than the best ones"
+        text += f" (80 % chance: less than {np.expm1(rounds.regret.bound):.1%})"
     if rounds.precision is not None:
         text += f"; log D is known to ±{rounds.precision:.2f} where it is known least"
     if rounds.given_up:

@@ -11,6 +11,7 @@ from tdscale.running.dispatch import Engine, Event, StageFailure, run_jobs
 from tdscale.running.folder import StudyFiles, sole_runner
 from tdscale.running.ledger import Ledger
 from tdscale.running.pool import Pool
+from tdscale.running.rounds_file import read_rounds
 from tdscale.runs.choice import Choice
 from tdscale.runs.types import RunStatus
 from tdscale.study import CellJob, Checkpoints, RunSpec, Stage, StopTarget, Study, is_smoke
@@ -18,8 +19,14 @@ from tdscale.study import CellJob, Checkpoints, RunSpec, Stage, StopTarget, Stud
 
 def wanted_specs(files: StudyFiles) -> dict[Stage, list[RunSpec]]:
     """The runs a study asks for, stage by stage, as far as they are known: stage 2's B and η need stage 1."""
-    wanted: dict[Stage, list[RunSpec]] = {"sweep": files.study.sweep_specs()}
-    if files.study.scaling is not None and not cells_to_go(files, wanted["sweep"]):
+    study = files.study
+    wanted: dict[Stage, list[RunSpec]] = {"sweep": study.sweep_specs()}
+    if study.sweep is not None and study.sweep.is_adaptive:
+        rounds = read_rounds(files.directory, study)
+        wanted["sweep"], ended = rounds.specs(study, "sweep"), bool(rounds.ended)
+    else:
+        ended = not cells_to_go(files, wanted["sweep"])
+    if study.scaling is not None and ended:
         try:
             wanted |= later_specs(files.study, choose(files).choices)
         except RunFailure:
@@ -39,9 +46,12 @@ def later_specs(study: Study, choices: Mapping[str, Choice]) -> dict[Stage, list
 
 
 def cells_to_go(files: StudyFiles, specs: Sequence[RunSpec]) -> list[CellJob]:
-    """What is to be trained so that all of these runs are there."""
+    """What is to be trained so that all of these runs are there; nothing of a stage whose rounds have ended."""
     study = files.study
     assert study.limits is not None
+    stages = {spec.stage for spec in specs}
+    ended = {stage for stage in stages if study.in_rounds(stage) and read_rounds(files.directory, study, stage).ended}
+    specs = [spec for spec in specs if spec.stage not in ended]
     limits = {task: study.env_step_limit(task) for task in study.tasks}
     top = study.return_thresholds[-1]
     margin, aggregate = study.limits.margin, study.aggregate

@@ -15,12 +15,12 @@ from tdscale.analysis.fit import Fitted
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import UserError
 from tdscale.planning import Confirmation, Plan, plan_budget, plan_compute, plan_data
-from tdscale.running.adaptive import next_of_scaling, next_of_sweep
+from tdscale.running.adaptive import adaptive_sweep, next_of_scaling, next_of_sweep
 from tdscale.running.choosing import choose, refuse_divergence
 from tdscale.running.dispatch import Engine
 from tdscale.running.fitting import StudyFit
 from tdscale.running.folder import StudyFiles, replace_study
-from tdscale.running.rounds import run_rounds
+from tdscale.running.rounds import run_rounds, step_prices
 from tdscale.running.stages import Display, later_specs, stage_runner
 from tdscale.runs.cells import load_diagnostics
 from tdscale.runs.types import RETURN
@@ -48,9 +48,9 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display, rechoose: 
     """
     with stage_runner(files, engine, display) as runner:
         later = [spec for specs in files.study.expected_stages().values() for spec in specs]
-        assert files.study.sweep is not None
-        if files.study.sweep.is_adaptive:
-            failures = run_rounds(runner, "sweep", partial(next_of_sweep, prices={}), later=later)
+        if files.study.in_rounds("sweep"):
+            prices = step_prices(files, engine, display.note)
+            failures = run_rounds(runner, "sweep", partial(next_of_sweep, prices=prices), later=later)
         else:
             failures = runner.run("sweep", files.study.sweep_specs(), later=later)
         if is_smoke(files.study):
@@ -64,7 +64,7 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display, rechoose: 
             display.note(note)
         wanted = later_specs(files.study, chosen.choices)
         constant = wanted.get("baseline", [])
-        if files.study.has_adaptive_scaling:
+        if files.study.in_rounds("scaling"):
             failures += run_rounds(runner, "scaling", partial(next_of_scaling, choices=chosen.choices), later=constant)
         else:
             failures += runner.run("scaling", wanted["scaling"], later=constant)
@@ -133,6 +133,7 @@ def report_study(files: StudyFiles, fitted: StudyFit, confirmations: Sequence[Co
             study_summary=summary,
             diagnostics=load_diagnostics(files.store, study, selection=fitted.selection, problems=[]),
             confirmations=confirmations,
+            adaptive=adaptive_sweep(files),
         )
     except OSError as error:
         where = error.filename or files.directory / "report.html"

@@ -239,7 +239,7 @@ class Study(_Part):
             raise ValueError("limits: missing; say how long a run may take, e.g. [limits] env_steps = 100000")
         if self.sweep is None:
             raise ValueError("sweep: missing; [scaling] needs the B and η that a [sweep] finds")
-        if self.scaling is not None and self.scaling.precision is not None and not self.has_adaptive_scaling:
+        if self.scaling is not None and self.scaling.precision is not None and not self.in_rounds("scaling"):
             raise ValueError('scaling.precision: is about the adaptive design; add design = "adaptive", or leave precision out')
         if self.sweep.is_adaptive and self.scaling is None:
             raise ValueError(
@@ -276,12 +276,12 @@ class Study(_Part):
         """Whether runs are trained by a command or a function of the user's, not by tdscale's agents."""
         return self.command is not None or self.function is not None
 
-    @property
-    def has_adaptive_scaling(self) -> bool:
-        """Whether the seeds of stage 2 are chosen in rounds."""
-        if self.scaling is None or self.sweep is None:
-            return False
-        return self.scaling.design == "adaptive" or (self.scaling.design is None and self.sweep.is_adaptive)
+    def in_rounds(self, stage: Stage) -> bool:
+        """Whether the runs of a stage are chosen in rounds."""
+        adaptive = self.sweep is not None and self.sweep.is_adaptive
+        if stage == "scaling" and self.scaling is not None:
+            return self.scaling.design == "adaptive" or (self.scaling.design is None and adaptive)
+        return stage == "sweep" and adaptive
 
     @property
     def full_settings(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """One function per figure, over result objects; none loads data. A figure without data is None, not drawn empty."""
 
+from tdscale.report.figures.adaptive import regret_figure, surface_figure
 from tdscale.report.figures.budget import budget_figure, frontier_figure
 from tdscale.report.figures.curves import curves_figure
 from tdscale.report.figures.data import compute_by_task_figure, compute_figure, data_by_task_figure, data_figure
@@ -27,6 +28,8 @@ __all__ = [
     "overfitting_figure",
     "pareto_figure",
     "power_law_figure",
+    "regret_figure",
     "selection_figure",
+    "surface_figure",
     "validation_figure",
 ]

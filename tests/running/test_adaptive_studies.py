@@ -13,12 +13,17 @@ import pytest
 import adaptive_study
 from adaptive_study import Noted
 from command import called, refused, start
+from tdscale.design.replay import key_of
 from tdscale.errors import UserError
+from tdscale.running import Engine
 from tdscale.running.adaptive import candidates_of, next_of_sweep
 from tdscale.running.fitting import fit_study
-from tdscale.running.folder import open_study
-from tdscale.running.rounds import read_rounds, round_jobs, write_rounds
+from tdscale.running.folder import StudyFiles, open_study
+from tdscale.running.probe import Speed
+from tdscale.running.rounds import round_jobs, step_prices
+from tdscale.running.rounds_file import Rounds, read_rounds, write_rounds
 from tdscale.runs.cells import load_cells
+from tdscale.runs.store import RunStore
 from tdscale.study import parse_study
 
 
@@ -198,6 +203,96 @@ def test_an_adaptive_sweep_that_cannot_be_is_one_sentence(change, says):
     with pytest.raises(UserError) as refusal:
         parse_study(text.replace(*change))
     assert says in str(refusal.value)
+
+
+def test_stage_2_asks_for_seeds_where_the_data_law_is_known_least_and_for_no_more_than_the_grid(tmp_path):
+    study = adaptive_study.write(tmp_path)
+    text = study.read_text().replace("[scaling]\nutd = [1, 2, 4]\nseeds = 2", "[scaling]\nutd = [1, 2, 4]\nseeds = 6\nprecision = 0.04")
+    study.write_text(text)
+    files, failures = adaptive_study.run(study, tmp_path / "toy")
+    assert failures == []
+    rounds = read_rounds(files.directory, files.study, "scaling")
+    assert rounds.ended
+    assert {request.seeds for request in rounds.records[0].cells} == {2}
+    assert len(rounds.records) > 1
+    cells, _ = load_cells(files.store, files.study, stages=("scaling",))
+    seeds = [len(cell.seeds) for cell in cells]
+    assert len(seeds) == 6
+    assert min(seeds) >= 2
+    assert max(seeds) <= 6
+    assert 12 < sum(seeds) <= 36
+    # a cell stops as one, also where seeds came later
+    statuses = files.store.statuses(problems=[])
+    for cell in cells:
+        specs = files.study.specs([key_of(cell)], "scaling", len(cell.seeds))
+        assert len({statuses[spec.run_id].last_step for spec in specs}) == 1
+
+
+def test_a_stage_2_of_the_grid_design_has_all_of_its_seeds(done, tmp_path):
+    study, directory = _copy(done, tmp_path)
+    study.write_text(study.read_text().replace("seeds = 2\n", 'seeds = 3\ndesign = "grid"\n'))
+    files, _ = adaptive_study.run(study, directory)
+    cells, _ = load_cells(files.store, files.study, stages=("scaling",))
+    assert [len(cell.seeds) for cell in cells] == [3] * 6
+
+
+SECONDS = """\
+name = "seconds"
+algorithm = "sac"
+return_thresholds = [100, 200]
+
+[tasks.Pendulum-v1]
+low = -2000
+high = 0
+
+[sweep]
+design = "adaptive"
+price = "seconds"
+utd = [0.5, 2]
+batch_size = [16, 64]
+learning_rate = [1e-3, 3e-3]
+
+[scaling]
+utd = [0.5, 2]
+
+[limits]
+env_steps = 1200
+
+[settings]
+warm_up = 1000
+"""
+
+
+def test_prices_in_seconds_are_measured_once_and_stored_before_the_first_round(tmp_path, monkeypatch):
+    """Twice the B, so many times the seconds, as two shapes measured here tell."""
+    study, measured = parse_study(SECONDS), []
+
+    def probe(specs, **options):
+        measured.append(specs)
+        known = {
+            "step_seconds": 1e-3,
+            "evaluation_seconds": 0.0,
+            "start_seconds": 1.0,
+            "critic_update_flops": 100,
+            "actor_update_flops": 0,
+        }
+        return [Speed(spec=spec, update_seconds=1e-4 * spec.batch_size, **known) for spec in specs if spec.batch_size in (16, 64)]
+
+    monkeypatch.setattr("tdscale.running.forecast.probe", probe)
+    files = StudyFiles(directory=tmp_path, study=study, store=RunStore(tmp_path))
+    notes: list[str] = []
+    prices = step_prices(files, Engine(workers=1), notes.append)
+    assert step_prices(files, Engine(workers=1), notes.append) == prices
+    assert len(measured) == len(notes) == 1
+    assert read_rounds(tmp_path, study).prices == prices
+    assert {utd for _, utd, _ in prices} == {0.5, 2.0}
+    small, large = (prices["Pendulum-v1", 2.0, batch] for batch in (16, 64))
+    # 1200 env steps, of which warm-up takes the first 1000, at 1 ms, and 400 updates at 1.6 and 6.4 ms
+    assert small == pytest.approx((1.2 + 0.64) / 1200, rel=0.25)
+    assert large == pytest.approx((1.2 + 2.56) / 1200, rel=0.25)
+    write_rounds(tmp_path, study, "sweep", Rounds())
+    with pytest.raises(UserError, match="on CPU cores of this machine alone"):
+        step_prices(files, Engine(workers=1, gpu=True), notes.append)
 
 
 def test_candidates_are_the_sweeps_and_one_step_beyond(done):
