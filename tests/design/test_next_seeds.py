@@ -58,13 +58,13 @@ class TestWhatASeedTells:
         return known, places, np.column_stack([np.ones(4), x])
 
     def test_a_seed_narrows_the_law_as_bayes_linear_regression_says(self):
-        known, places, basis = self.linear(variance=0.09, misfit=0.01)
+        known, places, basis = self.linear(variance=0.09, misfit=0.09)
         have = dict.fromkeys(places, 0)
         prior = np.diag([0.09, 0.04])
         for index, place in enumerate(places):
             row = basis[index]
             # two seeds of one place: their mean, and the place's misfit, which they share
-            posterior = np.linalg.inv(np.linalg.inv(prior) + np.outer(row, row) / (0.09 / 2 + 0.01))
+            posterior = np.linalg.inv(np.linalg.inv(prior) + np.outer(row, row) / (0.09 / 2 + 0.09))
             expected = 1.2816 * np.sqrt(np.diag(basis @ posterior @ basis.T)).max()
             assert known.after({place: 2}, have) == pytest.approx(expected, rel=0.02)
 
