@@ -14,8 +14,9 @@ import numpy as np
 
 from tdscale.analysis.crossings import find_crossings
 from tdscale.analysis.data_law import collect_points, fit_data_laws
-from tdscale.design import Archive, CellRequest, LawDraws, ScalingCandidates, ScalingRules, next_seeds
-from tdscale.design.data_law import top_law
+from tdscale.design.data_law import LawDraws, ScalingCandidates, ScalingRules, next_seeds, top_law
+from tdscale.design.records import CellRequest
+from tdscale.design.replay import Archive
 from tdscale.simulate import SweepDesign, random_truth, simulate_cell
 
 UTD = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
