@@ -13,9 +13,14 @@ share of the workers' time that they wait, for several sizes of a round, with th
 """
 
 import argparse
+import heapq
+import json
+import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,9 +28,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from tdscale.design.belief import Belief, see
 from tdscale.design.candidates import Candidates
-from tdscale.design.records import Key
+from tdscale.design.records import CellRequest, Key
 from tdscale.design.replay import Archive, ReplayedRound, replay
-from tdscale.design.rounds import Rules
+from tdscale.design.rounds import Rules, next_round
 from tdscale.runs.types import Cell
 from tdscale.simulate import Bowl, LawTruth, SweepDesign, random_truth, simulate_cell
 
@@ -181,9 +186,99 @@ def coverage(number: int, only: str = "") -> list[dict[str, Any]]:
     return rows
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--sweeps", type=int, default=24)
-    parser.add_argument("--only", default="")
+class Logged(Archive):
+    """Keeps what each cell took: σ, where it could be cut at most, env steps."""
+
+    def __init__(self, archive: Archive, top: float) -> None:
+        super().__init__(archive.whole, top)
+        self.taken: list[tuple[float, float, float]] = []
+
+    def run(self, request: CellRequest) -> None:
+        """As any archive."""
+        before = self.env_steps
+        super().run(request)
+        self.taken.append((request.utd, request.seeds * request.env_steps, self.env_steps - before))
+
+
+def idle(number: int) -> list[dict[str, Any]]:
+    """Share of the workers' time in which they wait for a round's last cell, by the size of a round; 7 tasks, medium noise."""
+    rows = []
+    print("size of a round: rounds, share of the grid's env steps; idle share of 2, 8, 32 workers")
+    for size in (7, 14, None, 56):
+        found = []
+        for seed in range(number):
+            rng = np.random.default_rng([seed, 7])
+            sweep = SimulatedSweep.of(truth_of(rng, "offset", "parabola", 7, 0.1), "medium", seed)
+            archive, ends = Logged(sweep.archive, THRESHOLDS[-1]), [0]
+
+            def ended(_: ReplayedRound, archive: Logged = archive, ends: list[int] = ends) -> bool:
+                ends.append(len(archive.taken))
+                return False
+
+            done = replay(archive, sweep.candidates, THRESHOLDS, Rules(round_size=size, seed=seed), on_round=ended)
+            batches = [archive.taken[start:end] for start, end in pairwise(ends)]
+            waits = [idle_share(batches, workers) for workers in (2, 8, 32)]
+            found.append((len(done), archive.env_steps / sweep.price, *waits))
+        mean = np.mean(found, axis=0)
+        places = len(sweep.candidates.places)
+        rows.append({"round_size": size or places, "rounds": mean[0], "share": mean[1], "idle": mean[2:].round(3).tolist()})
+        waits = ", ".join(f"{100 * value:.0f} %" for value in mean[2:])
+        print(f"{size or places:3}: {mean[0]:.1f}, {100 * mean[1]:.1f} %; {waits}", flush=True)
+    return rows
+
+
+def idle_share(batches: Sequence[Sequence[tuple[float, float, float]]], workers: int) -> float:
+    """Of rounds that wait for each other, cells dearest first by what they may take; an env step takes time 1 + σ."""
+    busy, elapsed = 0.0, 0.0
+    for batch in batches:
+        free = [0.0] * workers
+        for utd, _, steps in sorted(batch, key=lambda cell: -(1 + cell[0]) * cell[1]):
+            heapq.heapreplace(free, free[0] + (1 + utd) * steps)
+            busy += (1 + utd) * steps
+        elapsed += max(free)
+    return 1 - busy / (workers * elapsed)
+
+
+def times() -> list[dict[str, Any]]:
+    """CPU seconds of a round's choice for 10 tasks × 8 σ × 50 cells."""
+    rng = np.random.default_rng(0)
+    utd = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+    truth = truth_of(rng, "offset", "parabola", 10, 0.1)
+    batches = tuple(int(32 * 2 ** (step / 2)) for step in range(10))
+    limits = {task: int(3 * truth.data(task, utd, [THRESHOLDS[-1]]).max()) for task in truth.tasks}
+    candidates = Candidates(
+        tasks=truth.tasks, utd=utd, batch_size=batches, learning_rate=RATES, env_steps=limits, seeds=SEEDS, answer_utd=utd
+    )
+    design = SweepDesign(stage="sweep", seeds=SEEDS, length=None, env_steps=limits, log_interval=max(limits.values()) // 400)
+    archive = Archive(lambda key: simulate_cell(truth, design, key[:2], key[2:], "medium"), THRESHOLDS[-1])
+    rows = []
+    for _ in range(6):
+        started = time.process_time()
+        step = next_round(archive.cells, THRESHOLDS, candidates, Rules(regret=0.0), spent=archive.env_steps)
+        rows.append({"cells": len(archive.cells), "seconds": round(time.process_time() - started, 2)})
+        print(f"{rows[-1]['cells']} cells run: {rows[-1]['seconds']:.2f} s", flush=True)
+        for request in step.cells:
+            archive.run(request)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sweeps", type=int, default=16, help="for each number of tasks, noise and shape")
+    parser.add_argument("--only", nargs="*", default=["coverage", "time", "idle"], choices=("coverage", "time", "idle"))
+    parser.add_argument("--which", default="", help="of coverage's rows, those with this in their name, e.g. '2 low'")
+    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     options = parser.parse_args()
-    coverage(options.sweeps, options.only)
+    result: dict[str, Any] = {}
+    if "time" in options.only:
+        result["time"] = times()
+    if "idle" in options.only:
+        result["idle"] = idle(max(options.sweeps // 2, 1))
+    if "coverage" in options.only:
+        result["coverage"] = coverage(options.sweeps, options.which)
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

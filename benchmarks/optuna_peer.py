@@ -1,9 +1,9 @@
 """Optuna as the comparison of adaptive.py: which runs it makes of each (task, σ), where each ends; needs Optuna and NumPy, not tdscale.
 
 Read as JSON from the input: `studies`, each with its `cells` (number, B, η), and of every seed of each cell the env step at which it
-`ends`, whether it has `crossed` the threshold there, and its `returns` at the `rungs`. A trial is one seed of the cell that TPE suggests:
-its value is log of its env steps, to be least, known once it has crossed. At every rung before, the pruner sees its return, and may end it.
-Written to the output: rounds of one trial of each study, as [cell number, seed, env steps].
+`ends`, whether it has `crossed` the threshold there, and its `returns` at the `rungs`. A trial is one seed of the cell that TPE
+suggests: its value is −log of its env steps, known once it has crossed. At every rung before, the pruner sees its return, and may end
+it. Written to the output: rounds of one trial of each study, as [cell number, seed, env steps].
 """
 
 import json

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import stats
+from scipy.integrate import quad
 from small_sweeps import CANDIDATES, THRESHOLDS, archive_of
 
+from tdscale.analysis.response_surface import TELLS
 from tdscale.design.belief import Belief, see
 from tdscale.design.rounds import Rules, _Gain, next_round
 
@@ -61,6 +64,26 @@ def test_gains_are_those_of_the_joint_gaussian_also_after_cells_were_taken(belie
         joint.observe(belief, place, pair, size)
         gain.take(place, pair, size)
         assert gain.regret() == pytest.approx(joint.regret(belief), rel=1e-6)
+
+
+def test_the_information_of_student_noise_is_that_by_quadrature():
+    """Mean square of the score of t with 5 degrees of freedom, by SciPy's density."""
+    squares = quad(lambda x: (6 * x / (5 + x**2)) ** 2 * stats.t(5).pdf(x), -np.inf, np.inf)[0]
+    assert pytest.approx(squares, rel=1e-6) == TELLS
+
+
+def test_what_the_surface_took_of_the_cells_is_the_trace_of_the_smoother(belief):
+    """Effective parameters: how much the fitted values follow the data, cell by cell, by the whole joint Gaussian."""
+    e, sweep = belief.equations, belief.model.sweep
+    joint = Joint(belief)
+    covariance = np.linalg.inv(joint.precision)
+    taken = 0.0
+    for place, cell in zip(*np.nonzero(sweep.present & ~sweep.censored), strict=True):
+        row = joint.row(place, e.by_shared[place, cell], e.by_local[place, cell])
+        taken += e.weight[place, cell] * float(row @ covariance @ row)
+    exact = int((sweep.present & ~sweep.censored).sum())
+    assert belief.noise_degrees == pytest.approx(max(exact - taken, 3.0), rel=1e-6)
+    assert taken > belief.model.n_places
 
 
 def test_every_cell_that_is_taken_lowers_the_regret(belief):

@@ -36,6 +36,7 @@ DEVIATION, DEVIATION_WEIGHT = 0.15, 3.0  # of the best values from their law: wo
 _LEVEL_SPREAD = 30.0
 TASK_NOISE_WEIGHT = 20.0  # of the noise that tasks share, worth so many cells
 _TAIL = 5.0  # degrees of freedom of the noise
+TELLS = (_TAIL + 1) / (_TAIL + 3)  # Fisher information about a place of such noise, over that of normal noise of its scale
 _LEAST_NOISE, _MISFIT_RANGE = 1e-8, (1e-3, 1.0)
 _START_SLOPES = (0.0, -0.8, 0.8)
 _TRIAL_ITERATIONS, _ITERATIONS, _DRAW_ITERATIONS = 12, 25, 6
@@ -245,8 +246,8 @@ class SurfaceModel:
         curvatures = self.curvatures(log_curvatures)[..., None, :]
         return [bowl(self.sweep.values[..., q] - best[..., q, :, None], curvatures[..., q, :, :, :]) for q in range(self.n_quantities)]
 
-    def equations(self, state: State) -> Equations:
-        """The normal equations at a state."""
+    def equations(self, state: State, *, expected: bool = False) -> Equations:
+        """The normal equations at a state. `expected`: with the information of Student-t noise, not the weights of a Newton step."""
         shape = (self.n_places, self.n_cells)
         bowls = self.bowls(state.shared, state.local)
         by_quantity = np.zeros((*shape, self.n_quantities, self.n_shared))
@@ -266,6 +267,8 @@ class SurfaceModel:
         excess = np.asarray(sum(value for value, _, _ in bowls))
         variance = self.variance(state, excess)
         _, weight = self.likelihood(self.sweep, state.local[:, [0]] + excess, variance)
+        if expected:
+            weight = np.where(self.sweep.censored, weight, TELLS * weight)
         local_spread = np.concatenate([[_LEVEL_SPREAD], state.deviation])
         weighted = by_local * weight[..., None]
         precision = np.swapaxes(weighted, 1, 2) @ by_local + np.diag(local_spread**-2)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tdscale.analysis.arrays import Bools, Floats
 from tdscale.analysis.bowls import bowl
 from tdscale.analysis.crossings import find_crossings
-from tdscale.analysis.response_surface import SurfaceModel, SweepCells
+from tdscale.analysis.response_surface import DEVIATION_WEIGHT, TELLS, SurfaceModel, SweepCells
 from tdscale.design.candidates import Candidates
 from tdscale.design.records import Regret
 from tdscale.runs.types import Cell
@@ -22,7 +22,7 @@ from tdscale.runs.types import Cell
 LEVEL = 0.8  # of the bound on the regret
 _DRAWS = 500
 _ITERATIONS = 20
-_LEAST_DEGREES = 4.0  # of the cells' noise, from what is known before
+_LEAST_DEGREES = 3.0  # of the cells' noise: with fewer its mean would be infinite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,7 @@ class Belief:
         model = SurfaceModel(self._cells(known, rows))
         self.model = model
         self.state = model.solve(_ITERATIONS)
-        self.equations = model.equations(self.state)
+        self.equations = model.equations(self.state, expected=True)
 
     def _cells(self, known: Sequence[tuple[int, float]], rows: Sequence[NDArray[np.intp]]) -> SweepCells:
         """What was seen, and behind it every candidate as a cell that is not there."""
@@ -141,13 +141,13 @@ class Belief:
 
     @property
     def variance(self) -> Floats:
-        """Of one seed's log D about the surface, at the candidates, shape (n_model_places, n_pairs)."""
-        return self.equations.variance[:, self._first :]
+        """Of normal noise that says as much as one seed's log D about the surface, at the candidates, shape (n_model_places, n_pairs)."""
+        return np.asarray(self.equations.variance[:, self._first :] / TELLS)
 
     @property
     def misfit(self) -> Floats:
         """The part of `variance` that more seeds do not lower."""
-        return np.asarray(self.state.misfit * self.equations.excess[:, self._first :] ** 2)
+        return np.asarray(self.state.misfit * self.equations.excess[:, self._first :] ** 2 / TELLS)
 
     @property
     def log_data(self) -> Floats:
@@ -235,6 +235,15 @@ class Belief:
                 weights[q, row] = 0.5 * curvature[q, task] / len(answers)
         return targets.reshape(-1, targets.shape[-1]), weights.ravel()
 
+    @property
+    def noise_degrees(self) -> float:
+        """Degrees of freedom of the cells' noise: cells that reached a threshold less what the surface took of them."""
+        e, sweep = self.equations, self.model.sweep
+        rows = e.by_shared - e.by_local @ (e.local_inverse @ e.cross)
+        uncertain = ((e.by_local @ e.local_inverse) * e.by_local).sum(axis=-1) + ((rows @ e.shared_inverse) * rows).sum(axis=-1)
+        exact = sweep.present & ~sweep.censored
+        return max(float(exact.sum() - (e.weight * uncertain)[exact].sum()), _LEAST_DEGREES)
+
     @cached_property
     def regret(self) -> Regret:
         """Of the laws' B and η at the answers, by draws from the posterior of the laws, of the bowls, and of deviations from the laws."""
@@ -243,8 +252,7 @@ class Belief:
         root = np.linalg.cholesky(self.equations.shared_inverse + 1e-12 * np.eye(len(self.equations.shared_inverse)))
         drawn = (rng.standard_normal((_DRAWS, len(root))) @ root.T).reshape(_DRAWS, *state.shared.shape)
         # few cells tell their noise badly, few places the deviations from the laws: Student-t
-        exact = int((self.model.sweep.present & ~self.model.sweep.censored).sum())
-        cells, places = max(exact - model.n_places - model.n_tasks, 0) + _LEAST_DEGREES, max(model.n_places - model.n_tasks - 1, 0) + 3
+        cells, places = self.noise_degrees, max(model.n_places - model.n_tasks - 1, 0) + DEVIATION_WEIGHT
         drawn = drawn * np.sqrt(cells / rng.chisquare(cells, (_DRAWS, 1, 1)))
         targets, _ = self.targets
         off = (drawn.reshape(_DRAWS, -1) @ targets.T).reshape(_DRAWS, model.n_quantities, -1)
@@ -255,7 +263,9 @@ class Belief:
         of_answer = shared[..., [model.curvature]] + shared[..., model.of_task.start + tasks]
         curvatures = model.curvatures(of_answer[..., None] + model.shape(shared)[..., None, :])
         height = bowl(-off, curvatures)[0].sum(axis=1).mean(axis=-1)
-        return Regret(expected=float(height.mean()), bound=float(np.quantile(height, LEVEL)))
+        # where little is known of the noise, the mean may lie above
+        expected = float(height.mean())
+        return Regret(expected=expected, bound=max(float(np.quantile(height, LEVEL)), expected))
 
     def may_run(self) -> Bools:
         """Which candidates may be asked for at each place of the model, shape (n_model_places, n_pairs).
