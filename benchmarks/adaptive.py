@@ -307,6 +307,7 @@ def random_cells(sweep: Sweep, seed: int, most: float, *, seeds: int, cut: float
             yield State(share=before[0] / sweep.price, cells=before[1])
         if not marks:
             return
+    yield State(share=archive.env_steps / sweep.price, cells=archive.cells)
 
 
 def lines(sweep: Sweep, seed: int, most: float) -> Iterator[State]:
