@@ -189,12 +189,6 @@ class Belief:
         spread = e.local_inverse[:, 0, 0] + ((pull[:, 0] @ e.shared_inverse) * pull[:, 0]).sum(axis=-1)
         return np.asarray(np.sqrt(spread))
 
-    @property
-    def seed_noise(self) -> Floats:
-        """Standard deviation of one seed's log D near the best, shape (n_model_places,)."""
-        usual = float(np.median(self.model.sweep.seeds[self.model.sweep.present])) if self.model.sweep.seeds is not None else 1.0
-        return np.asarray(np.sqrt(self.state.noise[self.model.sweep.task] * usual))
-
     @cached_property
     def best(self) -> Floats:
         """log of the best values at each place of the model, shape (n_model_places, 2); of what was not swept its one value."""

@@ -96,7 +96,7 @@ def next_round(cells: Sequence[Cell], thresholds: Sequence[float], candidates: C
     if not requests and regret.expected < rules.regret:
         return Next(cells=(), regret=regret, why=f"the expected regret is below {rules.regret:g}", given_up=given_up)
     size = rules.round_size or len(candidates.places)
-    picks = _best(belief, counts, rules, max(size - len(requests), 0), spent=spent)
+    picks = _best(belief, counts, rules, max(size - len(requests), 0))
     if not requests and picks.chosen and spent >= grid_price(belief, rules):
         return Next(cells=(), regret=regret, why="it has taken as many env steps as the whole grid would", given_up=given_up)
     for request, _ in picks.chosen:
@@ -293,7 +293,7 @@ class Picks:
     expected: float
 
 
-def _best(belief: Belief, counts: NDArray[np.int64], rules: Rules, size: int, *, spent: float = 0.0) -> Picks:
+def _best(belief: Belief, counts: NDArray[np.int64], rules: Rules, size: int) -> Picks:
     """So many seeds, greedily, each as if the ones before had come out as the surface says."""
     greedy = _Greedy(belief, counts, rules)
     requests: dict[Key, tuple[CellRequest, float]] = {}
