@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_ndtr, ndtr
 
 from tdscale.analysis.arrays import Floats
 from tdscale.design.belief import Belief, Seen, see
@@ -321,6 +322,8 @@ class _Greedy:
         self._steps = np.minimum((1 + rules.margin) * np.exp(belief.log_data), self._cut[:, None])
         self._price = self._steps * _step_prices(belief, rules)
         self._allowed = belief.may_run()
+        spread = np.sqrt(belief.variance + self._gain.variance)
+        self._told = censored_information((np.log(self._cut)[:, None] - belief.log_data) / spread)
 
     @property
     def regret(self) -> float:
@@ -332,7 +335,7 @@ class _Greedy:
         free = self._allowed & (self._have < self._belief.candidates.seeds)
         if not free.any():
             return None
-        score = np.where(free, self._gain.of(_new_seed_variance(self._belief, self._have)) / self._price, -1.0)
+        score = np.where(free, self._gain.of(self._variance()) / self._price, -1.0)
         place, pair = map(int, np.unravel_index(np.argmax(score), score.shape))
         self._take(place, pair)
         candidates = self._belief.candidates
@@ -349,9 +352,22 @@ class _Greedy:
             self._take(int(place), candidates.pairs.index(key[2:]))
 
     def _take(self, place: int, pair: int) -> None:
-        variance = _new_seed_variance(self._belief, self._have)
-        self._gain.take(place, pair, float(variance[place, pair]))
+        self._gain.take(place, pair, float(self._variance()[place, pair]))
         self._have[place, pair] += 1
+
+    def _variance(self) -> Floats:
+        """Of an observation of the surface that says as much as one seed more, shape (n_model_places, n_pairs)."""
+        return np.asarray(_new_seed_variance(self._belief, self._have) / self._told)
+
+
+def censored_information(z: Floats) -> Floats:
+    """What a normal variable that is cut off above tells of its mean, as a share of what it tells whole; any shape.
+
+    Φ(z) + φ(z)·(φ(z)/(1 − Φ(z)) − z): the expected information of type I censoring at z standard deviations above the mean.
+    """
+    log_density = -(z**2) / 2 - 0.5 * np.log(2 * np.pi)
+    hazard = np.exp(log_density - log_ndtr(-z))
+    return np.asarray(np.clip(ndtr(z) + np.exp(log_density) * (hazard - z), 1e-6, 1.0))
 
 
 def _step_prices(belief: Belief, rules: Rules) -> Floats:
@@ -392,6 +408,11 @@ class _Gain:
         self._by_target = (flat @ self._targets.T).reshape(*shape, -1)
         self._own = (flat * self._rows.reshape(-1, self._rows.shape[-1])).sum(axis=-1).reshape(shape)
         self._of_place = ((self._l @ self._local) * self._l).sum(axis=-1)
+
+    @property
+    def variance(self) -> Floats:
+        """Of the surface at each candidate, shape (n_model_places, n_pairs)."""
+        return np.asarray(self._own + self._of_place)
 
     def of(self, variance: Floats) -> Floats:
         """Fall of the expected regret by one observation of that variance, shape (n_model_places, n_pairs)."""
