@@ -178,7 +178,9 @@ def _beginning(record: RoundRecord) -> str:
 
 
 def said(regret: Regret) -> str:
-    """In words."""
+    """In words. Of few cells the posterior has long tails, whose mean says nothing."""
+    if regret.expected > 1:
+        return "over 1: next to nothing is known yet"
     return f"{regret.expected:.3f} (80 % chance: below {regret.bound:.3f})"
 
 
