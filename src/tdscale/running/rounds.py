@@ -165,7 +165,10 @@ def _further(study: Study, record: RoundRecord) -> float:
     else:
         return 2.0
     now, after, goal = (1 / max(min(value, 0.99 * variances[0] if value != variances[0] else value), 1e-9) for value in variances)
-    return float(min(max((goal - after) / (after - now), 0.0), 20.0))
+    most = 20.0
+    if record.precision is not None:  # no more than the seeds that are left
+        most = len(study.tasks) * len(study.scaling.utd) * study.scaling.seeds / max(len(record.cells), 1) - record.number
+    return float(min(max((goal - after) / (after - now), 0.0), max(most, 0.0)))
 
 
 def _beginning(record: RoundRecord) -> str:
