@@ -162,6 +162,17 @@ def test_the_limit_on_env_steps_is_kept(tmp_path):
     assert all(len(record.cells) <= 4 for record in later)
 
 
+def test_without_disk_for_checkpoints_runs_begin_from_the_start_and_the_study_is_the_same(done, tmp_path):
+    study = adaptive_study.write(tmp_path, more="\n[checkpoints]\ngigabytes = 0\n")
+    display = Noted()
+    files, failures = adaptive_study.run(study, tmp_path / "toy", display=display)
+    assert failures == []
+    assert any("stopped runs are removed: they take more than 0 GB" in note for note in display.notes)
+    assert not list(files.directory.rglob("checkpoint"))
+    assert (files.directory / "rounds.json").read_bytes() == (done[0].directory / "rounds.json").read_bytes()
+    assert files.store.fingerprint() == done[0].store.fingerprint()
+
+
 def test_rounds_that_cannot_be_read_are_one_sentence_and_nothing_is_lost(done, tmp_path):
     study, directory = _copy(done, tmp_path)
     text = (directory / "rounds.json").read_text()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import adaptive_study
 from command import tdscale
 from tdscale.errors import RunFailure, UserError
 from tdscale.running import Engine, Event
@@ -178,6 +179,27 @@ def test_a_worker_is_killed_and_a_node_is_added_and_the_laws_are_the_local_ones(
     assert display.counts() == {"start": 6, "again": 1, "done": 5}, "each cell is trained once, but for the one whose worker was killed"
     assert "signal 9" in next(event.message for event in display.events if event.kind == "again")
     assert_same(study, local)
+
+
+@pytest.mark.slow
+@proc_only
+def test_an_adaptive_study_on_a_cluster_whose_worker_is_killed_asks_for_the_same_rounds(tmp_path, cluster):
+    alone, _ = adaptive_study.run(adaptive_study.write(tmp_path / "alone"), tmp_path / "alone" / "toy")
+    killed: list[int] = []
+
+    def at(event, events):
+        if event.kind == "done" and not killed and (found := worker_processes()):
+            killed.append(found[0])
+            os.kill(found[0], signal.SIGKILL)
+            add_node(cluster)
+
+    files = place_study(adaptive_study.write(tmp_path / "ray"), tmp_path / "ray" / "toy")
+    assert run_study(files, engine=Engine(workers=None, ray=cluster.address), display=Watched(at)) == []
+    assert killed
+    for study in (alone, files):
+        fit_study(study, n_draws=20)
+    for name in ("rounds.json", "choice.json", "laws.json"):
+        assert (files.directory / name).read_bytes() == (alone.directory / name).read_bytes()
 
 
 @pytest.mark.faults

@@ -95,7 +95,7 @@ def _run_round(runner: StageRunner, stage: Stage, rounds: Rounds, failed: set[Ke
     failures = runner.run(stage, specs, jobs=list(jobs.values()), later=later, part=part)
     if failures:
         failed |= round_jobs(files, stage, record.cells).keys()
-    _bound_checkpoints(files, stage, rounds)
+    _bound_checkpoints(files, stage, rounds, runner.display.note)
     return failures
 
 
@@ -135,13 +135,13 @@ def _spent(files: StudyFiles, specs: Sequence[RunSpec]) -> float:
     return float(sum(statuses[spec.run_id].last_step for spec in specs if spec.run_id in statuses))
 
 
-def _bound_checkpoints(files: StudyFiles, stage: Stage, rounds: Rounds) -> None:
+def _bound_checkpoints(files: StudyFiles, stage: Stage, rounds: Rounds, note: Callable[[str], None]) -> None:
     """Remove the oldest checkpoints of stopped runs beyond the disk that they may take."""
     checkpoints = files.study.checkpoints
     most = (4.0 if checkpoints is None else checkpoints.gigabytes) * 1e9
     if checkpoints is not None and checkpoints.keep:
         return
-    total = 0
+    total, removed = 0, 0
     asked = {request.key: None for record in reversed(rounds.records) for request in record.cells if request.task in files.study.tasks}
     known = rounds.requests(files.study)
     for key in asked:
@@ -152,6 +152,9 @@ def _bound_checkpoints(files: StudyFiles, stage: Stage, rounds: Rounds) -> None:
             if size and total > most:
                 files.store.discard_checkpoints([spec.run_id])
                 total -= size
+                removed += 1
+    if removed:
+        note(f"checkpoints of {removed} stopped runs are removed: they take more than {most / 1e9:g} GB ([checkpoints] gigabytes)")
 
 
 def _further(study: Study, record: RoundRecord) -> float:
