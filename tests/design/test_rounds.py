@@ -204,3 +204,14 @@ def test_the_true_regret_lies_mostly_below_the_bound_at_which_a_sweep_stops():
         below.append(regret_of(laws) < belief.regret.bound)
     # at a chance of 0.8 each, 4 or fewer of 8 happen to 6 in 100
     assert sum(below) > 4
+
+
+def test_the_first_round_leaves_out_cells_whose_env_steps_are_dear():
+    """Its runs are not cut, so that one at a large B and σ may cost as much as all the others."""
+    price = {(*place, batch): batch / 32 for place in CANDIDATES.places for batch in (*BATCH_SIZES, 16, 1024)}
+    first = next_round([], THRESHOLDS, CANDIDATES, Rules(step_price=price)).cells
+    # the median of 32 … 512 is 128
+    assert {cell.batch_size for cell in first} == {32, 64, 128, 256}
+    assert len(first) == FIRST * len(CANDIDATES.places)
+    same = dict.fromkeys(price, 3.0)
+    assert next_round([], THRESHOLDS, CANDIDATES, Rules(step_price=same)).cells == next_round([], THRESHOLDS, CANDIDATES, Rules()).cells

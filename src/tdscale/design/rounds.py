@@ -21,6 +21,7 @@ from tdscale.design.records import CellRequest, Key, Regret
 from tdscale.runs.types import Cell
 
 FIRST = 3  # cells of each (task, σ) in the first round
+DEAR = 2.0  # times the median price of an env step: not in the first round, whose runs may go to the limit
 MOST_OF_GRID = 0.5  # of its env steps: noisy runs on few tasks may never get below the regret that is asked for
 CUT_OF_SEEN = 1.25  # at least so many times the least D that was seen there
 OPEN_MOST = 6  # cells of a (task, σ) where none has reached a threshold, before it is given up
@@ -219,14 +220,27 @@ def _counts(seen: Seen, candidates: Candidates) -> NDArray[np.int64]:
 
 def _first(counts: NDArray[np.int64], seen: Seen, candidates: Candidates, rules: Rules) -> list[CellRequest]:
     """Cells that a place lacks to its first ones."""
+    spreads = _not_dear(candidates, rules).spread(FIRST, rules.seed)
     requests = []
-    for number, ((task, utd), spread) in enumerate(zip(candidates.places, candidates.spread(FIRST, rules.seed), strict=True)):
+    for number, ((task, utd), spread) in enumerate(zip(candidates.places, spreads, strict=True)):
         there = counts[number] > 0
         lacking = len(spread) - int(there.sum())
         fresh = [pair for pair in spread if not there[candidates.pairs.index(pair)]]
         for batch, rate in fresh[: max(lacking, 0)]:
             requests.append(_request(candidates, task, utd, (batch, rate), 1, candidates.env_steps[task]))
     return requests
+
+
+def _not_dear(candidates: Candidates, rules: Rules) -> Candidates:
+    """The candidates without cells whose env steps cost over `DEAR` times the median of their (task, σ)."""
+    if not rules.step_price:
+        return candidates
+    kept: set[Key] = set()
+    for number, (task, utd) in enumerate(candidates.places):
+        prices = np.array([rules.step_price[task, utd, batch] for batch, _ in candidates.grid])
+        cheap = (prices <= DEAR * np.median(prices)) & candidates.available[number, : len(prices)]
+        kept |= {(task, utd, *pair) for pair, kept_here in zip(candidates.grid, cheap, strict=True) if kept_here}
+    return replace(candidates, only=frozenset(kept))
 
 
 def _open(counts: NDArray[np.int64], seen: Seen, belief: Belief | None, candidates: Candidates) -> dict[Key, CellRequest]:
