@@ -148,6 +148,8 @@ class Cell:
             step_seconds (all of the run but its updates, per env step), update_seconds_per_critic_update (updates of the actor included).
         aggregate: what is taken over the seeds at each step.
         resets: env steps, rising, at which networks were reset; returns dip after each. Empty where none are known.
+        size: name of its network's size, one of the study's [sizes]; empty in a study without.
+        model_size: N, parameters of the critics that are trained; None where it is not known.
     """
 
     spec: RunSpec
@@ -160,6 +162,8 @@ class Cell:
     costs: Mapping[str, float] = field(default_factory=dict)
     aggregate: Aggregate = "mean"
     resets: tuple[float, ...] = ()
+    size: str = ""
+    model_size: float | None = None
 
     def counted_returns(self, *, keep_duplicates: bool = False) -> NDArray[np.float64]:
         """Returns of the seeds that count, shape (n_counted, n_steps): all of them, or those that are no copies."""

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 from tdscale.errors import UserError
 from tdscale.study.custom import TrainerOptions, check_command, is_custom
 from tdscale.study.settings import SETTINGS
+from tdscale.study.sizes import MODEL_SIZE, check_sizes, parse_sizes
 from tdscale.study.spec import RECORDING, Aggregate, RunSpec, Stage
 
 # of each stage: no two have a seed in common
@@ -161,6 +162,11 @@ class Study(_Part):
     reset_critic_updates: int | None = Field(None, ge=1, le=_MOST, description="networks were reset after every so many critic updates")
     reset_env_steps: tuple[Annotated[int, Field(ge=1, le=_MOST)], ...] = Field((), description="networks were reset at these env steps")
     settings: dict[str, Any] = Field(default_factory=dict)
+    sizes: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="networks of several sizes, by name, each with the settings that make it and, where tdscale does not build the network, "
+        "its model_size N; or one setting with a list of values",
+    )
     origin: str | None = Field(None, description="where imported curves came from")
     _own_settings: dict[str, Any] | None = PrivateAttr(None)
 
@@ -188,6 +194,17 @@ class Study(_Part):
     @classmethod
     def _usual(cls, value: Any) -> Any:
         return {True: {}, False: None}[value] if isinstance(value, bool) else value
+
+    @field_validator("sizes", mode="before")
+    @classmethod
+    def _sizes(cls, value: Any) -> Any:
+        return parse_sizes(value)
+
+    @field_validator("sizes")
+    @classmethod
+    def _distinct_sizes(cls, values: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        check_sizes(values)
+        return values
 
     @field_validator("data_cost", mode="before")
     @classmethod
@@ -309,6 +326,19 @@ class Study(_Part):
         recorded = () if self.has_custom_trainer else RECORDING
         recording = {name: settings.pop(name) for name in recorded if name in settings}
         return settings, recording
+
+    def at_size(self, name: str) -> Self:
+        """The study of one of its sizes: without [sizes], that size's settings beside the others, its N as `model_size` where it is given.
+
+        Raises:
+            KeyError: if there is no such size.
+        """
+        size = {key: value for key, value in self.sizes[name].items() if key != MODEL_SIZE}
+        model_size = self.sizes[name].get(MODEL_SIZE, self.model_size)
+        study = self.model_copy(update={"sizes": {}, "settings": self.settings | size, "model_size": model_size})
+        if self._own_settings is not None:
+            study._own_settings = self._own_settings | size
+        return study
 
     def with_full_settings(self, settings: Mapping[str, Any]) -> Self:
         """This study of a user's algorithm, with all of its settings, defaults filled in, as JSON types.

@@ -1,0 +1,63 @@
+"""The table [sizes]: networks of several sizes within one study, an ordered axis N beside σ, B and η (METHOD.md, section 7)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+MODEL_SIZE = "model_size"
+
+
+def parse_sizes(value: Any) -> Any:
+    """[sizes] as it is kept: by name, the settings of each size.
+
+    `critic_width = [128, 256]`, one setting with a list of values, is short for a size for each value, named by it; a name with a table is
+    a size as it stands. What is neither is left as it is, for the type's own complaint.
+
+    Raises:
+        ValueError: where both stand side by side, a list is empty, or a value stands in it twice.
+    """
+    if not isinstance(value, Mapping):
+        return value
+    lists = [name for name, given in value.items() if isinstance(given, list | tuple)]
+    if not lists:
+        return value
+    if len(value) > 1:
+        other = next(name for name in value if name != lists[0])
+        raise ValueError(
+            f"{lists[0]}: a list stands alone, as one size for each of its values; beside {other!r} write each size as a table, e.g. "
+            f"small = {{ {lists[0]} = … }}"
+        )
+    key, values = next(iter(value.items()))
+    if not values:
+        raise ValueError(f"{key}: is empty; it must hold the values of at least two sizes")
+    names = [size_name(one) for one in values]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise ValueError(f"{key}: {name} stands twice; each size once is enough")
+    return {name: {key: one} for name, one in zip(names, values, strict=True)}
+
+
+def size_name(value: Any) -> str:
+    """A size named by its setting's value: 256 is "256", [64, 64] is "64x64"."""
+    if isinstance(value, list | tuple):
+        return "x".join(map(size_name, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def check_sizes(sizes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise ValueError, one sentence, where [sizes] can't be what was meant: no setting, unequal ones, two alike, N that is no number."""
+    keys: set[str] | None = None
+    seen: dict[str, str] = {}
+    for name, size in sizes.items():
+        own = {key for key in size if key != MODEL_SIZE}
+        if not own:
+            raise ValueError(f'{name}: names no setting; it must be a table of what makes the size, e.g. {name} = {{ size = "{name}" }}')
+        if keys is not None and own != keys:
+            raise ValueError(f"{name}: sets {', '.join(sorted(own))}, another size {', '.join(sorted(keys))}; all sizes must set the same")
+        keys = own
+        model_size = size.get(MODEL_SIZE)
+        if model_size is not None and (isinstance(model_size, bool) or not isinstance(model_size, int | float) or not model_size > 0):
+            raise ValueError(f"{name}.{MODEL_SIZE}: {model_size!r} is no number of parameters; it must be > 0, e.g. 2.83e6")
+        text = repr(sorted((key, size[key]) for key in own))
+        if text in seen:
+            raise ValueError(f"{name}: has the settings of {seen[text]!r}; each size once is enough")
+        seen[text] = name
