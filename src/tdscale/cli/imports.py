@@ -9,6 +9,7 @@ from tdscale.analysis.estimate import short
 from tdscale.cli.console import counted
 from tdscale.importers import ImportReport, Preview
 from tdscale.importers.preview import TaskPreview
+from tdscale.importers.sizes import Size
 from tdscale.runs.types import RunWarning
 
 _SHOWN = 12
@@ -36,6 +37,11 @@ def print_preview(console: Console, source: str, preview: Preview, label: str = 
             console.print(f"  copies  {task.duplicates} runs equal another seed of their cell, byte for byte")
         if task.holes:
             console.print(f"  holes   {_holes(task, preview.stage)}")
+    if preview.sizes is not None:
+        console.print(f"\nnetworks of {len(preview.sizes.sizes)} sizes, told apart by {preview.sizes.key}; N is an axis of the laws")
+        wide = max(len(size.name) for size in preview.sizes.sizes)
+        for size in preview.sizes.sizes:
+            console.print(f"  {size.name:<{wide}}  N {_parameters(size)}")
     if preview.keys:
         console.print("\nother keys in which runs differ")
         for note in preview.keys:
@@ -54,6 +60,10 @@ def _holes(task: TaskPreview, stage: str) -> str:
 def _listed(values: Sequence[float]) -> str:
     more = f" … {len(values)} values" if len(values) > _SHOWN else ""
     return ", ".join(map(short, values[:_SHOWN])) + more
+
+
+def _parameters(size: Size) -> str:
+    return f"{size.most:,.0f}" if size.least == size.most else f"{size.least:,.0f} to {size.most:,.0f}, by task"
 
 
 def _span(pair: tuple[int, int]) -> str:
@@ -84,7 +94,7 @@ def preview_to_dict(preview: Preview) -> dict[str, Any]:
         ],
         "keys": [{"key": note.key, "values": list(note.values), "along": note.along} for note in preview.keys],
         "messages": _messages(preview.messages),
-    }
+    } | ({} if preview.sizes is None else {"sizes": preview.sizes.tables()})
 
 
 def report_to_dict(report: ImportReport) -> dict[str, Any]:

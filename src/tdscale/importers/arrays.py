@@ -77,6 +77,8 @@ def open_arrays(
         conventions.note_entries(source.stem, [entry.keys for entry in entries], _left(archive, entries))
         steps = _steps(source, archive, entries, columns, known)
     filled = replace(columns, names=None, returns=None) if by_path else columns
+    if known is not None and columns.model_size is None:
+        filled = replace(filled, model_size=known.sizes)
     return _runs(source, entries, steps, conventions, columns), filled, conventions
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.importers.keys import KeyNote
+from tdscale.importers.sizes import Axis
 from tdscale.runs.types import RunWarning
 from tdscale.study import RunSpec, Study
 
@@ -70,6 +71,7 @@ class Preview:
         stage: "sweep" (several B or η at one σ) or "scaling".
         tasks: sorted.
         keys: those in which runs differ and that are not used.
+        sizes: of networks, where there are several and N is known.
         messages: what a person should know.
     """
 
@@ -77,6 +79,7 @@ class Preview:
     stage: str
     tasks: tuple[TaskPreview, ...]
     keys: tuple[KeyNote, ...] = ()
+    sizes: Axis | None = None
     messages: list[RunWarning] = field(default_factory=list)
 
 
