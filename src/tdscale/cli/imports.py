@@ -1,6 +1,6 @@
 """What `tdscale import` understood of a log, as a person reads it and as JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -24,11 +24,11 @@ def print_preview(console: Console, source: str, preview: Preview, label: str = 
     """Its tasks with their σ, B, η, runs and curves; what is missing; other keys in which runs differ."""
     kinds = {"sweep": "a sweep over B or η at some σ", "scaling": "one B and η at each σ", "baseline": "one B and η for every σ"}
     of = f"\n{label}, of " if label else ""
-    console.print(f"{of}{source} ({preview.kind}): {kinds[preview.stage]}")
+    console.print(f"{of}{source} ({preview.kind}): {kinds['sweep' if preview.swept else preview.stage]}")
     for task in preview.tasks:
         console.print(f"\n{task.task}")
         console.print(f"  σ       {_listed(task.utds)}")
-        console.print(f"  B       {_listed(task.batch_sizes)}")
+        console.print(f"  B       {_listed(task.batch_sizes, str)}")
         console.print(f"  η       {_listed(task.learning_rates)}")
         console.print(f"  runs    {task.runs} in {counted(task.cells, 'cell')}, seeds of a cell: {_span(task.seeds)}")
         grids = "one grid of env steps" if task.grids == 1 else f"{task.grids} different grids of env steps"
@@ -57,9 +57,9 @@ def _holes(task: TaskPreview, stage: str) -> str:
     return f"no run has {'; '.join(shown)}{more}"
 
 
-def _listed(values: Sequence[float]) -> str:
+def _listed(values: Sequence[Any], shown: Callable[[Any], str] = short) -> str:
     more = f" … {len(values)} values" if len(values) > _SHOWN else ""
-    return ", ".join(map(short, values[:_SHOWN])) + more
+    return ", ".join(map(shown, values[:_SHOWN])) + more
 
 
 def _parameters(size: Size) -> str:

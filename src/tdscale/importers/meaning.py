@@ -303,7 +303,8 @@ def _contradictions(name: str, found: Found, run: LoggedRun, columns: Columns) -
     if not by_option and not (asked is None and any(key in run.named for key in found.keys)):
         return
     logged = logged_value(name, run.config if run.logged is None else run.logged)
-    same = logged is None or set(logged.keys) == set(found.keys) or same_value(logged.value, found.value)
+    itself = told and logged is not None and logged.keys == found.keys  # a key whose values name sizes
+    same = itself or logged is None or same_value(logged.value, found.value)
     if logged is not None and number(logged.value) is not None and not same:
         by = f"{option(name)} {asked}" if by_option else f"--names, which gives {value}, is taken"
         source = "the update counters of its model give" if logged.derived else f"the log's own {logged.keys[0]} is"

@@ -187,7 +187,7 @@ class Part:
             key = "algorithm" if re.search("[:/]", asked) else asked
             choose = f"choose with --where {key}={algorithms[0]}, or import each with --split-by {key} into a study of its own"
             raise UserError(f"the runs are of several algorithms: {key} is {', '.join(algorithms[:6])}; a study is of one: {choose}")
-        refuse_unknown((one.survey.name, one.network) for one in self._held)
+        refuse_unknown([one.network for one in self._held])
         refuse_names(self._by_name, self._names.values())
         self._algorithm = algorithms[0] if len(algorithms) == 1 and algorithms[0] != "None" else _ANY
         notes = self.keys.refuse_differences()
@@ -201,12 +201,14 @@ class Part:
             for one in self._held
         ]
         self._find_sizes()
+        notes = tuple(note for note in notes if self._axis is None or note.key != self._axis.key)
         self._held = self._without_repeated()
         places: dict[tuple[Any, ...], set[tuple[int, float]]] = defaultdict(set)
         for one in self._held:
             place = one.spec.task, one.spec.utd, one.network.place, one.survey.settings
             places[place].add((one.spec.batch_size, one.spec.learning_rate))
-        stage: Stage = "sweep" if any(len(pairs) > 1 for pairs in places.values()) else "scaling"
+        swept = any(len(pairs) > 1 for pairs in places.values())
+        stage: Stage = "sweep" if swept else "scaling"
         if self._conventions is not None:
             stage = self._conventions.stage or stage
             self.messages += self._conventions.messages()
@@ -219,7 +221,13 @@ class Part:
         if any(task.seeds[0] == 1 for task in tasks):
             self.say("one-seed", "some cells have one seed, which says nothing about the noise between seeds")
         self.preview = Preview(
-            kind=self._kind, stage=stage, tasks=tasks, keys=notes, sizes=self._axis, messages=list(dict.fromkeys(self.messages))
+            kind=self._kind,
+            stage=stage,
+            tasks=tasks,
+            swept=swept,
+            keys=notes,
+            sizes=self._axis,
+            messages=list(dict.fromkeys(self.messages)),
         )
 
     def _find_sizes(self) -> None:
@@ -231,8 +239,8 @@ class Part:
                 several[one.spec.task].add(one.network.parameters)
             if any(len(sizes) > 1 for sizes in several.values()):
                 message = (
-                    "N differs, but nothing tells which networks are of one size in all runs and tasks, so size is no axis of the laws; give "
-                    "--model-size KEY, a key with one value for each size"
+                    "N differs, but nothing tells which networks are of one size in all runs and tasks, so size is no axis of the laws; "
+                    "give --model-size KEY, a key with one value for each size"
                 )
                 self.say("sizes-unclear", message)
             elif self._columns.model_size is None and (found := untold([one.sized for one in self._held])) is not None:

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,21 +76,20 @@ def setting_of(key: str) -> str:
     return "network_size" if key == _RESERVED else key
 
 
-def refuse_unknown(networks: Iterable[tuple[str, Network]]) -> None:
-    """Raises UserError where networks, each with its run's name, are named by a setting whose N nobody says."""
-    runs = [(name, network) for name, network in networks if network.key]
-    missing = {network.value: name for name, network in reversed(runs) if network.parameters is None}
+def refuse_unknown(networks: Sequence[Network]) -> None:
+    """Raises UserError where networks are named by a setting whose N nobody says."""
+    missing = {network.key: network.value for network in networks if network.key and network.parameters is None}
     if not missing:
         return
-    key = next(network.key for _, network in runs if network.parameters is None)
-    known = {network.value: network.parameters for _, network in runs if network.key == key and network.parameters is not None}
-    values = in_order([*known, *missing])
-    shown = ", ".join(values[:_SHOWN]) + (f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else "")
-    which = f", not for {', '.join(in_order(missing)[:_SHOWN])}" if known else ""
-    raise UserError(
-        f"{next(iter(missing.values()))}: {key} is {shown}, which is not N, the critics' parameters; say N of each value{which}: "
-        f"{how_to_tell(key, values, known)}"
+    key = next(iter(missing))
+    of_key = [network for network in networks if network.key == key]
+    known = {network.value: network.parameters for network in of_key if network.parameters is not None}
+    values = in_order(network.value for network in of_key)
+    shown, without = (
+        ", ".join(some[:_SHOWN]) + (" …" if len(some) > _SHOWN else "") for some in (values, in_order(set(values) - set(known)))
     )
+    said = f"N is not said for {without}" if known else "which is not N, the critics' parameters"
+    raise UserError(f"{key} is {shown}, {said}; say N of each value with {how_to_tell(key, values, known)}")
 
 
 def axis_of(runs: Sequence[SizedRun], own: str | None = COUNTED) -> Axis | None:

@@ -84,7 +84,7 @@ def with_sizes(study: Study, path: Path, runs: Sequence[SizedRun], *, asked: str
         found = study
     if found.sizes != wanted or found.model_copy(update={"sizes": study.sizes}) != study:
         raise UserError(f"{OPTION} {asked}: {path} is there already; write into its [sizes]: {'; '.join(lines)}")
-    message = f"study.toml was there already: {_listed(missing)} is added to its [sizes], all else in it is kept as it is"
+    message = f"[sizes] of study.toml, which was there already, gets {_listed(missing)}; all else in the file is kept as it is"
     return found, added, [RunWarning("sizes-added", message, str(path))]
 
 
