@@ -197,11 +197,13 @@ class Network:
     Attributes:
         parameters: N; None where it is not known.
         key, value: the setting, and its value as text, that the run names its size by; empty where it holds N itself, or nothing.
+        source: the key that holds N itself; empty where it is another's, or part of a text.
     """
 
     parameters: float | None = None
     key: str = ""
     value: str = ""
+    source: str = ""
 
     @property
     def place(self) -> Any:
@@ -271,7 +273,7 @@ def _size(found: Found | None, run: LoggedRun, columns: Columns) -> Network:
     whole = bool(key) and (asked is None or same_value(run.config.get(key), found.value))
     size = parameters(found.value)
     if size is not None and (counts(key, found.value) if whole else size >= (_LEAST_READ if key else 1)):
-        return Network(parameters=size)
+        return Network(parameters=size, source=key if whole else "")
     if whole and can_name(found.value):
         logged = logged_value("model_size", run.config)
         known = logged is not None and key not in logged.keys and counts(logged.keys[0], logged.value)

@@ -84,11 +84,12 @@ def refuse_unknown(networks: Sequence[Network]) -> None:
     key = next(iter(missing))
     of_key = [network for network in networks if network.key == key]
     known = {network.value: network.parameters for network in of_key if network.parameters is not None}
-    values = in_order(network.value for network in of_key)
+    numbers = [f"{network.parameters:.12g}" for network in networks if network.source == key]
+    values = in_order([*(network.value for network in of_key), *numbers])
     shown, without = (
         ", ".join(some[:_SHOWN]) + (" …" if len(some) > _SHOWN else "") for some in (values, in_order(set(values) - set(known)))
     )
-    said = f"N is not said for {without}" if known else "which is not N, the critics' parameters"
+    said = f"N is not said for {without}" if known else f"which is not {'all ' if numbers else ''}N, the critics' parameters"
     raise UserError(f"{key} is {shown}, {said}; say N of each value with {how_to_tell(key, values, known)}")
 
 
