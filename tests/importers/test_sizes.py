@@ -153,11 +153,12 @@ def test_sizes_by_name_have_the_n_that_the_log_has_beside_them(tmp_path):
 
 
 def test_a_size_with_two_n_is_asked_about(tmp_path):
-    table(tmp_path / "n.csv", preset=("small", "small", "large"), critic_parameters=(64_000, 65_000, 256_000), seed_of=(0, 1, 2))
-    with pytest.raises(
-        UserError, match=r"preset = small has two N in Pendulum-v1, 6[45]000 and 6[45]000.*--model-size preset:large=N,small=N"
-    ):
-        gather_runs(tmp_path / "n.csv", "csv", Columns(model_size="preset", seed="=count"))
+    table(tmp_path / "n.csv", preset=("small", "small", "large"), critic_parameters=(64_000, 65_000, 256_000))
+    with pytest.raises(UserError, match="differ in critic_parameters: 64000, 65000, 256000") as refusal:
+        gather_runs(tmp_path / "n.csv", "csv", Columns(model_size="preset"))
+    (answer,) = answers_in(str(refusal.value), "--model-size")
+    import_runs(tmp_path / "n.csv", "csv", tmp_path / "d", model_size=answer)
+    assert [size["model_size"] for size in sizes_in(tmp_path / "d").values()] == [64_000, 65_000, 256_000]
 
 
 def test_n_that_differs_between_tasks_is_left_to_the_runs(tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 
 from tdscale.errors import UserError
 from tdscale.importers.logged_run import COUNT, MAX_NAME
-from tdscale.importers.model_size import how_to_tell, is_size
+from tdscale.importers.model_size import OPTION, counts, how_to_tell, is_size
 from tdscale.importers.patterns import USUAL_NAMES
 from tdscale.runs.where import as_text, decides
 
@@ -271,9 +271,9 @@ def _question(asked: Sequence[tuple[int, int, str, str, Key]]) -> str:
         3: f"runs of different {'UTD ratio' if along == _UTD else 'cells'} also differ in",
     }[rank]
     choice = next((value for value in values if value != "none"), values[0])
-    axis = (
-        f"if it is the networks' size, say their N with {how_to_tell(key, values)}; else " if is_size(key) and "none" not in values else ""
-    )
+    tell = f"{OPTION} {_quoted(key)}" if all(counts(key, value) for value in values) else how_to_tell(key, values)
+    sized = is_size(key) and "none" not in values
+    axis = f"if it is the networks' size, say their N with {tell}; else " if sized else ""
     return (
         f"{runs} {key}: {_listed(values)}{also}; {axis}choose with --where {_quoted(f'{key}={choice}')}, or import each with "
         f"--split-by {_quoted(key)} into a study of its own; if it makes no difference, add --ignore {_quoted(key)}"
