@@ -333,3 +333,19 @@ def test_the_published_files_have_their_sizes_by_themselves(published_data, tmp_
 def test_the_n_of_a_published_file_may_be_said_otherwise(published_data, tmp_path):
     report = import_runs(published_data / "simbav2.zip", "qscaled", tmp_path / "d", model_size="=5e6")
     assert (report.study.model_size, report.study.sizes) == (5e6, {})
+
+
+def test_a_published_file_again_keeps_what_the_study_says_of_sizes(published_data, tmp_path):
+    import_runs(published_data / "simbav2.zip", "qscaled", tmp_path / "d")
+    path = tmp_path / "d/study.toml"
+    whole = path.read_text()
+    path.write_text(whole.replace("604362", "604000"))
+    report = import_runs(published_data / "simbav2.zip", "qscaled", tmp_path / "d")
+    assert "N = 604000 for '128', not 604362; it is kept" in messages(report)["sizes-kept"]
+    assert read_study(path).sizes["128"]["model_size"] == 604_000
+    path.write_text(whole[: whole.index("[sizes]")])
+    report = import_runs(published_data / "simbav2.zip", "qscaled", tmp_path / "d")
+    (answer,) = answers_in(messages(report)["sizes-missing"], "--model-size")
+    assert sizes_in(tmp_path / "d") == {}
+    import_runs(published_data / "simbav2.zip", "qscaled", tmp_path / "d", model_size=answer)
+    assert {size["width"]: size["model_size"] for size in sizes_in(tmp_path / "d").values()} == SIMBA

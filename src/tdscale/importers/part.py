@@ -331,7 +331,8 @@ class Part:
         mine = existing(store.runs / "packed").get(self._part)
         key = next((setting_of(one.network.key) for one in self._held if one.network.key), None)
         others = stored_runs(store, set() if mine is None else set(packed.read_specs(mine)), key, told_sizes(self._columns.model_size))
-        study, text, said = with_sizes(kept, path, [*(one.sized for one in self._held), *others], asked=self._columns.model_size)
+        asked = self._columns.model_size if self._conventions is None else self._conventions.asked_size
+        study, text, said = with_sizes(kept, path, [*(one.sized for one in self._held), *others], asked=asked)
         known = {message.code for message in messages}
         messages += [one for one in said if one.code not in known]
         if text is None:
