@@ -208,12 +208,16 @@ class Field:
         knots: log σ, shape (n_knots,).
         weights: of each task and, last, of the domain, shape (n_places, n_knots); weight_draws: shape (n_draws, n_places, n_knots).
         length: of log σ, over which it falls to 1/e.
+        unseen_draws: what a draw's field is far from every point, shape (n_draws, n_places): it comes in beyond the knots.
+        size_distance: how far N lies outside the N that were run, in lengths of log N.
     """
 
     knots: Floats
     weights: Floats
     weight_draws: Floats
     length: float
+    unseen_draws: Floats
+    size_distance: float
 
     def at(self, log_utd: Floats, place: int) -> Floats:
         """At log σ of shape (n,), for the task at this place, −1 for the domain: shape (n,)."""
@@ -221,7 +225,10 @@ class Field:
 
     def draws_at(self, log_utd: Floats, place: int) -> Floats:
         """The same for every draw: shape (n_draws, n)."""
-        return np.asarray(self.weight_draws[:, place] @ self._basis(log_utd).T)
+        outside = np.maximum(np.maximum(self.knots[0] - log_utd, log_utd - self.knots[-1]), 0.0) / self.length
+        # the part of a stationary process's deviation that points at this distance leave open
+        unseen = np.sqrt(-np.expm1(-2 * (outside + self.size_distance)))
+        return np.asarray(self.weight_draws[:, place] @ self._basis(log_utd).T + self.unseen_draws[:, place, None] * unseen)
 
     def _basis(self, log_utd: Floats) -> Floats:
         return np.asarray(np.exp(-np.abs(log_utd[:, None] - self.knots) / self.length))

@@ -21,7 +21,7 @@ from tdscale.analysis.size_law import SizeLaw, kernel
 from tdscale.runs.types import RunWarning
 
 # Standard deviations of log D over the law: of what tasks share, of each task's own, of a point about both beyond its seeds
-_DOMAIN_FIELD, _TASK_FIELD, _POINT = 0.1, 0.2, 0.05
+_DOMAIN_FIELD, _TASK_FIELD, _POINT = 0.1, 0.35, 0.05
 # An error of a left-out σ or N below this is luck: the end of an axis has few points
 _LUCK = 0.15
 # beyond the N that were run, for each e-fold
@@ -136,6 +136,7 @@ class _Fitter:
             bound=points.bound,
             field_weights=process.weights(process.mean(np.where(used, over, 0.0)[None]))[0],
             field_weight_draws=process.weights(process.draws(np.where(used, over_draws, 0.0), rng)),
+            unseen_draws=_unseen(n_draws, n_tasks, rng),
             identified=not missing,
         )
         return law, missing
@@ -193,6 +194,13 @@ class _Process:
         """Weights of the kernel about each point that give these values there; both of shape (..., n_points)."""
         k = kernel(self.at, self.at) + 1e-9 * np.eye(self.at.shape[1])
         return np.asarray(np.linalg.solve(k, np.swapaxes(values, -1, -2)).swapaxes(-1, -2))
+
+
+def _unseen(n_draws: int, n_tasks: int, rng: np.random.Generator) -> Floats:
+    """Draws of the field where no point tells it, of the tasks and, last, of what they share: shape (n_draws, n_tasks + 1)."""
+    drawn = rng.standard_normal((n_draws, n_tasks + 1)) * np.array([_TASK_FIELD] * n_tasks + [_DOMAIN_FIELD])
+    drawn[:, :-1] += drawn[:, -1:]
+    return drawn
 
 
 def _gain(covariance: Floats, variance: Floats) -> Floats:

@@ -42,7 +42,8 @@ class SizeLaw:
         data: D of each task there, shape (n_tasks, n_points), infinite where censored, NaN where missing; data_low, data_high: their
             intervals from seed noise; bound: last env step seen; same shape.
         field_weights: of the field's kernel about each point, of each task and, last, of the domain, shape (n_tasks + 1, n_points);
-            field_weight_draws: shape (n_draws, n_tasks + 1, n_points).
+            field_weight_draws: shape (n_draws, n_tasks + 1, n_points). unseen_draws: of the field far from every point, shape
+            (n_draws, n_tasks + 1).
         identified: whether the runs alone settle the first form.
     """
 
@@ -59,6 +60,7 @@ class SizeLaw:
     bound: Floats
     field_weights: Floats
     field_weight_draws: Floats
+    unseen_draws: Floats
     identified: bool = True
 
     @property
@@ -79,7 +81,7 @@ class SizeLaw:
             forms=tuple(self._sliced(fitted, log_size, drift) for fitted in self.forms),
             drift_draws=self.drift_draws,
             identified=self.identified,
-            field=self._field(log_size),
+            field=self._field(log_size, float(outside.max())),
             beyond_size=float(np.exp(outside.max())),
             **self._points(log_size),
         )
@@ -104,7 +106,7 @@ class SizeLaw:
             log_range=log_range,
         )
 
-    def _field(self, log_size: float) -> Field:
+    def _field(self, log_size: float, outside: float) -> Field:
         knots, place = np.unique(np.log(self.utd), return_inverse=True)
         near = np.exp(-np.abs(np.log(self.model_size) - log_size) / SIZE_LENGTH)
         # points of one σ have one knot
@@ -114,6 +116,8 @@ class SizeLaw:
             weights=self.field_weights @ gathered,
             weight_draws=self.field_weight_draws @ gathered,
             length=UTD_LENGTH,
+            unseen_draws=self.unseen_draws,
+            size_distance=outside / SIZE_LENGTH,
         )
 
     def _points(self, log_size: float) -> dict[str, Floats]:
