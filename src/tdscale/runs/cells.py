@@ -100,7 +100,7 @@ def load_cells(
     warnings += [*selection.left_out, *selection.listed]
     statuses = store.statuses(problems=warnings)
     sizes = Sizes(study)
-    groups: dict[tuple[object, ...], list[tuple[str, RunSpec]]] = {}
+    groups: dict[tuple[str, tuple[object, ...]], list[tuple[str, RunSpec]]] = {}
     for run_id, stored in selection.specs.items():
         spec = selection.as_cell(stored)
         if run_id not in statuses or (stages is not None and spec.stage not in stages):
@@ -111,14 +111,14 @@ def load_cells(
             message = f"{with_size(spec.describe(), size)} seed {spec.seed} failed and is left out ({reason})"
             warnings.append(RunWarning(code="failed-run", message=message, where=run_id))
         else:
-            groups.setdefault((size, *_cell_key(spec)), []).append((run_id, spec))
+            groups.setdefault((size, _cell_key(spec)), []).append((run_id, spec))
     wanted = [run_id for members in groups.values() for run_id, _ in members]
     curves = store.curves(wanted, (column,), problems=warnings)
     cells = []
-    for (size, *_), members in groups.items():
+    for (size, _), members in groups.items():
         members.sort(key=lambda member: member[1].seed)
         seeds = [_seed(spec, statuses[run_id], curves[run_id], column, warnings) for run_id, spec in members if run_id in curves]
-        cell = _cell([seed for seed in seeds if seed is not None], study, warnings, str(size), sizes.studies[str(size)].model_size)
+        cell = _cell([seed for seed in seeds if seed is not None], study, warnings, size, sizes.studies[size].model_size)
         if cell is not None:
             cells.append(cell)
     order = list(sizes.studies)

@@ -99,8 +99,7 @@ def _asked_for(store: RunStore, study: Study, known: Mapping[str, RunSpec], left
     for run_id, spec in known.items():
         size = sizes.of(spec)
         if size is None:
-            reason = _of_no_size(spec, study, sizes)
-            others[reason] += 1
+            others[_of_no_size(spec, study, sizes)] += 1
             continue
         reason = _difference(spec, study, settings[size])
         choice = chosen[size, spec.task]
@@ -153,7 +152,9 @@ def _between_sizes(of_size: Mapping[str, Mapping[str, RunSpec]], making: Sequenc
     """That a setting which decides a curve differs between sizes though it is none of those that make them."""
     values: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     settings = {name: [_settings(spec) for spec in specs.values()] for name, specs in of_size.items() if specs}
-    for key in sorted({key for runs in settings.values() for one in runs for key in one if decides(key) or key in (_ALGORITHM, _REWARD_SCALE)}):
+    for key in sorted(
+        {key for runs in settings.values() for one in runs for key in one if decides(key) or key in (_ALGORITHM, _REWARD_SCALE)}
+    ):
         for name, runs in settings.items():
             values[key][name] = {"none" if one.get(key) is None else as_text(one[key]) for one in runs}
     own = {key for key in values if any(key == one or key.endswith((f".{one}", f"/{one}")) for one in making)}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tdscale.runs.where import as_text, matching
+from tdscale.runs.where import matching
 from tdscale.study import RunSpec, Study
 from tdscale.study.sizes import size_settings
 

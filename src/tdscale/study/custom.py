@@ -107,7 +107,8 @@ def check_command(
         if counts[name] > 1 and name not in named:
             raise ValueError(f"command: nowhere says {{{name}}}, so that runs with {counts[name]} values of it would all be the same one")
     if len(sizes) > 1 and not named & {"spec", SIZE, *making}:
-        raise ValueError(f"command: nowhere says {{{SIZE}}} or {{{next(key for key in making if key != MODEL_SIZE)}}}, so that runs of {len(sizes)} sizes would all be the same one")
+        one = next(key for key in making if key != MODEL_SIZE)
+        raise ValueError(f"command: nowhere says {{{SIZE}}} or {{{one}}}, so that runs of {len(sizes)} sizes would all be the same one")
 
 
 def _check_names(settings: Collection[str], sizes: Mapping[str, Mapping[str, Any]]) -> None:

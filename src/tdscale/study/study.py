@@ -164,8 +164,8 @@ class Study(_Part):
     settings: dict[str, Any] = Field(default_factory=dict)
     sizes: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
-        description="networks of several sizes, by name, each with the settings that make it and, where tdscale does not build the network, "
-        "its model_size N; or one setting with a list of values",
+        description="networks of several sizes, by name, each with the settings that make it and, where tdscale does not build the "
+        "network, its model_size N; or one setting with a list of values",
     )
     origin: str | None = Field(None, description="where imported curves came from")
     _own_settings: dict[str, Any] | None = PrivateAttr(None)
@@ -251,7 +251,9 @@ class Study(_Part):
         for name, size in self.sizes.items():
             both = sorted(set(size) & set(self.settings))
             if both:
-                raise ValueError(f"sizes.{name}.{both[0]}: stands in [settings] too; a setting that makes the sizes belongs into [sizes] alone")
+                raise ValueError(
+                    f"sizes.{name}.{both[0]}: stands in [settings] too; a setting that makes the sizes belongs into [sizes] alone"
+                )
         if self.sizes and self.model_size is not None:
             raise ValueError(
                 "model_size: stands beside [sizes], whose networks have an N each; "
@@ -264,7 +266,9 @@ class Study(_Part):
             name, size = next(iter(self.sizes.items()))
             recorded = sorted(set(size) & set(RECORDING))
             if recorded:
-                raise ValueError(f"sizes.{name}.{recorded[0]}: says what is recorded of a run, and makes no size; it belongs into [settings]")
+                raise ValueError(
+                    f"sizes.{name}.{recorded[0]}: says what is recorded of a run, and makes no size; it belongs into [settings]"
+                )
         return self
 
     @model_validator(mode="after")
@@ -305,7 +309,9 @@ class Study(_Part):
         for name, size in self.sizes.items():
             if not set(size) & set(known):
                 keys = ", ".join(sorted(size))
-                raise ValueError(f"sizes.{name}: {keys} makes the critics no larger; a size sets {' or '.join(known)}, at least one of them")
+                raise ValueError(
+                    f"sizes.{name}: {keys} makes the critics no larger; a size sets {' or '.join(known)}, at least one of them"
+                )
 
     def _check_room(self, settings: Mapping[str, Any]) -> None:
         """Raises ValueError where warm-up or minibatches don't fit into what a task's runs collect."""

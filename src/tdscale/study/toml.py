@@ -71,8 +71,10 @@ def parse_study(text: str, source: str = "study.toml") -> Study:
         raise UserError(_sentence(error, source, tuple)) from None
 
 
-def check_settings(settings: type[_Model], values: dict[str, Any], source: str, *, size: tuple[str, dict[str, Any]] | None = None) -> _Model:
-    """The settings that a study's table of that name holds, with those of a size, given with its name. Raises UserError with the key's place."""
+def check_settings(
+    settings: type[_Model], values: dict[str, Any], source: str, *, size: tuple[str, dict[str, Any]] | None = None
+) -> _Model:
+    """The settings that a study's table of that name holds, with those of `size`, (name, settings). Raises UserError with the place."""
 
     def place(location: tuple[Any, ...]) -> tuple[Any, ...]:
         return ("sizes", size[0], *location) if size is not None and (not location or location[0] in size[1]) else ("settings", *location)
