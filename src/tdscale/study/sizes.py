@@ -1,7 +1,9 @@
 """The table [sizes]: networks of several sizes within one study, an ordered axis N beside σ, B and η (METHOD.md, section 7)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
+
+from tdscale.study.spec import RECORDING
 
 MODEL_SIZE = "model_size"
 # settings of tdscale's agents that decide how many parameters the critics have
@@ -87,3 +89,36 @@ def check_sizes(sizes: Mapping[str, Mapping[str, Any]]) -> None:
         if text in seen:
             raise ValueError(f"{name}: has the settings of {seen[text]!r}; each size once is enough")
         seen[text] = name
+
+
+def check_beside(sizes: Mapping[str, Mapping[str, Any]], settings: Collection[str], model_size: float | None, *, counted: bool) -> None:
+    """Raise ValueError, one sentence, where [sizes] and the rest of a study don't go together.
+
+    Args:
+        sizes: as the study has them.
+        settings: names in [settings].
+        model_size: the study's own.
+        counted: whether tdscale builds the networks, and counts them.
+    """
+    for name, size in sizes.items():
+        both = sorted(set(size) & set(settings))
+        if both:
+            raise ValueError(f"sizes.{name}.{both[0]}: stands in [settings] too; a setting that makes the sizes belongs into [sizes] alone")
+    if sizes and model_size is not None:
+        better = "leave it out: N is counted" if counted else "give it in each size"
+        raise ValueError(f"model_size: stands beside [sizes], whose networks have an N each; {better}")
+    for name, size in sizes.items() if counted else ():
+        if MODEL_SIZE in size:
+            raise ValueError(f"sizes.{name}.{MODEL_SIZE}: N of tdscale's own networks is counted; leave it out")
+        recorded = sorted(set(size) & set(RECORDING))
+        if recorded:
+            raise ValueError(f"sizes.{name}.{recorded[0]}: says what is recorded of a run, and makes no size; it belongs into [settings]")
+
+
+def check_networks(sizes: Mapping[str, Mapping[str, Any]], settings: Collection[str]) -> None:
+    """Raise ValueError where nothing in a size makes critics larger. `settings`: names of all that the algorithm has."""
+    known = [key for key in CRITIC_SETTINGS if key in settings]
+    for name, size in sizes.items():
+        if not set(size) & set(known):
+            least = "it must set" if len(known) == 1 else "it must set at least one of"
+            raise ValueError(f"sizes.{name}: {', '.join(sorted(size))} makes the critics no larger; {least} {', '.join(known)}")

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 from tdscale.errors import UserError
 from tdscale.study.custom import TrainerOptions, check_command, is_custom
 from tdscale.study.settings import SETTINGS
-from tdscale.study.sizes import CRITIC_SETTINGS, MODEL_SIZE, check_sizes, parse_sizes, size_settings
+from tdscale.study.sizes import MODEL_SIZE, check_beside, check_networks, check_sizes, parse_sizes, size_settings
 from tdscale.study.spec import RECORDING, Aggregate, RunSpec, Stage
 
 # of each stage: no two have a seed in common
@@ -248,27 +248,7 @@ class Study(_Part):
 
     @model_validator(mode="after")
     def _sized(self) -> Self:
-        for name, size in self.sizes.items():
-            both = sorted(set(size) & set(self.settings))
-            if both:
-                raise ValueError(
-                    f"sizes.{name}.{both[0]}: stands in [settings] too; a setting that makes the sizes belongs into [sizes] alone"
-                )
-        if self.sizes and self.model_size is not None:
-            raise ValueError(
-                "model_size: stands beside [sizes], whose networks have an N each; "
-                + ("leave it out: N is counted" if self._is_counted else "give it in each size")
-            )
-        if self.sizes and self._is_counted:
-            told = next((name for name, size in self.sizes.items() if MODEL_SIZE in size), None)
-            if told is not None:
-                raise ValueError(f"sizes.{told}.{MODEL_SIZE}: N of tdscale's own networks is counted; leave it out")
-            name, size = next(iter(self.sizes.items()))
-            recorded = sorted(set(size) & set(RECORDING))
-            if recorded:
-                raise ValueError(
-                    f"sizes.{name}.{recorded[0]}: says what is recorded of a run, and makes no size; it belongs into [settings]"
-                )
+        check_beside(self.sizes, self.settings, self.model_size, counted=self.sweep is not None and not self.has_custom_trainer)
         return self
 
     @model_validator(mode="after")
@@ -295,23 +275,13 @@ class Study(_Part):
         if self.baseline is not None and self.scaling is None:
             raise ValueError("baseline: is compared with the runs of a [scaling], of which there is none")
         if self.algorithm in SETTINGS and not self.has_custom_trainer:
-            self._check_networks()
+            check_networks(self.sizes, SETTINGS[self.algorithm].model_fields)
             for name, study in self.by_size().items():
                 try:
                     study._check_room(study.full_settings)
                 except ValueError as error:
                     raise ValueError(f"sizes.{name}: {error}") from None if name else error
         return self
-
-    def _check_networks(self) -> None:
-        """Raises ValueError where sizes of a known algorithm have critics of one size."""
-        known = [key for key in CRITIC_SETTINGS if key in SETTINGS[self.algorithm].model_fields]
-        for name, size in self.sizes.items():
-            if not set(size) & set(known):
-                keys = ", ".join(sorted(size))
-                raise ValueError(
-                    f"sizes.{name}: {keys} makes the critics no larger; a size sets {' or '.join(known)}, at least one of them"
-                )
 
     def _check_room(self, settings: Mapping[str, Any]) -> None:
         """Raises ValueError where warm-up or minibatches don't fit into what a task's runs collect."""
@@ -333,11 +303,6 @@ class Study(_Part):
     def has_custom_trainer(self) -> bool:
         """Whether runs are trained by a command or a function of the user's, not by tdscale's agents."""
         return self.command is not None or self.function is not None
-
-    @property
-    def _is_counted(self) -> bool:
-        """Whether its networks are tdscale's to build and to count."""
-        return self.sweep is not None and not self.has_custom_trainer
 
     def in_rounds(self, stage: Stage) -> bool:
         """Whether the runs of a stage are chosen in rounds."""
