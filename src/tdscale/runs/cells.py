@@ -111,7 +111,7 @@ def load_cells(
             message = f"{with_size(spec.describe(), size)} seed {spec.seed} failed and is left out ({reason})"
             warnings.append(RunWarning(code="failed-run", message=message, where=run_id))
         else:
-            groups.setdefault((size, _cell_key(spec)), []).append((run_id, spec))
+            groups.setdefault((size, _cell_key(spec, sizes.besides(spec))), []).append((run_id, spec))
     wanted = [run_id for members in groups.values() for run_id, _ in members]
     curves = store.curves(wanted, (column,), problems=warnings)
     cells = []
@@ -188,10 +188,10 @@ def load_diagnostics(
     return found
 
 
-def _cell_key(spec: RunSpec) -> tuple[object, ...]:
-    """Equal for equal cell_id, and cheaper than its hash when there are thousands of runs."""
+def _cell_key(spec: RunSpec, settings: Mapping[str, Any]) -> tuple[object, ...]:
+    """Equal for equal cell_id, and cheaper than its hash when there are thousands of runs. `settings`: but for those of the size."""
     key = (spec.algorithm, spec.suite, spec.task, spec.utd, spec.batch_size, spec.learning_rate, spec.stage, spec.reward_scale)
-    return (*key, json.dumps(dict(spec.settings), sort_keys=True))
+    return (*key, json.dumps(settings, sort_keys=True))
 
 
 def _seed(spec: RunSpec, status: RunStatus, curve: Mapping[str, NDArray[Any]], column: str, warnings: list[RunWarning]) -> _Seed | None:

@@ -157,7 +157,7 @@ def _between_sizes(of_size: Mapping[str, Mapping[str, RunSpec]], making: Sequenc
     ):
         for name, runs in settings.items():
             values[key][name] = {"none" if one.get(key) is None else as_text(one[key]) for one in runs}
-    own = {key for key in values if any(key == one or key.endswith((f".{one}", f"/{one}")) for one in making)}
+    own = {key for key in values if key.endswith(tuple(f"{joint}{one}" for one in making for joint in (".", "/"))) or key in making}
     found = []
     for key, by_size in values.items():
         if key not in own and len({frozenset(one) for one in by_size.values()}) > 1:

@@ -29,6 +29,11 @@ class Sizes:
         """The name of a run's size, by the settings that make it, however they are written: 256 and "256" are one; None for no size."""
         return self._names.get(self._values(spec.settings)) if self.keys else ""
 
+    def besides(self, spec: RunSpec) -> dict[str, Any]:
+        """A run's settings without those that make its size."""
+        names = tuple(f"{joint}{key}" for key in self.keys for joint in (".", "/"))
+        return {key: value for key, value in spec.settings.items() if key not in self.keys and not key.endswith(names)}
+
     def described(self) -> str:
         """The settings of the sizes, in words, for example "critic_width = 128 or 256"."""
         columns = list(zip(*self._names, strict=True))
