@@ -217,9 +217,10 @@ def test_what_decides_a_curve_is_kept_with_each_run_so_that_fits_can_tell(tmp_pa
 def test_sizes_that_are_said_make_one_study(tmp_path):
     sizes = [config | {"width": width, "n": 100 * width} for width in (64, 256) for config in every()]
     write_logs(tmp_path / "logs", sizes)
-    assert notes_of(tmp_path / "logs", model_size="n") == {"width": "the model size"}
+    assert notes_of(tmp_path / "logs", model_size="n") == {}
     report = import_runs(tmp_path / "logs", "auto", tmp_path / "d", model_size="n")
     assert report.runs == 24
+    assert report.study.sizes == {"64": {"width": 64, "model_size": 6400}, "256": {"width": 256, "model_size": 25600}}
     assert {spec.settings["model_size"] for spec in RunStore(tmp_path / "d").specs().values()} == {6400, 25600}
 
 

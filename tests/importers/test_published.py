@@ -94,7 +94,7 @@ _SAID = {
     "simbav2": {
         "means-of-seeds": "mean of 5 seeds",
         "assumed-hyperparameters": "η is not recorded",
-        "no-model-size": "width",
+        "sizes-by-width": "N, the critics' parameters",
         "unequal-seeds": "most files have 5 seeds",
         "never-reached": "of 160 mean curves",
         "threshold-from-start": "",

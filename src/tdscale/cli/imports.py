@@ -1,6 +1,6 @@
 """What `tdscale import` understood of a log, as a person reads it and as JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -9,6 +9,7 @@ from tdscale.analysis.estimate import short
 from tdscale.cli.console import counted
 from tdscale.importers import ImportReport, Preview
 from tdscale.importers.preview import TaskPreview
+from tdscale.importers.sizes import Size
 from tdscale.runs.types import RunWarning
 
 _SHOWN = 12
@@ -23,11 +24,11 @@ def print_preview(console: Console, source: str, preview: Preview, label: str = 
     """Its tasks with their σ, B, η, runs and curves; what is missing; other keys in which runs differ."""
     kinds = {"sweep": "a sweep over B or η at some σ", "scaling": "one B and η at each σ", "baseline": "one B and η for every σ"}
     of = f"\n{label}, of " if label else ""
-    console.print(f"{of}{source} ({preview.kind}): {kinds[preview.stage]}")
+    console.print(f"{of}{source} ({preview.kind}): {kinds['sweep' if preview.swept else preview.stage]}")
     for task in preview.tasks:
         console.print(f"\n{task.task}")
         console.print(f"  σ       {_listed(task.utds)}")
-        console.print(f"  B       {_listed(task.batch_sizes)}")
+        console.print(f"  B       {_listed(task.batch_sizes, str)}")
         console.print(f"  η       {_listed(task.learning_rates)}")
         console.print(f"  runs    {task.runs} in {counted(task.cells, 'cell')}, seeds of a cell: {_span(task.seeds)}")
         grids = "one grid of env steps" if task.grids == 1 else f"{task.grids} different grids of env steps"
@@ -36,6 +37,11 @@ def print_preview(console: Console, source: str, preview: Preview, label: str = 
             console.print(f"  copies  {task.duplicates} runs equal another seed of their cell, byte for byte")
         if task.holes:
             console.print(f"  holes   {_holes(task, preview.stage)}")
+    if preview.sizes is not None:
+        console.print(f"\nnetworks of {len(preview.sizes.sizes)} sizes, told apart by {preview.sizes.key}; N is an axis of the laws")
+        wide = max(len(size.name) for size in preview.sizes.sizes)
+        for size in preview.sizes.sizes:
+            console.print(f"  {size.name:<{wide}}  N {_parameters(size)}")
     if preview.keys:
         console.print("\nother keys in which runs differ")
         for note in preview.keys:
@@ -51,9 +57,13 @@ def _holes(task: TaskPreview, stage: str) -> str:
     return f"no run has {'; '.join(shown)}{more}"
 
 
-def _listed(values: Sequence[float]) -> str:
+def _listed(values: Sequence[Any], shown: Callable[[Any], str] = short) -> str:
     more = f" … {len(values)} values" if len(values) > _SHOWN else ""
-    return ", ".join(map(short, values[:_SHOWN])) + more
+    return ", ".join(map(shown, values[:_SHOWN])) + more
+
+
+def _parameters(size: Size) -> str:
+    return f"{size.most:,.0f}" if size.least == size.most else f"{size.least:,.0f} to {size.most:,.0f}, by task"
 
 
 def _span(pair: tuple[int, int]) -> str:
@@ -84,7 +94,7 @@ def preview_to_dict(preview: Preview) -> dict[str, Any]:
         ],
         "keys": [{"key": note.key, "values": list(note.values), "along": note.along} for note in preview.keys],
         "messages": _messages(preview.messages),
-    }
+    } | ({} if preview.sizes is None else {"sizes": preview.sizes.tables()})
 
 
 def report_to_dict(report: ImportReport) -> dict[str, Any]:

@@ -184,7 +184,9 @@ class ColumnOptions:
     learning_rate: Annotated[str | None, _key("η.")] = None
     task: Annotated[str | None, _key("the task's name.")] = None
     seed: Annotated[str | None, _key("the seed; =count numbers the runs of a cell.")] = None
-    model_size: Annotated[str | None, _key("N, parameters of the critics.")] = None
+    model_size: Annotated[
+        str | None, _key("N, parameters of the critics; KEY:VALUE=N,VALUE=N: of each size, e.g. width:64=12k,256=0.2M.")
+    ] = None
     algorithm: Annotated[str | None, _key("the algorithm's name, e.g. =sac.")] = None
     env_step: Annotated[str | None, _key("env steps of a curve.")] = None
     returns: Annotated[str | None, option("--return", metavar="KEY", what="Key of the return, e.g. charts/episodic_return.")] = None

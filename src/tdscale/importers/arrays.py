@@ -14,6 +14,7 @@ from tdscale.importers.conventions import Conventions
 from tdscale.importers.headless import StepSource, given_steps, why_not_steps
 from tdscale.importers.layouts import EXTRAS, LAYOUTS, RETURNS, Layout, conventions_for, keys_of, published_as
 from tdscale.importers.logged_run import Columns, LoggedRun, Unreadable, series_keys, shown_keys
+from tdscale.importers.model_size import told_sizes
 from tdscale.importers.patterns import from_name
 from tdscale.importers.tables import USUAL_RETURNS, USUAL_STEPS
 from tdscale.runs.records import step_problem
@@ -73,10 +74,15 @@ def open_arrays(
             entries = _returns(source, entries, columns, known)
         assumed = known or (conventions_for([entry.keys for entry in entries]) if by_path else None)
         _one_variant(source, entries, columns)
-        conventions = Conventions(layout=assumed, published=known is not None, by_path=by_path, source=source.name)
+        conventions = Conventions(
+            layout=assumed, published=known is not None, by_path=by_path, source=source.name, asked_size=columns.model_size
+        )
         conventions.note_entries(source.stem, [entry.keys for entry in entries], _left(archive, entries))
         steps = _steps(source, archive, entries, columns, known)
     filled = replace(columns, names=None, returns=None) if by_path else columns
+    told = None if known is None else told_sizes(known.sizes)
+    if known is not None and told is not None and columns.model_size in (None, told.key):
+        filled = replace(filled, model_size=known.sizes)
     return _runs(source, entries, steps, conventions, columns), filled, conventions
 
 

@@ -144,10 +144,11 @@ class Conventions:
     Attributes:
         layout: the published file that it is, or whose conventions suit its tasks; None if there is none.
         published: whether it is that file.
+        asked_size: `Columns.model_size` as the user gave it; a layout may have filled it in.
     """
 
-    def __init__(self, *, layout: Layout | None, published: bool, by_path: bool, source: str) -> None:
-        self.layout, self.published = layout, published
+    def __init__(self, *, layout: Layout | None, published: bool, by_path: bool, source: str, asked_size: str | None = None) -> None:
+        self.layout, self.published, self.asked_size = layout, published, asked_size
         self._by_path, self._source = by_path, source
         self._arrays: dict[str, _Array] = {}
         self._said: list[tuple[str, str]] = []

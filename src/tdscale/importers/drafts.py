@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from tdscale.errors import UserError
 from tdscale.importers.conventions import Conventions
 from tdscale.importers.logged_run import MAX_NAME
-from tdscale.study import Study, Task, read_study, study_to_toml
+from tdscale.study import Study, Task, read_study
 from tdscale.whole_file import write_text
 
 STUDY_FILE = "study.toml"
@@ -38,13 +38,13 @@ class Scale:
         return {name: value for name, value in given.items() if value is not None}
 
 
-def write_study(study: Study, path: Path) -> None:
+def write_study(text: str, path: Path) -> None:
     """Write a study file, whole or not at all. Raises UserError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{path.parent}: can't be written ({error.strerror or error}); see to space and permissions") from None
-    write_text(path, study_to_toml(study))
+    write_text(path, text)
 
 
 def existing_study(directory: Path, tasks: Collection[str], algorithm: str | None, source: str) -> Study | None:
@@ -182,7 +182,7 @@ def draft_study(
     scale: Scale,
     *,
     names: tuple[str, str, str],
-    sizes: Collection[float | None],
+    sizes: tuple[Collection[float | None], dict[str, dict[str, Any]]],
     conventions: Conventions | None,
 ) -> tuple[Study, str | None]:
     """The study.toml of imported runs, and a sentence on a scale of returns that is read off their curves.
@@ -192,7 +192,7 @@ def draft_study(
         given: low and high, by task, as far as they are known.
         scale: what the options say.
         names: of the study, of the kind of log, of the algorithm.
-        sizes: N of the runs.
+        sizes: N of the runs; and their [sizes], where they have several.
         conventions: of arrays in the authors' layouts.
 
     Raises:
@@ -211,9 +211,10 @@ def draft_study(
             "curve, 0 where that is positive, high where the best curve ends; put the tasks' own into study.toml, or give --low and "
             "--high"
         )
-    size = next(iter(sizes)) if len(sizes) == 1 else None
+    known, tables = sizes
+    size = next(iter(known)) if len(known) == 1 else None
     layout, published = (None, None) if conventions is None else (conventions.layout, conventions.name)
-    if conventions is not None and set(sizes) == {None}:
+    if conventions is not None and set(known) == {None}:
         size = conventions.model_size
     thresholds = layout.thresholds if layout is not None else THRESHOLDS
     data_cost = layout.data_cost if layout is not None else None
@@ -227,6 +228,7 @@ def draft_study(
             data_cost=data_cost if scale.data_cost is None else scale.data_cost,
             accounting="paper",
             model_size=size,
+            sizes=tables,
             **(scale.resets() or ({} if layout is None or published is None else {"reset_critic_updates": layout.reset_critic_updates})),
             published_laws=layout.published_laws if layout is not None and published is not None else None,
             origin=origin,

@@ -8,6 +8,7 @@ from typing import Any
 
 from tdscale.errors import UserError
 from tdscale.importers.logged_run import COUNT, MAX_NAME
+from tdscale.importers.model_size import OPTION, counts, how_to_tell, is_size
 from tdscale.importers.patterns import USUAL_NAMES
 from tdscale.runs.where import as_text, decides
 
@@ -137,8 +138,8 @@ class KeySurvey:
                 self._varied[key] = before | {index: text}
         return index
 
-    def place(self, index: int, place: Sequence[Any], size: float | None, seed: int, *, seed_known: bool, used: Iterable[str]) -> None:
-        """Note what a run is, once that is known: task, σ, B, η; N; its seed, and whether the log says it; the keys that said so."""
+    def place(self, index: int, place: Sequence[Any], size: Any, seed: int, *, seed_known: bool, used: Iterable[str]) -> None:
+        """Note what a run is, once that is known: task, σ, B, η; size; its seed, and whether the log says it; the keys that said so."""
         self._runs[index] = _Run(place=(*place, size), seed=seed, seed_known=seed_known)
         self._used |= set(used)
 
@@ -186,7 +187,7 @@ class KeySurvey:
     @staticmethod
     def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
         """What of a run's configuration decides its curve by its name, as plain JSON values."""
-        return {key: _plain(value) for key, value in config.items() if value is not None and decides(key) and not incidental(key)}
+        return {key: plain_value(value) for key, value in config.items() if value is not None and decides(key) and not incidental(key)}
 
     def settings(self, deciding: Mapping[str, Any], notes: Iterable[KeyNote]) -> dict[str, Any]:
         """The keys that decide a run's curve, that every run records and that have no other use."""
@@ -270,8 +271,11 @@ def _question(asked: Sequence[tuple[int, int, str, str, Key]]) -> str:
         3: f"runs of different {'UTD ratio' if along == _UTD else 'cells'} also differ in",
     }[rank]
     choice = next((value for value in values if value != "none"), values[0])
+    tell = f"{OPTION} {_quoted(key)}" if all(counts(key, value) for value in values) else how_to_tell(key, values)
+    sized = is_size(key) and "none" not in values
+    axis = f"if it is the networks' size, say their N with {tell}; else " if sized else ""
     return (
-        f"{runs} {key}: {_listed(values)}{also}; choose with --where {_quoted(f'{key}={choice}')}, or import each with "
+        f"{runs} {key}: {_listed(values)}{also}; {axis}choose with --where {_quoted(f'{key}={choice}')}, or import each with "
         f"--split-by {_quoted(key)} into a study of its own; if it makes no difference, add --ignore {_quoted(key)}"
     )
 
@@ -287,7 +291,7 @@ def _quoted(text: str) -> str:
     return text if re.fullmatch(r"[\w.,=/:@%+-]+", text) else "'" + text.replace("'", "'\\''") + "'"
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """The same plain value for the same setting, however a log writes it: a number, true or false, or text."""
     text = as_text(value)
     if text in ("true", "false"):

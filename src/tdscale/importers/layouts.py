@@ -71,6 +71,7 @@ class Layout:
         published_laws: name of the laws by which the runs' B and η were chosen, where the sweep behind them is not published.
         batch_size, learning_rate: assumed where the path does not say.
         reset_critic_updates: critic updates between resets of the networks; None for no resets.
+        sizes: N by a key of the paths that does not hold it, as `Columns.model_size` takes it.
         remarks: (code, message) of what a person must know and no look at the arrays can tell.
     """
 
@@ -89,6 +90,7 @@ class Layout:
     batch_size: int | None = None
     learning_rate: float | None = None
     unverified_rows: int | None = None
+    sizes: str | None = None
     reset_critic_updates: int | None = None
     remarks: tuple[tuple[str, str], ...] = ()
     maxima: Mapping[str, float] = field(default_factory=dict)
@@ -212,7 +214,8 @@ LAYOUTS: dict[str, Layout] = {
         remarks=(
             ("means-of-seeds", "every column is a mean of 5 seeds and counts as one run here; intervals are those of such means"),
             ("assumed-hyperparameters", "η is not recorded and taken as 1e-4"),
-            ("no-model-size", "networks are told apart by width; their parameters are not recorded, so compute has no N"),
+            ("sizes-by-width", "N, the critics' parameters, is not recorded and taken from the width, as the authors count it"),
         ),
+        sizes="width:128=604362,256=2322634,512=9101514,1024=36028618,2048=143360202",
     ),
 }

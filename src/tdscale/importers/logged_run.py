@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.errors import UserError
+from tdscale.importers.model_size import told_sizes
 from tdscale.importers.patterns import from_name
 
 Floats = NDArray[np.float64]
@@ -47,7 +48,7 @@ class Columns:
         utd, batch_size, learning_rate, task, seed, model_size, algorithm: keys of a run's configuration, or of a table's columns;
             `config.` before one may be left out. `KEY:PATTERN` takes the value out of a key's text, as "exp_name:*_utd{utd}" does;
             `KEY/KEY` divides. `seed` may be `=count`: the runs of a cell are numbered. `utd` may be `=derived`: from the counters of a
-            saved model.
+            saved model. `model_size` may be `KEY:VALUE=N,VALUE=N`: N by the values of a key.
         names: pattern of a run's path, whose `{key}` are keys of its configuration and whose `*` stands for anything, for example
             "sac-utd{utd}/seed{seed}"; it is held against the last folders, the file or the column, and nothing else.
         env_step_scale, utd_scale: numbers that env steps and σ are multiplied by.
@@ -100,6 +101,7 @@ class Columns:
         for name, (choices, what) in _CHOICES.items():
             if getattr(self, name) not in (None, *choices):
                 raise UserError(f"{option(name)} {getattr(self, name)}: must be {what}")
+        told_sizes(self.model_size)
         for name in ("env_step", "returns"):
             if str(getattr(self, name)).startswith("="):
                 raise UserError(f"{option(name)} {getattr(self, name)}: names a series of the log; it can't be a constant")

@@ -24,7 +24,9 @@ from tdscale.importers.logged_run import (
     shown_keys,
     shown_value,
 )
+from tdscale.importers.model_size import can_name, counts, parameters, told_sizes
 from tdscale.importers.patterns import LEVELS, USUAL_NAMES, WITHIN, fitted
+from tdscale.runs.where import as_text
 
 # keys that some programs use for transitions per env step, and others for updates
 AMBIGUOUS_RATIOS = ("replay_ratio", "training_intensity", "samples_per_insert", "train_ratio")
@@ -78,6 +80,11 @@ def _key_in(asked: str, there: Collection[str]) -> str | None:
 def value_of(name: str, run: LoggedRun, columns: Columns) -> Found | None:
     """A run's σ, B, η, task, seed, N or algorithm: by the user's word, else by --names, else as its log has it; None if nobody says."""
     asked = getattr(columns, name)
+    if name == "model_size" and (told := told_sizes(asked)) is not None:
+        key = _key_in(told.key, {key: value for key, value in run.config.items() if value is not None})
+        if key is None:
+            raise _no_key(name, told.key, run)
+        return Found(value=told.by_value.get(as_text(run.config[key])), keys=(key,))
     if asked is not None and not (name == "utd" and asked == DERIVED):
         return Found(value=asked[1:]) if asked.startswith("=") else _asked(name, asked, run)
     if run.named:
@@ -92,8 +99,7 @@ def _asked(name: str, asked: str, run: LoggedRun) -> Found:
     there = {key: value for key, value in run.config.items() if value is not None}
     keys = columns_asked(asked, there)
     if not keys:
-        missing = asked.split(":", 1)[0] if ":" in asked else asked
-        raise UserError(f"{run.name}: has no {missing!r}, which {option(name)} names; its configuration has {shown_keys(there)}")
+        raise _no_key(name, asked.split(":", 1)[0] if ":" in asked else asked, run)
     if _key_in(asked, there) is not None:
         return Found(value=there[keys[0]], keys=keys)
     if ":" in asked:
@@ -112,6 +118,11 @@ def _asked(name: str, asked: str, run: LoggedRun) -> Found:
         shown = " by ".join(map(shown_value, parts))
         raise UserError(f"{run.name}: {option(name)} {asked} divides {shown}; both must be numbers, the second not 0")
     return Found(value=above / below, keys=keys)
+
+
+def _no_key(name: str, missing: str, run: LoggedRun) -> UserError:
+    there = shown_keys(key for key, value in run.config.items() if value is not None)
+    return UserError(f"{run.name}: has no {missing!r}, which {option(name)} names; its configuration has {there}")
 
 
 def logged_value(name: str, config: Mapping[str, Any]) -> Found | None:
@@ -171,6 +182,7 @@ def _counted_utd(gradient_steps: float, config: Mapping[str, Any]) -> float | No
     return gradient_steps / whole if whole and abs(period - whole) <= 0.02 * whole else None
 
 
+_LEAST_READ = 1000  # a smaller N within a text is rather a width
 CellPlace = tuple[str, float, int, float]
 
 _EXAMPLES = {"utd": "0.25", "batch_size": "256", "learning_rate": "3e-4", "task": "Pendulum-v1"}
@@ -179,18 +191,39 @@ _ALLOWED = {"utd": "above 0, at most 4096", "batch_size": "a whole number from 1
 
 
 @dataclass(frozen=True, kw_only=True)
+class Network:
+    """The size of a run's networks.
+
+    Attributes:
+        parameters: N; None where it is not known.
+        key, value: the setting, and its value as text, that the run names its size by; empty where it holds N itself, or nothing.
+        source: the key that holds N itself; empty where it is another's, or part of a text.
+    """
+
+    parameters: float | None = None
+    key: str = ""
+    value: str = ""
+    source: str = ""
+
+    @property
+    def place(self) -> Any:
+        """Equal for equal sizes."""
+        return self.value or self.parameters
+
+
+@dataclass(frozen=True, kw_only=True)
 class Meaning:
     """What a run is, by its own keys and the user's word.
 
     Attributes:
         place: task, σ, B and η.
-        size: N, None if nobody says.
+        size: of its networks.
         found: by quantity, where each was found.
         contradictions: what an option or --names says against the log, or one key against another; (code, sentence).
     """
 
     place: CellPlace
-    size: float | None
+    size: Network
     found: Mapping[str, Found]
     contradictions: tuple[tuple[str, str], ...]
 
@@ -211,7 +244,7 @@ def meaning_of(run: LoggedRun, columns: Columns) -> Meaning:
     ]
     said = [one for name in found for one in _contradictions(name, found[name], run, columns)]
     place = plain(str(found["task"].value), option("task"), run.name), quantities[0], int(quantities[1]), quantities[2]
-    return Meaning(place=place, size=_size(found.get("model_size"), run), found=found, contradictions=tuple(said))
+    return Meaning(place=place, size=_size(found.get("model_size"), run, columns), found=found, contradictions=tuple(said))
 
 
 def seed_of(run: LoggedRun, columns: Columns, counts: Counter[CellPlace], place: CellPlace) -> tuple[int, Found | None]:
@@ -228,12 +261,27 @@ def seed_of(run: LoggedRun, columns: Columns, counts: Counter[CellPlace], place:
     return int(seed), found
 
 
-def _size(found: Found | None, run: LoggedRun) -> float | None:
-    value = None if found is None else found.value
-    size = number(value)
-    if value is not None and (size is None or size < 1):
-        raise UserError(f"{run.name}: {shown_value(value)} can't be N, the critics' parameters; say where it is with --model-size")
-    return size
+def _size(found: Found | None, run: LoggedRun, columns: Columns) -> Network:
+    """N, or the setting that names it. Raises UserError where a value can be neither."""
+    asked = columns.model_size
+    if found is None:
+        return Network()
+    if told_sizes(asked) is not None:
+        (key,) = found.keys
+        return Network(parameters=found.value, key=key, value=as_text(run.config[key]))
+    key = found.keys[0] if found.keys else ""
+    whole = bool(key) and (asked is None or same_value(run.config.get(key), found.value))
+    size = parameters(found.value)
+    if size is not None and (counts(key, found.value) if whole else size >= (_LEAST_READ if key else 1)):
+        return Network(parameters=size, source=key if whole else "")
+    if whole and can_name(found.value):
+        logged = logged_value("model_size", run.config)
+        known = logged is not None and key not in logged.keys and counts(logged.keys[0], logged.value)
+        return Network(parameters=parameters(logged.value) if logged is not None and known else None, key=key, value=as_text(found.value))
+    tell = f", or give N of each value, --model-size {key}:VALUE=N,VALUE=N" if whole else ""
+    raise UserError(
+        f"{run.name}: {shown_value(found.value)} can't be N, the critics' parameters; say where it is with --model-size KEY{tell}"
+    )
 
 
 def _contradictions(name: str, found: Found, run: LoggedRun, columns: Columns) -> Iterator[tuple[str, str]]:
@@ -252,11 +300,14 @@ def _contradictions(name: str, found: Found, run: LoggedRun, columns: Columns) -
             f"the {what} is that of {found.keys[0]} ({value}), not of {key} ({shown_value(other)}); {option(name)} {key} takes it",
         )
     asked = getattr(columns, name)
-    by_option = asked is not None and asked.startswith("=") and asked != DERIVED
+    told = name == "model_size" and found.value is not None and told_sizes(asked) is not None
+    by_option = asked is not None and (told or (asked.startswith("=") and asked != DERIVED))
     if not by_option and not (asked is None and any(key in run.named for key in found.keys)):
         return
     logged = logged_value(name, run.config if run.logged is None else run.logged)
-    if logged is not None and number(logged.value) is not None and not same_value(logged.value, found.value):
+    itself = told and logged is not None and logged.keys == found.keys  # a key whose values name sizes
+    same = itself or logged is None or same_value(logged.value, found.value)
+    if logged is not None and number(logged.value) is not None and not same:
         by = f"{option(name)} {asked}" if by_option else f"--names, which gives {value}, is taken"
         source = "the update counters of its model give" if logged.derived else f"the log's own {logged.keys[0]} is"
         yield "contradiction", f"{by}{' is taken' if by_option else ''} for the {what}, but {source} {shown_value(logged.value)}"

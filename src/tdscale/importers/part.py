@@ -26,15 +26,18 @@ from tdscale.importers.drafts import (
     write_study,
 )
 from tdscale.importers.files import Spool, Spooled
-from tdscale.importers.keys import KeySurvey, named_algorithm, refuse_names, words_of, words_of_algorithms
+from tdscale.importers.keys import KeySurvey, named_algorithm, plain_value, refuse_names, words_of, words_of_algorithms
 from tdscale.importers.logged_run import COUNT, DERIVED, Columns, LoggedRun, without_numbers
-from tdscale.importers.meaning import CellPlace, meaning_of, plain, seed_of, value_of
+from tdscale.importers.meaning import CellPlace, Network, meaning_of, plain, seed_of, value_of
+from tdscale.importers.model_size import told_sizes
 from tdscale.importers.preview import ImportReport, Preview, Survey, digest, preview_tasks
+from tdscale.importers.sizes import COUNTED, Axis, SizedRun, axis_of, refuse_unknown, setting_of, untold
+from tdscale.importers.sizes_file import not_told, stored_runs, with_sizes
 from tdscale.runs import packed
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import ENV_STEP, RETURN, RunResult, RunStatus, RunWarning
 from tdscale.runs.whole_folder import existing
-from tdscale.study import RunSpec, Stage, Study
+from tdscale.study import RunSpec, Stage, Study, study_to_toml
 
 _SOME = 3
 _ANY = "imported"  # the algorithm of runs whose log does not say
@@ -53,6 +56,11 @@ class _Held:
     deciding: dict[str, Any]
     notes: Mapping[str, str | bool]
     algorithm: str | None
+    network: Network
+
+    @property
+    def sized(self) -> SizedRun:
+        return SizedRun(task=self.spec.task, settings=self.spec.settings, network=self.network)
 
 
 class Part:
@@ -74,7 +82,7 @@ class Part:
         self._counts: Counter[CellPlace] = Counter()
         self._notes: dict[str, list[tuple[str, int]]] = defaultdict(list)
         self._said: dict[str, dict[str, list[tuple[str, str]]]] = defaultdict(dict)
-        self._sizes: set[float | None] = set()
+        self._axis: Axis | None = None
         self._derived: dict[float, str] = {}
         self._by_name: dict[tuple[str, ...], str] = {}
         self._names: dict[Any, dict[tuple[str, ...], str]] = defaultdict(dict)
@@ -119,15 +127,15 @@ class Part:
             self._said[code].setdefault(without_numbers(sentence), []).append((sentence, run.name))
         if meaning.found["utd"].derived:
             self._derived.setdefault(utd, run.name)
-        self._sizes.add(meaning.size)
         asked = value_of("algorithm", run, self._columns) if self._columns.algorithm else None
         used = meaning.keys | {key for found in (seed_found, asked) if found for key in found.keys}
-        self.keys.place(index, meaning.place, meaning.size, seed, seed_known=seed_found is not None, used=used)
+        network, known = meaning.size, meaning.size.parameters
+        self.keys.place(index, meaning.place, network.place, seed, seed_known=seed_found is not None, used=used)
         algorithm = named_algorithm(run.config) if asked is None else plain(str(asked.value), "--algorithm", run.name)
         # W&B's own names of runs are words by chance
         if seed_found is None and self._columns.seed is None and self._kind != "wandb":
             name = "/".join(filter(None, (run.path or run.name, run.column)))
-            self._names[meaning.place, meaning.size, settings].setdefault(words_of(name), name)
+            self._names[meaning.place, network.place, settings].setdefault(words_of(name), name)
         words = words_of_algorithms(run.name) if algorithm is None else ()
         if words:
             self._by_name.setdefault(words, run.name)
@@ -140,7 +148,7 @@ class Part:
             learning_rate=rate,
             seed=seed,
             stage="scaling",
-            settings=dict(run.settings) | ({} if meaning.size is None else {"model_size": int(meaning.size)}),
+            settings=dict(run.settings) | _settings_of(network),
         )
         survey = Survey(
             name=run.name,
@@ -155,11 +163,12 @@ class Part:
             spec=spec,
             survey=survey,
             places={name: self._spool.add(values.astype(np.float64)) for name, values in curve.columns.items()},
-            status=_status(curve, meaning.size),
+            status=_status(curve, known),
             ends=ends_of(steps.astype(np.float64), returns.astype(np.float64)) if logged.size else None,
             deciding=self.keys.deciding(run.config),
             notes=run.notes,
             algorithm=algorithm,
+            network=network,
         )
         self._held.append(one)
 
@@ -178,6 +187,7 @@ class Part:
             key = "algorithm" if re.search("[:/]", asked) else asked
             choose = f"choose with --where {key}={algorithms[0]}, or import each with --split-by {key} into a study of its own"
             raise UserError(f"the runs are of several algorithms: {key} is {', '.join(algorithms[:6])}; a study is of one: {choose}")
+        refuse_unknown([one.network for one in self._held])
         refuse_names(self._by_name, self._names.values())
         self._algorithm = algorithms[0] if len(algorithms) == 1 and algorithms[0] != "None" else _ANY
         notes = self.keys.refuse_differences()
@@ -190,12 +200,15 @@ class Part:
             )
             for one in self._held
         ]
+        self._find_sizes()
+        notes = tuple(note for note in notes if self._axis is None or note.key != self._axis.key)
         self._held = self._without_repeated()
         places: dict[tuple[Any, ...], set[tuple[int, float]]] = defaultdict(set)
         for one in self._held:
-            place = one.spec.task, one.spec.utd, one.status.critic_parameters, one.survey.settings
+            place = one.spec.task, one.spec.utd, one.network.place, one.survey.settings
             places[place].add((one.spec.batch_size, one.spec.learning_rate))
-        stage: Stage = "sweep" if any(len(pairs) > 1 for pairs in places.values()) else "scaling"
+        swept = any(len(pairs) > 1 for pairs in places.values())
+        stage: Stage = "sweep" if swept else "scaling"
         if self._conventions is not None:
             stage = self._conventions.stage or stage
             self.messages += self._conventions.messages()
@@ -207,20 +220,49 @@ class Part:
             self.say("duplicate-seeds", f"{count} runs are byte for byte the curves of other seeds; the default method leaves copies out")
         if any(task.seeds[0] == 1 for task in tasks):
             self.say("one-seed", "some cells have one seed, which says nothing about the noise between seeds")
-        self.preview = Preview(kind=self._kind, stage=stage, tasks=tasks, keys=notes, messages=list(dict.fromkeys(self.messages)))
+        self.preview = Preview(
+            kind=self._kind,
+            stage=stage,
+            tasks=tasks,
+            swept=swept,
+            keys=notes,
+            sizes=self._axis,
+            messages=list(dict.fromkeys(self.messages)),
+        )
+
+    def _find_sizes(self) -> None:
+        """The sizes of the networks, by which cells are told apart, too."""
+        self._axis = axis = axis_of([one.sized for one in self._held], _key_of_parameters(self._columns.model_size))
+        if axis is None:
+            several: dict[str, set[float | None]] = defaultdict(set)
+            for one in self._held:
+                several[one.spec.task].add(one.network.parameters)
+            if any(len(sizes) > 1 for sizes in several.values()):
+                message = (
+                    "N differs, but nothing tells which networks are of one size in all runs and tasks, so size is no axis of the laws; "
+                    "give --model-size KEY, a key with one value for each size"
+                )
+                self.say("sizes-unclear", message)
+            elif self._columns.model_size is None and (found := untold([one.sized for one in self._held])) is not None:
+                warning = not_told(*found, self.name)
+                self.say(warning.code, warning.message)
+            return
+        for index, one in enumerate(self._held):
+            spec, survey = one.spec, one.survey
+            if not axis.carried:
+                spec = replace(spec, settings={**spec.settings, axis.key: int(one.network.parameters or 0)})
+            survey = replace(survey, spec=spec, settings=(*survey.settings, ("[sizes]", axis.of(one.sized))))
+            self._held[index] = replace(one, spec=spec, survey=survey)
 
     def write(self, directory: Path, scale: Scale, before: Callable[[], None] | None) -> ImportReport:
         """Into a study's folder, as `Gathered.write` has it."""
         messages = list(self.preview.messages)
-        study, kept = self.study(directory, scale, messages)
-        if kept:
-            message = "study.toml was there already and is kept as it is; the conventions in it hold for these runs too"
-            messages.append(RunWarning("study-kept", message, str(directory / STUDY_FILE)))
+        study, text = self.study(directory, scale, messages)
         if self._algorithm == _ANY:
             self._held = [replace(one, spec=replace(one.spec, algorithm=study.algorithm)) for one in self._held]
         store = RunStore(directory)
         # a published file is one part, wherever it lies
-        part = (self._conventions.name if self._conventions is not None else None) or _part_name(self._source, self._kind)
+        part = self._part
         self._refuse_known(store, part)
         earlier = existing(store.runs / "packed").get(part)
         gone = set(packed.read_specs(earlier)) - {replace(one.spec, stage=self._stage).run_id for one in self._held} if earlier else set()
@@ -230,8 +272,8 @@ class Part:
         if before is not None:
             before()
         runs = store.write_packed(self._results(), part)
-        if not kept:
-            write_study(study, directory / STUDY_FILE)
+        if text is not None:
+            write_study(text, directory / STUDY_FILE)
         return ImportReport(
             runs=runs,
             cells=sum(task.cells for task in self.preview.tasks),
@@ -242,8 +284,16 @@ class Part:
             preview=self.preview,
         )
 
-    def study(self, directory: Path | None, scale: Scale, messages: list[RunWarning]) -> tuple[Study, bool]:
-        """The study of these runs, and whether it is in the folder already. Raises UserError where they don't go together."""
+    @property
+    def _part(self) -> str:
+        return (self._conventions.name if self._conventions is not None else None) or _part_name(self._source, self._kind)
+
+    def study(self, directory: Path | None, scale: Scale, messages: list[RunWarning]) -> tuple[Study, str | None]:
+        """The study of these runs, and the text of its file; None if it is in the folder already and stays as it is.
+
+        Raises:
+            UserError: where they don't go together.
+        """
         cells: dict[Any, list[Ends]] = defaultdict(list)
         for one in self._held:
             if one.ends is not None:
@@ -263,13 +313,32 @@ class Part:
             low, high = dict.fromkeys(layout.scale_of(ends), 0.0) | low, layout.scale_of(ends) | high
         if kept is None:
             names = self.name, self._kind, self._algorithm
-            study, said = draft_study(ends, (low, high), scale, names=names, sizes=self._sizes, conventions=self._conventions)
+            sizes = {one.network.parameters for one in self._held}
+            tables = {} if self._axis is None else self._axis.tables()
+            study, said = draft_study(ends, (low, high), scale, names=names, sizes=(sizes, tables), conventions=self._conventions)
             messages += [] if said is None else [RunWarning("drafted-scale", said, self.name)]
+            text: str | None = study_to_toml(study)
         else:
-            study = kept
+            assert directory is not None
+            study, text = self._in_folder(kept, directory, messages)
         covered = {task: members for task, members in ends.items() if members}
         messages += [RunWarning(code, message, self.name) for code, message in uncovered(study, covered)]
-        return study, kept is not None
+        return study, text
+
+    def _in_folder(self, kept: Study, directory: Path, messages: list[RunWarning]) -> tuple[Study, str | None]:
+        """A study that is there already, with what these runs add to its [sizes]."""
+        store, path = RunStore(directory), directory / STUDY_FILE
+        mine = existing(store.runs / "packed").get(self._part)
+        key = next((setting_of(one.network.key) for one in self._held if one.network.key), None)
+        others = stored_runs(store, set() if mine is None else set(packed.read_specs(mine)), key, told_sizes(self._columns.model_size))
+        asked = self._columns.model_size if self._conventions is None else self._conventions.asked_size
+        study, text, said = with_sizes(kept, path, [*(one.sized for one in self._held), *others], asked=asked)
+        known = {message.code for message in messages}
+        messages += [one for one in said if one.code not in known]
+        if text is None:
+            message = "study.toml was there already and is kept as it is; the conventions in it hold for these runs too"
+            messages.append(RunWarning("study-kept", message, str(path)))
+        return study, text
 
     def _without_repeated(self) -> list[_Held]:
         """Runs without repetitions: of those with one spec and seed, the one that goes furthest. Raises UserError if that is not clear."""
@@ -357,6 +426,18 @@ def _status(curve: CleanCurve, size: float | None) -> RunStatus:
         reason="its returns are NaN up to the end of its log" if curve.diverged else None,
         critic_parameters=None if size is None else int(size),
     )
+
+
+def _settings_of(network: Network) -> dict[str, Any]:
+    """What of a network's size is part of its runs' identity: what names it, else N."""
+    if network.key:
+        return {setting_of(network.key): plain_value(network.value)}
+    return {} if network.parameters is None else {"model_size": int(network.parameters)}
+
+
+def _key_of_parameters(asked: str | None) -> str:
+    """The setting under which N tells sizes apart: the key that it was read from, where that is one."""
+    return asked if asked is not None and re.fullmatch(r"[A-Za-z]\w{0,40}", asked) and asked != "model_size" else COUNTED
 
 
 def _runs(count: int) -> str:

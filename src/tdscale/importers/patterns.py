@@ -35,6 +35,7 @@ SCALARS = (
 
 _NUMBER = r"[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?"
 _NUMERIC = ("utd", "batch_size", "learning_rate", "seed", "model_size")
+_PARAMETERS = rf"{_NUMBER}(?:[kKmMbB](?![A-Za-z]))?"  # "2.8M"
 WITHIN = "\x1f"  # a "/" within a column's name
 
 
@@ -79,7 +80,7 @@ def fitted(pattern: str, text: str, what: str) -> dict[str, str] | None:
                     # a number is read whole, unless the pattern's own text divides it: of utd16_s1 utd{utd}* takes 16
                     before = "" if index and literal[index - 1] else r"(?<![\d.])(?<!\dp)"
                     after = "" if index + 1 < len(parts) and literal[index + 1] else r"(?![.p]?\d)"
-                    expression += f"{before}(?P<{key}>{_NUMBER}){after}"
+                    expression += f"{before}(?P<{key}>{_written(key)}){after}"
                 else:
                     expression += f"(?P<{key}>[^/]+?)"
             else:
@@ -87,9 +88,13 @@ def fitted(pattern: str, text: str, what: str) -> dict[str, str] | None:
         match = re.fullmatch(expression, text[-1000:])
         if match is not None:
             found = {key: value.replace(WITHIN, "/") for key, value in match.groupdict().items()}
-            cut = [key for key, value in found.items() if _quantity_of(key) in _NUMERIC and re.fullmatch(_NUMBER, value)]
+            cut = [key for key, value in found.items() if _quantity_of(key) in _NUMERIC and re.fullmatch(_written(key), value)]
             return None if cut and not numeric else found
     return None
+
+
+def _written(key: str) -> str:
+    return _PARAMETERS if _quantity_of(key) == "model_size" else _NUMBER
 
 
 def _is_key(part: str) -> bool:

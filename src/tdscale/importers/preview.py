@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.importers.keys import KeyNote
+from tdscale.importers.sizes import Axis
 from tdscale.runs.types import RunWarning
 from tdscale.study import RunSpec, Study
 
@@ -69,14 +70,18 @@ class Preview:
         kind: of the source.
         stage: "sweep" (several B or η at one σ) or "scaling".
         tasks: sorted.
+        swept: whether there are several B or η at some σ, whatever the stage.
         keys: those in which runs differ and that are not used.
+        sizes: of networks, where there are several and N is known.
         messages: what a person should know.
     """
 
     kind: str
     stage: str
     tasks: tuple[TaskPreview, ...]
+    swept: bool = False
     keys: tuple[KeyNote, ...] = ()
+    sizes: Axis | None = None
     messages: list[RunWarning] = field(default_factory=list)
 
 

@@ -1,10 +1,7 @@
 """Stable-Baselines3: monitor.csv files (`importers.monitors`), evaluations, progress files of the logger, a saved model beside them."""
 
-import json
 import re
-import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from tdscale.importers.formats import kind_of_text
 from tdscale.importers.logged_run import Columns, LoggedRun, Unreadable, each, number, shown_keys
 from tdscale.importers.monitors import MONITOR, Monitor, read_monitor, stepped_together
 from tdscale.importers.moving_mean import companions, mean_of, preferred
+from tdscale.importers.sb3_model import differ, hyperparameters, networks, read_model
 from tdscale.importers.tables import reading, series_of
 
 STEP, EVALUATED, TRAINED = "time/total_timesteps", "eval/mean_reward", "rollout/ep_rew_mean"
@@ -42,6 +40,7 @@ def _read_progress(source: Path, paths: list[Path], columns: Columns) -> Iterato
     `Columns.returns` may name another column, or be "evaluations".
     """
     step = columns.env_step or STEP
+    wanted = _of_networks((path.parent for path in paths), columns)
 
     def read(path: Path) -> Iterator[LoggedRun]:
         with reading(path):
@@ -53,7 +52,7 @@ def _read_progress(source: Path, paths: list[Path], columns: Columns) -> Iterato
             if key not in values:
                 raise UserError(f"{path}: has no {key!r}; give {option} KEY; there are {shown_keys(names)}")
         logged = ~np.isnan(values[value])
-        config = _config(path.parent, "")[0]
+        config = _config(path.parent, "", wanted)[0]
         yield LoggedRun(
             name=run_name(path.parent, source) if source.is_dir() else path.parent.resolve().name,
             config=config,
@@ -69,9 +68,9 @@ def _read_progress(source: Path, paths: list[Path], columns: Columns) -> Iterato
 
 
 EVALUATIONS = "evaluations.npz"
+_NETWORK, COUNTED = ("net_arch", "n_critics"), "critic_parameters"
 _ON_THE_WAY = re.compile(r"best|_steps$|checkpoint|interrupt")  # models that were saved while the run went on
 _ENVIRONMENT = re.compile(r"\d+\.monitor\.csv")
-_MAX_CONFIG = 1 << 24
 
 Floats = NDArray[np.float64]
 
@@ -110,11 +109,13 @@ def read_sb3(source: Path, columns: Columns) -> Iterator[LoggedRun | Unreadable]
         beside = next((place for place in (folder, *sorted(p for p in evaluations if p.parent == folder)) if place in evaluations), None)
         owners[folder, label] = beside if folder in alone_in else None
 
+    wanted = _of_networks([*(folder for folder, _ in runs), *evaluations], columns)
+
     def read(run: tuple[Path, str]) -> Iterator[LoggedRun]:
         folder, label = run
         where = run_name(folder, source) if source.is_dir() else source.name
         name = f"{where}/{label}" if label else where
-        found = _runs(folder, label, name, sorted(runs[run], key=lambda path: natural(path.name)), columns)
+        found = _runs(folder, label, name, sorted(runs[run], key=lambda path: natural(path.name)), columns, wanted)
         mine = owners[run] if len(found) == 1 else None
         evaluated = _evaluations(evaluations[mine]) if mine is not None else None
         if columns.returns != "evaluations":
@@ -125,16 +126,16 @@ def read_sb3(source: Path, columns: Columns) -> Iterator[LoggedRun | Unreadable]
     def read_evaluations(folder: Path) -> Iterator[LoggedRun]:
         at, values = _evaluations(evaluations[folder])
         name = run_name(folder, source) if source.is_dir() else folder.resolve().name
-        yield LoggedRun(name=name, config=_config(folder, "")[0], steps=at, returns=values)
+        yield LoggedRun(name=name, config=_config(folder, "", wanted)[0], steps=at, returns=values)
 
     yield from each(runs, read)
     taken = set(owners.values()) | {folder for folder, _ in runs}
     yield from each([folder for folder in evaluations if folder not in taken], read_evaluations)
 
 
-def _runs(folder: Path, label: str, name: str, paths: list[Path], columns: Columns) -> list[LoggedRun]:
+def _runs(folder: Path, label: str, name: str, paths: list[Path], columns: Columns, wanted: Collection[str]) -> list[LoggedRun]:
     """The runs that monitors of one folder are."""
-    config, total = _config(folder, label)
+    config, total = _config(folder, label, wanted)
     monitors = [read_monitor(path) for path in paths]
     if len(monitors) == 1:
         return [_run(name, config, monitors, total, columns)]
@@ -208,16 +209,34 @@ def _evaluations(path: Path) -> tuple[Floats, Floats]:
     return steps, results.mean(axis=1)
 
 
-def _config(folder: Path, label: str) -> tuple[dict[str, Any], float | None]:
+def _of_networks(folders: Iterable[Path], columns: Columns) -> Collection[str]:
+    """The keys of networks that runs are to have from the models beside them: none where all are alike and nobody asks for them."""
+    asked = any(key in (text or "") for text in (columns.model_size, *columns.where, *columns.split_by) for key in _NETWORK)
+    found = [networks(model) for folder in set(folders) for path in folder.glob("*.zip") if (model := read_model(path))]
+    if not asked and not differ(found):
+        return ()
+    counted = all(one is not None and one.parameters is not None for one in found)
+    return (*_NETWORK, *([COUNTED] if counted else []))
+
+
+def _config(folder: Path, label: str, wanted: Collection[str]) -> tuple[dict[str, Any], float | None]:
     """Configuration from a model or JSON files saved beside the logs, and the env steps that the last model counts.
 
-    What is pickled in a model is not looked at.
+    Args:
+        folder: of the logs.
+        label: that the names of models begin with; "" for all of them.
+        wanted: which keys of the networks are part of it.
     """
     config: dict[str, Any] = {}
     totals: list[float] = []
     models = sorted(folder.glob("*.zip"), key=lambda path: natural(path.name))
     for path in [p for p in models if not label or p.name.startswith(label)]:
-        found = _model(path)
+        model = read_model(path)
+        found = hyperparameters(model)
+        built = networks(model) if wanted else None
+        if built is not None:
+            everything = {**built.settings, COUNTED: built.parameters}
+            found |= {key: value for key, value in everything.items() if key.partition(".")[0] in wanted and value is not None}
         config = config or found
         total = number(found.get("num_timesteps"))
         if total is not None and total > 0 and not _ON_THE_WAY.search(path.stem):
@@ -225,18 +244,3 @@ def _config(folder: Path, label: str) -> tuple[dict[str, Any], float | None]:
     for name in CONFIGS:
         config |= read_settings(folder / name)
     return config, max(totals, default=None)
-
-
-def _model(path: Path) -> dict[str, Any]:
-    """`data` of a model: JSON, in which objects stand pickled as text; those are left out."""
-    try:
-        with zipfile.ZipFile(path) as model:
-            entry = model.getinfo("data")
-            if entry.file_size > _MAX_CONFIG:
-                return {}
-            values = json.loads(model.read(entry))
-    except (OSError, KeyError, ValueError, RecursionError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile, zlib.error):
-        return {}  # no model, or a torn one: the hyperparameters are asked for
-    if not isinstance(values, dict):
-        return {}
-    return {key: value for key, value in values.items() if value is None or isinstance(value, str | int | float | bool)}

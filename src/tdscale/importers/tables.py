@@ -153,7 +153,9 @@ def _keys(names: list[str], columns: Columns, taken: set[str]) -> list[str]:
         asked = getattr(columns, name)
         # `=count` numbers runs that something else tells apart, which a column of seeds does best
         usually = asked is None or asked.startswith("=")
-        keys += [key for key in usual if key in names] if usually else columns_asked(asked, names)
+        # a key that names sizes may have their N beside it
+        keys += [key for key in usual if key in names] if usually or name == "model_size" else []
+        keys += [] if usually else columns_asked(asked, names)
     for asked in (*(text.partition("=")[0].rstrip("! ") for text in columns.where), *columns.split_by):
         keys += columns_asked(asked.strip(), names)
     keys += [key for key in ("gradient_steps", "train_freq", "n_envs", "run", "run_id", "run_name") if key in names]
