@@ -208,6 +208,7 @@ class RunDisplay:
                     "seeds": len(job.specs),
                     "share_of_limit": round(share, 3),
                 }
+                | ({"size": job.size} if job.size else {})
                 for job, share in self._cells_running()
             ],
         }

@@ -16,6 +16,7 @@ from tdscale.planning import Confirmation, Plan
 from tdscale.running.forecast import AdaptiveForecast, Forecast
 from tdscale.running.rehearsed_design import Spread
 from tdscale.runs.types import RunWarning
+from tdscale.study.spec import with_size
 from tdscale.validation import PREDICTORS, BaselineRatio, HeldOut, HeldOutBudget, HeldOutTask, Validation
 from tdscale.validation.tasks import TASK_PREDICTORS
 
@@ -362,9 +363,9 @@ def print_forecast(console: Console, found: Forecast) -> None:
         lines.append(f"time    with {counted(found.workers, 'worker')} on this machine, as it is loaded now")
     checkpoints = "" if not found.checkpoint_bytes else f"; while it runs, up to {_size(found.checkpoint_bytes)} of checkpoints"
     lines.append(f"disk    about {_size(found.disk_bytes)}{checkpoints}")
-    for speed in found.speeds:
+    for speed, size in zip(found.speeds, found.speed_sizes or ("",) * len(found.speeds), strict=True):
         update, step = speed.update_seconds, speed.step_seconds
-        what = f"{speed.spec.task} B={speed.spec.batch_size}: {short(1 / update) if update else '?'} critic updates/s"
+        what = f"{with_size(f'{speed.spec.task} B={speed.spec.batch_size}', size)}: {short(1 / update) if update else '?'} critic updates/s"
         lines.append(
             f"probe   {what}, {short(1 / step) if step else '?'} env steps/s without updates, {duration(speed.start_seconds)} to start"
         )

@@ -74,6 +74,10 @@ def plan_rehearsal(source: Path) -> RehearsalPlan:
             laws = current_laws(files)
     else:
         study = read_study(source)
+    if study.sizes:
+        raise UserError(
+            f"{source}: has [sizes], and what is simulated has one; give a copy of the file with the settings of one of them in [settings]"
+        )
     try:
         truth, design, assumed = rehearsed_sweep(study, laws)
     except ValueError as error:

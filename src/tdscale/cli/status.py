@@ -3,8 +3,9 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import product
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -13,11 +14,13 @@ from rich.live import Live
 from tdscale.cli.console import duration, for_people, plain_table
 from tdscale.errors import UserError
 from tdscale.running.folder import StudyFiles, is_running
-from tdscale.running.ledger import PROGRESS_FILE, cell_failures, wanted_runs
+from tdscale.running.ledger import PROGRESS_FILE, by_size, cell_failures, wanted_by_size, wanted_runs
 from tdscale.running.rounds_file import read_rounds
 from tdscale.runs.selection import select_runs
+from tdscale.runs.sizes import Sizes
 from tdscale.runs.types import RunStatus
 from tdscale.study import STAGES, RunSpec
+from tdscale.study.spec import with_size
 
 _COUNTS = ("runs", "finished", "diverged", "failed", "running", "left")
 _SHOWN = 8  # cells and failures that people are shown; machines get all
@@ -42,8 +45,9 @@ def show_status(files: StudyFiles, *, watch: bool) -> None:
 def study_status(files: StudyFiles) -> dict[str, Any]:
     """Counts of runs by stage and task, the cells running now with the time left, and failures with reasons.
 
-    Keys: study, running (bool), rounds (of an adaptive design, by stage: rounds, ended, regret, precision), stages:
-    [{stage, runs, finished, diverged, failed, running, left, tasks: [{task, and the same counts}]}],
+    Keys: study, running (bool), rounds (of an adaptive design, by stage: rounds, ended, regret, precision; with [sizes] by "stage, size
+    NAME"), stages: [{stage, runs, finished, diverged, failed, running, left, tasks: [{task, and the same counts}], with [sizes] also
+    sizes: [{size, and the same counts}]}],
     now (progress of the running process, or null), failures: [{run_id, runs, stage, task, what, reason}], env_steps, left_out (sentences
     about runs on disk that do not answer the study's question), problems.
     """
@@ -57,9 +61,13 @@ def study_status(files: StudyFiles) -> dict[str, Any]:
     }
     lost = {run_id for failure in cells.values() for run_id in failure["run_ids"]}
     now = _now(files)
-    running = Counter((row["stage"], row["task"]) for row in (now or {}).get("running", []) for _ in range(row["seeds"]))
-    wanted = _wanted(files, problems)
+    at_work = [(row["stage"], row["task"], row.get("size", "")) for row in (now or {}).get("running", []) for _ in range(row["seeds"])]
+    running, of_size = Counter((stage, task) for stage, task, _ in at_work), Counter((stage, size) for stage, _, size in at_work)
+    wanted, sizes = _wanted(files, problems)
     stages = [_stage(stage, of_tasks, statuses, lost, running) for stage, of_tasks in wanted.items()]
+    for row in stages if files.study.sizes else ():
+        stage = row["stage"]
+        row["sizes"] = [_counts("size", size, stage, ids, statuses, lost, of_size) for size, ids in sizes.get(stage, {}).items()]
     answering, left_out = _answering(files, wanted, statuses, problems)
     return {
         "study": files.study.name,
@@ -78,24 +86,29 @@ def _rounds(files: StudyFiles) -> dict[str, dict[str, Any]]:
     """How many rounds each stage of an adaptive design has had, why it has ended, and how well the answer is known."""
     found: dict[str, dict[str, Any]] = {}
     if files.study.sweep is not None and files.study.sweep.is_adaptive:
-        for stage in STAGES:
-            rounds = read_rounds(files.directory, files.study, stage)
+        for stage, (size, one) in product(STAGES, files.by_size().items()):
+            rounds = read_rounds(files.directory, one.study, stage)
             last = rounds.records[-1] if rounds.records else None
             if last is not None:
                 regret, precision = (rounds.regret, rounds.precision) if rounds.ended else (last.regret, last.precision)
                 known = {"regret": None if regret is None else asdict(regret), "precision": precision}
-                found[stage] = {"rounds": len(rounds.records), "ended": rounds.ended, **known}
+                found[with_size(stage, size)] = {"rounds": len(rounds.records), "ended": rounds.ended, **known}
     return found
 
 
-def _wanted(files: StudyFiles, problems: list[Any]) -> dict[str, dict[str, list[str]]]:
-    """run_ids by stage and task."""
+def _wanted(files: StudyFiles, problems: list[Any]) -> tuple[dict[str, dict[str, list[str]]], dict[str, dict[str, list[str]]]]:
+    """run_ids by stage and task, and by stage and size, these only in a study with [sizes]."""
     if files.study.sweep is None:
-        return _by_task(files.store.specs(problems=problems).values())
-    known = wanted_runs(files.directory)
-    planned = [] if "sweep" in known else files.study.sweep_specs()
-    planned += [spec for stage, specs in files.study.expected_stages().items() if stage not in known for spec in specs]
-    return _by_task(planned) | known
+        planned, known = list(files.store.specs(problems=problems).values()), {}
+    else:
+        known = wanted_runs(files.directory)
+        planned = [] if "sweep" in known else files.study.sweep_specs()
+        planned += [spec for stage, specs in files.study.expected_stages().items() if stage not in known for spec in specs]
+    sizes = {}
+    if files.study.sizes:
+        stages = {spec.stage for spec in planned}
+        sizes = {stage: by_size(files.study, [spec for spec in planned if spec.stage == stage]) for stage in stages}
+    return _by_task(planned) | known, sizes | wanted_by_size(files.directory)
 
 
 def _answering(
@@ -122,13 +135,24 @@ def _by_task(specs: Iterable[RunSpec]) -> dict[str, dict[str, list[str]]]:
 def _stage(
     stage: str, of_tasks: Mapping[str, list[str]], statuses: Mapping[str, RunStatus], lost: set[str], running: Mapping[tuple[str, str], int]
 ) -> dict[str, Any]:
-    tasks = []
-    for task, run_ids in of_tasks.items():
-        counts = Counter(statuses[run_id].state if run_id in statuses else "failed" if run_id in lost else "missing" for run_id in run_ids)
-        row = {state: counts[state] for state in ("finished", "diverged", "failed")}
-        left = len(run_ids) - row["finished"] - row["diverged"]
-        tasks.append({"task": task, "runs": len(run_ids), **row, "running": min(running.get((stage, task), 0), len(run_ids)), "left": left})
+    tasks = [_counts("task", task, stage, run_ids, statuses, lost, running) for task, run_ids in of_tasks.items()]
     return {"stage": stage, **{name: sum(task[name] for task in tasks) for name in _COUNTS}, "tasks": tasks}
+
+
+def _counts(
+    kind: str,
+    name: str,
+    stage: str,
+    run_ids: Sequence[str],
+    statuses: Mapping[str, RunStatus],
+    lost: set[str],
+    running: Mapping[tuple[str, str], int],
+) -> dict[str, Any]:
+    """A row of a task or a size."""
+    counts = Counter(statuses[run_id].state if run_id in statuses else "failed" if run_id in lost else "missing" for run_id in run_ids)
+    row = {state: counts[state] for state in ("finished", "diverged", "failed")}
+    left = len(run_ids) - row["finished"] - row["diverged"]
+    return {kind: name, "runs": len(run_ids), **row, "running": min(running.get((stage, name), 0), len(run_ids)), "left": left}
 
 
 def _failures(
@@ -140,13 +164,12 @@ def _failures(
     ]
     of_cells = {run_id for cell in cells.values() for run_id in cell["run_ids"]}
     failed = {run_id: status for run_id, status in statuses.items() if status.state == "failed" and run_id not in of_cells}
-    specs = files.store.specs(problems=problems) if failed else {}
+    specs, sizes = (files.store.specs(problems=problems), Sizes(files.study)) if failed else ({}, None)
     for run_id, status in failed.items():
         if run_id in specs:
             spec = specs[run_id]
-            found.append(
-                {"run_id": run_id, "runs": 1, "stage": spec.stage, "task": spec.task, "what": spec.describe(), "reason": status.reason}
-            )
+            what = with_size(spec.describe(), (sizes and sizes.of(spec)) or "")
+            found.append({"run_id": run_id, "runs": 1, "stage": spec.stage, "task": spec.task, "what": what, "reason": status.reason})
     return found
 
 
@@ -159,6 +182,8 @@ def _page(content: dict[str, Any]) -> RenderableType:
         table.add_row(row["stage"], *(f"{row[name]:,}" for name in _COUNTS))
         for task in row["tasks"] if len(row["tasks"]) > 1 else ():
             table.add_row(f"  {task['task']}", *(f"{task[name]:,}" for name in _COUNTS))
+        for size in row.get("sizes", ()):
+            table.add_row(f"  size {size['size']}", *(f"{size[name]:,}" for name in _COUNTS))
     parts.append(table)
     parts += [_round_line(stage, values) for stage, values in content["rounds"].items()]
     now = content["now"]

@@ -28,6 +28,7 @@ def suggest(
         option("--for", metavar="WHAT", what="What to know better: D@UTD, D@UTD:TASK or budget. [default: the best B and η]"),
     ] = None,
     where: Annotated[list[str] | None, option(metavar="KEY=V[,V]", what="Only runs with this setting; != for those without it.")] = None,
+    size: Annotated[str | None, option(metavar="NAME", what="Of a study with [sizes]: the size that the runs are of.")] = None,
     template: Annotated[
         str | None,
         option(metavar="TEXT", what="A command for each run: {task} {utd} {batch_size} {learning_rate} {seed} {env_steps}."),
@@ -46,7 +47,7 @@ def suggest(
         raise UserError("--template goes without --json: each prints something else")
     if hours is not None and env_steps is not None:
         raise UserError("--hours goes without --env-steps: give one limit")
-    found = suggested(directory, number, env_steps=env_steps, hours=hours, aim=aim, where=where or ())
+    found = suggested(directory, number, env_steps=env_steps, hours=hours, aim=aim, where=where or (), size=size)
     lines = [run.command(template) for run in found] if template is not None else []
     if csv is not None:
         from tdscale.whole_file import write_text

@@ -90,7 +90,7 @@ def next_of_scaling(files: StudyFiles, spent: float, failed: frozenset[Key], cho
 
 
 def adaptive_sweep(files: StudyFiles) -> AdaptiveSweep | None:
-    """How stage 1 was chosen, for the report; None where it is not run in rounds, or none was."""
+    """How stage 1 was chosen, for the report; None where it is not run in rounds, or none was. `files`: of one size (`by_size`)."""
     rounds = read_rounds(files.directory, files.study) if files.study.in_rounds("sweep") else Rounds()
     if not rounds.records:
         return None

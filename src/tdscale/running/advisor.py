@@ -21,6 +21,7 @@ from tdscale.running.folder import StudyFiles, open_study
 from tdscale.running.suggestions import Suggestion, Suggestions
 from tdscale.runs.cells import cell_of_runs
 from tdscale.runs.selection import FITTED, Selection, select_runs
+from tdscale.runs.sizes import Sizes
 from tdscale.runs.types import ENV_STEP, RETURN, Cell, RunResult, RunStatus, RunWarning
 from tdscale.runs.where import parse_where
 from tdscale.study import RunSpec, Stage, Study
@@ -41,18 +42,30 @@ class Advisor:
     Nothing is written.
     """
 
-    def __init__(self, study: Study | StudyFiles | Path | str, *, where: Sequence[str] = ()) -> None:
+    def __init__(self, study: Study | StudyFiles | Path | str, *, where: Sequence[str] = (), size: str | None = None) -> None:
         """Open a study.
 
         Args:
             study: with a [sweep], whose cells may be run; or a folder, of a study or of imported runs, whose runs count as told.
             where: conditions on settings that the folder's runs must meet, as in `tdscale fit --where`.
+            size: which of the study's [sizes] the runs are of; needed where it has several.
 
         Raises:
-            UserError: if it is no study's folder, its runs differ in settings, or a study has neither runs nor a [sweep].
+            UserError: if it is no study's folder, its runs differ in settings, or a study has neither runs nor a [sweep]; if it has
+                several sizes and none is named, or no such size.
         """
         opened = open_study(Path(study)) if isinstance(study, str | Path) else study
-        self.study: Study = opened.study if isinstance(opened, StudyFiles) else opened
+        whole: Study = opened.study if isinstance(opened, StudyFiles) else opened
+        sizes = whole.by_size()
+        if size is None and len(sizes) > 1:
+            raise UserError(
+                f"{whole.name}: has several sizes, whose runs are suggested one by one; name one of {', '.join(sizes)} (--size)"
+            )
+        if size is not None and size not in whole.sizes:
+            there = f"there is {', '.join(whole.sizes)}" if whole.sizes else "the study has no [sizes]"
+            raise UserError(f"{whole.name}: there is no size {size!r}; {there}")
+        self._size = next(iter(sizes)) if size is None else size
+        self.study: Study = sizes[self._size]
         self._where = tuple(where)
         self._runs: dict[tuple[Stage, Key], dict[int, RunResult]] = {}
         self._cells: dict[tuple[Stage, Key], Cell | None] = {}
@@ -65,9 +78,10 @@ class Advisor:
 
     def _read(self, files: StudyFiles) -> None:
         problems: list[RunWarning] = []
-        selection: Selection = select_runs(files.store, self.study, where=parse_where(self._where), problems=problems)
-        statuses = files.store.statuses(problems=problems)
+        selection: Selection = select_runs(files.store, files.study, where=parse_where(self._where), problems=problems)
+        statuses, sizes = files.store.statuses(problems=problems), Sizes(files.study)
         wanted = [run_id for run_id in selection.fitted() if run_id in statuses and statuses[run_id].state != "failed"]
+        wanted = [run_id for run_id in wanted if sizes.of(selection.specs[run_id]) == self._size]
         for run_id, columns in files.store.curves(wanted, (RETURN,), problems=problems).items():
             spec = selection.as_cell(selection.specs[run_id])
             self._add(RunResult(spec=spec, columns=columns, status=statuses[run_id]))
@@ -356,11 +370,12 @@ def suggest(
     hours: float | None = None,
     aim: str | None = None,
     where: Sequence[str] = (),
+    size: str | None = None,
 ) -> Suggestions:
     """The runs that are worth most next, for what they cost.
 
     Args:
-        study, where: as for `Advisor`.
+        study, where, size: as for `Advisor`.
         n: how many at most; None: 12, or as many as `env_steps` or `hours` pay for.
         env_steps, hours, aim: as for `Advisor.ask`.
 
@@ -371,7 +386,7 @@ def suggest(
         UserError: as `Advisor` and `Advisor.ask`.
     """
     count = n if n is not None else DEFAULT_COUNT if env_steps is None and hours is None else _MOST
-    return Advisor(study, where=where).ask(count, env_steps=env_steps, hours=hours, aim=aim)
+    return Advisor(study, where=where, size=size).ask(count, env_steps=env_steps, hours=hours, aim=aim)
 
 
 def _spread(values: Sequence[float], step: float) -> list[float]:

@@ -87,6 +87,24 @@ def choose(files: StudyFiles, *, again: bool = False, store: bool = False) -> Ch
     return Chosen(choices=choices, notes=tuple(notes))
 
 
+def choose_by_size(files: StudyFiles, *, again: bool = False, store: bool = False) -> dict[str, Chosen]:
+    """As `choose`, for each size of a study by the sweep of that size alone; under "" without [sizes].
+
+    Raises:
+        RunFailure: if a size's sweep gives none; says which.
+        UserError: if choice.json is damaged.
+    """
+    found = {}
+    for name, one in files.by_size().items():
+        try:
+            found[name] = choose(one, again=again, store=store)
+        except RunFailure as failure:
+            if not name:
+                raise
+            raise RunFailure(f"size {name}: {failure}, or leave the size out of [sizes]: the other ones' runs stay") from None
+    return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class _BySweep:
     """The laws that stage 1's runs give; None where only one value was swept or there is no best."""
@@ -97,7 +115,7 @@ class _BySweep:
 
 
 def refuse_divergence(files: StudyFiles, selection: Selection | None = None) -> list[Cell]:
-    """Stage 1's cells. Raises RunFailure where all of them diverged."""
+    """Stage 1's cells. Raises RunFailure where all of them diverged, whatever their size."""
     stages: tuple[Stage, ...] = ("sweep",)
     cells, _ = load_cells(files.store, files.study, stages=stages, selection=selection)
     if cells and all(cell.diverged.all() and cell.returns.max() < min(files.study.return_thresholds) for cell in cells):

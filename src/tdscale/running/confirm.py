@@ -11,7 +11,7 @@ from tdscale.planning import Confirmation, Plan, laws_for, round_batch, score
 from tdscale.running.dispatch import Engine
 from tdscale.running.fitting import current_laws
 from tdscale.running.folder import StudyFiles
-from tdscale.running.stages import Display, pending_jobs, stage_runner
+from tdscale.running.stages import Display, pending_jobs, sized, stage_runner
 from tdscale.runs.cells import load_cells
 from tdscale.study import RunSpec, Stage, StopTarget
 from tdscale.whole_file import write_text
@@ -21,7 +21,15 @@ BEYOND = 3.0  # times the upper end of the predicted D: there a run ends that ha
 
 
 def confirm_plan(
-    files: StudyFiles, plan: Plan, *, engine: Engine, display: Display, seeds: int | None = None, batch_multiple: int = 16
+    files: StudyFiles,
+    plan: Plan,
+    *,
+    engine: Engine,
+    display: Display,
+    seeds: int | None = None,
+    batch_multiple: int = 16,
+    size: str | None = None,
+    laws: ScalingLaws | None = None,
 ) -> Confirmation:
     """Train what a plan says until J, with seeds of its own, and score the plan; runs that are there are not repeated.
 
@@ -35,14 +43,17 @@ def confirm_plan(
         display: shows how far it is.
         seeds: of each task; None for as many as in stage 2.
         batch_multiple: B is rounded to a multiple of it, as in the plan.
+        size: which of the study's sizes is trained; needed where it has several.
+        laws: those that the plan is of, at that size; None: the study's.
 
     Raises:
         UserError: before anything is trained, if there is nothing to train (no answer, or curves that were imported), or the
             outcome could not be compared with the plan.
         RunFailure: if a cell failed.
     """
-    laws = laws_for(plan, current_laws(files, times=True))
-    specs = _specs(files, plan, laws, seeds, batch_multiple)
+    one = _at_size(files, size)
+    laws = laws_for(plan, current_laws(files, times=True) if laws is None else laws)
+    specs = _specs(one, plan, laws, seeds, batch_multiple)
     assert plan.data is not None
     assert plan.threshold is not None
     study = files.study
@@ -52,13 +63,13 @@ def confirm_plan(
     raw = {spec.task: study.raw_return(spec.task, plan.threshold) for spec in specs}
     targets = {task: StopTarget(return_threshold=level, margin=margin, aggregate=study.aggregate) for task, level in raw.items()}
     with stage_runner(files, engine, display) as runner:
-        jobs = pending_jobs(specs, files.store.statuses(problems=[]), limits, targets)
+        jobs = [sized(job, one) for job in pending_jobs(specs, files.store.statuses(problems=[]), limits, targets)]
         failures = runner.run("confirm", specs, jobs=jobs)
     if failures:
         raise RunFailure(f"the plan was not run to its end: {failures[0]}; the same command tries again")
     mine = {spec.cell_id for spec in specs}
     stages: tuple[Stage, ...] = ("confirm",)
-    cells = [cell for cell in load_cells(files.store, study, stages=stages)[0] if cell.spec.cell_id in mine]
+    cells = [cell for cell in load_cells(files.store, one.study, stages=stages)[0] if cell.spec.cell_id in mine]
     confirmation = score(plan, laws, cells)
     _keep(files.directory, confirmation)
     return confirmation
@@ -74,6 +85,17 @@ def confirmations(directory: Path) -> list[Confirmation]:
         return [Confirmation.from_dict(values) for values in content]
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: is damaged; remove it, and `tdscale confirm` writes it again without training anew") from None
+
+
+def _at_size(files: StudyFiles, size: str | None) -> StudyFiles:
+    """The study of the size that is to be trained. Raises UserError where it is not said which, or there is no such size."""
+    sizes = files.by_size()
+    if size is None and len(sizes) == 1:
+        return next(iter(sizes.values()))
+    if size is None or size not in sizes:
+        said = "there are several sizes" if size is None else f"there is no size {size!r}"
+        raise UserError(f"{files.directory}: {said}; name one of {', '.join(files.study.sizes) or 'none: the study has no [sizes]'}")
+    return sizes[size]
 
 
 def _specs(files: StudyFiles, plan: Plan, laws: ScalingLaws, seeds: int | None, batch_multiple: int) -> list[RunSpec]:

@@ -17,30 +17,38 @@ from tdscale.errors import UserError
 
 
 def custom_settings(
-    algorithm: str, settings: Mapping[str, Any], *, folder: Path | None, source: str, environment: Mapping[str, str]
-) -> dict[str, Any]:
+    algorithm: str,
+    settings: Mapping[str, Any],
+    sizes: Mapping[str, Mapping[str, Any]],
+    *,
+    folder: Path | None,
+    source: str,
+    environment: Mapping[str, str],
+) -> dict[str, dict[str, Any]]:
     """Import "module:name" where workers would, and check a study's settings against its settings class.
 
     Args:
         algorithm: as the study names it.
         settings: what the study's [settings] say.
+        sizes: what each of [sizes] says besides, by name.
         folder: where its file may lie.
         source: name of the study's file in messages.
         environment: variables of the process, as of a worker.
 
     Returns:
-        All settings, defaults filled in, as JSON types.
+        All settings of each size, under "" without [sizes], defaults filled in, as JSON types.
 
     Raises:
         UserError: if there is no such algorithm, its module can't be imported, or a setting is wrong.
     """
     question = {"algorithm": algorithm, "settings": dict(settings), "folder": None if folder is None else str(folder), "source": source}
+    question["sizes"] = {name: dict(size) for name, size in sizes.items()}
     answer, said = _ask(question, environment=environment)
     if answer is None:
         raise UserError(f"{source}, algorithm: {algorithm!r} can't be looked at: {said}")
     if "mistake" in answer:
         raise UserError(answer["mistake"])
-    found: dict[str, Any] = answer["settings"]
+    found: dict[str, dict[str, Any]] = answer["settings"]
     return found
 
 
@@ -103,8 +111,12 @@ def _settings(question: Mapping[str, Any]) -> dict[str, Any]:
         algorithm = named_algorithm(question["algorithm"], folder)
     except UserError as error:
         return {"mistake": f"{question['source']}, algorithm: {error}"}
+    model, given, source = algorithm.settings, question["settings"], question["source"]
     try:
-        return {"settings": check_settings(algorithm.settings, question["settings"], question["source"]).model_dump(mode="json")}
+        if not question["sizes"]:
+            return {"settings": {"": check_settings(model, given, source).model_dump(mode="json")}}
+        checked = {name: check_settings(model, given, source, size=(name, size)) for name, size in question["sizes"].items()}
+        return {"settings": {name: one.model_dump(mode="json") for name, one in checked.items()}}
     except UserError as error:
         return {"mistake": str(error)}
 

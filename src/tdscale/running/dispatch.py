@@ -49,7 +49,7 @@ class Event:
 @dataclass
 class _Slot:
     jobs: dict[int, CellJob] = field(default_factory=dict)  # on which it is, by their place in the request
-    shape: tuple[str, int] | None = None
+    shape: tuple[str, int, str] | None = None
 
 
 @dataclass
@@ -81,7 +81,7 @@ class _Queue:
     deaths: dict[tuple[str, bool], int] = field(default_factory=dict)
     alone: set[str] = field(default_factory=set)  # run_ids of jobs whose worker died over several: one of them may be why
 
-    def take(self, shape: tuple[str, int] | None, others: set[tuple[str, int] | None]) -> list[CellJob]:
+    def take(self, shape: tuple[str, int, str] | None, others: set[tuple[str, int, str] | None]) -> list[CellJob]:
         if not self.jobs:
             return []
         same = [job for job in self.jobs if job.shape == shape]

@@ -12,6 +12,7 @@ from tdscale.running.custom_code import custom_settings
 from tdscale.running.trainers.trainer import TRAINER_FILE, CustomTrainer, function_file, remembered_text, trainer_of
 from tdscale.runs.store import RunStore
 from tdscale.study import Study, custom_file, is_custom, is_smoke, read_study, smoke_study, study_to_toml
+from tdscale.study.sizes import size_settings
 from tdscale.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -24,12 +25,23 @@ _LOCK = ".run.lock"
 
 @dataclass(frozen=True, kw_only=True)
 class StudyFiles:
-    """A study's folder, opened. `trainer`: the user's, where the study has one and was placed there to be run."""
+    """A study's folder, opened.
+
+    Attributes:
+        directory, study, store: the folder, the question, the runs.
+        trainer: the user's, where the study has one and was placed there to be run.
+        size: where `study` is that of one size (`by_size`), its name.
+    """
 
     directory: Path
     study: Study
     store: RunStore
     trainer: CustomTrainer | None = None
+    size: str = ""
+
+    def by_size(self) -> "dict[str, StudyFiles]":
+        """The folder for each of the study's sizes, by name; this one, under "", where it has none."""
+        return {name: replace(self, study=one, size=name) for name, one in self.study.by_size().items()} if self.study.sizes else {"": self}
 
 
 def open_study(directory: Path) -> StudyFiles:
@@ -103,7 +115,11 @@ def _prepared(study_file: Path, directory: Path, smoke: bool, accept_changes: bo
         if file is not None:
             files[file.name] = file.read_text(encoding="utf-8")
             _check_unchanged(directory / file.name, files[file.name], bound)
-        own = {"algorithm": study.algorithm, "given": study.settings, "settings": study.full_settings}
+        own: dict[str, Any] = {"algorithm": study.algorithm, "given": study.settings}
+        if study.sizes:
+            own |= {"sizes": study.sizes, "settings_by_size": {name: one.full_settings for name, one in study.by_size().items()}}
+        else:
+            own["settings"] = study.full_settings
         files[CUSTOM_FILE] = json.dumps(own, indent=1, ensure_ascii=False) + "\n"
     elif smoke:
         study = smoke_study(study)
@@ -123,7 +139,8 @@ def _with_custom_settings(study: Study, folder: Path | None, source: str) -> Stu
     from tdscale.training.devices import cache_directory, single_thread_environment
 
     environment = single_thread_environment(cache_directory())
-    settings = custom_settings(study.algorithm, study.settings, folder=folder, source=source, environment=environment)
+    sizes = {name: size_settings(size) for name, size in study.sizes.items()}
+    settings = custom_settings(study.algorithm, study.settings, sizes, folder=folder, source=source, environment=environment)
     try:
         return study.with_full_settings(settings)
     except ValueError as error:
@@ -137,8 +154,8 @@ def _with_known_settings(study: Study, directory: Path) -> Study:
         return study
     try:
         own: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if (own["algorithm"], own["given"]) == (study.algorithm, study.settings):
-            return study.with_full_settings(own["settings"])
+        if (own["algorithm"], own["given"], own.get("sizes", {})) == (study.algorithm, study.settings, study.sizes):
+            return study.with_full_settings(own["settings_by_size"] if study.sizes else {"": own["settings"]})
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{path}: is damaged; `tdscale run {directory / STUDY_FILE}` writes it again") from None
     return study

@@ -2,22 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tdscale.design.candidates import Candidates
 from tdscale.errors import UserError
 from tdscale.running.adaptive import candidates_of, rules_of
 from tdscale.running.dispatch import Engine
 from tdscale.running.folder import StudyFiles
 from tdscale.running.probe import Speed, probe
-from tdscale.running.rehearsed_design import RehearsedStudy, Spread, grid_env_steps, likely_truths, rehearse_design
+from tdscale.running.rates import Rates, shapes_of
+from tdscale.running.rehearsed_design import RehearsedStudy, Spread, Training, grid_env_steps, likely_truths, rehearse_design
 from tdscale.running.rounds_file import read_rounds
-from tdscale.running.stages import cells_to_go, wanted_specs
+from tdscale.running.stages import cells_to_go, sized, wanted_specs
 from tdscale.running.trainers.costs import due_updates, run_costs
 from tdscale.running.trainers.trainer import CustomTrainer
-from tdscale.study import CellJob, Checkpoints, RunSpec, Study, custom_file, is_custom
+from tdscale.runs.sizes import Sizes
+from tdscale.study import CellJob, Checkpoints, RunSpec, custom_file, is_custom
 
 _FILES_BYTES = 3 * 4096  # of a run: spec, status and curve each take a block at least
 _ROW_BYTES = 40  # of a curve's row, compressed
@@ -86,6 +90,7 @@ class Forecast:
         checkpoint_bytes: what checkpoints take besides, at most, while it runs; None where that is a trainer's own affair.
         workers: processes side by side.
         speeds: what the probe measured.
+        speed_sizes: names of the sizes that they are of, in a study with [sizes].
         notes: sentences: what was assumed.
     """
 
@@ -97,6 +102,7 @@ class Forecast:
     checkpoint_bytes: float | None
     speeds: tuple[Speed, ...]
     notes: tuple[str, ...]
+    speed_sizes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types, with the sums over the stages."""
@@ -107,7 +113,9 @@ class Forecast:
         for speed in self.speeds:
             values = {key: value for key, value in vars(speed).items() if key != "spec"}
             speeds.append({"task": speed.spec.task, "utd": speed.spec.utd, "batch_size": speed.spec.batch_size} | values)
-        return vars(self) | {"stages": [asdict(stage) for stage in self.stages], "total": total, "speeds": speeds}
+        speeds = [values | {"size": size} for values, size in zip(speeds, self.speed_sizes, strict=True)] if self.speed_sizes else speeds
+        content = {name: value for name, value in vars(self).items() if name != "speed_sizes"}
+        return content | {"stages": [asdict(stage) for stage in self.stages], "total": total, "speeds": speeds}
 
 
 def forecast(
@@ -132,8 +140,7 @@ def forecast(
     """
     notes: list[str] = []
     wanted = wanted_specs(files)
-    rounds = read_rounds(files.directory, files.study)
-    in_rounds = files.study.sweep is not None and files.study.sweep.is_adaptive and not rounds.ended
+    in_rounds = files.study.in_rounds("sweep") and not all(read_rounds(one.directory, one.study).ended for one in files.by_size().values())
     if in_rounds:
         wanted["sweep"] = files.study.sweep_specs()
     if files.study.scaling is not None and "scaling" not in wanted:
@@ -155,21 +162,22 @@ def forecast(
     elif jobs and probe_seconds:
         places = (folder for folder in (source, files.directory) if folder is not None and is_custom(files.study.algorithm))
         own = [file for folder in places if (file := custom_file(files.study.algorithm, folder)) is not None]
-        speeds = probe(_shapes(jobs), engine=engine, files=own[:1], seconds=probe_seconds)
-        measured = len({(speed.spec.task, speed.spec.batch_size) for speed in speeds})
-        shapes = len({(job.specs[0].task, job.specs[0].batch_size) for job in jobs})
+        asked = shapes_of(jobs)
+        speeds = probe(asked, engine=engine, files=own[:1], seconds=probe_seconds)
+        measured, shapes = len(speeds), len(asked)
+        of_what = "task, B, size" if files.study.sizes else "task, B"
         if not speeds:
             notes.append(
                 f"no time is told: to start and make a few updates took longer than {4 * probe_seconds:g} s, or they could not be made"
             )
         elif measured < shapes:
             notes.append(
-                f"{measured} of {shapes} shapes (task, B) were tried out in {probe_seconds:g} s; the others are reckoned from them"
+                f"{measured} of {shapes} shapes ({of_what}) were tried out in {probe_seconds:g} s; the others are reckoned from them"
             )
     if any(jobs for stage, jobs in to_go.items() if not (in_rounds and stage == "sweep")):
         what = "these are the most of stage 2" if in_rounds else "these are the most"
         notes.append(f"a cell that reaches the last threshold stops before its limit: {what}")
-    rates = Rates(speeds)
+    rates = Rates(speeds, files.study)
     stages = tuple(
         StageForecast(
             stage=stage,
@@ -198,11 +206,12 @@ def forecast(
         checkpoint_bytes=_checkpoint_bytes(files, jobs, engine, in_rounds=in_rounds),
         speeds=tuple(speeds),
         notes=tuple(notes),
+        speed_sizes=tuple(Sizes(files.study).of(speed.spec) or "" for speed in speeds) if files.study.sizes else (),
     )
 
 
 def seconds_per_step(files: StudyFiles, engine: Engine) -> dict[tuple[str, float, int], float]:
-    """Seconds that one env step of a run takes here, by (task, σ, B), for every cell that an adaptive sweep may run.
+    """Seconds that one env step of a run takes here, by (task, σ, B), for every cell that an adaptive sweep may run. `files`: of one size.
 
     Raises:
         UserError: where speed can't be measured: on a GPU, a cluster, or where a first update takes too long.
@@ -215,55 +224,94 @@ def seconds_per_step(files: StudyFiles, engine: Engine) -> dict[tuple[str, float
     specs = study.specs(points, "sweep", 1)
     jobs = [CellJob(specs=(spec,), env_steps=candidates.env_steps[spec.task], target=None) for spec in specs]
     own = custom_file(study.algorithm, files.directory) if is_custom(study.algorithm) else None
-    rates = Rates(probe(_shapes(jobs), engine=engine, files=[] if own is None else [own], seconds=_PROBE_SECONDS))
+    rates = Rates(probe(shapes_of(jobs), engine=engine, files=[] if own is None else [own], seconds=_PROBE_SECONDS), study)
     if not rates.known:
         raise UserError('sweep.price: "seconds" could not be measured, as a first update took too long; use "env-steps"')
     steps = candidates.env_steps
     return {(spec.task, spec.utd, spec.batch_size): rates.run_seconds(spec, steps[spec.task]) / steps[spec.task] for spec in specs}
 
 
-def _adaptive(files: StudyFiles, rates: "Rates", engine: Engine, simulated: int) -> tuple[StageForecast, list[CellJob], list[str]]:
+@dataclass(frozen=True, kw_only=True)
+class _Simulated:
+    """Simulated adaptive sweeps of one size: each with its jobs, and the whole grid's env steps on the same curves."""
+
+    files: StudyFiles
+    candidates: Candidates
+    studies: Sequence[RehearsedStudy]
+    jobs: Sequence[list[CellJob]]
+    grids: Sequence[float]
+    notes: Sequence[str]
+    done: Sequence[RunSpec]
+    spent: int
+
+    @classmethod
+    def of(cls, files: StudyFiles, simulated: int) -> "_Simulated":
+        study = files.study
+        candidates, rules = candidates_of(study), rules_of(study)
+        top = study.return_thresholds[-1]
+        truths, notes = likely_truths(study, None, candidates, simulated)
+        studies = rehearse_design("adaptive", truths, candidates, study.return_thresholds, rules).studies
+        statuses = files.store.statuses(problems=[])
+        specs = read_rounds(files.directory, study).specs(study, "sweep")
+        done = [spec for spec in specs if spec.run_id in statuses and statuses[spec.run_id].state != "failed"]
+        return cls(
+            files=files,
+            candidates=candidates,
+            studies=studies,
+            jobs=[_jobs(files, one) for one in studies],
+            grids=[grid_env_steps(truth, candidates, top, rules.margin) for truth in truths],
+            notes=notes,
+            done=done,
+            spent=sum(statuses[spec.run_id].last_step for spec in done),
+        )
+
+    @property
+    def left(self) -> list[float]:
+        """Share of each study's env steps that is not done; nothing where the rounds have ended."""
+        ended = bool(read_rounds(self.files.directory, self.files.study).ended)
+        return [0.0 if ended else max(one.env_steps - self.spent, 0.0) / one.env_steps for one in self.studies]
+
+
+def _adaptive(files: StudyFiles, rates: Rates, engine: Engine, simulated: int) -> tuple[StageForecast, list[CellJob], list[str]]:
     """What is left of an adaptive stage 1 by simulated studies, the jobs of a typical one, and what was assumed."""
-    study = files.study
-    candidates, rules = candidates_of(study), rules_of(study)
-    top = study.return_thresholds[-1]
-    truths, notes = likely_truths(study, None, candidates, simulated)
-    studies = rehearse_design("adaptive", truths, candidates, study.return_thresholds, rules).studies
-    statuses = files.store.statuses(problems=[])
-    specs = read_rounds(files.directory, study).specs(study, "sweep")
-    done = [spec for spec in specs if spec.run_id in statuses and statuses[spec.run_id].state != "failed"]
-    spent = sum(statuses[spec.run_id].last_step for spec in done)
-    cells_done = len({spec.cell_id for spec in done})
-    left = [max(one.env_steps - spent, 0.0) / one.env_steps for one in studies]
-    jobs = [_jobs(study, one) for one in studies]
+    sizes = [_Simulated.of(one, simulated) for one in files.by_size().values()]
+    count = len(sizes[0].studies)
 
-    def to_go(values: Sequence[float]) -> Spread:
-        return Spread.of([share * value for share, value in zip(left, values, strict=True)])
+    def to_go(values: Sequence[Sequence[float]]) -> Spread:
+        """From a number of each study of each size: the spread of their sums over the sizes."""
+        parts = [
+            [share * value for share, value in zip(one.left, of_size, strict=True)] for one, of_size in zip(sizes, values, strict=True)
+        ]
+        return _summed(parts)
 
-    flops = [_flops(of_study, rates, files.trainer) for of_study in jobs]
-    known = [value for value in flops if value is not None]
-    timed = [_seconds_in_rounds(study, one, rates, engine.workers or 1) for one in studies] if rates.known else None
-    grid = Spread.of([grid_env_steps(truth, candidates, top, rules.margin) for truth in truths])
-    cells, runs = (Spread.of([float(value) for value in values]) for values in ([len(s.cells) for s in studies], [s.runs for s in studies]))
+    flops = [[_flops(jobs, rates, files.trainer) for jobs in one.jobs] for one in sizes]
+    known = [[value for value in of_size if value is not None] for of_size in flops]
+    timed = None
+    if rates.known:
+        timed = Spread.of([_seconds_in_rounds(sizes, place, rates, engine.workers or 1) for place in range(count)])
+    cells_done, runs_done = sum(len({spec.cell_id for spec in one.done}) for one in sizes), sum(len(one.done) for one in sizes)
+    cells = _summed([[float(len(study.cells)) for study in one.studies] for one in sizes])
+    runs = _summed([[float(study.runs) for study in one.studies] for one in sizes])
+    env_steps = [[study.env_steps for study in one.studies] for one in sizes]
+    grid_cells = [len(one.candidates.places) * len(one.candidates.grid) for one in sizes]
+    grids = np.sum([one.grids for one in sizes], axis=0)
     found = AdaptiveForecast(
-        studies=len(studies),
+        studies=count,
         cells_to_go=_less(cells, cells_done),
-        runs_to_go=_less(runs, len(done)),
-        env_steps=to_go([one.env_steps for one in studies]),
-        critic_updates=to_go([float(sum(len(j.specs) * due_updates(j.specs[0], j.env_steps)[0] for j in of_study)) for of_study in jobs]),
-        flops=to_go(known) if len(known) == len(studies) else None,
-        seconds=None if timed is None else to_go(timed),
-        grid_cells=len(candidates.places) * len(candidates.grid),
-        grid_runs=len(candidates.places) * len(candidates.grid) * candidates.seeds,
-        grid_env_steps=grid,
-        grid_share=Spread.of(
-            [one.env_steps / grid_env_steps(truth, candidates, top, rules.margin) for one, truth in zip(studies, truths, strict=True)]
-        ),
+        runs_to_go=_less(runs, runs_done),
+        env_steps=to_go(env_steps),
+        critic_updates=to_go([[float(sum(map(_critic_updates, jobs))) for jobs in one.jobs] for one in sizes]),
+        flops=to_go(known) if all(len(of_size) == count for of_size in known) else None,
+        seconds=timed,
+        grid_cells=sum(grid_cells),
+        grid_runs=sum(number * one.candidates.seeds for number, one in zip(grid_cells, sizes, strict=True)),
+        grid_env_steps=Spread.of(grids),
+        grid_share=Spread.of(np.sum(env_steps, axis=0) / grids),
     )
     stage = StageForecast(
         stage="sweep",
         cells=cells_done + round(found.cells_to_go.middle),
-        runs=len(done) + round(found.runs_to_go.middle),
+        runs=runs_done + round(found.runs_to_go.middle),
         cells_to_go=round(found.cells_to_go.middle),
         runs_to_go=round(found.runs_to_go.middle),
         env_steps=round(found.env_steps.middle),
@@ -272,105 +320,57 @@ def _adaptive(files: StudyFiles, rates: "Rates", engine: Engine, simulated: int)
         seconds=None if found.seconds is None else found.seconds.middle,
         adaptive=found,
     )
-    notes = [f"stage 1 is adaptive: its numbers are medians over {len(studies)} simulated studies", *notes]
-    if study.sweep is not None and study.sweep.price == "seconds":
+    notes = [f"stage 1 is adaptive: its numbers are medians over {count} simulated studies", *sizes[0].notes]
+    if len(sizes) > 1:
+        notes.append("the simulated studies take every size to learn alike")
+    if files.study.sweep is not None and files.study.sweep.price == "seconds":
         notes.append("the simulated studies compare cells by env steps, for seconds are measured as the study begins")
-    if done:
-        notes.append(f"what {len(done)} runs of stage 1 took, {spent:,} env steps, is taken off what the simulated studies take in all")
-    order = np.argsort([one.env_steps for one in studies])
-    return stage, jobs[int(order[len(order) // 2])], notes
+    if runs_done:
+        spent = sum(one.spent for one in sizes)
+        notes.append(f"what {runs_done} runs of stage 1 took, {spent:,} env steps, is taken off what the simulated studies take in all")
+    typical = int(np.argsort(np.sum(env_steps, axis=0))[count // 2])
+    return stage, [job for one in sizes for job in one.jobs[typical]], notes
+
+
+def _summed(parts: Sequence[Sequence[float]]) -> Spread:
+    """Of a number of each study of each size, shape (n_sizes, n_studies): the spread of their sums."""
+    return Spread.of(np.sum(parts, axis=0))
+
+
+def _critic_updates(job: CellJob) -> int:
+    return len(job.specs) * due_updates(job.specs[0], job.env_steps)[0]
 
 
 def _less(whole: Spread, done: int) -> Spread:
     return Spread(low=max(whole.low - done, 0.0), middle=max(whole.middle - done, 0.0), high=max(whole.high - done, 0.0))
 
 
-def _jobs(study: Study, rehearsed: RehearsedStudy) -> list[CellJob]:
-    """The cells of a simulated study, with what their runs took."""
+def _jobs(files: StudyFiles, rehearsed: RehearsedStudy) -> list[CellJob]:
+    """The cells of a simulated study of a size, with what their runs took."""
     return [
-        CellJob(specs=tuple(study.specs([cell.key], "sweep", cell.seeds)), env_steps=cell.env_steps, target=None)
+        sized(CellJob(specs=tuple(files.study.specs([cell.key], "sweep", cell.seeds)), env_steps=cell.env_steps, target=None), files)
         for cell in rehearsed.cells
     ]
 
 
-def _seconds_in_rounds(study: Study, rehearsed: RehearsedStudy, rates: "Rates", workers: int) -> float:
-    """Until the last round is done; each waits for the one before it."""
-    compiled: list[set[tuple[str, int]]] = [set() for _ in range(workers)]
+def _seconds_in_rounds(sizes: Sequence[_Simulated], place: int, rates: Rates, workers: int) -> float:
+    """What is left until the last round of a simulated study is done; the sizes' rounds of one number go together, after those before."""
+    compiled: list[set[tuple[str, int, str]]] = [set() for _ in range(workers)]
     total = 0.0
-    for trained in rehearsed.rounds:
-        jobs = [
-            CellJob(specs=tuple(study.specs([one.key], "sweep", one.first + one.seeds)[one.first :]), env_steps=one.env_steps, target=None)
-            for one in trained
-        ]
+    for together in zip_longest(*(one.studies[place].rounds for one in sizes), fillvalue=()):
+        jobs = [_training(one.files, part) for one, trained in zip(sizes, together, strict=True) for part in trained]
         total += _seconds(jobs, rates, workers, compiled)
-    return total
+    env_steps = [one.studies[place].env_steps for one in sizes]
+    return total * sum(one.left[place] * steps for one, steps in zip(sizes, env_steps, strict=True)) / sum(env_steps)
 
 
-def _shapes(jobs: Sequence[CellJob]) -> list[RunSpec]:
-    """One run of each (task, B), at the σ nearest to 1: the largest B of every task first, then the smallest, then the rest."""
-    found: dict[tuple[str, int], RunSpec] = {}
-    for job in jobs:
-        spec = job.specs[0]
-        key = (spec.task, spec.batch_size)
-        if key not in found or abs(np.log(spec.utd)) < abs(np.log(found[key].utd)):
-            found[key] = spec
-    tasks: dict[str, list[RunSpec]] = {}
-    for spec in found.values():
-        tasks.setdefault(spec.task, []).append(spec)
-    ordered = []
-    for specs in tasks.values():
-        specs.sort(key=lambda spec: -spec.batch_size)
-        ordered.append([specs[0], *specs[:0:-1]])
-    return [specs[place] for place in range(max(map(len, ordered))) for specs in ordered if place < len(specs)]
+def _training(files: StudyFiles, one: Training) -> CellJob:
+    """A part of a simulated cell's training."""
+    specs = tuple(files.study.specs([one.key], "sweep", one.first + one.seeds)[one.first :])
+    return sized(CellJob(specs=specs, env_steps=one.env_steps, target=None), files)
 
 
-class Rates:
-    """Seconds and FLOPs of any shape, from those that were measured."""
-
-    def __init__(self, speeds: Sequence[Speed]) -> None:
-        self._speeds = speeds
-        self.known = bool(speeds)
-        self.start = float(np.mean([speed.start_seconds for speed in speeds])) if speeds else 0.0
-
-    def of_task(self, task: str) -> Sequence[Speed]:
-        """Speeds on a task; on the others, where there is none."""
-        return [speed for speed in self._speeds if speed.spec.task == task] or self._speeds
-
-    def update_flops(self, spec: RunSpec) -> tuple[int, int]:
-        """FLOPs of a critic's and of an actor's update, per transition."""
-        speed = self.of_task(spec.task)[0]
-        return speed.critic_update_flops, speed.actor_update_flops
-
-    def run_seconds(self, spec: RunSpec, env_steps: int) -> float:
-        """Seconds that one run takes."""
-        speeds = self.of_task(spec.task)
-        critic, actor = due_updates(spec, env_steps)
-        updates = self._work(spec, critic, actor) * self._seconds_per_work(speeds, spec.batch_size)
-        interval = spec.recording.get("evaluation_interval") or 0
-        evaluations = env_steps // interval * float(np.mean([s.evaluation_seconds for s in speeds])) if interval else 0.0
-        return float(updates + env_steps * np.mean([s.step_seconds for s in speeds]) + evaluations)
-
-    def _work(self, spec: RunSpec, critic: float, actor: float) -> float:
-        """FLOPs of updates per transition: what their seconds are shared out by at a given B."""
-        flops = self.update_flops(spec)
-        return critic * flops[0] + actor * flops[1]
-
-    def _seconds_per_work(self, speeds: Sequence[Speed], batch_size: int) -> float:
-        """At a B: on the line through those measured; with one alone, by what small and large ones usually take."""
-        known = {}
-        for speed in speeds:
-            critic, actor = due_updates(speed.spec, 100_000 + int(speed.spec.settings.get("warm_up", 0)))
-            known[speed.spec.batch_size] = speed.update_seconds * critic / max(self._work(speed.spec, critic, actor), 1.0)
-        sizes = sorted(known)
-        if len(sizes) == 1:
-            return known[sizes[0]] * (64 + batch_size) / (64 + sizes[0])
-        line = np.polyfit(sizes, [known[size] for size in sizes], 1)
-        inside = sizes[0] <= batch_size <= sizes[-1]
-        value = np.interp(batch_size, sizes, [known[size] for size in sizes]) if inside else np.polyval(line, batch_size)
-        return float(max(value, 0.1 * min(known.values())))
-
-
-def _seconds(jobs: Sequence[CellJob], rates: Rates, workers: int, compiled: list[set[tuple[str, int]]] | None = None) -> float:
+def _seconds(jobs: Sequence[CellJob], rates: Rates, workers: int, compiled: list[set[tuple[str, int, str]]] | None = None) -> float:
     """Until the last of so many workers is done, each of which takes the dearest cell left; what each has compiled is added to."""
     busy = np.zeros(workers)
     compiled = [set() for _ in range(workers)] if compiled is None else compiled
@@ -391,7 +391,7 @@ def _flops(jobs: Sequence[CellJob], rates: Rates, trainer: CustomTrainer | None)
             if costs["critic_update_flops"] is None:
                 return None
             total += len(job.specs) * costs["flops"]
-        elif not rates.of_task(spec.task):
+        elif not rates.alike(spec):
             return None
         else:
             critic, actor = due_updates(spec, job.env_steps)

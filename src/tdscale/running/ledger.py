@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 from tdscale.errors import UserError
 from tdscale.running.dispatch import Event
 from tdscale.running.folder import STUDY_FILE, StudyFiles
-from tdscale.study import CellJob, RunSpec, Stage
+from tdscale.runs.sizes import Sizes
+from tdscale.study import CellJob, RunSpec, Stage, Study
 from tdscale.whole_file import write_text
 
 STAGES_FILE, FAILURES_FILE = "stages.json", "failures.json"
@@ -38,7 +39,10 @@ class Ledger:
         for spec in specs:
             tasks.setdefault(spec.task, []).append(spec.run_id)
         known, wanted = wanted_runs(files.directory), {spec.cell_id for spec in specs}
-        _write(files.directory / STAGES_FILE, {"schema": 1, "study": _study_hash(files.directory), "stages": known | {stage: tasks}})
+        content = {"schema": 1, "study": _study_hash(files.directory), "stages": known | {stage: tasks}}
+        if files.study.sizes:
+            content["sizes"] = wanted_by_size(files.directory) | {stage: by_size(files.study, specs)}
+        _write(files.directory / STAGES_FILE, content)
         self._failures = {
             cell_id: failure
             for cell_id, failure in cell_failures(files.directory).items()
@@ -84,8 +88,27 @@ class Ledger:
 
 def wanted_runs(directory: Path) -> dict[str, dict[str, list[str]]]:
     """run_ids by stage and task, as `tdscale run` last wanted them; empty where the study was edited since."""
+    return _wanted(directory, "stages")
+
+
+def wanted_by_size(directory: Path) -> dict[str, dict[str, list[str]]]:
+    """The same by stage and size; empty, too, in a study without [sizes]."""
+    return _wanted(directory, "sizes")
+
+
+def by_size(study: Study, specs: Iterable[RunSpec]) -> dict[str, list[str]]:
+    """run_ids by the names of the sizes that they are of."""
+    sizes = Sizes(study)
+    found: dict[str, list[str]] = {name: [] for name in sizes.studies}
+    for spec in specs:
+        if (name := sizes.of(spec)) is not None:
+            found[name].append(spec.run_id)
+    return found
+
+
+def _wanted(directory: Path, by: str) -> dict[str, dict[str, list[str]]]:
     content = _read(directory / STAGES_FILE)
-    stages = content.get("stages")
+    stages = content.get(by)
     return stages if isinstance(stages, dict) and content.get("study") == _study_hash(directory) else {}
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from tdscale.errors import RunFailure
@@ -13,12 +13,24 @@ from tdscale.running.ledger import Ledger
 from tdscale.running.pool import Pool
 from tdscale.running.rounds_file import read_rounds
 from tdscale.runs.choice import Choice
+from tdscale.runs.sizes import Sizes
 from tdscale.runs.types import RunStatus
 from tdscale.study import CellJob, Checkpoints, RunSpec, Stage, StopTarget, Study, is_smoke
+from tdscale.study.sizes import update_weight
 
 
 def wanted_specs(files: StudyFiles) -> dict[Stage, list[RunSpec]]:
-    """The runs a study asks for, stage by stage, as far as they are known: stage 2's B and η need stage 1."""
+    """The runs a study asks for, stage by stage and size by size, as far as they are known: stage 2's B and η need stage 1.
+
+    Stage 2 of every size begins once stage 1 of all of them has ended.
+    """
+    sizes = [_wanted(one) for one in files.by_size().values()]
+    stages = [stage for stage in sizes[0] if all(stage in wanted for wanted in sizes)]
+    return {stage: [spec for wanted in sizes for spec in wanted[stage]] for stage in stages}
+
+
+def _wanted(files: StudyFiles) -> dict[Stage, list[RunSpec]]:
+    """As `wanted_specs`, of one size."""
     study = files.study
     wanted: dict[Stage, list[RunSpec]] = {"sweep": study.sweep_specs()}
     if study.sweep is not None and study.sweep.is_adaptive:
@@ -34,6 +46,15 @@ def wanted_specs(files: StudyFiles) -> dict[Stage, list[RunSpec]]:
     return wanted
 
 
+def later_specs_by_size(study: Study, choices: Mapping[str, Mapping[str, Choice]]) -> dict[Stage, list[RunSpec]]:
+    """As `later_specs` for all sizes, one after the other, at the B and η chosen for each size and task."""
+    found: dict[Stage, list[RunSpec]] = {}
+    for name, one in study.by_size().items():
+        for stage, specs in later_specs(one, choices[name]).items():
+            found.setdefault(stage, []).extend(specs)
+    return found
+
+
 def later_specs(study: Study, choices: Mapping[str, Choice]) -> dict[Stage, list[RunSpec]]:
     """The runs of stage 2, and of the baseline where the study has one, at the B and η chosen for each task."""
     assert study.scaling is not None
@@ -46,7 +67,16 @@ def later_specs(study: Study, choices: Mapping[str, Choice]) -> dict[Stage, list
 
 
 def cells_to_go(files: StudyFiles, specs: Sequence[RunSpec]) -> list[CellJob]:
-    """What is to be trained so that all of these runs are there; nothing of a stage whose rounds have ended."""
+    """What is to be trained so that all of these runs are there; nothing of a size's stage whose rounds have ended."""
+    sizes = Sizes(files.study)
+    of_size: dict[str, list[RunSpec]] = {name: [] for name in sizes.studies}
+    for spec in specs:
+        of_size[sizes.of(spec) or next(iter(of_size))].append(spec)
+    return [job for name, one in files.by_size().items() for job in _to_go(one, of_size[name])]
+
+
+def _to_go(files: StudyFiles, specs: Sequence[RunSpec]) -> list[CellJob]:
+    """As `cells_to_go`, of one size."""
     study = files.study
     assert study.limits is not None
     stages = {spec.stage for spec in specs}
@@ -56,7 +86,15 @@ def cells_to_go(files: StudyFiles, specs: Sequence[RunSpec]) -> list[CellJob]:
     top = study.return_thresholds[-1]
     margin, aggregate = study.limits.margin, study.aggregate
     targets = {task: StopTarget(return_threshold=study.raw_return(task, top), margin=margin, aggregate=aggregate) for task in study.tasks}
-    return pending_jobs(specs, files.store.statuses(problems=[]), limits, targets)
+    return [sized(job, files) for job in pending_jobs(specs, files.store.statuses(problems=[]), limits, targets)]
+
+
+def sized(job: CellJob, files: StudyFiles) -> CellJob:
+    """A job with the name of its size, and what its network's updates take. `files`: of that size; a study without [sizes] changes none."""
+    if not files.size:
+        return job
+    settings = files.study.settings if files.study.has_custom_trainer else files.study.full_settings
+    return replace(job, size=files.size, weight=update_weight(settings, files.study.model_size))
 
 
 def pending_jobs(

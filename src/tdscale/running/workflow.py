@@ -6,22 +6,23 @@ that trains).
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from tdscale.analysis.fit import Fitted
 from tdscale.analysis.scaling_laws import ScalingLaws
+from tdscale.design.records import Key
+from tdscale.design.rounds import Next
 from tdscale.errors import UserError
 from tdscale.planning import Confirmation, Plan, plan_budget, plan_compute, plan_data
 from tdscale.running.adaptive import adaptive_sweep, next_of_scaling, next_of_sweep
-from tdscale.running.choosing import choose, refuse_divergence
+from tdscale.running.choosing import choose_by_size, refuse_divergence
 from tdscale.running.dispatch import Engine
 from tdscale.running.fitting import StudyFit
 from tdscale.running.folder import StudyFiles, replace_study
 from tdscale.running.rounds import run_rounds, step_prices
-from tdscale.running.stages import Display, later_specs, stage_runner
+from tdscale.running.stages import Display, later_specs_by_size, stage_runner
 from tdscale.runs.cells import load_diagnostics
 from tdscale.runs.types import RETURN
 from tdscale.study import is_smoke, with_scale
@@ -30,6 +31,8 @@ from tdscale.validation import Validation, validate
 
 def run_study(files: StudyFiles, *, engine: Engine, display: Display, rechoose: bool = False) -> list[str]:
     """Do everything of a study that is not done yet: stage 1, the fit of B*(σ), η*(σ), stage 2 at them, the baseline where it is asked for.
+
+    Each stage is run for all of the study's sizes before the next one.
 
     A smoke run's study is replaced after stage 1 by one whose thresholds can be reached. The B and η of stage 2 are chosen once,
     when stage 2 begins, and stored in choice.json.
@@ -49,8 +52,12 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display, rechoose: 
     with stage_runner(files, engine, display) as runner:
         later = [spec for specs in files.study.expected_stages().values() for spec in specs]
         if files.study.in_rounds("sweep"):
-            prices = step_prices(files, engine, display.note)
-            failures = run_rounds(runner, "sweep", partial(next_of_sweep, prices=prices), later=later)
+            prices = {name: step_prices(one, engine, display.note) for name, one in files.by_size().items()}
+
+            def next_round(one: StudyFiles, spent: float, failed: frozenset[Key]) -> Next:
+                return next_of_sweep(one, spent, failed, prices[one.size])
+
+            failures = run_rounds(runner, "sweep", next_round, later=later)
         else:
             failures = runner.run("sweep", files.study.sweep_specs(), later=later)
         if is_smoke(files.study):
@@ -59,13 +66,19 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display, rechoose: 
         if files.study.scaling is None:
             refuse_divergence(files)
             return failures
-        chosen = choose(files, again=rechoose, store=True)
-        for note in chosen.notes:
-            display.note(note)
-        wanted = later_specs(files.study, chosen.choices)
+        chosen = choose_by_size(files, again=rechoose, store=True)
+        for name, one in chosen.items():
+            for note in one.notes:
+                display.note(f"size {name}: {note}" if name else note)
+        choices = {name: one.choices for name, one in chosen.items()}
+        wanted = later_specs_by_size(files.study, choices)
         constant = wanted.get("baseline", [])
         if files.study.in_rounds("scaling"):
-            failures += run_rounds(runner, "scaling", partial(next_of_scaling, choices=chosen.choices), later=constant)
+
+            def next_seeds(one: StudyFiles, spent: float, failed: frozenset[Key]) -> Next:
+                return next_of_scaling(one, spent, failed, choices[one.size])
+
+            failures += run_rounds(runner, "scaling", next_seeds, later=constant)
         else:
             failures += runner.run("scaling", wanted["scaling"], later=constant)
         if constant:
@@ -133,7 +146,8 @@ def report_study(files: StudyFiles, fitted: StudyFit, confirmations: Sequence[Co
             study_summary=summary,
             diagnostics=load_diagnostics(files.store, study, selection=fitted.selection, problems=[]),
             confirmations=confirmations,
-            adaptive=adaptive_sweep(files),
+            # its figure shows one size
+            adaptive=None if files.study.sizes else adaptive_sweep(files),
         )
     except OSError as error:
         where = error.filename or files.directory / "report.html"

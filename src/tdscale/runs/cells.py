@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tdscale.errors import UserError
 from tdscale.runs.selection import Selection, select_runs
+from tdscale.runs.sizes import Sizes
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import (
     AGGREGATES,
@@ -30,6 +31,7 @@ from tdscale.runs.types import (
     seeds_trimmed,
 )
 from tdscale.study import Aggregate, RunSpec, Stage, Study
+from tdscale.study.spec import with_size
 
 Floats = NDArray[np.float64]
 Steps = NDArray[np.int64]
@@ -66,7 +68,7 @@ def load_cells(
     column: str = RETURN,
     selection: Selection | None = None,
 ) -> tuple[list[Cell], list[RunWarning]]:
-    """Every cell that answers a study's question, sorted by task, σ, B, η and cell_id, and what a person should know about them.
+    """Every cell that answers a study's question, sorted by size (as [sizes] has them), task, σ, B, η and cell_id, and what to know.
 
     Returns are normalised as 1000·(return − low)/(high − low) with the study's low and high. Seeds that share one axis
     of env steps keep it, but for single steps that one of them lacks. Others are averaged in bins within the range that all of them
@@ -97,27 +99,30 @@ def load_cells(
         selection = select_runs(store, study, problems=warnings)
     warnings += [*selection.left_out, *selection.listed]
     statuses = store.statuses(problems=warnings)
-    groups: dict[tuple[object, ...], list[tuple[str, RunSpec]]] = {}
+    sizes = Sizes(study)
+    groups: dict[tuple[str, tuple[object, ...]], list[tuple[str, RunSpec]]] = {}
     for run_id, stored in selection.specs.items():
         spec = selection.as_cell(stored)
         if run_id not in statuses or (stages is not None and spec.stage not in stages):
             continue
+        size = sizes.of(spec) or ""
         if statuses[run_id].state == "failed":
             reason = statuses[run_id].reason or "no reason was recorded"
-            message = f"{spec.describe()} seed {spec.seed} failed and is left out ({reason})"
+            message = f"{with_size(spec.describe(), size)} seed {spec.seed} failed and is left out ({reason})"
             warnings.append(RunWarning(code="failed-run", message=message, where=run_id))
         else:
-            groups.setdefault(_cell_key(spec), []).append((run_id, spec))
+            groups.setdefault((size, _cell_key(spec, sizes.besides(spec))), []).append((run_id, spec))
     wanted = [run_id for members in groups.values() for run_id, _ in members]
     curves = store.curves(wanted, (column,), problems=warnings)
     cells = []
-    for members in groups.values():
+    for (size, _), members in groups.items():
         members.sort(key=lambda member: member[1].seed)
         seeds = [_seed(spec, statuses[run_id], curves[run_id], column, warnings) for run_id, spec in members if run_id in curves]
-        cell = _cell([seed for seed in seeds if seed is not None], study, warnings)
+        cell = _cell([seed for seed in seeds if seed is not None], study, warnings, size, sizes.studies[size].model_size)
         if cell is not None:
             cells.append(cell)
-    cells.sort(key=lambda c: (c.spec.task, c.spec.utd, c.spec.batch_size, c.spec.learning_rate, c.spec.cell_id))
+    order = list(sizes.studies)
+    cells.sort(key=lambda c: (order.index(c.size), c.spec.task, c.spec.utd, c.spec.batch_size, c.spec.learning_rate, c.spec.cell_id))
     # an adaptive sweep has as many seeds as tell something, and its surface weighs cells by them
     adaptive = study.sweep is not None and study.sweep.is_adaptive
     warnings += _seed_count_warnings([cell for cell in cells if not (adaptive and cell.spec.stage == "sweep")])
@@ -135,7 +140,10 @@ def cell_of_runs(runs: Sequence[RunResult], study: Study, problems: list[RunWarn
     """
     warnings = [] if problems is None else problems
     seeds = [_seed(run.spec, run.status, run.columns, RETURN, warnings) for run in runs]
-    return _cell([seed for seed in seeds if seed is not None], study, warnings)
+    sizes = Sizes(study)
+    size = (sizes.of(runs[0].spec) or "") if runs else ""
+    model_size = sizes.studies[size].model_size if size in sizes.studies else None
+    return _cell([seed for seed in seeds if seed is not None], study, warnings, size, model_size)
 
 
 def load_diagnostics(
@@ -180,10 +188,10 @@ def load_diagnostics(
     return found
 
 
-def _cell_key(spec: RunSpec) -> tuple[object, ...]:
-    """Equal for equal cell_id, and cheaper than its hash when there are thousands of runs."""
+def _cell_key(spec: RunSpec, settings: Mapping[str, Any]) -> tuple[object, ...]:
+    """Equal for equal cell_id, and cheaper than its hash when there are thousands of runs. `settings`: but for those of the size."""
     key = (spec.algorithm, spec.suite, spec.task, spec.utd, spec.batch_size, spec.learning_rate, spec.stage, spec.reward_scale)
-    return (*key, json.dumps(dict(spec.settings), sort_keys=True))
+    return (*key, json.dumps(settings, sort_keys=True))
 
 
 def _seed(spec: RunSpec, status: RunStatus, curve: Mapping[str, NDArray[Any]], column: str, warnings: list[RunWarning]) -> _Seed | None:
@@ -203,12 +211,12 @@ def _seed(spec: RunSpec, status: RunStatus, curve: Mapping[str, NDArray[Any]], c
     return _Seed(spec, status, steps, returns)
 
 
-def _cell(seeds: list[_Seed], study: Study, warnings: list[RunWarning]) -> Cell | None:
+def _cell(seeds: list[_Seed], study: Study, warnings: list[RunWarning], size: str, model_size: float | None) -> Cell | None:
     if not seeds:
         return None
     spec = seeds[0].spec
     task = study.tasks[spec.task]
-    where = f"{spec.stage} {spec.describe()}"
+    where = _where(spec, size)
     top = task.low + max(study.return_thresholds) * (task.high - task.low) / 1000
     seeds = _without_short(seeds, top, where, warnings)
     steps, raw, last_step = _on_one_axis(seeds, task.low, where, warnings)
@@ -220,6 +228,7 @@ def _cell(seeds: list[_Seed], study: Study, warnings: list[RunWarning]) -> Cell 
             copies_are = f"seeds {', '.join(which)} are byte for byte the curves of others"
         message = f"{where}: {copies_are}; the default method leaves copies out"
         warnings.append(RunWarning(code="duplicate-seeds", message=message, where=where))
+    costs = _costs(seeds)
     return Cell(
         spec=spec,
         seeds=np.array([seed.spec.seed for seed in seeds], dtype=np.int64),
@@ -228,10 +237,17 @@ def _cell(seeds: list[_Seed], study: Study, warnings: list[RunWarning]) -> Cell 
         last_step=last_step,
         diverged=np.array([seed.diverged for seed in seeds]),
         duplicate=duplicate,
-        costs=_costs(seeds),
+        costs=costs,
         aggregate=study.aggregate,
         resets=_resets(seeds, study, last_step),
+        size=size,
+        model_size=costs.get("critic_parameters") if model_size is None else model_size,
     )
+
+
+def _where(spec: RunSpec, size: str) -> str:
+    """A cell in words."""
+    return with_size(f"{spec.stage} {spec.describe()}", size)
 
 
 def copies(curves: Sequence[tuple[Steps, Floats]]) -> list[int | None]:
@@ -400,7 +416,7 @@ def _reset_warning(cells: list[Cell]) -> list[RunWarning]:
     dipping = [cell for cell in cells if any(cell.env_steps[0] <= step < cell.env_steps[-1] for step in cell.resets)]
     if not dipping:
         return []
-    where = f"{dipping[0].spec.stage} {dipping[0].spec.describe()}"
+    where = _where(dipping[0].spec, dipping[0].size)
     many = f"{len(dipping)} cells have" if len(dipping) > 1 else f"{where}: has"
     message = f"{many} resets of their networks; after each, points are left out until the mean return is back where it was"
     return [RunWarning(code="resets", message=message.replace("their", "its") if len(dipping) == 1 else message, where=where)]
@@ -453,7 +469,7 @@ def _seed_count_warnings(cells: list[Cell]) -> list[RunWarning]:
         counts = Counter(len(cell.seeds) for cell in cells if cell.spec.stage == stage)
         usual[stage] = max(counts, key=lambda count: (counts[count], count))
     for cell in cells:
-        where = f"{cell.spec.stage} {cell.spec.describe()}"
+        where = _where(cell.spec, cell.size)
         count = len(cell.seeds)
         if count == 1:
             message = f"{where}: {_ONE_SEED}"

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tdscale.errors import UserError
-from tdscale.runs.choice import Choice, condition_id, read_choices
+from tdscale.runs.choice import condition_id, read_choices
+from tdscale.runs.sizes import Sizes
 from tdscale.runs.store import RunStore
 from tdscale.runs.types import RunWarning
 from tdscale.runs.where import Where, as_text, decides
@@ -26,9 +27,9 @@ class Selection:
     Attributes:
         specs: by run_id, in its order.
         left_out: one sentence for each kind of run that is on disk and does not answer it: foreign-task, earlier-version,
-            other-settings, other-choice.
+            other-settings, other-choice, other-size.
         listed: sentences about settings that differ between tasks and are kept all the same.
-        is_sweep: whether imported runs, none of them of a sweep, hold several B or η at one (task, σ), which makes all of them one.
+        is_sweep: whether imported runs, none of them of a sweep, hold several B or η at one (task, σ, size), which makes all of them one.
     """
 
     specs: Mapping[str, RunSpec]
@@ -49,7 +50,8 @@ def select_runs(store: RunStore, study: Study, *, where: Where | None = None, pr
     """Those runs of a store that a study asks for.
 
     A study with a [sweep] asks for runs of its algorithm, suites, reward scales and settings, and in stage 2 for the B and η in
-    choice.json. A study of imported curves has no settings of its own: its runs must agree in theirs, within each task.
+    choice.json. A study of imported curves has no settings of its own: its runs must agree in theirs, within each task. Where a study
+    has [sizes], it asks for runs of each of them, and all of this holds within each size.
 
     Args:
         store: the runs.
@@ -70,21 +72,37 @@ def select_runs(store: RunStore, study: Study, *, where: Where | None = None, pr
     chosen = {run_id: spec for run_id, spec in known.items() if where is None or where.holds(_settings(spec))}
     if where and not chosen:
         raise UserError(_nothing(store, where, known.values()))
-    if study.sweep is None:
-        listed = _agreeing(store, chosen)
-        return Selection(specs=chosen, left_out=tuple(left_out), listed=tuple(listed), is_sweep=_is_sweep(chosen.values()))
-    return _asked_for(store, study, chosen, left_out)
+    if study.sweep is not None:
+        return _asked_for(store, study, chosen, left_out)
+    sizes = Sizes(study)
+    of_size: dict[str, dict[str, RunSpec]] = {name: {} for name in sizes.studies}
+    for run_id, spec in chosen.items():
+        if (size := sizes.of(spec)) is not None:
+            of_size[size][run_id] = spec
+    other = len(chosen) - sum(map(len, of_size.values()))
+    if other:
+        why = f"{_runs(other)} {'is' if other == 1 else 'are'} left out: of none of the study's sizes, which have {sizes.described()}"
+        left_out.append(_warning("other-size", why, "runs"))
+    chosen = {run_id: spec for run_id, spec in chosen.items() if any(run_id in specs for specs in of_size.values())}
+    listed = list(dict.fromkeys(found for specs in of_size.values() if specs for found in _agreeing(store, specs)))
+    listed += _between_sizes(of_size, sizes.keys)
+    is_sweep = _is_sweep(of_size)
+    return Selection(specs=chosen, left_out=tuple(left_out), listed=tuple(listed), is_sweep=is_sweep)
 
 
 def _asked_for(store: RunStore, study: Study, known: Mapping[str, RunSpec], left_out: list[RunWarning]) -> Selection:
-    settings = _plain(study.spec_settings[0])
-    choices = read_choices(store.directory)
-    of_task: dict[str, Choice | None] = {task: choices.get(condition_id(study, task)) for task in study.tasks}
+    sizes, choices = Sizes(study), read_choices(store.directory)
+    settings = {name: _plain(one.spec_settings[0]) for name, one in sizes.studies.items()}
+    chosen = {(name, task): choices.get(condition_id(one, task)) for name, one in sizes.studies.items() for task in study.tasks}
     answering: dict[str, RunSpec] = {}
     others: Counter[tuple[str, str]] = Counter()
     for run_id, spec in known.items():
-        reason = _difference(spec, study, settings)
-        choice = of_task[spec.task]
+        size = sizes.of(spec)
+        if size is None:
+            others[_of_no_size(spec, study, sizes)] += 1
+            continue
+        reason = _difference(spec, study, settings[size])
+        choice = chosen[size, spec.task]
         if reason is None and choice is not None and not choice.allows(spec):
             reason = "other-choice", "they are at a batch size or learning rate of stage 2 that is no longer chosen (choice.json)"
         if reason is None:
@@ -97,11 +115,8 @@ def _asked_for(store: RunStore, study: Study, known: Mapping[str, RunSpec], left
 
 
 def _difference(spec: RunSpec, study: Study, settings: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Why a run is not one that the study asks for: a code and a reason; None if it is."""
-    task = study.tasks[spec.task]
-    asked = {_ALGORITHM: study.algorithm, "suite": task.suite, "reward_scale": task.reward_scale}
-    there = {_ALGORITHM: spec.algorithm, "suite": spec.suite, "reward_scale": spec.reward_scale}
-    differing = [f"{key} = {_shown(there[key])}, the study asks for {_shown(asked[key])}" for key in asked if there[key] != asked[key]]
+    """Why a run is not one that the study asks for: a code and a reason; None if it is. `settings`: of its size."""
+    differing = _of_another_kind(spec, study)
     if not differing:
         own = _plain(spec.settings)
         if not study.has_custom_trainer and any(name in own for name in RECORDING):
@@ -114,6 +129,41 @@ def _difference(spec: RunSpec, study: Study, settings: Mapping[str, Any]) -> tup
         if len(keys) > _SHOWN:
             differing.append(f"{len(keys) - _SHOWN} more settings differ")
     return ("other-settings", "they have " + "; ".join(differing)) if differing else None
+
+
+def _of_another_kind(spec: RunSpec, study: Study) -> list[str]:
+    """What of a run's algorithm and task is not as the study has it."""
+    task = study.tasks[spec.task]
+    asked = {_ALGORITHM: study.algorithm, "suite": task.suite, "reward_scale": task.reward_scale}
+    there = {_ALGORITHM: spec.algorithm, "suite": spec.suite, "reward_scale": spec.reward_scale}
+    return [f"{key} = {_shown(there[key])}, the study asks for {_shown(asked[key])}" for key in asked if there[key] != asked[key]]
+
+
+def _of_no_size(spec: RunSpec, study: Study, sizes: Sizes) -> tuple[str, str]:
+    """Why a run that is of none of the study's sizes is left out: a code and a reason."""
+    differing = _of_another_kind(spec, study)
+    if not differing:
+        own = ", ".join(f"{key} = {_shown(spec.settings.get(key))}" for key in sizes.keys)
+        differing = [f"{own}; the study's sizes have {sizes.described()}"]
+    return "other-settings", "they have " + "; ".join(differing)
+
+
+def _between_sizes(of_size: Mapping[str, Mapping[str, RunSpec]], making: Sequence[str]) -> list[RunWarning]:
+    """That a setting which decides a curve differs between sizes though it is none of those that make them."""
+    values: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    settings = {name: [_settings(spec) for spec in specs.values()] for name, specs in of_size.items() if specs}
+    for key in sorted(
+        {key for runs in settings.values() for one in runs for key in one if decides(key) or key in (_ALGORITHM, _REWARD_SCALE)}
+    ):
+        for name, runs in settings.items():
+            values[key][name] = {"none" if one.get(key) is None else as_text(one[key]) for one in runs}
+    own = {key for key in values if key.endswith(tuple(f"{joint}{one}" for one in making for joint in (".", "/"))) or key in making}
+    found = []
+    for key, by_size in values.items():
+        if key not in own and len({frozenset(one) for one in by_size.values()}) > 1:
+            every = sorted(set().union(*by_size.values()), key=_order)
+            found.append(_warning("settings-by-size", f"{key} differs between sizes ({_listed(every)})", key))
+    return found
 
 
 def _agreeing(store: RunStore, specs: Mapping[str, RunSpec]) -> list[RunWarning]:
@@ -158,13 +208,13 @@ def _nothing(store: RunStore, where: Where, specs: Iterable[RunSpec]) -> str:
     return f"{said}; there is {'; '.join(f'{key} {_listed(found, most=12)}' for key, found in values.items())}"
 
 
-def _is_sweep(specs: Iterable[RunSpec]) -> bool:
-    places: dict[tuple[str, float], set[tuple[int, float]]] = defaultdict(set)
-    for spec in specs:
+def _is_sweep(of_size: Mapping[str, Mapping[str, RunSpec]]) -> bool:
+    places: dict[tuple[str, str, float], set[tuple[int, float]]] = defaultdict(set)
+    for size, spec in ((size, spec) for size, specs in of_size.items() for spec in specs.values()):
         if spec.stage == "sweep":
             return False
         if spec.stage == "scaling":
-            places[spec.task, spec.utd].add((spec.batch_size, spec.learning_rate))
+            places[size, spec.task, spec.utd].add((spec.batch_size, spec.learning_rate))
     return any(len(pairs) > 1 for pairs in places.values())
 
 

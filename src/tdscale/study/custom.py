@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tdscale.study.sizes import MODEL_SIZE
 from tdscale.study.spec import RunSpec
 
 CUSTOM = "own"
@@ -19,6 +20,7 @@ PLACEHOLDERS = (
     *("algorithm", "suite", "task", "utd", "batch_size", "learning_rate", "seed", "stage", "reward_scale", "env_steps"),
     *("output", "report", "checkpoint", "spec"),
 )
+SIZE = "size"  # and `MODEL_SIZE`: placeholders in a study with [sizes]
 _SWEPT = ("task", "utd", "batch_size", "learning_rate", "seed")
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
@@ -64,20 +66,25 @@ def with_names(values: dict[str, Any]) -> dict[str, Any]:
     return {"algorithm": CUSTOM} | values
 
 
-def check_command(command: Sequence[str], settings: Collection[str], counts: Mapping[str, int]) -> None:
+def check_command(
+    command: Sequence[str], settings: Collection[str], counts: Mapping[str, int], sizes: Mapping[str, Mapping[str, Any]]
+) -> None:
     """Raise ValueError, one sentence, where a command can't be what was meant.
 
     Args:
         command: program and arguments.
         settings: names in the study's [settings], which are placeholders too.
         counts: how many values the study has of each of task, utd, batch_size, learning_rate and seed.
+        sizes: the study's [sizes], whose settings are placeholders, too.
     """
-    clash = sorted(set(settings) & set(PLACEHOLDERS))
-    if clash:
-        raise ValueError(f"settings.{clash[0]}: is the name of a placeholder that every command has; give the setting another one")
+    _check_names(settings, sizes)
+    making = sorted({key for size in sizes.values() for key in size})  # {model_size} among them where each has one
+    if any((MODEL_SIZE in size) != (MODEL_SIZE in making) for size in sizes.values()):
+        making.remove(MODEL_SIZE)
+    known_besides = [*sorted(settings), *([SIZE] if sizes else []), *(key for key in making if key != SIZE)]
     if not command or not command[0]:
         raise ValueError('command: is empty; it must be a program and its arguments, e.g. ["python", "train.py", "--csv", "{output}"]')
-    known = {*PLACEHOLDERS, *settings}
+    known = {*PLACEHOLDERS, *known_besides}
     named: set[str] = set()
     for index, part in enumerate(command):
         if "\0" in part:
@@ -87,7 +94,9 @@ def check_command(command: Sequence[str], settings: Collection[str], counts: Map
                 raise ValueError(f"command[{index}]: {part!r} has a lone {found[0]}; a brace itself is written {found[0] * 2}")
             if found[1] is not None and found[1] not in known:
                 said = f"command[{index}]: there is no placeholder {found[0]}"
-                raise ValueError(f"{said}; there is {', '.join(f'{{{name}}}' for name in (*PLACEHOLDERS, *sorted(settings)))}")
+                if sizes and found[1] == MODEL_SIZE:
+                    raise ValueError(f"{said} where a size has no {MODEL_SIZE}; give it in each size, e.g. {MODEL_SIZE} = 2.83e6")
+                raise ValueError(f"{said}; there is {', '.join(f'{{{name}}}' for name in (*PLACEHOLDERS, *known_besides))}")
             if found[1] is not None:
                 named.add(found[1])
     if _TOKEN.search(command[0]):
@@ -97,9 +106,28 @@ def check_command(command: Sequence[str], settings: Collection[str], counts: Map
     for name in () if "spec" in named else _SWEPT:
         if counts[name] > 1 and name not in named:
             raise ValueError(f"command: nowhere says {{{name}}}, so that runs with {counts[name]} values of it would all be the same one")
+    if len(sizes) > 1 and not named & {"spec", SIZE, *making}:
+        one = next(key for key in making if key != MODEL_SIZE)
+        raise ValueError(f"command: nowhere says {{{SIZE}}} or {{{one}}}, so that runs of {len(sizes)} sizes would all be the same one")
 
 
-def filled(command: Sequence[str], spec: RunSpec, env_steps: int, files: Mapping[str, str]) -> list[str]:
+def _check_names(settings: Collection[str], sizes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises ValueError where a setting has the name of a placeholder that means something else."""
+    taken = {*PLACEHOLDERS, *((SIZE, MODEL_SIZE) if sizes else ())}
+    clash = sorted(set(settings) & taken)
+    if clash:
+        raise ValueError(f"settings.{clash[0]}: is the name of a placeholder that every command has; give the setting another one")
+    for name, size in sizes.items():
+        clash = sorted(set(size) & set(PLACEHOLDERS))
+        if SIZE in size and size[SIZE] != name:
+            clash = [SIZE]
+        if clash:
+            raise ValueError(f"sizes.{name}.{clash[0]}: is the name of a placeholder that every command has; give the setting another one")
+
+
+def filled(
+    command: Sequence[str], spec: RunSpec, env_steps: int, files: Mapping[str, str], size: Mapping[str, Any] | None = None
+) -> list[str]:
     """The arguments of one run: each placeholder replaced within its argument, whatever characters its value has.
 
     Args:
@@ -107,8 +135,9 @@ def filled(command: Sequence[str], spec: RunSpec, env_steps: int, files: Mapping
         spec: the run.
         env_steps: its limit.
         files: paths for output, report, checkpoint and spec.
+        size: the names size and model_size, as far as they are known, in a study with [sizes].
     """
-    values = {**spec.settings, **spec.to_dict(), "env_steps": env_steps, **files}
+    values = {**spec.settings, **(size or {}), **spec.to_dict(), "env_steps": env_steps, **files}
 
     def value(found: "re.Match[str]") -> str:
         return _text(values[found[1]]) if found[1] is not None else found[0][0]

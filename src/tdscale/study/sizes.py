@@ -1,9 +1,15 @@
 """The table [sizes]: networks of several sizes within one study, an ordered axis N beside σ, B and η (METHOD.md, section 7)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from tdscale.study.spec import RECORDING
+
 MODEL_SIZE = "model_size"
+# settings of tdscale's agents that decide how many parameters the critics have
+CRITIC_SETTINGS = ("hidden_sizes", "critic_width", "critic_blocks", "quantiles", "atoms")
+_USUAL_PRODUCTS = 256 * 256  # of SAC's default networks: two layers of 256
+_USUAL_PARAMETERS = 1.4e5  # of a pair of such critics
 
 
 def parse_sizes(value: Any) -> Any:
@@ -43,12 +49,34 @@ def size_name(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def size_settings(size: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that make a size, without its N."""
+    return {key: value for key, value in size.items() if key != MODEL_SIZE}
+
+
+def update_weight(settings: Mapping[str, Any], model_size: float | None) -> float:
+    """Roughly what an update of a size takes, per transition, in units of one of two layers of 256.
+
+    By N where it is given, else by the widths that the settings name; 1 where neither says anything.
+    """
+    if model_size is not None:
+        return model_size / _USUAL_PARAMETERS
+    widths = settings.get("hidden_sizes")
+    if isinstance(widths, list | tuple) and widths and all(isinstance(width, int) for width in widths):
+        # a single layer has products with its inputs and outputs alone, some dozens
+        return float(sum(a * b for a, b in zip((32, *widths), (*widths, 1), strict=True))) / _USUAL_PRODUCTS
+    width, blocks = settings.get("critic_width"), settings.get("critic_blocks", 2)
+    if isinstance(width, int) and isinstance(blocks, int):
+        return (2 * blocks * width**2 + 100 * width) / _USUAL_PRODUCTS
+    return 1.0
+
+
 def check_sizes(sizes: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise ValueError, one sentence, where [sizes] can't be what was meant: no setting, unequal ones, two alike, N that is no number."""
     keys: set[str] | None = None
     seen: dict[str, str] = {}
     for name, size in sizes.items():
-        own = {key for key in size if key != MODEL_SIZE}
+        own = set(size_settings(size))
         if not own:
             raise ValueError(f'{name}: names no setting; it must be a table of what makes the size, e.g. {name} = {{ size = "{name}" }}')
         if keys is not None and own != keys:
@@ -61,3 +89,36 @@ def check_sizes(sizes: Mapping[str, Mapping[str, Any]]) -> None:
         if text in seen:
             raise ValueError(f"{name}: has the settings of {seen[text]!r}; each size once is enough")
         seen[text] = name
+
+
+def check_beside(sizes: Mapping[str, Mapping[str, Any]], settings: Collection[str], model_size: float | None, *, counted: bool) -> None:
+    """Raise ValueError, one sentence, where [sizes] and the rest of a study don't go together.
+
+    Args:
+        sizes: as the study has them.
+        settings: names in [settings].
+        model_size: the study's own.
+        counted: whether tdscale builds the networks, and counts them.
+    """
+    for name, size in sizes.items():
+        both = sorted(set(size) & set(settings))
+        if both:
+            raise ValueError(f"sizes.{name}.{both[0]}: stands in [settings] too; a setting that makes the sizes belongs into [sizes] alone")
+    if sizes and model_size is not None:
+        better = "leave it out: N is counted" if counted else "give it in each size"
+        raise ValueError(f"model_size: stands beside [sizes], whose networks have an N each; {better}")
+    for name, size in sizes.items() if counted else ():
+        if MODEL_SIZE in size:
+            raise ValueError(f"sizes.{name}.{MODEL_SIZE}: N of tdscale's own networks is counted; leave it out")
+        recorded = sorted(set(size) & set(RECORDING))
+        if recorded:
+            raise ValueError(f"sizes.{name}.{recorded[0]}: says what is recorded of a run, and makes no size; it belongs into [settings]")
+
+
+def check_networks(sizes: Mapping[str, Mapping[str, Any]], settings: Collection[str]) -> None:
+    """Raise ValueError where nothing in a size makes critics larger. `settings`: names of all that the algorithm has."""
+    known = [key for key in CRITIC_SETTINGS if key in settings]
+    for name, size in sizes.items():
+        if not set(size) & set(known):
+            least = "it must set" if len(known) == 1 else "it must set at least one of"
+            raise ValueError(f"sizes.{name}: {', '.join(sorted(size))} makes the critics no larger; {least} {', '.join(known)}")

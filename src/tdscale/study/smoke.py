@@ -5,6 +5,7 @@ from math import isfinite, log
 from statistics import quantiles
 from typing import Any
 
+from tdscale.study.sizes import size_settings, update_weight
 from tdscale.study.study import Study
 
 MARK = " (smoke run: its numbers mean nothing)"
@@ -31,7 +32,8 @@ def smoke_study(study: Study) -> Study:
     middle ones, B the smallest ones, halved until they are at most 64. A run ends after 2000 env steps, 50 of them past warm-up,
     with one evaluation at its end; networks are at most 32 wide (settings called `hidden_sizes` or `…_width`). Parallel
     environments are at most 8, each of which makes 520 env steps, 50 of them past warm-up; σ is raised by as much as they are fewer,
-    to 16 at most: a step of all of them brings as many updates as before.
+    to 16 at most: a step of all of them brings as many updates as before. Of [sizes] the first and the last stay, the smaller of them at
+    most 16 wide.
 
     Thresholds are 250, 500 and 750 on a scale that no return reaches: no cell of stage 1 stops early. `with_scale` gives the
     scale on which they are reached, from what stage 1 has seen.
@@ -39,7 +41,8 @@ def smoke_study(study: Study) -> Study:
     Raises:
         UserError: if the settings of a user's algorithm are not known (`Study.with_full_settings`).
     """
-    settings = {} if study.has_custom_trainer else study.full_settings  # those of a custom trainer are not touched
+    # those of a custom trainer are not touched
+    settings = {} if study.has_custom_trainer else next(iter(study.by_size().values())).full_settings
     assert study.sweep is not None
     assert study.limits is not None
     name, task = next(iter(study.tasks.items()))
@@ -72,8 +75,28 @@ def smoke_study(study: Study) -> Study:
         values["baseline"] = study.baseline.model_copy(update={"seeds": 1})
     values["limits"] = study.limits.model_copy(update={"env_steps": steps})
     if not study.has_custom_trainer:
-        values["settings"] = study.settings | _smaller(settings, steps, _LEARNING * environments)
+        smaller = _smaller(settings, steps, _LEARNING * environments)
+        making = {key for size in study.sizes.values() for key in size_settings(size)}
+        values["settings"] = study.settings | {key: value for key, value in smaller.items() if key not in making}
+    values["sizes"] = _two_sizes(study)
     return Study(**values)
+
+
+def _two_sizes(study: Study) -> dict[str, dict[str, Any]]:
+    """The first and the last size, whose networks stay different where they are cut; those of a custom trainer as they are."""
+    names = list(dict.fromkeys([*study.sizes][:: max(len(study.sizes) - 1, 1)]))
+    if study.has_custom_trainer:
+        return {name: study.sizes[name] for name in names}
+    settings = {name: one.full_settings for name, one in study.by_size().items() if name in names}
+    order = sorted(names, key=lambda name: update_weight(settings[name], None))
+    found: dict[str, dict[str, Any]] = {}
+    for name in names:
+        widest = _WIDTH if name == order[-1] else _WIDTH // 2
+        size = size_settings(study.sizes[name])
+        size |= {key: value for key, value in _narrower(settings[name], widest).items() if key in size}
+        if size not in found.values():
+            found[name] = size
+    return found
 
 
 def with_scale(study: Study, returns: Mapping[str, Sequence[float]]) -> Study:
@@ -100,14 +123,20 @@ def _smaller(settings: Mapping[str, Any], steps: int, learning: int) -> dict[str
         "evaluation_episodes": 1,
         "diagnostics_interval": max(learning // 2, 1),
     }
+    if "environments" in settings:
+        smaller["environments"] = min(settings["environments"], _ENVIRONMENTS)
+    return smaller | _narrower(settings, _WIDTH)
+
+
+def _narrower(settings: Mapping[str, Any], widest: int) -> dict[str, Any]:
+    """The widths of networks, at most so wide."""
+    narrower: dict[str, Any] = {}
     for name, value in settings.items():
         if name == "hidden_sizes":
-            smaller[name] = [min(width, _WIDTH) for width in value]
+            narrower[name] = [min(width, widest) for width in value]
         elif name.endswith("_width"):
-            smaller[name] = min(value, _WIDTH)
-        elif name == "environments":
-            smaller[name] = min(value, _ENVIRONMENTS)
-    return smaller
+            narrower[name] = min(value, widest)
+    return narrower
 
 
 def _near_one(utd: Sequence[float], factor: int, count: int) -> tuple[float, ...]:

@@ -96,6 +96,11 @@ class RunSpec:
         return f"{self.task} σ={self.utd:g} B={self.batch_size} η={self.learning_rate:.3g}"
 
 
+def with_size(text: str, size: str) -> str:
+    """A run or cell as it is described, with the name of its size, where there is one."""
+    return f"{text}, size {size}" if size else text
+
+
 _NAMES = tuple(one.name for one in fields(RunSpec) if one.name != "recording")
 
 
@@ -129,6 +134,8 @@ class CellJob:
         target: where to stop before it; None runs every seed to the limit.
         cut: where to stop if the target's return has not been crossed by then; None: at the limit.
         least: env steps that the cell is brought to in any case: where it stood before, with fewer seeds.
+        size: name of its network's size, in a study with [sizes].
+        weight: roughly what its updates take, per transition, in units of one of two layers of 256 (`sizes.update_weight`).
     """
 
     specs: tuple[RunSpec, ...]
@@ -136,15 +143,17 @@ class CellJob:
     target: StopTarget | None
     cut: int | None = None
     least: int = 0
+    size: str = ""
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
         if len({spec.cell_id for spec in self.specs}) != 1 or len({spec.run_id for spec in self.specs}) != len(self.specs):
             raise ValueError("a cell is made of specs which differ in their seeds and in nothing else")
 
     @property
-    def shape(self) -> tuple[str, int]:
+    def shape(self) -> tuple[str, int, str]:
         """Jobs of one shape share a compiled program."""
-        return self.specs[0].task, self.specs[0].batch_size
+        return self.specs[0].task, self.specs[0].batch_size, self.size
 
     @property
     def batch_id(self) -> str:
@@ -153,9 +162,9 @@ class CellJob:
 
     @property
     def cost(self) -> float:
-        """Rough relative time if it does not stop early: env steps, and updates that grow with B."""
+        """Rough relative time if it does not stop early: env steps, and updates that grow with B and with the network."""
         spec = self.specs[0]
-        return len(self.specs) * self.most_env_steps * (0.3 + (spec.utd + 1.0) * (0.5 + spec.batch_size / 128))
+        return len(self.specs) * self.most_env_steps * (0.3 + (spec.utd + 1.0) * (0.5 + self.weight * spec.batch_size / 128))
 
     @property
     def most_env_steps(self) -> int:
@@ -174,7 +183,7 @@ class CellJob:
 
     def describe(self) -> str:
         """One line for progress displays."""
-        return self.specs[0].describe()
+        return with_size(self.specs[0].describe(), self.size)
 
     def to_message(self) -> dict[str, Any]:
         """As JSON types, for a worker."""

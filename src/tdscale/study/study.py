@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 from tdscale.errors import UserError
 from tdscale.study.custom import TrainerOptions, check_command, is_custom
 from tdscale.study.settings import SETTINGS
-from tdscale.study.sizes import MODEL_SIZE, check_sizes, parse_sizes
+from tdscale.study.sizes import MODEL_SIZE, check_beside, check_networks, check_sizes, parse_sizes, size_settings
 from tdscale.study.spec import RECORDING, Aggregate, RunSpec, Stage
 
 # of each stage: no two have a seed in common
@@ -169,6 +169,7 @@ class Study(_Part):
     )
     origin: str | None = Field(None, description="where imported curves came from")
     _own_settings: dict[str, Any] | None = PrivateAttr(None)
+    _own_sizes: dict[str, dict[str, Any]] = PrivateAttr(default_factory=dict)
 
     @field_validator("return_thresholds")
     @classmethod
@@ -242,7 +243,12 @@ class Study(_Part):
             counts |= {"task": len(self.tasks), "seed": self.sweep.seeds}
             if self.scaling is not None:
                 counts |= {"utd": len({*self.sweep.utd, *self.scaling.utd}), "seed": self.sweep.seeds + self.scaling.seeds}
-            check_command(self.command, self.settings, counts)
+            check_command(self.command, self.settings, counts, self.sizes)
+        return self
+
+    @model_validator(mode="after")
+    def _sized(self) -> Self:
+        check_beside(self.sizes, self.settings, self.model_size, counted=self.sweep is not None and not self.has_custom_trainer)
         return self
 
     @model_validator(mode="after")
@@ -269,7 +275,12 @@ class Study(_Part):
         if self.baseline is not None and self.scaling is None:
             raise ValueError("baseline: is compared with the runs of a [scaling], of which there is none")
         if self.algorithm in SETTINGS and not self.has_custom_trainer:
-            self._check_room(self.full_settings)
+            check_networks(self.sizes, SETTINGS[self.algorithm].model_fields)
+            for name, study in self.by_size().items():
+                try:
+                    study._check_room(study.full_settings)
+                except ValueError as error:
+                    raise ValueError(f"sizes.{name}: {error}") from None if name else error
         return self
 
     def _check_room(self, settings: Mapping[str, Any]) -> None:
@@ -306,7 +317,10 @@ class Study(_Part):
 
         Raises:
             UserError: if the algorithm is the user's and its settings are not known yet (`with_full_settings`).
+            ValueError: in a study with [sizes], each of which has its own (`by_size`).
         """
+        if self.sizes:
+            raise ValueError("a study with [sizes] has settings for each of them")
         if self.has_custom_trainer:
             return dict(self.settings)
         if self.algorithm in SETTINGS:
@@ -330,25 +344,47 @@ class Study(_Part):
     def at_size(self, name: str) -> Self:
         """The study of one of its sizes: without [sizes], that size's settings beside the others, its N as `model_size` where it is given.
 
+        Of [sweep]'s `most_env_steps` a size has its share.
+
         Raises:
             KeyError: if there is no such size.
         """
-        size = {key: value for key, value in self.sizes[name].items() if key != MODEL_SIZE}
+        settings = self.settings | size_settings(self.sizes[name])
         model_size = self.sizes[name].get(MODEL_SIZE, self.model_size)
-        study = self.model_copy(update={"sizes": {}, "settings": self.settings | size, "model_size": model_size})
-        if self._own_settings is not None:
-            study._own_settings = self._own_settings | size
+        study = self.model_copy(update={"sizes": {}, "settings": settings, "model_size": model_size, "sweep": self._shared_sweep()})
+        study._own_settings = self._own_sizes.get(name)
         return study
 
-    def with_full_settings(self, settings: Mapping[str, Any]) -> Self:
+    def _shared_sweep(self) -> Sweep | None:
+        most = None if self.sweep is None else self.sweep.most_env_steps
+        if self.sweep is None or most is None:
+            return self.sweep
+        return self.sweep.model_copy(update={"most_env_steps": max(most // len(self.sizes), 1)})
+
+    def by_size(self) -> dict[str, Self]:
+        """The study of each of its sizes, by name; of a study without [sizes] itself, under ""."""
+        return {name: self.at_size(name) for name in self.sizes} or {"": self}
+
+    def with_full_settings(self, settings: Mapping[str, Mapping[str, Any]]) -> Self:
         """This study of a user's algorithm, with all of its settings, defaults filled in, as JSON types.
 
+        Args:
+            settings: for each size, by its name; under "" without [sizes].
+
         Raises:
-            ValueError: if they don't fit the limits.
+            ValueError: if they don't fit the limits, or two sizes are the same.
         """
-        self._check_room(settings)
+        seen: list[Mapping[str, Any]] = []
+        for name in self.sizes or ("",):
+            self._check_room(settings[name])
+            if settings[name] in seen:
+                raise ValueError(f"sizes.{name}: has the settings of another size; each size once is enough")
+            seen.append(settings[name])
         study = self.model_copy()
-        study._own_settings = dict(settings)
+        if self.sizes:
+            study._own_sizes = {name: dict(settings[name]) for name in self.sizes}
+        else:
+            study._own_settings = dict(settings[""])
         return study
 
     def env_step_limit(self, task: str) -> int:
@@ -363,7 +399,7 @@ class Study(_Part):
         return scale.low + normalised / 1000 * (scale.high - scale.low)
 
     def sweep_specs(self) -> list[RunSpec]:
-        """Every run of stage 1, cell by cell."""
+        """Every run of stage 1, size by size, cell by cell."""
         if self.sweep is None:
             return []
         points = [
@@ -407,7 +443,10 @@ class Study(_Part):
         return expected
 
     def specs(self, points: Iterable[tuple[str, float, int, float]], stage: Stage, seeds: int) -> list[RunSpec]:
-        """Runs of a stage at each (task, σ, B, η), with its first seeds, cell by cell."""
+        """Runs of a stage at each (task, σ, B, η), with its first seeds, cell by cell; of a study with [sizes] at each size, one by one."""
+        if self.sizes:
+            points = list(points)
+            return [spec for study in self.by_size().values() for spec in study.specs(points, stage, seeds)]
         settings, recording = self.spec_settings
         return [
             RunSpec(

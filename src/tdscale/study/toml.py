@@ -1,7 +1,9 @@
 """Studies from and to TOML. Every mistake is one sentence: the file, the key's place, what is wrong, what would be right."""
 
 import json
+import re
 import tomllib
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from tdscale.errors import UserError
 from tdscale.study.custom import TrainerOptions, with_names
 from tdscale.study.settings import SETTINGS
+from tdscale.study.sizes import parse_sizes, size_settings
 from tdscale.study.study import Baseline, Checkpoints, Limits, Scaling, Study, Sweep, Task
 
 _TABLES: dict[str, type[BaseModel]] = {
@@ -56,19 +59,41 @@ def parse_study(text: str, source: str = "study.toml") -> Study:
     try:
         algorithm = values.get("algorithm")
         own = "command" in values or "function" in values
-        if not own and isinstance(algorithm, str) and algorithm in SETTINGS and isinstance(values.get("settings"), dict):
-            check_settings(SETTINGS[algorithm], values["settings"], source)
+        settings = values.get("settings", {})
+        if not own and isinstance(algorithm, str) and algorithm in SETTINGS and isinstance(settings, dict):
+            sizes = _sizes_to_check(values)
+            for name, size in sizes.items():
+                check_settings(SETTINGS[algorithm], settings, source, size=(name, size))
+            if not sizes:
+                check_settings(SETTINGS[algorithm], settings, source)
         return _strictly(Study, with_names(values))
     except ValidationError as error:
-        raise UserError(_sentence(error, source, ())) from None
+        raise UserError(_sentence(error, source, tuple)) from None
 
 
-def check_settings(settings: type[_Model], values: dict[str, Any], source: str) -> _Model:
-    """The settings that a study's table of that name holds. Raises UserError with the key's place."""
+def check_settings(
+    settings: type[_Model], values: dict[str, Any], source: str, *, size: tuple[str, dict[str, Any]] | None = None
+) -> _Model:
+    """The settings that a study's table of that name holds, with those of `size`, (name, settings). Raises UserError with the place."""
+
+    def place(location: tuple[Any, ...]) -> tuple[Any, ...]:
+        return ("sizes", size[0], *location) if size is not None and (not location or location[0] in size[1]) else ("settings", *location)
+
     try:
-        return _strictly(settings, values)
+        return _strictly(settings, values if size is None else values | size[1])
     except ValidationError as error:
-        raise UserError(_sentence(error, source, ("settings",), settings)) from None
+        raise UserError(_sentence(error, source, place, settings)) from None
+
+
+def _sizes_to_check(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The settings of each size where runs are to be trained; none where [sizes] is of another kind, which the study's own type says."""
+    try:
+        sizes = parse_sizes(values.get("sizes", {}))
+    except ValueError:
+        return {}
+    if "sweep" not in values or not isinstance(sizes, dict) or not all(isinstance(size, dict) for size in sizes.values()):
+        return {}
+    return {name: size_settings(size) for name, size in sizes.items()}
 
 
 def _strictly(model: type[_Model], values: dict[str, Any]) -> _Model:
@@ -90,14 +115,19 @@ def study_to_toml(study: Study) -> str:
             for name, task in table.items():
                 lines += ["", f"[tasks.{_literal(name)}]", *(f"{k} = {_literal(v)}" for k, v in task.items())]
         elif table or key == "baseline":
-            lines += ["", f"[{key}]", *(f"{k} = {_literal(v)}" for k, v in table.items())]
+            lines += ["", f"[{key}]", *(f"{_key(k)} = {_literal(v)}" for k, v in table.items())]
     return "\n".join(lines) + "\n"
+
+
+def _key(name: str) -> str:
+    """A name of a size or a setting may be any text."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else str(_literal(name))
 
 
 def _literal(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_literal, value)) + "]"
-    if isinstance(value, dict):  # within [settings] of a custom trainer
+    if isinstance(value, dict):  # within [settings] of a custom trainer, and a size
         return "{" + ", ".join(f"{_literal(name)} = {_literal(item)}" for name, item in value.items()) + "}"
     # TOML's basic strings, booleans and numbers are written as JSON's, but for infinities, which no study holds, and DEL
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
@@ -130,12 +160,14 @@ _EXAMPLES = {
 _NOUNS = {"utd": "a UTD ratio", "batch_size": "a batch size", "learning_rate": "a learning rate"}
 
 
-def _sentence(error: ValidationError, source: str, prefix: tuple[str, ...], settings: type[BaseModel] | None = None) -> str:
-    """The first of pydantic's complaints, said plainly; the count of the others follows."""
+def _sentence(
+    error: ValidationError, source: str, place_of: Callable[[tuple[Any, ...]], tuple[Any, ...]], settings: type[BaseModel] | None = None
+) -> str:
+    """The first of pydantic's complaints, said plainly; the count of the others follows. `place_of`: where in the file a location is."""
     # a misspelt key is also missed under its right name: name the misspelling
     problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
     first = problems[0]
-    location = prefix + tuple(first["loc"])
+    location = place_of(tuple(first["loc"]))
     place = _place(location)
     names = [part for part in location if isinstance(part, str)]
     key = names[-1] if names else ""
@@ -185,7 +217,7 @@ def _known_keys(location: tuple[Any, ...], settings: type[BaseModel] | None) -> 
         return list(Study.model_fields)
     if location[0] == "tasks":
         return list(Task.model_fields)
-    if location[0] == "settings" and settings is not None:
+    if location[0] in ("settings", "sizes") and settings is not None:
         return list(settings.model_fields)
     return list(_TABLES[str(location[0])].model_fields) if location[0] in _TABLES else []
 

@@ -80,8 +80,9 @@ def run_costs(spec: RunSpec, report: dict[str, Any], env_steps: int, *, whole: b
         whole: whether the trainer counted its updates up to there.
         trainer: knows the study's sizes.
     """
+    model_size = trainer.model_size_of(spec)
     critic_updates, due = due_updates(spec, env_steps)
-    critic = report.get("critic_parameters", None if trainer.model_size is None else int(trainer.model_size))
+    critic = report.get("critic_parameters", None if model_size is None else int(model_size))
     actor = report.get("actor_parameters", trainer.actor_size)
     actor_updates = due if actor else 0
     critic_flops = report.get("critic_update_flops")

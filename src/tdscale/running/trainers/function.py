@@ -23,6 +23,7 @@ class RunRequest:
         checkpoint: a folder of the run's own that stays until its result is stored: what lies there when the function is called is
             what an interrupted call left.
         report_file: what `report` writes.
+        size: name of its size, in a study with [sizes]; model_size: N, where the size gives it.
     """
 
     algorithm: str
@@ -38,6 +39,8 @@ class RunRequest:
     env_steps: int
     checkpoint: Path
     report_file: Path
+    size: str = ""
+    model_size: float | None = None
 
     def report(self, **facts: Any) -> None:
         """Say what is known of the run beside its returns; a later call adds to the earlier ones.
@@ -67,6 +70,8 @@ def main() -> None:
         env_steps=content["env_steps"],
         checkpoint=Path(content["checkpoint"]),
         report_file=Path(content["report"]),
+        size=content.get("size", ""),
+        model_size=content.get("model_size"),
     )
     try:
         _write(load_custom_algorithm(name, Path(folder), "function")(request), Path(content["output"]))

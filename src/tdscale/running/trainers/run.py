@@ -202,9 +202,10 @@ class CustomRun:
         }
         paths["checkpoint"] = str(self._work / "state")
         (self._work / "state").mkdir(exist_ok=True)
-        write_whole(self._work / "spec.json", json.dumps({**paths, "spec": self.spec.to_dict(), "env_steps": self.limit}).encode())
+        size = self.trainer.size_of(self.spec)
+        write_whole(self._work / "spec.json", json.dumps({**paths, "spec": self.spec.to_dict(), "env_steps": self.limit, **size}).encode())
         if self.trainer.command is not None:
-            command = filled(self.trainer.command, self.spec, self.limit, paths)
+            command = filled(self.trainer.command, self.spec, self.limit, paths, size)
         else:
             # -P: what lies in the working directory is not on the path
             command = [sys.executable, "-P", "-m", "tdscale.running.trainers.function", str(self.trainer.function), str(self._directory)]

@@ -7,13 +7,15 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tdscale.errors import UserError
 from tdscale.running.custom_code import check_function
-from tdscale.study import Study, TrainerOptions, asks_for, custom_file, module_of
+from tdscale.study import RunSpec, Study, TrainerOptions, asks_for, custom_file, module_of
+from tdscale.study.sizes import MODEL_SIZE, size_settings
 
 TRAINER_FILE = "trainer.json"
 _WHOLE_FILE = 1 << 24
@@ -29,6 +31,7 @@ class CustomTrainer:
         retries, stop_early: of the study's [trainer].
         model_size, actor_size: as the study gives them.
         versions: of the trainer's files.
+        sizes: the study's [sizes].
     """
 
     command: tuple[str, ...] | None
@@ -39,6 +42,19 @@ class CustomTrainer:
     model_size: float | None
     actor_size: int | None
     versions: dict[str, str]
+    sizes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def size_of(self, spec: RunSpec) -> dict[str, Any]:
+        """The name of a run's size and its N where it is given, by their placeholders' names; {} in a study without [sizes]."""
+        for name, size in self.sizes.items():
+            if all(spec.settings.get(key) == value for key, value in size_settings(size).items()):
+                return {"size": name} | {key: value for key, value in size.items() if key == MODEL_SIZE}
+        return {}
+
+    def model_size_of(self, spec: RunSpec) -> float | None:
+        """N of a run's critics, as the study gives it."""
+        given: float | None = self.size_of(spec).get(MODEL_SIZE, self.model_size)
+        return given
 
     @property
     def goes_on(self) -> bool:
@@ -92,6 +108,7 @@ def trainer_of(study: Study, study_file: Path, directory: Path) -> CustomTrainer
         model_size=study.model_size,
         actor_size=options.actor_size,
         versions={name: f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}" for name, path in named.items()},
+        sizes=study.sizes,
     )
 
 
