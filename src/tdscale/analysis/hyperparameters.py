@@ -14,7 +14,8 @@ from tdscale.analysis.crossings import Crossings
 from tdscale.analysis.estimate import LEVEL, short
 from tdscale.analysis.fitted_laws import SYMBOLS, LeastValue, Leeway, PowerLaw, Quantity
 from tdscale.analysis.forms import grid_points
-from tdscale.analysis.response_surface import Surface, SweepCells, fit_surface
+from tdscale.analysis.response_surface import SweepCells
+from tdscale.analysis.surface_fit import Surface, fit_surface
 from tdscale.runs.types import Cell, RunWarning
 
 QUANTITIES: tuple[Quantity, ...] = ("batch_size", "learning_rate")
