@@ -171,8 +171,8 @@ class SurfaceModel:
         self.mixing: Floats = np.linalg.cholesky(covariance).astype(np.float64, copy=False)
         self.prior_spread = spread
 
-    def start(self, slope: float) -> State:
-        """What is likely before the data speak, with a slope of the laws."""
+    def start(self, slope: float, deviation: float = 2 * DEVIATION) -> State:
+        """What is likely before the data speak, with a slope of the laws, and their deviations."""
         local = np.zeros((self.n_places, 1 + self.n_quantities))
         usable = self.sweep.present & ~self.sweep.censored
         local[:, 0] = np.where(usable, self.sweep.log_data, np.inf).min(axis=1)
@@ -183,15 +183,21 @@ class SurfaceModel:
             local=local,
             noise=np.full(self.n_tasks, 0.02),
             misfit=0.1,
-            deviation=np.full(self.n_quantities, 2 * DEVIATION),
+            deviation=np.full(self.n_quantities, deviation),
         )
 
     def solve(self, iterations: int = _ITERATIONS) -> State:
         """The most probable surface: the likelihood may have several peaks, and the highest of those reached is improved so many times.
 
-        They are reached from falling, constant and rising best values.
+        They are reached from falling, constant and rising best values. With sizes, whose places have few cells each, also from places
+        that follow their law closely: from far ones it may not be reached.
         """
-        states = [self.run(self.start(slope), _TRIAL_ITERATIONS) for slope in _START_SLOPES]
+        starts = [self.start(slope) for slope in _START_SLOPES]
+        trial = _TRIAL_ITERATIONS
+        if self.sizes:
+            starts += [self.start(slope, DEVIATION / 2) for slope in _START_SLOPES]
+            trial, iterations = 2 * trial, 2 * iterations
+        states = [self.run(start, trial) for start in starts]
         return self.run(max(states, key=self.evidence), iterations)
 
     def run(self, state: State, iterations: int) -> State:
@@ -247,7 +253,7 @@ class SurfaceModel:
         return np.where(self.levels, -value, slope * n), np.where(self.levels, by_slope, n), np.where(self.levels, -by_level, 0.0)
 
     def size_parts(self, shared: Floats) -> tuple[Floats, Floats]:
-        """β and E of each quantity, shapes (..., n_quantities): the best value is ∝ 1/(E + (N/N at the mean log)^(−β)); E = 0: a power law."""
+        """β and E of each quantity, shapes (..., n_quantities): best values are ∝ 1/(E + (N/e^`size_centre`)^(−β)); E = 0: a power law."""
         level = np.where(self.levels[:, 0], np.exp(shared[..., self.level]), 0.0)
         return np.asarray(shared[..., self.size_slope] * (1 + level)), np.asarray(level)
 

@@ -104,9 +104,7 @@ def fit_surface(
 
 def _size_laws(model: SurfaceModel, shared: Floats, draws: Floats) -> SizeLaws:
     (exponents, levels), (exponent_draws, level_draws) = model.size_parts(shared), model.size_parts(draws)
-    return SizeLaws(
-        centre=model.size_centre, exponents=exponents, levels=levels, exponent_draws=exponent_draws, level_draws=level_draws
-    )
+    return SizeLaws(centre=model.size_centre, exponents=exponents, levels=levels, exponent_draws=exponent_draws, level_draws=level_draws)
 
 
 def _draws(model: SurfaceModel, state: State, draws: SweepCells, rng: np.random.Generator) -> tuple[Floats, Floats]:
