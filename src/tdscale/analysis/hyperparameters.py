@@ -265,7 +265,7 @@ def law_as_run(quantity: Quantity, tasks: tuple[str, ...], cells: Sequence[Cell]
         n_draws: draws beside which the law is to stand; they are NaN, for unknown.
 
     Raises:
-        ValueError: if no task has two different σ, or if the sizes' values differ and σ and N only change together.
+        ValueError: if no task has two different σ.
     """
     utd, sizes = np.array(sorted({cell.spec.utd for cell in cells})), model_sizes(cells)
     by_size = np.full((len(tasks), len(utd), max(len(sizes), 1)), np.nan)
@@ -384,10 +384,10 @@ def fit_shared_slopes(log_utd: Floats, log_size: Floats, log_values: Floats) -> 
     Args:
         log_utd: shape (n_utds,).
         log_size: shape (n_sizes,).
-        log_values: shape (n_tasks, n_utds, n_sizes); NaN where missing.
+        log_values: shape (n_tasks, n_utds, n_sizes); NaN where missing. Somewhere two sizes stand at one (task, σ).
 
     Raises:
-        ValueError: if no task has two different σ, or if σ and N only change together.
+        ValueError: if no task has two different σ.
     """
     present = np.isfinite(log_values)
     fit_shared_slope(log_utd, np.where(present.any(axis=-1), 0.0, np.nan))  # refuses where there is no slope
@@ -396,9 +396,7 @@ def fit_shared_slopes(log_utd: Floats, log_size: Floats, log_values: Floats) -> 
     count = np.bincount(task, minlength=len(log_values))
     means = np.stack([np.bincount(task, column, len(log_values)) for column in columns]) / np.maximum(count, 1)
     centred = columns - means[:, task]
-    (slope, slope_size), _, rank, _ = np.linalg.lstsq(centred[:2].T, centred[2], rcond=1e-9)
-    if rank < 2:
-        raise ValueError("σ and N only change together, so that their slopes can't be told apart")
+    slope, slope_size = np.linalg.lstsq(centred[:2].T, centred[2], rcond=None)[0]
     intercepts = np.where(count > 0, means[2] - slope * means[0] - slope_size * means[1], np.nan)
     return SharedSlope(slope=np.asarray(slope), intercepts=intercepts), float(slope_size)
 

@@ -45,8 +45,8 @@ class SizePart:
 
     @staticmethod
     def _factor(exponent: ArrayLike, level: ArrayLike, n: Floats) -> Floats:
-        # (1 + E)/(E + e^(−β·n)), in logarithms so that no power overflows
-        with np.errstate(divide="ignore"):
+        # (1 + E)/(E + e^(−β·n)), in logarithms so that no power overflows; a law without draws has NaN
+        with np.errstate(divide="ignore", invalid="ignore"):
             below = np.logaddexp(np.log(level), -np.asarray(exponent) * n)
         return np.asarray(np.exp(np.log1p(level) - below))
 
