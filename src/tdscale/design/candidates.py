@@ -31,7 +31,7 @@ class Candidates:
         beyond: whether one step of the grid beyond the ends of B and η may be run.
         largest_batch: no larger B is run.
         only: where not every σ × B × η of each task can be run, those cells that can; with sizes their names come last.
-        sizes: N of each size by its name, rising, at least two; empty: a study without sizes.
+        sizes: N of each size by its name, rising; empty: a study without sizes.
     """
 
     tasks: tuple[str, ...]

@@ -48,7 +48,7 @@ class CellRequest:
 class SizedRequest(CellRequest):
     """A cell of a study with sizes: a class of its own, so that rounds.json of a study without names none."""
 
-    size: str
+    size: str = ""  # without a default it would be the property of a plain request
 
 
 def request_of(values: Mapping[str, Any]) -> CellRequest:
