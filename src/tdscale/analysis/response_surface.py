@@ -37,7 +37,7 @@ WITHIN_ONE_STEP = 1.2816  # 4 of 5 best values lie within the grid or one step b
 OFFSET_SHARE, OFFSET_SPREAD = -1.0, 1.5
 # with sizes: the slope in log N at the mean log N; where it levels off, log of 1/(b·N^(−β)) there
 SIZE_SLOPE_SPREAD = 0.25
-LEVEL_SHARE, LEVEL_SPREAD = 0.0, 1.5
+LEVEL_SHARE, LEVEL_SPREAD = -2.0, 2.0  # nearly a plain slope, unless the runs say more
 DEVIATION, DEVIATION_WEIGHT = 0.15, 3.0  # of the best values from their law: worth so many (task, σ)
 _LEVEL_SPREAD = 30.0
 TASK_NOISE_WEIGHT = 20.0  # of the noise that tasks share, worth so many cells
