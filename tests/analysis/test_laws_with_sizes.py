@@ -11,7 +11,6 @@ from known_truth import curve_cell
 from tdscale.analysis.crossings import find_crossings
 from tdscale.analysis.fitted_laws import LeastValue, PowerLaw
 from tdscale.analysis.hyperparameters import fit_shared_slopes, fit_surface_laws, law_as_run
-from tdscale.analysis.model_sizes import model_sizes
 from tdscale.analysis.response_surface import SurfaceModel, SweepCells
 from tdscale.analysis.size_part import SizePart
 from tdscale.analysis.surface_fit import Surface, fit_surface
@@ -233,13 +232,9 @@ def test_cells_of_one_size_give_the_law_without_n():
     np.testing.assert_array_equal(batch.points, plain.points)
 
 
-def test_n_is_the_geometric_mean_over_tasks_and_sizes_are_ordered_by_it():
-    cells = sweep_cells({"large": 4e6, "small": 1e6}, utds=(1,))
-    other = [replace(cell, model_size=cell.model_size * 4) if cell.spec.task == "two" else cell for cell in cells]
-    assert list(model_sizes(other)) == ["small", "large"]
-    assert model_sizes(other)["small"] == pytest.approx(2e6)
-    assert not model_sizes([replace(cell, model_size=None) if cell.size == "small" else cell for cell in cells])
-    assert not model_sizes([cell for cell in cells if cell.size == "small"])
+def test_n_of_a_size_is_the_geometric_mean_over_tasks():
+    cells = [replace(cell, model_size=cell.model_size * 4) if cell.spec.task == "two" else cell for cell in sweep_cells()]
+    np.testing.assert_allclose(laws_of(cells)[0].size.model_sizes, 2 * np.array(ALL))
 
 
 @pytest.mark.parametrize("offset", [None, 0.3])

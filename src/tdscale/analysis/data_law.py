@@ -18,6 +18,7 @@ from tdscale.analysis.form_fit import FormFit, Prior, fit_form, profile_likeliho
 from tdscale.analysis.form_weights import weigh_forms
 from tdscale.analysis.forms import FittedForm, Form
 from tdscale.analysis.misfit import SHARED, beyond, measure_misfit, middle_of, noisy_draws, shift_of_tasks, tilts_of_tasks
+from tdscale.analysis.sizes import Sizes
 from tdscale.runs.types import Cell, RunWarning
 
 
@@ -30,6 +31,8 @@ class DataPoints:
         data: shape (1 + n_draws, n_tasks, n_utds, n_thresholds), the point estimate first; infinity where censored, NaN where missing.
         bound: last env step seen, shape (n_tasks, n_utds).
         n_seeds: distinct seeds of each cell, same shape; 0 where there is none.
+        model_size: N of the points, shape (n_utds,), where the study has sizes: then a point is one (σ, N), in the order of N, then σ, and
+            σ is not distinct. None without.
     """
 
     tasks: tuple[str, ...]
@@ -38,27 +41,57 @@ class DataPoints:
     data: Floats
     bound: Floats
     n_seeds: Floats
+    model_size: Floats | None = None
 
     def subset(self, keep: Bools) -> "DataPoints":
-        """Only the σ where `keep`, of shape (n_utds,), is true."""
-        return replace(self, utd=self.utd[keep], data=self.data[:, :, keep], bound=self.bound[:, keep], n_seeds=self.n_seeds[:, keep])
+        """Only the σ, or points, where `keep`, of shape (n_utds,), is true."""
+        return replace(
+            self,
+            utd=self.utd[keep],
+            data=self.data[:, :, keep],
+            bound=self.bound[:, keep],
+            n_seeds=self.n_seeds[:, keep],
+            model_size=None if self.model_size is None else self.model_size[keep],
+        )
+
+    def at_size(self, model_size: float) -> "DataPoints":
+        """The points of the nearest N alone, as those of a study without sizes."""
+        if self.model_size is None:
+            return self
+        near = np.abs(np.log(self.model_size / model_size))
+        return replace(self.subset(near <= near.min() + 1e-9), model_size=None)
 
 
-def collect_points(cells: Sequence[Cell], crossings: Crossings, tasks: tuple[str, ...]) -> DataPoints:
-    """Put cells, at most one for each (task, σ), on a grid. Raises ValueError where two claim one place."""
-    utd = np.array(sorted({cell.spec.utd for cell in cells}))
+def collect_points(cells: Sequence[Cell], crossings: Crossings, tasks: tuple[str, ...], sizes: Sizes | None = None) -> DataPoints:
+    """Put cells, at most one for each (task, σ), or (task, σ, size), on a grid. Raises ValueError where two claim one place."""
+    spots = sorted({_spot(cell, sizes) for cell in cells})
     n_draws, _, n_thresholds = crossings.draws.shape
-    data = np.full((1 + n_draws, len(tasks), len(utd), n_thresholds), np.nan)
-    bound, n_seeds = np.ones((len(tasks), len(utd))), np.zeros((len(tasks), len(utd)))
+    data = np.full((1 + n_draws, len(tasks), len(spots), n_thresholds), np.nan)
+    bound, n_seeds = np.ones((len(tasks), len(spots))), np.zeros((len(tasks), len(spots)))
     taken: set[tuple[int, int]] = set()
     for index, cell in enumerate(cells):
-        place = (tasks.index(cell.spec.task), int(np.searchsorted(utd, cell.spec.utd)))
+        place = (tasks.index(cell.spec.task), spots.index(_spot(cell, sizes)))
         if place in taken:
-            raise ValueError(f"two cells of {cell.spec.task} at σ = {cell.spec.utd:g}")
+            of_size = f", size {cell.size}" if sizes else ""
+            raise ValueError(f"two cells of {cell.spec.task} at σ = {cell.spec.utd:g}{of_size}")
         taken.add(place)
         data[(0, *place)], data[(slice(1, None), *place)] = crossings.data[index], crossings.draws[:, index]
         bound[place], n_seeds[place] = crossings.bound[index], (~cell.duplicate).sum()
-    return DataPoints(tasks=tasks, thresholds=crossings.thresholds, utd=utd, data=data, bound=bound, n_seeds=n_seeds)
+    model_size, utd = np.array(spots, dtype=np.float64).T
+    return DataPoints(
+        tasks=tasks,
+        thresholds=crossings.thresholds,
+        utd=utd,
+        data=data,
+        bound=bound,
+        n_seeds=n_seeds,
+        model_size=model_size if sizes else None,
+    )
+
+
+def _spot(cell: Cell, sizes: Sizes | None) -> tuple[float, float]:
+    """N, 0 without sizes, and σ."""
+    return (sizes.of_cell(cell) if sizes else 0.0), cell.spec.utd
 
 
 def fit_data_laws(points: DataPoints, seed: int) -> tuple[list[DataLaw], list[RunWarning]]:
@@ -92,7 +125,7 @@ def laws_of_thresholds(
             warnings.append(RunWarning("not-identified", f"no data law at {where}: {error}", where))
             continue
         laws.append(law)
-        warnings += _remarks(law, where)
+        warnings += remarks_of(law.tasks, law.data, where)
         if not_identified is not None:
             warnings.append(RunWarning(not_identified[0], not_identified[1].format(where=where), where))
     return laws, warnings
@@ -180,8 +213,7 @@ def data_law(
 ) -> DataLaw:
     """The law of a threshold from its forms, beside the points that it was fitted to. Other arguments are those of `DataLaw`."""
     data = points.data[..., index]
-    finite = np.where(np.isfinite(data[1:]), data[1:], np.inf)
-    low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0, method="nearest")
+    low, high = interval_of_points(data)
     return DataLaw(
         threshold=float(points.thresholds[index]),
         tasks=points.tasks,
@@ -197,17 +229,25 @@ def data_law(
     )
 
 
-def _remarks(law: DataLaw, where: str) -> list[RunWarning]:
+def interval_of_points(data: Floats) -> tuple[Floats, Floats]:
+    """The 80 % interval of D from seed noise, of `DataPoints.data` at one threshold: two arrays of shape (n_tasks, n_utds)."""
+    finite = np.where(np.isfinite(data[1:]), data[1:], np.inf)
+    low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0, method="nearest")
+    return np.asarray(low), np.asarray(high)
+
+
+def remarks_of(tasks: Sequence[str], data: Floats, where: str) -> list[RunWarning]:
+    """What to know about D at one threshold, shape (n_tasks, n_utds): tasks that never reach it, cells that don't."""
     remarks = []
-    silent = np.asarray(~np.isfinite(law.data).any(axis=1))
+    silent = np.asarray(~np.isfinite(data).any(axis=1))
     if silent.any():
-        names = ", ".join(task for task, never in zip(law.tasks, silent, strict=True) if never)
+        names = ", ".join(task for task, never in zip(tasks, silent, strict=True) if never)
         message = f"{names}: no cell reaches {where}; its law is of the other tasks, and so is the domain's D, not that at a lower J"
         remarks.append(RunWarning("task-never-reaches", message, where))
-    censored = int(np.isposinf(law.data[~silent]).sum())
+    censored = int(np.isposinf(data[~silent]).sum())
     if censored:
         message = (
-            f"{censored} of {int((~np.isnan(law.data[~silent])).sum())} cells don't reach {where} by their last"
+            f"{censored} of {int((~np.isnan(data[~silent])).sum())} cells don't reach {where} by their last"
             " step; they enter the law as lower bounds"
         )
         remarks.append(RunWarning("censored", message, where))

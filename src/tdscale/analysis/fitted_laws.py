@@ -3,11 +3,12 @@
 `scaling_laws.py` puts those of a study together.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.estimate import Estimate, short
@@ -233,6 +234,40 @@ class Tilt:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Field:
+    """What log D has over the law, as a smooth function of log σ: Σ weight·exp(−|log σ − knot|/length) (docs/method.md, "Model size").
+
+    Attributes:
+        knots: log σ, shape (n_knots,).
+        weights: of each task and, last, of the domain, shape (n_places, n_knots); weight_draws: shape (n_draws, n_places, n_knots).
+        length: of log σ, over which it falls to 1/e.
+    """
+
+    knots: Floats
+    weights: Floats
+    weight_draws: Floats
+    length: float
+
+    def at(self, log_utd: Floats, place: int) -> Floats:
+        """At log σ of shape (n,), for the task at this place, −1 for the domain: shape (n,)."""
+        return np.asarray(self._basis(log_utd) @ self.weights[place])
+
+    def draws_at(self, log_utd: Floats, place: int) -> Floats:
+        """The same for every draw: shape (n_draws, n)."""
+        return np.asarray(self.weight_draws[:, place] @ self._basis(log_utd).T)
+
+    def _basis(self, log_utd: Floats) -> Floats:
+        return np.asarray(np.exp(-np.abs(log_utd[:, None] - self.knots) / self.length))
+
+
+def form_of_draws(weights: Sequence[float], n_draws: int) -> NDArray[np.intp]:
+    """Which form each draw takes, shape (n_draws,), as often as its weight says; the weights sum to 1."""
+    # the golden ratio's multiples spread the forms evenly over the draws, the same way every time
+    position = (np.arange(n_draws) * 0.6180339887498949) % 1.0
+    return np.searchsorted(np.cumsum(weights)[:-1] - 1e-12, position, side="right")
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataLaw:
     """D_J(σ) of a domain at one threshold; each task has its own scale and leans on the shared shape (equations 4.1, D.5).
 
@@ -250,6 +285,8 @@ class DataLaw:
         identified: whether the runs alone settle the first form: tell the offset law from a pure power law and settle α (80 %
             profile likelihood).
         tilt: how far a task's law may turn beyond what its own runs settle; None where no turn is counted.
+        field: what log D has over the forms; None for nothing.
+        beyond_size: by what factor N lies outside the N that were run; 1 inside, and for a law without model size.
     """
 
     threshold: float
@@ -263,6 +300,8 @@ class DataLaw:
     bound: Floats
     identified: bool = True
     tilt: Tilt | None = None
+    field: Field | None = None
+    beyond_size: float = 1.0
 
     @property
     def range(self) -> tuple[float, float]:
@@ -295,20 +334,20 @@ class DataLaw:
     def predict(self, utd: ArrayLike, task: str | None = None) -> Floats:
         """D in env steps at σ of shape (n,): shape (n,)."""
         log_utd, place = np.log(np.asarray(utd, dtype=np.float64)), self.place(task)
-        return np.asarray(np.exp(sum(form.weight * form.log_data(log_utd, place) for form in self.forms)))
+        log_data = sum(form.weight * form.log_data(log_utd, place) for form in self.forms)
+        return np.asarray(np.exp(log_data if self.field is None else log_data + self.field.at(log_utd, place)))
 
     def predict_draws(self, utd: ArrayLike, task: str | None = None) -> Floats:
         """The same for every draw: shape (n_draws, n)."""
         log_utd, place = np.log(np.asarray(utd, dtype=np.float64)), self.place(task)
-        edges = np.cumsum([form.weight for form in self.forms])[:-1]
-        # the golden ratio's multiples spread the forms evenly over the draws, the same way every time
-        position = (np.arange(len(self.drift_draws)) * 0.6180339887498949) % 1.0
-        chosen = np.searchsorted(edges - 1e-12, position, side="right")[:, None]
+        chosen = form_of_draws([form.weight for form in self.forms], len(self.drift_draws))[:, None]
         result = np.choose(chosen, [form.log_data_draws(log_utd, place) for form in self.forms])
         low, high = np.log(self.range)
         below, above = np.maximum(low - log_utd, 0.0), np.maximum(log_utd - high, 0.0)
         if task is not None and self.tilt is not None:
             result = result + self.tilt.draws[:, place, None] * (log_utd - self.tilt.middle[place])
+        if self.field is not None:
+            result = result + self.field.draws_at(log_utd, place)
         return np.asarray(np.exp(result + self.drift_draws @ np.stack([below, above])))
 
     def estimate(self, utd: float, task: str | None = None) -> Estimate:
@@ -316,9 +355,9 @@ class DataLaw:
         return Estimate.from_draws(float(self.predict([utd], task)[0]), self.predict_draws([utd], task)[:, 0])
 
     def extrapolation(self, utd: float) -> float:
-        """By what factor σ lies outside the σ that were run; 1 inside."""
+        """By what factor σ, or N, lies outside those that were run; 1 inside."""
         low, high = self.range
-        return float(max(low / utd, utd / high, 1.0))
+        return float(max(low / utd, utd / high, self.beyond_size, 1.0))
 
     def refusal(self, utd: float, task: str | None = None) -> str | None:
         """Why the law can't tell D at σ, in a sentence; None where it can.

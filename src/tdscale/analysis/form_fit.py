@@ -52,7 +52,7 @@ class FormFit:
         loss: mean squared error of log D over the points used, shape (n_draws,).
         residual: shape (n_draws, n_tasks, n_utds), 0 where nothing was fitted.
         filled: log D as fitted, censored points at their expectation, same shape; used: which of them were fitted.
-        centre: the log σ from which x is measured in the fit. The parameters are those for x = log σ.
+        centre: the log σ (and log N, shape (2,)) from which x is measured in the fit. The parameters are those for x = log σ.
     """
 
     form: Form
@@ -62,7 +62,7 @@ class FormFit:
     residual: Floats
     filled: Floats
     used: Bools
-    centre: float
+    centre: float | Floats
 
     def parameter(self, name: str) -> Floats:
         """One of the parameters, shape (n_draws,)."""
@@ -72,7 +72,7 @@ class FormFit:
         """log D at log σ of shape (n,): shape (n_draws, n_tasks, n)."""
         return np.asarray(self.log_scale[..., None] + self.form.curve(log_utd, self.parameters)[:, None])
 
-    def followed(self, form: Form, utd: Floats, data: Floats, bound: Floats) -> tuple[float, float]:
+    def followed(self, form: Form, utd: Floats, data: Floats, bound: Floats) -> tuple[float | Floats, float | Floats]:
         """The log σ between which `form` follows this curve, of draw 0: the arguments and the result of `Form.followed`."""
         return form.followed(utd, data, bound, lambda at: self.log_data(np.array([at]))[0, :, 0])
 
@@ -94,6 +94,17 @@ def too_few(utd: Floats, reached: Bools, needed: int = 3) -> str:
     return f"{who} {reaches}{others}; {least}: {cure}"
 
 
+def distinct(utd: Floats, reached: Bools) -> tuple[Floats, Bools]:
+    """The different σ, and which of them reach the threshold, from those of points, each with its N: shapes (2, n) and (n,).
+
+    σ alone, of shape (n,), are different already.
+    """
+    if utd.ndim == 1:
+        return utd, reached
+    values = np.unique(utd[0])
+    return values, np.array([reached[utd[0] == value].any() for value in values])
+
+
 def fit_form(
     form: Form, utd: Floats, data: Floats, bound: Floats | None = None, prior: Prior | None = None, known: Floats | None = None
 ) -> FormFit:
@@ -104,7 +115,7 @@ def fit_form(
 
     Args:
         form: which, one of its own parameters (`form.base` is itself).
-        utd: σ, shape (n_utds,).
+        utd: σ, shape (n_utds,); of a form in σ and N both, shape (2, n_points), and n_points stands for n_utds.
         data: D in env steps, shape (n_draws, n_tasks, n_utds); infinity where censored, NaN where missing.
         bound: last env step seen, shape (n_tasks, n_utds); needed where data is censored.
         prior: how the form's prior counts; None for plain least squares.
@@ -114,8 +125,9 @@ def fit_form(
         ValueError: with fewer different σ than the form needs.
     """
     reached: Bools = np.asarray(np.isfinite(data).any(axis=(0, 1)))
-    if reached.sum() < form.least_utds:
-        raise ValueError(too_few(utd, reached, form.least_utds))
+    values, reached_at = distinct(utd, reached)
+    if reached_at.sum() < form.least_utds:
+        raise ValueError(too_few(values, reached_at, form.least_utds))
     censored = np.isposinf(data)
     # a task in which nothing is reached tells nothing of the shape
     alive = np.isfinite(data).any(axis=-1, keepdims=True)
@@ -123,18 +135,19 @@ def fit_form(
     log_data = np.log(np.where(np.isfinite(data), data, 1.0))
     x = np.log(utd)
     # where x is measured from matters to a prior and to a search alone
-    centre = 0.0 if form.search is None and form.prior is None else float(x.mean())
+    centre = np.zeros(x.shape[:-1]) if form.search is None and form.prior is None else x.mean(axis=-1)
+    about = _about(x, centre)
     theta, level = np.empty((len(data), len(form.parameters))), np.empty(data.shape[:2])
     started = np.zeros(len(data), dtype=bool)
 
     def fit(draws: NDArray[np.intp], values: Floats, used: Bools) -> Floats:
         own = prior.only(draws) if prior else None
         if form.search is None:
-            theta[draws], level[draws] = _fit_linear(form, x - centre, values, used, own, known)
+            theta[draws], level[draws] = _fit_linear(form, about, values, used, own, known)
         else:
-            problem = _Problem(form, x - centre, values, used, own)
+            problem = _Problem(form, about, values, used, own)
             theta[draws] = problem.refine(theta[draws]) if started[draws].all() else problem.solve()
-            level[draws] = _centred(values - form.curve(x - centre, form.from_search(theta[draws]))[:, None], used)[1]
+            level[draws] = _centred(values - form.curve(about, form.from_search(theta[draws]))[:, None], used)[1]
         started[draws] = True
         parameters, gained = form.moved(form.from_search(theta[draws]), centre)
         return (level[draws] + gained[:, None])[..., None] + form.curve(x, parameters)[:, None]
@@ -145,7 +158,7 @@ def fit_form(
         if draws.size:
             fit(draws, filled[draws], used[draws])
     parameters = form.from_search(theta)
-    residual = np.where(used, filled - form.curve(x - centre, parameters)[:, None] - level[..., None], 0.0)
+    residual = np.where(used, filled - form.curve(about, parameters)[:, None] - level[..., None], 0.0)
     parameters, gained = form.moved(parameters, centre)
     return FormFit(
         form=form,
@@ -231,7 +244,7 @@ def task_curves(utd: Floats, fit: FormFit, log_data: Floats, noise: float, sprea
         noise: standard deviation of log D at a point; spread: that of the parameter's logarithm over tasks; infinity for no pooling.
         shift: centre of the logarithm's deviation, shape (n_draws, n_tasks).
     """
-    form, x = fit.form, np.log(utd) - fit.centre
+    form, x = fit.form, _about(np.log(utd), fit.centre)
     shared, _ = form.moved(fit.parameters, -fit.centre)
     change = shift.copy()
     information = np.ones_like(change)
@@ -275,7 +288,7 @@ def profile_likelihood(utd: Floats, fit: FormFit, noise: float) -> Profile:
     """
     search = fit.form.search
     assert search is not None
-    problem = _Problem(fit.form, np.log(utd) - fit.centre, fit.filled, fit.used, None)
+    problem = _Problem(fit.form, _about(np.log(utd), fit.centre), fit.filled, fit.used, None)
     squares = problem.squares(grid_points(search.axes))[0]
     deviance = ((squares - squares.min()) / noise**2).reshape([len(axis) for axis in search.axes])
     indices = range(len(search.axes))
@@ -288,6 +301,11 @@ def profile_likelihood(utd: Floats, fit: FormFit, noise: float) -> Profile:
         values[name] = fit.form.from_search(theta)[:, index]
     rises = {name: deviance.min(axis=tuple(other for other in indices if other != index)) for index, name in enumerate(fit.form.parameters)}
     return Profile(values=values, deviance=rises)
+
+
+def _about(x: Floats, centre: float | Floats) -> Floats:
+    """Coordinates of shape (..., n) measured from a point of shape (...)."""
+    return np.asarray(x - np.asarray(centre)[..., None])
 
 
 def _centred(values: Floats, used: Bools) -> tuple[Floats, Floats]:
@@ -354,7 +372,7 @@ class _Problem:
         masks = used[:1] if (used == used[:1]).all() else used
         counts = np.maximum(masks.sum(axis=-1), 1)[..., None, None]
         outer = (masks[..., :, None] & masks[..., None, :]) / counts
-        self.a = np.eye(len(x)) * masks.sum(axis=1)[:, None, :] - outer.sum(axis=1)
+        self.a = np.eye(x.shape[-1]) * masks.sum(axis=1)[:, None, :] - outer.sum(axis=1)
         self.precision, self.centre, self.weight = _prior_terms(form, len(log_data), prior)
 
     def solve(self) -> Floats:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tdscale.analysis.arrays import Floats
+from tdscale.analysis.arrays import Bools, Floats
 from tdscale.analysis.form_fit import FormFit, Prior, expected_above, fit_form
 from tdscale.analysis.forms import Form
 
@@ -24,7 +24,16 @@ class FormWeights:
     errors: Floats
 
 
-def weigh_forms(forms: Sequence[Form], utd: Floats, data: Floats, bound: Floats, noise: Floats) -> FormWeights:
+def weigh_forms(
+    forms: Sequence[Form],
+    utd: Floats,
+    data: Floats,
+    bound: Floats,
+    noise: Floats,
+    *,
+    outs: Sequence[Bools] | None = None,
+    luck: float = _LUCK,
+) -> FormWeights:
     """Weights by belief over mean squared error at the smallest and the largest σ, each left out in turn, all thresholds together.
 
     Errors are those of the mean over tasks of log D. A censored cell that was left out stands for the expectation of log D under the form,
@@ -37,37 +46,60 @@ def weigh_forms(forms: Sequence[Form], utd: Floats, data: Floats, bound: Floats,
         data: D, shape (n_tasks, n_utds, n_thresholds); infinity where censored, NaN where missing.
         bound: last env step seen, shape (n_tasks, n_utds).
         noise: of log D about the law, shape (n_thresholds,).
+        outs: which points are left out in turn, each of shape (n_utds,); None: the smallest σ, the largest σ.
+        luck: an error of log D that tells nothing.
     """
-    n, belief = len(utd), np.array([form.belief for form in forms])
+    n, belief = utd.shape[-1], np.array([form.belief for form in forms])
     errors: list[Floats] = []
-    if n >= 4:
-        for out in (0, n - 1):
-            keep = np.arange(n) != out
-            for index in range(data.shape[-1]):
-                rest, left_out = (data[:, keep, index], bound[:, keep]), (data[:, out, index], bound[:, out])
-                found = _errors(forms, utd[keep], *rest, utd[out], *left_out, float(noise[index]))
-                if found is not None:
-                    errors.append(found)
+    if outs is None:
+        outs = [np.arange(n) == out for out in (0, n - 1)] if n >= 4 else []
+    for out in outs:
+        for index in range(data.shape[-1]):
+            rest, left_out = (data[:, ~out, index], bound[:, ~out]), (data[:, out, index], bound[:, out])
+            found = _errors(forms, utd[..., ~out], *rest, utd[..., out], *left_out, float(noise[index]))
+            if found is not None:
+                errors.append(found)
     if not errors:
         return FormWeights(belief / belief.sum(), np.full(len(forms), np.nan))
     squared = np.mean(np.square(errors), axis=0)
-    shares = belief / (squared + _LUCK**2)
+    shares = belief / (squared + luck**2)
     return FormWeights(shares / shares.sum(), np.sqrt(squared))
 
 
 def _errors(
-    forms: Sequence[Form], utd: Floats, data: Floats, bound: Floats, at: float, truth: Floats, truth_bound: Floats, noise: float
+    forms: Sequence[Form], utd: Floats, data: Floats, bound: Floats, at: Floats, truth: Floats, truth_bound: Floats, noise: float
 ) -> Floats | None:
-    """Error of the mean log D of each form at a σ that was left out; None where it is not known."""
+    """Error of the mean log D of each form at points that were left out, root mean square over them; None where it is not known.
+
+    Args:
+        forms: which.
+        utd, data, bound: what is left, as `fit_form` takes them.
+        at: the points left out, shape (..., n_out); truth, truth_bound: D and last env step there, shape (n_tasks, n_out).
+        noise: of log D about the law.
+    """
     prior = Prior(noise=noise)
     try:
         fits = {form: fit_form(form, utd, data[None], bound, prior) for form in dict.fromkeys(form.base for form in forms)}
     except ValueError:
         return None
-    known = ~np.isnan(truth) & np.all([np.isfinite(fit.log_scale[0]) for fit in fits.values()], axis=0)
+    alive = np.all([np.isfinite(fit.log_scale[0]) for fit in fits.values()], axis=0)
+    every = np.stack([_predicted(fits[form.base], form, utd, data, bound, at) for form in forms])
+    found = [
+        error
+        for column in range(truth.shape[1])
+        if (error := _error(every[..., column], truth[:, column], truth_bound[:, column], alive, noise)) is not None
+    ]
+    if not found:
+        return None
+    return found[0] if len(found) == 1 else np.sqrt(np.mean(np.square(found), axis=0))
+
+
+def _error(every: Floats, truth: Floats, truth_bound: Floats, alive: Bools, noise: float) -> Floats | None:
+    """The same at one point: `every` is log D by form, shape (n_forms, n_tasks), `alive` the tasks that have a law."""
+    known = ~np.isnan(truth) & alive
     if not known.any():
         return None
-    predicted = np.stack([_predicted(fits[form.base], form, utd, data, bound, at) for form in forms])[:, known]
+    predicted = every[:, known]
     censored, log_bound = np.isposinf(truth[known]), np.log(truth_bound[known])
     if censored.all() and (predicted > log_bound).all():
         return None  # bounds that every form keeps don't tell one from another
@@ -75,6 +107,6 @@ def _errors(
     return np.asarray((predicted - np.where(censored, expected_above(predicted, log_bound, noise), measured)).mean(axis=1))
 
 
-def _predicted(fit: FormFit, form: Form, utd: Floats, data: Floats, bound: Floats, at: float) -> Floats:
-    """log D of each task at one σ, shape (n_tasks,), by a form that takes the parameters of `fit`, fitted to `data`."""
-    return fit.log_data(np.clip(np.log([at]), *fit.followed(form, utd, data, bound)))[0, :, 0]
+def _predicted(fit: FormFit, form: Form, utd: Floats, data: Floats, bound: Floats, at: Floats) -> Floats:
+    """log D of each task at σ of shape (..., n), shape (n_tasks, n), by a form that takes the parameters of `fit`, fitted to `data`."""
+    return fit.log_data(np.clip(np.log(at), *fit.followed(form, utd, data, bound)))[0]

@@ -121,14 +121,14 @@ class Form(ABC):
         return theta
 
     @abstractmethod
-    def moved(self, parameters: Floats, by: float) -> tuple[Floats, Floats]:
+    def moved(self, parameters: Floats, by: float | Floats) -> tuple[Floats, Floats]:
         """The same curve with log σ measured from a point that lies `by` lower.
 
         Returns:
             Its parameters, shape (..., n_parameters), and what log scale gains, shape (...).
         """
 
-    def followed(self, utd: Floats, data: Floats, bound: Floats, law: Callable[[float], Floats]) -> tuple[float, float]:
+    def followed(self, utd: Floats, data: Floats, bound: Floats, law: Callable[[float], Floats]) -> tuple[float | Floats, float | Floats]:
         """The least and the largest log σ between which the curve is followed; beyond them the form is constant.
 
         Args:
@@ -193,7 +193,7 @@ class Offset(Form):
     def from_search(self, theta: Floats) -> Floats:
         return np.stack([np.exp(theta[..., 0]), theta[..., 1]], axis=-1)
 
-    def moved(self, parameters: Floats, by: float) -> tuple[Floats, Floats]:
+    def moved(self, parameters: Floats, by: float | Floats) -> tuple[Floats, Floats]:
         alpha, log_ratio = parameters[..., 0], parameters[..., 1]
         return np.stack([alpha, log_ratio + alpha * by], axis=-1), np.zeros(alpha.shape)
 
@@ -230,7 +230,7 @@ class Power(Form):
     def gradient(self, log_utd: Floats, parameters: Floats) -> Floats:
         return np.broadcast_to(-log_utd, (*parameters.shape, len(log_utd)))
 
-    def moved(self, parameters: Floats, by: float) -> tuple[Floats, Floats]:
+    def moved(self, parameters: Floats, by: float | Floats) -> tuple[Floats, Floats]:
         return parameters, parameters[..., 0] * by
 
     def described(self, log_scale: Floats, parameters: Floats) -> dict[str, Floats]:
@@ -300,7 +300,7 @@ class Rising(Offset):
     def from_search(self, theta: Floats) -> Floats:
         return np.concatenate([super().from_search(theta), self._LOG_RISE + theta[..., 2:]], axis=-1)
 
-    def moved(self, parameters: Floats, by: float) -> tuple[Floats, Floats]:
+    def moved(self, parameters: Floats, by: float | Floats) -> tuple[Floats, Floats]:
         moved, gained = super().moved(parameters, by)
         return np.concatenate([moved, parameters[..., 2:] - by], axis=-1), gained
 
@@ -342,7 +342,7 @@ class FittedForm:
     parameters: Floats
     log_scale_draws: Floats
     parameter_draws: Floats
-    log_range: tuple[float, float] = (-np.inf, np.inf)
+    log_range: tuple[float | Floats, float | Floats] = (-np.inf, np.inf)
 
     def log_data(self, log_utd: Floats, place: int) -> Floats:
         """log D at log σ of shape (n,) for the task at this place, −1 for the domain: shape (n,)."""

@@ -3,7 +3,7 @@
 docs/method.md. The surface itself is in `response_surface.py`; the authors' way is in `tdscale.paper`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,9 +14,9 @@ from tdscale.analysis.crossings import Crossings
 from tdscale.analysis.estimate import LEVEL, short
 from tdscale.analysis.fitted_laws import SYMBOLS, LeastValue, Leeway, PowerLaw, Quantity
 from tdscale.analysis.forms import grid_points
-from tdscale.analysis.model_sizes import model_sizes
 from tdscale.analysis.response_surface import SweepCells
 from tdscale.analysis.size_part import SizePart
+from tdscale.analysis.sizes import Sizes, find_sizes
 from tdscale.analysis.surface_fit import SizeLaws, Surface, fit_surface
 from tdscale.runs.types import Cell, RunWarning
 
@@ -37,7 +37,7 @@ class Places:
         utd: shape (n_places,).
         members: index of the cells, sorted by B and η, shape (n_places, n_cells); −1 where padded.
         threshold: index of the highest threshold that a cell of the place reaches, shape (n_places,).
-        model_size: N of each place's size, shape (n_places,); None where the cells have no sizes whose N is known.
+        model_size: N of each place's size, shape (n_places,); None where the cells are not of several sizes.
     """
 
     tasks: tuple[str, ...]
@@ -49,8 +49,12 @@ class Places:
 
 
 def find_places(cells: Sequence[Cell], crossings: Crossings) -> Places:
-    """Gather a sweep's cells by (task, σ, size); places where no cell reaches any threshold are left out."""
-    sizes = model_sizes(cells)
+    """Gather a sweep's cells by (task, σ, size); places where no cell reaches any threshold are left out.
+
+    Raises:
+        ValueError: as `find_sizes`.
+    """
+    sizes = find_sizes(cells)
     order = sorted(range(len(cells)), key=lambda i: _place_key(cells[i], sizes))
     groups: dict[tuple[str, float, str], list[int]] = {}
     for index in order:
@@ -67,13 +71,13 @@ def find_places(cells: Sequence[Cell], crossings: Crossings) -> Places:
         utd=np.array([utd for _, utd, _ in kept], dtype=np.float64),
         members=members,
         threshold=np.array([np.flatnonzero(reached[found].any(axis=0))[-1] for found in kept.values()], dtype=np.intp),
-        model_size=np.array([sizes[size] for _, _, size in kept], dtype=np.float64) if sizes else None,
+        model_size=np.array([sizes.of_cell(cells[found[0]]) for found in kept.values()], dtype=np.float64) if sizes else None,
     )
 
 
-def _place_key(cell: Cell, sizes: Mapping[str, float]) -> tuple[str, float, float, str, float, float]:
+def _place_key(cell: Cell, sizes: Sizes | None) -> tuple[str, float, float, float, float]:
     spec = cell.spec
-    return spec.task, spec.utd, sizes.get(cell.size, 0.0), cell.size, spec.batch_size, spec.learning_rate
+    return spec.task, spec.utd, 0.0 if sizes is None else sizes.of_cell(cell), spec.batch_size, spec.learning_rate
 
 
 def fit_surface_laws(cells: Sequence[Cell], crossings: Crossings, tasks: tuple[str, ...], seed: int, *, offsets: bool = False) -> SweepLaws:
@@ -171,7 +175,8 @@ def _law(
     widths, width_draws = np.full((len(tasks) + 1, 2), np.nan), np.full((n_draws, len(tasks) + 1, 2), np.nan)
     widths[-1], width_draws[:, -1] = surface.widths[index, -1], surface.width_draws[:, index, -1]
     utd = np.array(sorted({cell.spec.utd for cell in cells}))
-    sizes = None if surface.sizes is None else np.array(list(model_sizes(cells).values()))
+    known = None if surface.sizes is None else find_sizes(cells)
+    sizes = None if known is None else np.array(known.model_size)
     points, low, high = (np.full((len(tasks), len(utd), *(() if sizes is None else (len(sizes),))), np.nan) for _ in range(3))
     intercepts, intercept_draws = np.full(len(tasks), np.nan), np.full((n_draws, len(tasks)), np.nan)
     edges = np.quantile(surface.best_draws[:, index], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
@@ -267,16 +272,16 @@ def law_as_run(quantity: Quantity, tasks: tuple[str, ...], cells: Sequence[Cell]
     Raises:
         ValueError: if no task has two different σ.
     """
-    utd, sizes = np.array(sorted({cell.spec.utd for cell in cells})), model_sizes(cells)
-    by_size = np.full((len(tasks), len(utd), max(len(sizes), 1)), np.nan)
+    utd, sizes = np.array(sorted({cell.spec.utd for cell in cells})), find_sizes(cells)
+    by_size = np.full((len(tasks), len(utd), 1 if sizes is None else len(sizes.names)), np.nan)
     for cell in cells:
-        at = (tasks.index(cell.spec.task), np.searchsorted(utd, cell.spec.utd), list(sizes).index(cell.size) if sizes else 0)
+        at = (tasks.index(cell.spec.task), np.searchsorted(utd, cell.spec.utd), 0 if sizes is None else sizes.names.index(cell.size))
         by_size[at] = getattr(cell.spec, quantity)
     values, part = np.fmax.reduce(by_size, axis=-1), None
-    if (values == np.fmin.reduce(by_size, axis=-1))[np.isfinite(values)].all():
+    if sizes is None or (values == np.fmin.reduce(by_size, axis=-1))[np.isfinite(values)].all():
         line = fit_shared_slope(np.log(utd), np.log(values))
     else:
-        log_size = np.log(list(sizes.values()))
+        log_size = np.log(sizes.model_size)
         line, slope = fit_shared_slopes(np.log(utd), log_size - log_size.mean(), np.log(by_size))
         values, unknown = by_size, np.full(n_draws, np.nan)
         part = SizePart(

@@ -62,7 +62,7 @@ def measure_misfit(form: Form, utd: Floats, data: Floats, bound: Floats, n_seeds
         bound: last env step seen, shape (n_tasks, n_utds).
         n_seeds: shape (n_tasks, n_utds).
     """
-    seeds = _seed_deviation(data, n_seeds)
+    seeds = seed_deviation(data, n_seeds)
     points, tasks, tilts, scatter = [], [], [], np.full(data.shape[-1], np.nan)
     for index in range(data.shape[-1]):
         at = data[:1, ..., index]
@@ -199,7 +199,8 @@ def _root(variances: list[float], least: float, guess: float) -> float:
     return float(np.sqrt(max(float(np.mean(variances)), least**2))) if variances else guess
 
 
-def _seed_deviation(data: Floats, n_seeds: Floats) -> Floats:
+def seed_deviation(data: Floats, n_seeds: Floats) -> Floats:
+    """Standard deviation of log D from the choice of seeds, `Misfit.seeds`; arguments as for `measure_misfit`."""
     finite = np.isfinite(data[1:])
     count = np.maximum(finite.sum(axis=0), 1)
     log_data = np.log(np.where(finite, data[1:], 1.0))

@@ -164,7 +164,7 @@ class Study(_Part):
     settings: dict[str, Any] = Field(default_factory=dict)
     sizes: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
-        description="networks of several sizes, by name, each with the settings that make it and, where tdscale does not build the network, "
+        description="networks of several sizes, by name, each with the settings that make it and, where tdscale does not build it, "
         "its model_size N; or one setting with a list of values",
     )
     origin: str | None = Field(None, description="where imported curves came from")
