@@ -33,7 +33,8 @@ from tdscale.analysis.fit import FitOptions, fit_hyperparameters, fit_laws, meas
 from tdscale.analysis.fitted_laws import MORE_DATA
 from tdscale.analysis.hyperparameters import find_places, fit_shared_slope, fit_surface_laws, surface_input
 from tdscale.analysis.method import DEFAULT, OFFSETS
-from tdscale.analysis.response_surface import SweepCells, fit_surface
+from tdscale.analysis.response_surface import SweepCells
+from tdscale.analysis.surface_fit import fit_surface
 from tdscale.importers import import_runs
 from tdscale.paper import METHODS, PAPER
 from tdscale.running.fitting import fit_options

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdscale.analysis.bowls import EDGES, N_RANGES, bowl, bowl_width
-from tdscale.analysis.response_surface import Surface, SurfaceModel, SweepCells, fit_surface
+from tdscale.analysis.response_surface import SurfaceModel, SweepCells
+from tdscale.analysis.surface_fit import Surface, fit_surface
 
 BATCH_SIZES = np.log([32.0, 64.0, 128.0, 256.0, 512.0])
 RATES = np.log([1.5e-4, 3e-4, 6e-4, 1.2e-3])

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.estimate import Estimate, short
 from tdscale.analysis.forms import FittedForm, reached_range
+from tdscale.analysis.size_part import SizePart
 
 Quantity = Literal["batch_size", "learning_rate"]
 Source = Literal["sweep", "as-run", "published"]
@@ -79,6 +80,8 @@ class PowerLaw:
     """B*(σ) or η*(σ): coefficient[task]·σ^exponent, one exponent for all tasks (equations 4.6, 4.7).
 
     With an offset coefficient[task]·(σ^exponent + ratio), one ratio for all tasks: B_min[task] + β[task]·σ^exponent (D.2, D.3).
+    Of networks of several sizes it is a law over σ and N, B*(σ, N) or η*(σ, N), with a factor for N, one for all tasks. Where no N is
+    named it is the law at the geometric mean of the sizes; `at_size` is an ordinary law over σ.
 
     Attributes:
         quantity: "batch_size" or "learning_rate".
@@ -86,12 +89,13 @@ class PowerLaw:
         exponent: −α; exponent_draws of shape (n_draws,).
         coefficients: value at σ = 1, without the offset, shape (n_tasks,); coefficient_draws of shape (n_draws, n_tasks).
         utd: σ of the points, shape (n_utds,); points: best value found there, shape (n_tasks, n_utds), NaN where none;
-            points_low, points_high: their intervals, same shape.
+            points_low, points_high: their intervals, same shape. With sizes one axis more, (n_tasks, n_utds, n_sizes).
         source: "sweep" (chosen by D_J), "as-run" (no sweep: the law through the values that the runs used, which are the
             points; not optimised, so without intervals) or "published" (a law known from elsewhere, without intervals; the points
             are what the runs used).
         leeway: how exact the values must be; None where no response surface tells.
         offset: None for the pure power law.
+        size: the factor for N; None for a law over σ alone.
     """
 
     quantity: Quantity
@@ -107,6 +111,22 @@ class PowerLaw:
     source: Source = "sweep"
     leeway: Leeway | None = None
     offset: LeastValue | None = None
+    size: SizePart | None = None
+
+    def at_size(self, model_size: float) -> "PowerLaw":
+        """The law over σ at one N, with its draws; its points are those of the nearest size. A law over σ alone is what it is."""
+        if self.size is None:
+            return self
+        nearest = self.size.nearest(model_size)
+        return replace(
+            self,
+            coefficients=self.coefficients * self.size.factor(model_size),
+            coefficient_draws=self.coefficient_draws * self.size.factor_draws(model_size)[:, None],
+            points=self.points[..., nearest],
+            points_low=self.points_low[..., nearest],
+            points_high=self.points_high[..., nearest],
+            size=None,
+        )
 
     @property
     def optimised(self) -> bool:
@@ -141,31 +161,39 @@ class PowerLaw:
             float(self.coefficients[index] * self.offset.ratio), self.coefficient_draws[:, index] * self.offset.draws
         )
 
-    def predict(self, utd: ArrayLike, task: str | None = None) -> Floats:
-        """Value at σ of shape (n,), for a task or (None) the geometric mean over tasks: shape (n,)."""
-        ratio = 0.0 if self.offset is None else self.offset.ratio
-        return self._coefficient(self.coefficients, task) * (np.asarray(utd, dtype=np.float64) ** self.exponent + ratio)
+    def predict(self, utd: ArrayLike, task: str | None = None, model_size: ArrayLike | None = None) -> Floats:
+        """Value at σ of shape (n,), for a task or (None) the geometric mean over tasks: shape (n,).
 
-    def predict_draws(self, utd: ArrayLike, task: str | None = None) -> Floats:
+        With sizes at N, one or of shape (n,); None: the geometric mean of the sizes. A law over σ alone is the same at each N.
+        """
+        ratio = 0.0 if self.offset is None else self.offset.ratio
+        value = self._coefficient(self.coefficients, task) * (np.asarray(utd, dtype=np.float64) ** self.exponent + ratio)
+        return value if self.size is None else np.asarray(value * self.size.factor(model_size))
+
+    def predict_draws(self, utd: ArrayLike, task: str | None = None, model_size: ArrayLike | None = None) -> Floats:
         """The same for every draw: shape (n_draws, n)."""
         coefficient = self._coefficient(self.coefficient_draws, task)
         ratio = np.zeros(1) if self.offset is None else self.offset.draws
-        return coefficient[:, None] * (np.asarray(utd, dtype=np.float64) ** self.exponent_draws[:, None] + ratio[:, None])
+        value = coefficient[:, None] * (np.asarray(utd, dtype=np.float64) ** self.exponent_draws[:, None] + ratio[:, None])
+        if self.size is None:
+            return value
+        factor = self.size.factor_draws(model_size)
+        return np.asarray(value * factor.reshape(len(factor), -1))
 
-    def estimate(self, utd: float, task: str | None = None) -> Estimate:
-        """Value at one σ with its interval."""
-        return Estimate.from_draws(float(self.predict([utd], task)[0]), self.predict_draws([utd], task)[:, 0])
+    def estimate(self, utd: float, task: str | None = None, model_size: float | None = None) -> Estimate:
+        """Value at one σ, and N, with its interval."""
+        return Estimate.from_draws(float(self.predict([utd], task, model_size)[0]), self.predict_draws([utd], task, model_size)[:, 0])
 
-    def tolerated(self, utd: float, task: str | None = None) -> Tolerated | None:
+    def tolerated(self, utd: float, task: str | None = None, model_size: float | None = None) -> Tolerated | None:
         """The range at σ, for a task or the domain, that costs at most `MORE_DATA` more data; None where it is not known.
 
-        Each end has the interval that both the best value and the bowl leave it.
+        Each end has the interval that both the best value and the bowl leave it. The bowl is that of all sizes.
         """
-        leeway, best = self.leeway, float(self.predict([utd], task)[0])
+        leeway, best = self.leeway, float(self.predict([utd], task, model_size)[0])
         if leeway is None or np.isnan(best):
             return None
         place = -1 if task is None else self.tasks.index(task)
-        draws = self.predict_draws([utd], task)[:, 0]
+        draws = self.predict_draws([utd], task, model_size)[:, 0]
         low = Estimate.from_draws(best * leeway.below[place], draws * leeway.below_draws[:, place])
         high = Estimate.from_draws(best * leeway.above[place], draws * leeway.above_draws[:, place])
         return Tolerated(low=low, high=high, beyond=low.value < leeway.swept[0] or high.value > leeway.swept[1])
@@ -183,8 +211,13 @@ class PowerLaw:
         """The fitted law as text."""
         symbol = SYMBOLS[self.quantity]
         coefficient = float(self._coefficient(self.coefficients, task))
+        axes, factor = "σ", ""
+        if self.size is not None:
+            axes = "σ, N"
+            coefficient, factor = self.size.formula(coefficient)
         least = "" if self.offset is None else f"{short(coefficient * self.offset.ratio)} + "
-        return f"{symbol}(σ) = {least}{short(coefficient)}·σ^{short(round(self.exponent, 12))}"
+        law = f"{least}{short(coefficient)}·σ^{short(round(self.exponent, 12))}"
+        return f"{symbol}({axes}) = {f'({law})' if least and factor else law}{factor}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,10 @@ from tdscale.analysis.crossings import Crossings
 from tdscale.analysis.estimate import LEVEL, short
 from tdscale.analysis.fitted_laws import SYMBOLS, LeastValue, Leeway, PowerLaw, Quantity
 from tdscale.analysis.forms import grid_points
-from tdscale.analysis.response_surface import Surface, SweepCells, fit_surface
+from tdscale.analysis.response_surface import SweepCells
+from tdscale.analysis.size_part import SizePart
+from tdscale.analysis.sizes import Sizes, find_sizes
+from tdscale.analysis.surface_fit import SizeLaws, Surface, fit_surface
 from tdscale.runs.types import Cell, RunWarning
 
 QUANTITIES: tuple[Quantity, ...] = ("batch_size", "learning_rate")
@@ -26,7 +29,7 @@ SweepLaws = tuple[PowerLaw | None, PowerLaw | None, list[RunWarning]]
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """Which cells stand at which (task, σ), and which threshold decides there.
+    """Which cells stand at which (task, σ), or (task, σ, size) with sizes, and which threshold decides there.
 
     Attributes:
         tasks: names of the tasks with a place, sorted.
@@ -34,6 +37,7 @@ class Places:
         utd: shape (n_places,).
         members: index of the cells, sorted by B and η, shape (n_places, n_cells); −1 where padded.
         threshold: index of the highest threshold that a cell of the place reaches, shape (n_places,).
+        model_size: N of each place's size, shape (n_places,); None where the cells are not of several sizes.
     """
 
     tasks: tuple[str, ...]
@@ -41,35 +45,45 @@ class Places:
     utd: Floats
     members: NDArray[np.intp]
     threshold: NDArray[np.intp]
+    model_size: Floats | None = None
 
 
 def find_places(cells: Sequence[Cell], crossings: Crossings) -> Places:
-    """Gather a sweep's cells by (task, σ); places where no cell reaches any threshold are left out."""
-    order = sorted(range(len(cells)), key=lambda i: _place_key(cells[i]))
-    groups: dict[tuple[str, float], list[int]] = {}
+    """Gather a sweep's cells by (task, σ, size); places where no cell reaches any threshold are left out.
+
+    Raises:
+        ValueError: as `find_sizes`.
+    """
+    sizes = find_sizes(cells)
+    order = sorted(range(len(cells)), key=lambda i: _place_key(cells[i], sizes))
+    groups: dict[tuple[str, float, str], list[int]] = {}
     for index in order:
-        groups.setdefault((cells[index].spec.task, cells[index].spec.utd), []).append(index)
+        groups.setdefault((cells[index].spec.task, cells[index].spec.utd, cells[index].size), []).append(index)
     reached = ~crossings.censored
     kept = {place: members for place, members in groups.items() if reached[members].any()}
-    tasks = tuple(sorted({task for task, _ in kept}))
+    tasks = tuple(sorted({task for task, _, _ in kept}))
     members = np.full((len(kept), max(map(len, kept.values()), default=0)), -1, dtype=np.intp)
     for row, found in enumerate(kept.values()):
         members[row, : len(found)] = found
     return Places(
         tasks=tasks,
-        task=np.array([tasks.index(task) for task, _ in kept], dtype=np.intp),
-        utd=np.array([utd for _, utd in kept], dtype=np.float64),
+        task=np.array([tasks.index(task) for task, _, _ in kept], dtype=np.intp),
+        utd=np.array([utd for _, utd, _ in kept], dtype=np.float64),
         members=members,
         threshold=np.array([np.flatnonzero(reached[found].any(axis=0))[-1] for found in kept.values()], dtype=np.intp),
+        model_size=np.array([sizes.of_cell(cells[found[0]]) for found in kept.values()], dtype=np.float64) if sizes else None,
     )
 
 
-def _place_key(cell: Cell) -> tuple[str, float, float, float]:
-    return cell.spec.task, cell.spec.utd, cell.spec.batch_size, cell.spec.learning_rate
+def _place_key(cell: Cell, sizes: Sizes | None) -> tuple[str, float, float, float, float]:
+    spec = cell.spec
+    return spec.task, spec.utd, 0.0 if sizes is None else sizes.of_cell(cell), spec.batch_size, spec.learning_rate
 
 
 def fit_surface_laws(cells: Sequence[Cell], crossings: Crossings, tasks: tuple[str, ...], seed: int, *, offsets: bool = False) -> SweepLaws:
     """B*(σ) and η*(σ), with offsets or without, from the response surface of a sweep's cells and their crossings.
+
+    With networks of several sizes they are laws over σ and N: B* levels off at large N, η* has a slope in log N.
 
     None, with a warning, for a hyperparameter of which no (task, σ) has two values, or where no task has two σ.
     """
@@ -93,6 +107,7 @@ def fit_surface_laws(cells: Sequence[Cell], crossings: Crossings, tasks: tuple[s
             surface_input(crossings.draws, crossings.bound, places, values, seeds),
             rng,
             offsets=offsets,
+            levels=[name == "batch_size" for name in fitted],
         )
         for index, name in enumerate(fitted):
             law = _law(name, index, surface, places, swept[name], tasks, cells)
@@ -142,6 +157,7 @@ def surface_input(data: Floats, bound: Floats, places: Places, values: Floats, s
         present=places.members >= 0,
         n_tasks=len(places.tasks),
         seeds=None if seeds is None else seeds[places.members],
+        log_size=None if places.model_size is None else np.log(places.model_size),
     )
 
 
@@ -159,14 +175,19 @@ def _law(
     widths, width_draws = np.full((len(tasks) + 1, 2), np.nan), np.full((n_draws, len(tasks) + 1, 2), np.nan)
     widths[-1], width_draws[:, -1] = surface.widths[index, -1], surface.width_draws[:, index, -1]
     utd = np.array(sorted({cell.spec.utd for cell in cells}))
-    points, low, high = (np.full((len(tasks), len(utd)), np.nan) for _ in range(3))
+    known = None if surface.sizes is None else find_sizes(cells)
+    sizes = None if known is None else np.array(known.model_size)
+    points, low, high = (np.full((len(tasks), len(utd), *(() if sizes is None else (len(sizes),))), np.nan) for _ in range(3))
     intercepts, intercept_draws = np.full(len(tasks), np.nan), np.full((n_draws, len(tasks)), np.nan)
     edges = np.quantile(surface.best_draws[:, index], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     for place in np.flatnonzero(swept):
         row, column = tasks.index(places.tasks[places.task[place]]), int(np.searchsorted(utd, places.utd[place]))
         value = surface.best[index, place]
-        points[row, column] = np.exp(value)
-        low[row, column], high[row, column] = np.exp(min(edges[0, place], value)), np.exp(max(edges[1, place], value))
+        at: tuple[int, ...] = (row, column)
+        if sizes is not None and places.model_size is not None:
+            at = (row, column, int(np.searchsorted(sizes, places.model_size[place])))
+        points[at] = np.exp(value)
+        low[at], high[at] = np.exp(min(edges[0, place], value)), np.exp(max(edges[1, place], value))
         intercepts[row] = surface.intercepts[index, places.task[place]]
         intercept_draws[:, row] = surface.intercept_draws[:, index, places.task[place]]
         widths[row], width_draws[:, row] = surface.widths[index, places.task[place]], surface.width_draws[:, index, places.task[place]]
@@ -190,6 +211,18 @@ def _law(
         points_low=low,
         points_high=high,
         leeway=leeway,
+        size=None if sizes is None or surface.sizes is None else _size_part(surface.sizes, index, sizes),
+    )
+
+
+def _size_part(laws: SizeLaws, index: int, sizes: Floats) -> SizePart:
+    return SizePart(
+        exponent=float(laws.exponents[index]),
+        exponent_draws=laws.exponent_draws[:, index],
+        level=float(laws.levels[index]),
+        level_draws=laws.level_draws[:, index],
+        reference=float(np.exp(laws.centre)),
+        model_sizes=sizes,
     )
 
 
@@ -214,11 +247,15 @@ def law_remarks(law: PowerLaw, at_edge: str) -> list[RunWarning]:
     if not law.identified:
         message = f"the exponent of {symbol}(σ) is not identified: {law.exponent_estimate} holds 0; a constant value does as well"
         found.append(RunWarning("not-identified", message, where))
+    if law.size is not None and not law.size.identified:
+        message = f"how {symbol}(σ, N) changes with N is not identified: its slope in log N, {law.size.slope}, holds 0"
+        found.append(RunWarning("not-identified", message, where))
     if at_edge:
         found.append(RunWarning("grid-edge", at_edge, where))
     missing = int((~np.isfinite(law.points)).sum())
     if missing:
-        message = f"{missing} of {law.points.size} (task, σ) have no best {symbol}: no cell there reaches any threshold, or there is none"
+        places = "(task, σ)" if law.size is None else "(task, σ, size)"
+        message = f"{missing} of {law.points.size} {places} have no best {symbol}: no cell there reaches any threshold, or there is none"
         found.append(RunWarning("no-best-value", message, where))
     return found
 
@@ -229,17 +266,32 @@ def law_as_run(quantity: Quantity, tasks: tuple[str, ...], cells: Sequence[Cell]
     Args:
         quantity: which law.
         tasks: names.
-        cells: at most one for each (task, σ).
+        cells: at most one for each (task, σ), or (task, σ, size) with sizes: where their values differ the law has a slope in log N.
         n_draws: draws beside which the law is to stand; they are NaN, for unknown.
 
     Raises:
         ValueError: if no task has two different σ.
     """
-    utd = np.array(sorted({cell.spec.utd for cell in cells}))
-    values = np.full((len(tasks), len(utd)), np.nan)
+    utd, sizes = np.array(sorted({cell.spec.utd for cell in cells})), find_sizes(cells)
+    by_size = np.full((len(tasks), len(utd), 1 if sizes is None else len(sizes.names)), np.nan)
     for cell in cells:
-        values[tasks.index(cell.spec.task), np.searchsorted(utd, cell.spec.utd)] = getattr(cell.spec, quantity)
-    line = fit_shared_slope(np.log(utd), np.log(values))
+        at = (tasks.index(cell.spec.task), np.searchsorted(utd, cell.spec.utd), 0 if sizes is None else sizes.names.index(cell.size))
+        by_size[at] = getattr(cell.spec, quantity)
+    values, part = np.fmax.reduce(by_size, axis=-1), None
+    if sizes is None or (values == np.fmin.reduce(by_size, axis=-1))[np.isfinite(values)].all():
+        line = fit_shared_slope(np.log(utd), np.log(values))
+    else:
+        log_size = np.log(sizes.model_size)
+        line, slope = fit_shared_slopes(np.log(utd), log_size - log_size.mean(), np.log(by_size))
+        values, unknown = by_size, np.full(n_draws, np.nan)
+        part = SizePart(
+            exponent=round(slope, 9),
+            exponent_draws=unknown,
+            level=0.0,
+            level_draws=unknown,
+            reference=float(np.exp(log_size.mean())),
+            model_sizes=np.exp(log_size),
+        )
     return PowerLaw(
         quantity=quantity,
         tasks=tasks,
@@ -253,6 +305,7 @@ def law_as_run(quantity: Quantity, tasks: tuple[str, ...], cells: Sequence[Cell]
         points_low=values,
         points_high=values,
         source="as-run",
+        size=part,
     )
 
 
@@ -328,6 +381,29 @@ def fit_shared_slope(log_utd: Floats, log_values: Floats) -> SharedSlope:
     slope = (centred * safe).sum(axis=(-2, -1)) / spread
     intercepts = np.where(used, mean_y - slope[..., None] * mean_x, np.nan)
     return SharedSlope(slope=slope, intercepts=intercepts)
+
+
+def fit_shared_slopes(log_utd: Floats, log_size: Floats, log_values: Floats) -> tuple[SharedSlope, float]:
+    """Least squares of log y = intercept[task] + slope · log σ + slope_N · log N (fixed effects): the line over σ at log N = 0, slope_N.
+
+    Args:
+        log_utd: shape (n_utds,).
+        log_size: shape (n_sizes,).
+        log_values: shape (n_tasks, n_utds, n_sizes); NaN where missing. Somewhere two sizes stand at one (task, σ).
+
+    Raises:
+        ValueError: if no task has two different σ.
+    """
+    present = np.isfinite(log_values)
+    fit_shared_slope(log_utd, np.where(present.any(axis=-1), 0.0, np.nan))  # refuses where there is no slope
+    task, utd, size = np.nonzero(present)
+    columns = np.stack([log_utd[utd], log_size[size], log_values[present]])
+    count = np.bincount(task, minlength=len(log_values))
+    means = np.stack([np.bincount(task, column, len(log_values)) for column in columns]) / np.maximum(count, 1)
+    centred = columns - means[:, task]
+    slope, slope_size = np.linalg.lstsq(centred[:2].T, centred[2], rcond=None)[0]
+    intercepts = np.where(count > 0, means[2] - slope * means[0] - slope_size * means[1], np.nan)
+    return SharedSlope(slope=np.asarray(slope), intercepts=intercepts), float(slope_size)
 
 
 def fit_shared_offset(log_utd: Floats, log_values: Floats) -> tuple[SharedSlope, Floats]:

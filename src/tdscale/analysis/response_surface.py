@@ -5,15 +5,19 @@ For the cell with B, η at (task, σ)
     log D = level[task, σ] + bowl_B(log B − log B*[task, σ]) + bowl_η(log η − log η*[task, σ]) + noise,
     log B*[task, σ] = intercept_B[task] + slope_B·log σ + deviation_B[task, σ],      η* likewise.
 
+Where networks of several sizes were run, a place is a (task, σ, N), and the laws have a part for N (`size_law`): −log(1 + b·N^(−β)) for B,
+a slope in log N for η.
+
 The bowls' shape is shared by all tasks and σ, their curvature by all σ and partly by the tasks. Deviations and the tasks'
 curvatures are drawn towards what is shared, the former as strongly as the data say. The noise is Student-t, wider by task and
 with the height above the best; a censored cell says "more than its last step". Gauss–Newton finds the most probable surface,
 and the variances follow from what it leaves.
 
-`fit_surface` fits it; `hyperparameters.py` takes B*(σ) and η*(σ) from it.
+`surface_fit.py` fits it, draws and all; `hyperparameters.py` takes B*(σ) and η*(σ) from it.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +25,6 @@ from scipy.special import log_ndtr
 
 from tdscale.analysis.arrays import Bools, Floats
 from tdscale.analysis.bowls import EDGES, N_RANGES, bowl, bowl_width, range_middles
-from tdscale.analysis.fitted_laws import MORE_DATA
 
 # What is taken for likely before the data speak. All in natural logarithms, so that no unit matters.
 TYPICAL_CURVATURE = 2 * np.log(1.25) / np.log(4.0) ** 2  # a value 4 times too large or small costs 25 % more data …
@@ -32,6 +35,9 @@ SLOPE_SPREAD = 1.0
 WITHIN_ONE_STEP = 1.2816  # 4 of 5 best values lie within the grid or one step beyond its ends
 # with offsets: their log over the rest of the law, at the mean log σ
 OFFSET_SHARE, OFFSET_SPREAD = -1.0, 1.5
+# with sizes: the slope in log N at the mean log N; where it levels off, log of 1/(b·N^(−β)) there
+SIZE_SLOPE_SPREAD = 0.25
+LEVEL_SHARE, LEVEL_SPREAD = -2.0, 2.0  # nearly a plain slope, unless the runs say more
 DEVIATION, DEVIATION_WEIGHT = 0.15, 3.0  # of the best values from their law: worth so many (task, σ)
 _LEVEL_SPREAD = 30.0
 TASK_NOISE_WEIGHT = 20.0  # of the noise that tasks share, worth so many cells
@@ -39,15 +45,12 @@ _TAIL = 5.0  # degrees of freedom of the noise
 TELLS = (_TAIL + 1) / (_TAIL + 3)  # Fisher information about a place of such noise, over that of normal noise of its scale
 _LEAST_NOISE, _MISFIT_RANGE = 1e-8, (1e-3, 1.0)
 _START_SLOPES = (0.0, -0.8, 0.8)
-_TRIAL_ITERATIONS, _ITERATIONS, _DRAW_ITERATIONS = 12, 25, 6
-
-# How exact must B and η be? Within this rise of log D: at most 5 % more data
-LEEWAY = np.log1p(MORE_DATA)
+_TRIAL_ITERATIONS, _ITERATIONS = 12, 25
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepCells:
-    """The cells of a sweep, gathered into places (task, σ) and padded to the fullest of them.
+    """The cells of a sweep, gathered into places (task, σ), or (task, σ, N) with sizes, and padded to the fullest of them.
 
     Attributes:
         task: index of each place's task, shape (n_places,).
@@ -59,6 +62,7 @@ class SweepCells:
         n_tasks: those without a place count.
         seeds: of each cell, shape (n_places, n_cells); None: the same number in every cell.
         grids: log of the values that each hyperparameter may take, which the prior is made from; None: those of the cells.
+        log_size: log N, shape (n_places,); None, or the same N everywhere: the laws have no part for N.
     """
 
     task: NDArray[np.intp]
@@ -70,6 +74,7 @@ class SweepCells:
     n_tasks: int
     seeds: Floats | None = None
     grids: tuple[Floats, ...] | None = None
+    log_size: Floats | None = None
 
     def noise_share(self) -> Floats:
         """Variance of each cell's noise over that of a cell with the median number of seeds, shape (n_places, n_cells)."""
@@ -84,7 +89,7 @@ class State:
 
     Attributes:
         shared: shape (n_quantities, n_shared): intercepts at the mean log σ, slope, log curvature, what gives the bowl its shape, what
-            the tasks have over that.
+            the tasks have over that; log offset; slope in log N at the mean log N and log of the level.
         local: shape (n_places, 1 + n_quantities): level, deviations from the law.
         noise: variance of a cell near the best with the median number of seeds, shape (n_tasks,).
         misfit: variance that is added for each squared unit of log D above the best.
@@ -122,18 +127,29 @@ class Equations:
 class SurfaceModel:
     """The surface of one sweep, as functions of its parameters."""
 
-    def __init__(self, sweep: SweepCells, *, offsets: bool = False) -> None:
+    def __init__(self, sweep: SweepCells, *, offsets: bool = False, levels: Sequence[bool] = ()) -> None:
+        """The model of these cells.
+
+        Args:
+            sweep: the cells.
+            offsets: whether best values follow B_min + β·σ^(−α).
+            levels: for each hyperparameter whether its best value levels off with N; empty: none does. Without sizes nothing changes.
+        """
         self.sweep = sweep
         self.offsets = offsets
         self.n_places, self.n_cells, self.n_quantities = sweep.values.shape
         n_tasks = self.n_tasks = sweep.n_tasks
         self.slope, self.curvature, self.side, tasks_from = n_tasks, n_tasks + 1, n_tasks + 2, n_tasks + 2 + N_RANGES
         self.of_task = slice(tasks_from, tasks_from + n_tasks)
-        # the offset's place is the last one
-        self.n_shared = 2 * n_tasks + 2 + N_RANGES + offsets
+        self.sizes = sweep.log_size is not None and len(np.unique(sweep.log_size)) > 1
+        self.offset, self.size_slope = self.of_task.stop, self.of_task.stop + offsets
+        self.level = self.size_slope + 1
+        self.n_shared = 2 * n_tasks + 2 + N_RANGES + offsets + 2 * self.sizes
         self.noise_share = sweep.noise_share()
         self.centre = float(sweep.log_utd.mean())
         self.x = sweep.log_utd - self.centre
+        self.size_centre = float(sweep.log_size.mean()) if self.sizes and sweep.log_size is not None else 0.0
+        self.levels = np.array(levels or [False] * self.n_quantities)[:, None]
         self.prior_mean = np.zeros((self.n_quantities, self.n_shared))
         spread = np.empty_like(self.prior_mean)
         for index in range(self.n_quantities):
@@ -145,15 +161,18 @@ class SurfaceModel:
         spread[:, self.slope], spread[:, self.curvature] = SLOPE_SPREAD, CURVATURE_SPREAD
         spread[:, self.side : self.of_task.start], spread[:, self.of_task] = 1.0, TASK_CURVATURE_SPREAD
         if offsets:
-            self.prior_mean[:, -1], spread[:, -1] = OFFSET_SHARE, OFFSET_SPREAD
+            self.prior_mean[:, self.offset], spread[:, self.offset] = OFFSET_SHARE, OFFSET_SPREAD
+        if self.sizes:
+            spread[:, self.size_slope] = SIZE_SLOPE_SPREAD
+            self.prior_mean[:, self.level], spread[:, self.level] = LEVEL_SHARE, LEVEL_SPREAD
         # log curvature along the bowl varies as a random walk that is drawn back to 0
         middles = range_middles()
         covariance = SHAPE_SPREAD**2 * np.exp(-np.abs(middles[:, None] - middles) / EDGES[-1])
         self.mixing: Floats = np.linalg.cholesky(covariance).astype(np.float64, copy=False)
         self.prior_spread = spread
 
-    def start(self, slope: float) -> State:
-        """What is likely before the data speak, with a slope of the laws."""
+    def start(self, slope: float, deviation: float = 2 * DEVIATION) -> State:
+        """What is likely before the data speak, with a slope of the laws, and their deviations."""
         local = np.zeros((self.n_places, 1 + self.n_quantities))
         usable = self.sweep.present & ~self.sweep.censored
         local[:, 0] = np.where(usable, self.sweep.log_data, np.inf).min(axis=1)
@@ -164,15 +183,21 @@ class SurfaceModel:
             local=local,
             noise=np.full(self.n_tasks, 0.02),
             misfit=0.1,
-            deviation=np.full(self.n_quantities, 2 * DEVIATION),
+            deviation=np.full(self.n_quantities, deviation),
         )
 
     def solve(self, iterations: int = _ITERATIONS) -> State:
         """The most probable surface: the likelihood may have several peaks, and the highest of those reached is improved so many times.
 
-        They are reached from falling, constant and rising best values.
+        They are reached from falling, constant and rising best values. With sizes, whose places have few cells each, also from places
+        that follow their law closely: from far ones it may not be reached.
         """
-        states = [self.run(self.start(slope), _TRIAL_ITERATIONS) for slope in _START_SLOPES]
+        starts = [self.start(slope) for slope in _START_SLOPES]
+        trial = _TRIAL_ITERATIONS
+        if self.sizes:
+            starts += [self.start(slope, DEVIATION / 2) for slope in _START_SLOPES]
+            trial, iterations = 2 * trial, 2 * iterations
+        states = [self.run(start, trial) for start in starts]
         return self.run(max(states, key=self.evidence), iterations)
 
     def run(self, state: State, iterations: int) -> State:
@@ -196,6 +221,8 @@ class SurfaceModel:
     def best(self, shared: Floats, local: Floats) -> Floats:
         """log best value at each place, shape (..., n_quantities, n_places)."""
         law = shared[..., self.sweep.task] + self.law(shared)[0]
+        if self.sizes:
+            law = law + self.size_law(shared)[0]
         return np.asarray(law + np.swapaxes(local[..., 1:], -1, -2))
 
     def law(self, shared: Floats) -> tuple[Floats, Floats, Floats]:
@@ -207,18 +234,35 @@ class SurfaceModel:
         slope = shared[..., [self.slope]]
         if not self.offsets:
             return np.asarray(slope * self.x), np.broadcast_to(self.x, (*slope.shape[:-1], self.n_places)), np.zeros(0)
-        ratio = np.exp(shared[..., [-1]])
-        power = np.exp(np.clip(slope * (1 + ratio) * self.x, -50.0, 50.0))
-        share = power / (ratio + power)
-        by_offset = (1 - share) + share * self.x * slope * ratio - ratio / (1 + ratio)
-        return np.log((ratio + power) / (1 + ratio)), share * self.x * (1 + ratio), by_offset
+        return _bent(slope, shared[..., [self.offset]], self.x)
+
+    def size_law(self, shared: Floats, log_size: Floats | None = None) -> tuple[Floats, Floats, Floats]:
+        """The law's log best value over that at the mean log N, and its slopes by the slope there and by the level: (..., n_places) each.
+
+        With n = log N − mean it is the slope s times n; where it levels off −log((E + e^(−β·n))/(1 + E)), E the level, whose log is the
+        parameter, and β = s·(1 + E): −log(1 + b·N^(−β)) less its value at the mean, b·N^(−β) being 1/E there. A small E is the plain slope.
+
+        Args:
+            shared: shape (..., n_quantities, n_shared).
+            log_size: log N of other places; None: those of the sweep.
+        """
+        sizes = self.sweep.log_size if log_size is None else log_size
+        assert sizes is not None
+        slope, n = shared[..., [self.size_slope]], sizes - self.size_centre
+        value, by_slope, by_level = _bent(-slope, shared[..., [self.level]], n)
+        return np.where(self.levels, -value, slope * n), np.where(self.levels, by_slope, n), np.where(self.levels, -by_level, 0.0)
+
+    def size_parts(self, shared: Floats) -> tuple[Floats, Floats]:
+        """β and E of each quantity, shapes (..., n_quantities): best values are ∝ 1/(E + (N/e^`size_centre`)^(−β)); E = 0: a power law."""
+        level = np.where(self.levels[:, 0], np.exp(shared[..., self.level]), 0.0)
+        return np.asarray(shared[..., self.size_slope] * (1 + level)), np.asarray(level)
 
     def power_law(self, shared: Floats) -> tuple[Floats, Floats, Floats]:
         """The laws as coefficient·(σ^exponent + offset): exponents and offsets (..., n_quantities), log coefficients (..., n_tasks)."""
         slope, level = shared[..., self.slope], shared[..., : self.n_tasks]
         if not self.offsets:
             return slope, np.zeros(slope.shape), np.asarray(level - slope[..., None] * self.centre)
-        ratio = np.exp(shared[..., -1])
+        ratio = np.exp(shared[..., self.offset])
         exponent = slope * (1 + ratio)
         coefficients = level - (exponent * self.centre + np.log1p(ratio))[..., None]
         return np.asarray(exponent), np.asarray(ratio * np.exp(exponent * self.centre)), np.asarray(coefficients)
@@ -254,12 +298,16 @@ class SurfaceModel:
         by_local = np.ones((*shape, 1 + self.n_quantities))
         places = np.arange(self.n_places)
         _, by_slope, by_offset = self.law(state.shared)
+        _, by_size, by_level = self.size_law(state.shared) if self.sizes else (by_slope, by_slope, by_slope)
         for q, (value, slope, by_range) in enumerate(bowls):
             by_local[..., 1 + q] = -slope
             by_quantity[places, :, q, self.sweep.task] = -slope
             by_quantity[..., q, self.slope] = -slope * by_slope[q, :, None]
             if self.offsets:
-                by_quantity[..., q, -1] = -slope * by_offset[q, :, None]
+                by_quantity[..., q, self.offset] = -slope * by_offset[q, :, None]
+            if self.sizes:
+                by_quantity[..., q, self.size_slope] = -slope * by_size[q, :, None]
+                by_quantity[..., q, self.level] = -slope * by_level[q, :, None]
             by_quantity[..., q, self.curvature] = value
             by_quantity[..., q, self.side : self.of_task.start] = by_range @ self.mixing
             by_quantity[places, :, q, self.of_task.start + self.sweep.task] = value
@@ -369,99 +417,10 @@ class SurfaceModel:
         return np.maximum(noise, _LEAST_NOISE), misfit
 
 
-@dataclass(frozen=True, kw_only=True)
-class Surface:
-    """A fitted surface; `draws` are arrays of the same names with an axis of draws in front.
-
-    Attributes:
-        slopes: of log best value over log σ, shape (n_quantities,); slope_draws (n_draws, n_quantities).
-        intercepts: log best value at σ = 1, shape (n_quantities, n_tasks); intercept_draws (n_draws, …).
-        offsets: over the rest at σ = 1, so that best value = e^intercept·(σ^slope + offset); 0 without offsets, where slopes and
-            intercepts are what is said above. Shape (n_quantities,); offset_draws (n_draws, n_quantities).
-        evidence: log probability of the data, up to a constant that is the same with and without offsets.
-        best: log best value at each place, deviation included, shape (n_quantities, n_places); best_draws (n_draws, …).
-        curvatures: of the bowls, shape (n_quantities, n_tasks).
-        shape: the bowls' curvature from range to range, over that, shape (n_quantities, N_RANGES).
-        widths: how far below and above the best value log D has risen by `LEEWAY`, logs of a factor, for each task and, last, for the
-            mean over tasks, shape (n_quantities, n_tasks + 1, 2); width_draws (n_draws, …).
-    """
-
-    slopes: Floats
-    intercepts: Floats
-    best: Floats
-    slope_draws: Floats
-    intercept_draws: Floats
-    best_draws: Floats
-    curvatures: Floats
-    shape: Floats
-    widths: Floats
-    width_draws: Floats
-    offsets: Floats
-    offset_draws: Floats
-    evidence: float
-
-
-def fit_surface(sweep: SweepCells, draws: SweepCells, rng: np.random.Generator, *, offsets: bool = False) -> Surface:
-    """Fit the surface, and once more for every draw.
-
-    A draw starts from the data of one bootstrap draw and adds what these don't hold: the cells' misfit, the deviations
-    from the law, and what is uncertain before any data. Linearised, draws are those of the parameters given the data.
-
-    Args:
-        sweep: the point estimate, `log_data` of shape (n_places, n_cells); each place has a cell that is not censored.
-        draws: the same places with `log_data` of shape (n_draws, n_places, n_cells).
-        rng: of the noise that is added.
-        offsets: whether the best values follow B_min + β·σ^(−α) (equations D.2, D.3) in place of β·σ^(−α).
-    """
-    model = SurfaceModel(sweep, offsets=offsets)
-    state = model.solve()
-    shared, local = _draws(model, state, draws, rng)
-    slopes, ratios, intercepts = model.power_law(state.shared)
-    slope_draws, offset_draws, intercept_draws = model.power_law(shared)
-    return Surface(
-        slopes=slopes,
-        intercepts=intercepts,
-        best=model.best(state.shared, state.local),
-        slope_draws=slope_draws,
-        intercept_draws=intercept_draws,
-        offsets=ratios,
-        offset_draws=offset_draws,
-        evidence=model.evidence(state),
-        best_draws=model.best(shared, local),
-        curvatures=np.exp(state.shared[:, [model.curvature]] + state.shared[:, model.of_task]),
-        shape=np.exp(model.shape(state.shared)),
-        widths=model.widths(state.shared, LEEWAY),
-        width_draws=model.widths(shared, LEEWAY),
-    )
-
-
-def _draws(model: SurfaceModel, state: State, draws: SweepCells, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """The parameters of every draw: shared (n_draws, ...) and local (n_draws, ...), by steps with the point estimate's equations."""
-    equations = model.equations(state)
-    n_draws = len(draws.log_data)
-    shape = (n_draws, *state.shared.shape)
-    noisy = replace(draws, log_data=draws.log_data + _unexplained(model, equations.variance, draws, rng))
-    # few places tell the deviation badly: Student-t
-    degrees = max(model.n_places - model.n_tasks - 1, 0) + DEVIATION_WEIGHT
-    deviation = state.deviation * np.sqrt(degrees / rng.chisquare(degrees, (n_draws, 1, model.n_quantities)))
-    prior_local = np.zeros((n_draws, *state.local.shape))
-    prior_local[..., 0] = state.local[:, 0]
-    prior_local[..., 1:] = deviation * rng.standard_normal(prior_local[..., 1:].shape)
-    prior_shared = model.prior_mean + model.prior_spread * rng.standard_normal(shape)
-    shared, local = np.broadcast_to(state.shared, shape), np.broadcast_to(state.local, prior_local.shape)
-    for _ in range(_DRAW_ITERATIONS):
-        excess = np.asarray(sum(value for value, _, _ in model.bowls(shared, local)))
-        score, _ = model.likelihood(noisy, local[..., [0]] + excess, equations.variance)
-        shared, local = model.step(equations, score, shared, local, prior_shared, prior_local, state.deviation)
-    return shared, local
-
-
-def _unexplained(model: SurfaceModel, variance: Floats, draws: SweepCells, rng: np.random.Generator) -> Floats:
-    """Noise for what the cells scatter about the surface beyond the seeds' noise, which the bootstrap draws hold already."""
-    data = np.where(draws.censored | ~draws.present, np.nan, draws.log_data)
-    known = np.isfinite(data).sum(axis=0) > 1
-    of_cell = np.nanvar(np.where(known, data, 0.0), axis=0)
-    total = np.bincount(model.sweep.task, of_cell.sum(axis=1), model.n_tasks)
-    seeds = total / np.maximum(np.bincount(model.sweep.task, known.sum(axis=1), model.n_tasks), 1)
-    beyond = np.sqrt(np.maximum(variance - seeds[model.sweep.task][:, None], 0.0))
-    return np.where(draws.censored, 0.0, beyond * rng.standard_normal(draws.log_data.shape))
+def _bent(slope: Floats, log_ratio: Floats, x: Floats) -> tuple[Floats, Floats, Floats]:
+    """log((E + e^(s·x))/(1 + E)) with s = slope·(1 + E), E = e^log_ratio: its slope at 0 is `slope`. And its slopes by both."""
+    ratio = np.exp(log_ratio)
+    power = np.exp(np.clip(slope * (1 + ratio) * x, -50.0, 50.0))
+    share = power / (ratio + power)
+    by_ratio = (1 - share) + share * x * slope * ratio - ratio / (1 + ratio)
+    return np.log((ratio + power) / (1 + ratio)), share * x * (1 + ratio), by_ratio

@@ -31,7 +31,8 @@ class Seen:
 
     Attributes:
         task: index into the candidates' tasks; utd: σ; values: B and η; shapes (n,), (n,), (n, 2).
-        data: D at the highest threshold that a cell of the same (task, σ) reaches, infinite where this one does not, shape (n,).
+        size: index into the candidates' `size_names`, shape (n,).
+        data: D at the highest threshold that a cell of the same place reaches, infinite where this one does not, shape (n,).
         bound: last env step, shape (n,).
         seeds: shape (n,).
     """
@@ -39,19 +40,25 @@ class Seen:
     task: NDArray[np.intp]
     utd: Floats
     values: Floats
+    size: NDArray[np.intp]
     data: Floats
     bound: Floats
     seeds: Floats
 
+    def at(self, task: int, utd: float, size: int) -> Bools:
+        """Which cells stand at a place, shape (n,)."""
+        return np.asarray((self.task == task) & (self.utd == utd) & (self.size == size))
+
 
 def see(cells: Sequence[Cell], candidates: Candidates, thresholds: Sequence[float]) -> Seen:
     """D of the cells of the candidates' tasks, the others left out; in an order of their own, so that sums have the same bytes."""
-    cells = sorted((cell for cell in cells if cell.spec.task in candidates.tasks), key=_order)
+    sizes = candidates.size_names
+    cells = sorted((cell for cell in cells if cell.spec.task in candidates.tasks and _size(cell, candidates) in sizes), key=_order)
     crossings = find_crossings(cells, thresholds, n_draws=0, seed=0)
     reached = np.isfinite(crossings.data)
-    places: dict[tuple[str, float], list[int]] = {}
+    places: dict[tuple[str, float, str], list[int]] = {}
     for index, cell in enumerate(cells):
-        places.setdefault((cell.spec.task, cell.spec.utd), []).append(index)
+        places.setdefault((cell.spec.task, cell.spec.utd, _size(cell, candidates)), []).append(index)
     data = np.full(len(cells), np.inf)
     for members in places.values():
         columns = np.flatnonzero(reached[members].any(axis=0))
@@ -61,10 +68,16 @@ def see(cells: Sequence[Cell], candidates: Candidates, thresholds: Sequence[floa
         task=np.array([candidates.tasks.index(cell.spec.task) for cell in cells], dtype=np.intp),
         utd=np.array([cell.spec.utd for cell in cells], dtype=np.float64),
         values=np.array([[cell.spec.batch_size, cell.spec.learning_rate] for cell in cells], dtype=np.float64).reshape(-1, 2),
+        size=np.array([sizes.index(_size(cell, candidates)) for cell in cells], dtype=np.intp),
         data=data,
         bound=crossings.bound,
         seeds=np.array([np.count_nonzero(~cell.duplicate) for cell in cells], dtype=np.float64),
     )
+
+
+def _size(cell: Cell, candidates: Candidates) -> str:
+    """Without sizes all cells are of one."""
+    return cell.size if candidates.sizes else ""
 
 
 def _order(cell: Cell) -> tuple[str, float, int, float, str]:
@@ -88,19 +101,22 @@ class Belief:
             ValueError: if no cell has reached a threshold.
         """
         self.candidates, self.seen = candidates, seen
-        known = sorted({(int(t), float(u)) for t, u, d in zip(seen.task, seen.utd, seen.data, strict=True) if np.isfinite(d)})
+        where = zip(seen.task, seen.utd, seen.size, seen.data, strict=True)
+        known = sorted({(int(t), float(u), int(s)) for t, u, s, d in where if np.isfinite(d)})
         if not known:
             raise ValueError("no cell has reached a threshold")
-        index = {place: number for number, place in enumerate(candidates.places)}
-        self.reached = np.array([index.get((candidates.tasks[task], utd), -1) for task, utd in known], dtype=np.intp)
-        rows = [np.flatnonzero((seen.task == task) & (seen.utd == utd)) for task, utd in known]
+        names = candidates.size_names
+        numbers = [candidates.place_of(candidates.tasks[task], utd, names[size]) for task, utd, size in known]
+        self.reached = np.array([-1 if number is None else number for number in numbers], dtype=np.intp)
+        rows = [np.flatnonzero(seen.at(*place)) for place in known]
         self._first = max(map(len, rows))
-        model = SurfaceModel(self._cells(known, rows))
+        # B levels off with N, η does not
+        model = SurfaceModel(self._cells(known, rows), levels=[quantity == 0 for quantity in candidates.swept])
         self.model = model
         self.state = model.solve(_ITERATIONS)
         self.equations = model.equations(self.state, expected=True)
 
-    def _cells(self, known: Sequence[tuple[int, float]], rows: Sequence[NDArray[np.intp]]) -> SweepCells:
+    def _cells(self, known: Sequence[tuple[int, float, int]], rows: Sequence[NDArray[np.intp]]) -> SweepCells:
         """What was seen, and behind it every candidate as a cell that is not there."""
         seen, candidates = self.seen, self.candidates
         swept = list(candidates.swept)
@@ -118,8 +134,8 @@ class Belief:
             present[here], seeds[here] = True, seen.seeds[members]
         axes = (np.log(np.array(candidates.batch_size, float)), np.log(np.array(candidates.learning_rate, float)))
         return SweepCells(
-            task=np.array([task for task, _ in known], dtype=np.intp),
-            log_utd=np.log([utd for _, utd in known]),
+            task=np.array([task for task, _, _ in known], dtype=np.intp),
+            log_utd=np.log([utd for _, utd, _ in known]),
             values=values,
             log_data=log_data,
             censored=censored,
@@ -127,6 +143,7 @@ class Belief:
             n_tasks=len(candidates.tasks),
             seeds=seeds,
             grids=tuple(axes[q] for q in swept),
+            log_size=np.log(list(candidates.sizes.values()))[[size for _, _, size in known]] if candidates.sizes else None,
         )
 
     @property
@@ -196,17 +213,30 @@ class Belief:
         found[:, list(self.candidates.swept)] = self.model.best(self.state.shared, self.state.local).T
         return found
 
-    def law(self, task: int, utd: float) -> Floats:
-        """log best B and η by the laws, shape (2,)."""
+    def law(self, task: int, utd: float, size: str = "") -> Floats:
+        """log best B and η by the laws, shape (2,). `size`: one of the candidates', where they have sizes."""
         slopes, _, intercepts = self.model.power_law(self.state.shared)
         found = self.candidates.log_pairs[0].copy()
         found[list(self.candidates.swept)] = intercepts[:, task] + slopes * np.log(utd)
+        if self.model.sizes:
+            log_size = np.log([self.candidates.sizes[size]])
+            found[list(self.candidates.swept)] += self.model.size_law(self.state.shared, log_size)[0][:, 0]
         return np.asarray(found)
 
     @cached_property
     def answers(self) -> list[tuple[int, float]]:
-        """(task, σ) at which B and η are wanted: those of tasks with a place that has reached a threshold."""
-        return [(int(task), utd) for task in np.unique(self.model.sweep.task) for utd in self.candidates.answer_utd or self.candidates.utd]
+        """(task, σ) at which B and η are wanted: those of tasks with a place that has reached a threshold.
+
+        With sizes each stands once for each of them (`answer_sizes`).
+        """
+        utd = self.candidates.answer_utd or self.candidates.utd
+        return [(int(task), one) for task in np.unique(self.model.sweep.task) for one in utd for _ in self.candidates.size_names]
+
+    @property
+    def answer_sizes(self) -> list[str]:
+        """Name of the size of each answer, empty without sizes."""
+        names = self.candidates.size_names
+        return names * (len(self.answers) // len(names))
 
     @cached_property
     def targets(self) -> tuple[Floats, Floats]:
@@ -218,6 +248,8 @@ class Belief:
         model, answers = self.model, self.answers
         size = model.n_shared
         curvature = np.exp(self.state.shared[:, [model.curvature]] + self.state.shared[:, model.of_task])
+        if model.sizes:
+            _, by_size, by_level = model.size_law(self.state.shared, np.log([self.candidates.sizes[size] for size in self.answer_sizes]))
         targets, weights = (
             np.zeros((model.n_quantities, len(answers), model.n_quantities * size)),
             np.zeros((model.n_quantities, len(answers))),
@@ -226,6 +258,9 @@ class Belief:
             for row, (task, utd) in enumerate(answers):
                 targets[q, row, q * size + task] = 1.0
                 targets[q, row, q * size + model.slope] = np.log(utd) - model.centre
+                if model.sizes:
+                    targets[q, row, q * size + model.size_slope] = by_size[q, row]
+                    targets[q, row, q * size + model.level] = by_level[q, row]
                 weights[q, row] = 0.5 * curvature[q, task] / len(answers)
         return targets.reshape(-1, targets.shape[-1]), weights.ravel()
 

@@ -1,14 +1,14 @@
-"""What an adaptive sweep may run: σ × B × η of each task, and one step of the grid beyond the ends of B and η."""
+"""What an adaptive sweep may run: σ × B × η of each task and size, and one step of the grid beyond the ends of B and η."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.analysis.arrays import Bools, Floats
-from tdscale.design.records import Key, RoundRecord
+from tdscale.design.records import CellKey, RoundRecord
 
 Pair = tuple[int, float]
 LARGEST_RATE = 0.5
@@ -18,7 +18,9 @@ _STEP = np.array([0.7548776662466927, 0.5698402909980532])
 
 @dataclass(frozen=True, kw_only=True)
 class Candidates:
-    """The cells that may be run. A *place* is a (task, σ); places are numbered task by task, in the order of `utd`.
+    """The cells that may be run. A *place* is a (task, σ), or (task, σ, size) with sizes.
+
+    Places are numbered task by task, in the order of `utd`, those of one (task, σ) in the order of `sizes`.
 
     Attributes:
         tasks: names.
@@ -28,7 +30,8 @@ class Candidates:
         answer_utd: σ at which B and η are wanted.
         beyond: whether one step of the grid beyond the ends of B and η may be run.
         largest_batch: no larger B is run.
-        only: where not every σ × B × η of each task can be run, those cells that can.
+        only: where not every σ × B × η of each task can be run, those cells that can; with sizes their names come last.
+        sizes: N of each size by its name, rising; empty: a study without sizes.
     """
 
     tasks: tuple[str, ...]
@@ -40,12 +43,42 @@ class Candidates:
     answer_utd: tuple[float, ...] = ()
     beyond: bool = True
     largest_batch: int = 1 << 20
-    only: frozenset[Key] | None = None
+    only: frozenset[CellKey] | None = None
+    sizes: Mapping[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def places(self) -> list[tuple[str, float]]:
+        """(task, σ) of each place; with sizes each stands once for each of them."""
+        return [(task, utd) for task in self.tasks for utd in self.utd for _ in self.size_names]
 
     @property
-    def places(self) -> list[tuple[str, float]]:
-        """(task, σ) of each place."""
-        return [(task, utd) for task in self.tasks for utd in self.utd]
+    def size_names(self) -> list[str]:
+        """Names of the sizes, N rising; one empty name without sizes."""
+        return list(self.sizes) or [""]
+
+    @property
+    def place_sizes(self) -> list[str]:
+        """Name of each place's size, empty without sizes."""
+        return self.size_names * (len(self.tasks) * len(self.utd))
+
+    @cached_property
+    def _place_numbers(self) -> dict[tuple[str, float, str], int]:
+        return {(*place, size): number for number, (place, size) in enumerate(zip(self.places, self.place_sizes, strict=True))}
+
+    def place_of(self, task: str, utd: float, size: str = "") -> int | None:
+        """Number of a place; None where it is none."""
+        return self._place_numbers.get((task, utd, size))
+
+    def cell(self, place: int, pair: Pair) -> CellKey:
+        """The cell with this B and η at a place, by its number."""
+        key = (*self.places[place], *pair)
+        return (*key, self.place_sizes[place]) if self.sizes else key
+
+    def where(self, key: CellKey) -> tuple[int, int] | None:
+        """Numbers of a cell's place and pair; None where it is no candidate."""
+        task, utd, batch, rate = key[:4]
+        place, pair = self.place_of(task, utd, key[4] if len(key) > 4 else ""), (batch, rate)
+        return (place, self.pairs.index(pair)) if place is not None and pair in self.pairs else None
 
     @cached_property
     def grid(self) -> list[Pair]:
@@ -79,7 +112,12 @@ class Candidates:
         only = self.only
         if only is None:
             return np.ones((len(self.places), len(self.pairs)), dtype=bool)
-        return np.array([[(*place, *pair) in only for pair in self.pairs] for place in self.places])
+        return np.array([[self.cell(place, pair) in only for pair in self.pairs] for place in range(len(self.places))])
+
+    def without(self, cells: frozenset[CellKey]) -> "Candidates":
+        """Without some cells, for example those that failed."""
+        every = frozenset(self.cell(place, pair) for place in range(len(self.places)) for pair in self.pairs)
+        return replace(self, only=(every if self.only is None else self.only) - cells)
 
     @cached_property
     def swept(self) -> tuple[int, ...]:
@@ -87,14 +125,14 @@ class Candidates:
         return tuple(index for index, axis in enumerate((self.batch_size, self.learning_rate)) if len(axis) > 1)
 
     def spread(self, count: int, seed: int) -> list[list[Pair]]:
-        """So many cells of the grid for each place, evenly spread over it, others at each σ of a task.
+        """So many cells of the grid for each place, evenly spread over it, others at each σ and size of a task.
 
-        Each task has a sequence of its own over (log B, log η), of low discrepancy from a random start; each σ gets the next points of
-        it. A cell that has come up at the place already is passed over.
+        Each task has a sequence of its own over (log B, log η), of low discrepancy from a random start; each σ and size gets the next
+        points of it. A cell that has come up at the place already is passed over.
         """
         shape = np.array([len(self.batch_size), len(self.learning_rate)])
         grid = {pair: number for number, pair in enumerate(self.grid)}
-        can = self.available[:, : len(grid)].reshape(len(self.tasks), len(self.utd), -1)
+        can = self.available[:, : len(grid)].reshape(len(self.tasks), len(self.utd) * len(self.size_names), -1)
         dealt: list[list[Pair]] = []
         for task in range(len(self.tasks)):
             point = np.random.default_rng([seed, task]).random(2)

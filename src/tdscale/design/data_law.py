@@ -7,6 +7,7 @@ other, each as if the ones before had come out as expected.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from tdscale.analysis.fitted_laws import DataLaw
 from tdscale.analysis.forms import FORMS
 from tdscale.analysis.misfit import measure_misfit
 from tdscale.design.candidates import Pair
-from tdscale.design.records import CellRequest
+from tdscale.design.records import CellRequest, StepPrices
 from tdscale.runs.types import Cell
 
 Place = tuple[str, float]  # task, σ
@@ -57,7 +58,8 @@ class ScalingRules:
         round_size: seeds asked for at a time; None: half as many as there are places.
         most_env_steps: it ends before it takes more than this; None: no such limit.
         margin: env steps of a run over those to its crossing.
-        step_price: cost of an env step by (task, σ, B) where they differ, in any unit; empty: each costs the same.
+        step_price: cost of an env step by (task, σ, B), or (task, σ, B, size) with sizes (`sized_seeds`), where they differ, in any unit;
+            empty: each costs the same.
     """
 
     precision: float = 0.1
@@ -65,7 +67,7 @@ class ScalingRules:
     round_size: int | None = None
     most_env_steps: float | None = None
     margin: float = 0.1
-    step_price: Mapping[tuple[str, float, int], float] = field(default_factory=dict)
+    step_price: StepPrices = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,12 +91,21 @@ class NextSeeds:
 
 @dataclass(frozen=True, kw_only=True)
 class RankedSeed:
-    """One run of a ranking: at which (task, σ), how many seeds there are with it, expected env steps, and the precision expected then."""
+    """One run of a ranking.
+
+    Attributes:
+        place: (task, σ).
+        seeds: that there are with it.
+        env_steps: that it is expected to take.
+        expected: precision then.
+        worth: fall of the targets' summed variance for its price.
+    """
 
     place: Place
     seeds: int
     env_steps: float
     expected: float
+    worth: float = 0.0
 
 
 def next_seeds(
@@ -109,7 +120,7 @@ def next_seeds(
         rules: when it ends, how many at a time.
         spent: env steps that stage 2 has taken.
     """
-    here = {place: cell for cell in cells if (place := _place(cell)) in candidates.values and _values(cell) == candidates.values[place]}
+    here = {place: cell for cell in cells if (place := place_of(cell)) in candidates.values and values_of(cell) == candidates.values[place]}
     have = {place: 0 if place not in here else int((~here[place].duplicate).sum()) for place in candidates.values}
     first = min(FIRST_SEEDS, candidates.seeds)
     lacking = {place: first for place, count in have.items() if count < first}
@@ -161,11 +172,13 @@ def _next(
     return NextSeeds(cells=tuple(requests), env_steps=total, precision=precision, expected=expected if requests else None, why=why)
 
 
-def _place(cell: Cell) -> Place:
+def place_of(cell: Cell) -> Place:
+    """Its task and σ."""
     return cell.spec.task, cell.spec.utd
 
 
-def _values(cell: Cell) -> Pair:
+def values_of(cell: Cell) -> Pair:
+    """Its B and η."""
     return cell.spec.batch_size, cell.spec.learning_rate
 
 
@@ -267,7 +280,8 @@ class LawDraws:
         seeds, covariance = dict(have), self._start
         limits = np.array([candidates.env_steps[task] for task, _ in self.places], dtype=np.float64)
         steps = np.minimum(np.where(np.isfinite(self.data), (1 + rules.margin) * self.data, np.inf), limits)
-        price = steps * [rules.step_price.get((*place, candidates.values[place][0]), 1.0) for place in self.places]
+        prices: Mapping[Any, float] = rules.step_price
+        price = steps * [prices.get((*place, candidates.values[place][0]), 1.0) for place in self.places]
         ranked: list[RankedSeed] = []
         for _ in range(size):
             free = np.array([seeds[place] < candidates.seeds for place in self.places])
@@ -278,7 +292,15 @@ class LawDraws:
             place = self.places[best]
             covariance = _observed(covariance, self._n + best, self._new_variance(best, seeds[place], 1))
             seeds[place] += 1
-            ranked.append(RankedSeed(place=place, seeds=seeds[place], env_steps=float(steps[best]), expected=self._narrowed(covariance)))
+            ranked.append(
+                RankedSeed(
+                    place=place,
+                    seeds=seeds[place],
+                    env_steps=float(steps[best]),
+                    expected=self._narrowed(covariance),
+                    worth=float(score[best]),
+                )
+            )
         return ranked
 
 

@@ -1,8 +1,14 @@
 """What an adaptive design asks for, and what is kept of its rounds. Plain values: nothing that fits is imported."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 Key = tuple[str, float, int, float]  # task, σ, B, η of a cell
+SizedKey = tuple[str, float, int, float, str]  # and its size, in a study with sizes
+CellKey = Key | SizedKey
+# cost of an env step by (task, σ, B), or (task, σ, B, size) with sizes
+StepPrices = Mapping[tuple[str, float, int], float] | Mapping[tuple[str, float, int, str], float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,9 +29,31 @@ class CellRequest:
     env_steps: int
 
     @property
+    def size(self) -> str:
+        """Name of its network's size; empty in a study without sizes."""
+        return ""
+
+    @property
     def key(self) -> Key:
-        """Which cell it is."""
+        """Which cell of its size it is."""
         return self.task, self.utd, self.batch_size, self.learning_rate
+
+    @property
+    def cell(self) -> CellKey:
+        """Which cell it is: with sizes the size comes last."""
+        return (*self.key, self.size) if self.size else self.key
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizedRequest(CellRequest):
+    """A cell of a study with sizes: a class of its own, so that rounds.json of a study without names none."""
+
+    size: str = ""  # without a default it would be the property of a plain request
+
+
+def request_of(values: Mapping[str, Any]) -> CellRequest:
+    """A request from its fields by name, as `dataclasses.asdict` gives them. Raises TypeError where they are none."""
+    return SizedRequest(**values) if values.get("size") else CellRequest(**{k: v for k, v in values.items() if k != "size"})
 
 
 @dataclass(frozen=True, kw_only=True)

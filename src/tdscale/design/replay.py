@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from tdscale.analysis.crossings import cell_curve, first_crossing
 from tdscale.design.candidates import Candidates
-from tdscale.design.records import CellRequest, Key, Regret
+from tdscale.design.records import CellKey, CellRequest, Regret
 from tdscale.design.rounds import Next, Rules, next_round
 from tdscale.runs.types import Cell
 
@@ -32,22 +33,22 @@ class ReplayedRound:
 class Archive:
     """Cells that are known whole: all seeds, to their ends."""
 
-    def __init__(self, cells: Sequence[Cell] | Callable[[Key], Cell], top: float, margin: float = 0.1) -> None:
+    def __init__(self, cells: Sequence[Cell] | Callable[[Any], Cell], top: float, margin: float = 0.1) -> None:
         """Nothing revealed yet.
 
         Args:
-            cells: the whole ones, or a function that makes one when it is asked for.
+            cells: the whole ones, or a function that makes one when it is asked for, by `CellRequest.cell`.
             top: J at which a cell stops.
             margin: env steps of a run over those to its crossing.
         """
         self._make = cells if callable(cells) else None
-        self._cells: dict[Key, Cell] = {} if callable(cells) else {key_of(cell): cell for cell in cells}
+        self._cells: dict[CellKey, Cell] = {} if callable(cells) else {key_of(cell): cell for cell in cells}
         self._top, self._margin = top, margin
-        self._seen: dict[Key, Cell] = {}
+        self._seen: dict[CellKey, Cell] = {}
         self.env_steps = 0.0
         self.runs = 0
 
-    def whole(self, key: Key) -> Cell:
+    def whole(self, key: CellKey) -> Cell:
         """A cell with all that is known of it."""
         if key not in self._cells and self._make is not None:
             self._cells[key] = self._make(key)
@@ -55,16 +56,16 @@ class Archive:
 
     def run(self, request: CellRequest) -> None:
         """Reveal what a request asks for; seeds that were run before go on from where they stopped."""
-        whole, before = self.whole(request.key), self._seen.get(request.key)
+        whole, before = self.whole(request.cell), self._seen.get(request.cell)
         seeds = min(request.seeds, len(whole.seeds))
         had = 0 if before is None else len(before.seeds)
         least = 0 if before is None else before.last_step
         seen = stopped(first_seeds(whole, seeds), self._top, max(request.env_steps, least), self._margin, least)
         self.env_steps += seeds * seen.last_step - had * least
         self.runs += seeds - had
-        self._seen[request.key] = seen
+        self._seen[request.cell] = seen
 
-    def seen(self, key: Key) -> Cell:
+    def seen(self, key: CellKey) -> Cell:
         """A cell as far as it was revealed. Raises KeyError if it was not."""
         return self._seen[key]
 
@@ -74,10 +75,11 @@ class Archive:
         return list(self._seen.values())
 
 
-def key_of(cell: Cell) -> Key:
+def key_of(cell: Cell) -> CellKey:
     """Which cell it is."""
     spec = cell.spec
-    return spec.task, spec.utd, spec.batch_size, spec.learning_rate
+    key = spec.task, spec.utd, spec.batch_size, spec.learning_rate
+    return (*key, cell.size) if cell.size else key
 
 
 def first_seeds(cell: Cell, count: int) -> Cell:

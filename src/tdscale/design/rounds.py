@@ -9,6 +9,7 @@ lowers the covariance S of the shared ones by S·h·hᵀ·S/(variance of y), h =
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,11 @@ from scipy.special import log_ndtr, ndtr
 
 from tdscale.analysis.arrays import Floats
 from tdscale.design.belief import Belief, Seen, see
-from tdscale.design.candidates import Candidates
-from tdscale.design.records import CellRequest, Key, Regret
+from tdscale.design.candidates import Candidates, Pair
+from tdscale.design.records import CellKey, CellRequest, Regret, SizedRequest, StepPrices
 from tdscale.runs.types import Cell
 
-FIRST = 3  # cells of each (task, σ) in the first round
+FIRST = 3  # cells of each (task, σ), and size, in the first round
 DEAR = 2.0  # times the median price of an env step: not in the first round, whose runs may go to the limit
 MOST_OF_GRID = 0.5  # of its env steps: noisy runs on few tasks may never get below the regret that is asked for
 CUT_OF_SEEN = 1.25  # at least so many times the least D that was seen there
@@ -34,11 +35,12 @@ class Rules:
 
     Attributes:
         regret: it ends once the expected regret is below this.
-        round_size: cells asked for at a time; None: as many as there are (task, σ).
+        round_size: cells asked for at a time; None: as many as there are places.
         most_env_steps: it ends before it takes more than this; None: no such limit.
         margin: env steps of a run over those to its crossing.
         seed: of the first round's spread.
-        step_price: cost of an env step by (task, σ, B) where they differ, in any unit; empty: each costs the same.
+        step_price: cost of an env step by (task, σ, B), or (task, σ, B, size) with sizes, where they differ, in any unit; empty: each costs
+            the same.
     """
 
     regret: float = 0.05
@@ -46,7 +48,13 @@ class Rules:
     most_env_steps: float | None = None
     margin: float = 0.1
     seed: int = 0
-    step_price: Mapping[tuple[str, float, int], float] = field(default_factory=dict)
+    step_price: StepPrices = field(default_factory=dict)
+
+    def price(self, candidates: Candidates, place: int, batch: int) -> float:
+        """Of an env step at a place, by its number, and B; only where `step_price` is given."""
+        task, utd = candidates.places[place]
+        prices: Mapping[Any, float] = self.step_price
+        return prices[(task, utd, batch, candidates.place_sizes[place]) if candidates.sizes else (task, utd, batch)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +67,7 @@ class Next:
         regret: of the choice of B and η today; None where no surface can be fitted yet.
         expected: regret after these cells, where there is one today.
         why: a sentence, where the sweep has ended.
-        given_up: (task, σ) at which no cell reaches a threshold.
+        given_up: (task, σ) at which no cell reaches a threshold; given_up_sizes: with sizes the name of each one's size.
         precision: of stage 2, in place of the regret: half the 80 % interval of log D where it is widest; expected_precision: after.
     """
 
@@ -69,6 +77,7 @@ class Next:
     expected: float | None = None
     why: str = ""
     given_up: tuple[tuple[str, float], ...] = ()
+    given_up_sizes: tuple[str, ...] = ()
     precision: float | None = None
     expected_precision: float | None = None
 
@@ -85,7 +94,7 @@ def next_round(cells: Sequence[Cell], thresholds: Sequence[float], candidates: C
     """
     seen = see(cells, candidates, thresholds)
     counts = _counts(seen, candidates)
-    requests = {request.key: request for request in _first(counts, seen, candidates, rules)}
+    requests = {request.cell: request for request in _first(counts, seen, candidates, rules)}
     room = np.inf if rules.most_env_steps is None else rules.most_env_steps - spent
     if not np.isfinite(seen.data).any():
         wanted = tuple(requests.values()) or tuple(_open(counts, seen, None, candidates).values())
@@ -94,26 +103,31 @@ def next_round(cells: Sequence[Cell], thresholds: Sequence[float], candidates: C
         return Next(cells=wanted, env_steps=float(sum(request.env_steps for request in wanted)), why=why)
     belief = Belief(seen, candidates)
     requests |= _open(counts, seen, belief, candidates)
-    given_up = _given_up(counts, seen, candidates)
+    lost = _given_up(counts, seen, candidates)
+    given_up = tuple(candidates.places[place] for place in lost)
+    given_up_sizes = tuple(candidates.place_sizes[place] for place in lost) if candidates.sizes else ()
     regret = belief.regret
     if not requests and regret.expected < rules.regret:
-        return Next(cells=(), regret=regret, why=f"the expected regret is below {rules.regret:g}", given_up=given_up)
+        why = f"the expected regret is below {rules.regret:g}"
+        return Next(cells=(), regret=regret, why=why, given_up=given_up, given_up_sizes=given_up_sizes)
     size = rules.round_size or len(candidates.places)
     picks = _best(belief, counts, rules, max(size - len(requests), 0))
     if not requests and picks.chosen and spent >= MOST_OF_GRID * grid_price(belief, rules):
-        return Next(cells=(), regret=regret, why="it has taken half of the env steps that the whole grid would", given_up=given_up)
+        why = "it has taken half of the env steps that the whole grid would"
+        return Next(cells=(), regret=regret, why=why, given_up=given_up, given_up_sizes=given_up_sizes)
     for request, _ in picks.chosen:
-        requests[request.key] = request
+        requests[request.cell] = request
     wanted = _within(tuple(requests.values()), room, seen, candidates)
     why = "" if wanted else ("the limit on env steps is reached" if requests else "every cell has all of its seeds")
-    price = {request.key: steps for request, steps in picks.chosen}
+    price = {request.cell: steps for request, steps in picks.chosen}
     return Next(
         cells=wanted,
-        env_steps=float(sum(price.get(request.key, request.env_steps) for request in wanted)),
+        env_steps=float(sum(price.get(request.cell, request.env_steps) for request in wanted)),
         regret=regret,
         expected=picks.expected,
         why=why,
         given_up=given_up,
+        given_up_sizes=given_up_sizes,
     )
 
 
@@ -147,22 +161,23 @@ def ranked_runs(
     rules: Rules,
     size: int,
     *,
-    pending: Sequence[Key] = (),
+    pending: Sequence[CellKey] = (),
 ) -> Ranking:
     """The runs that are worth most, one by one, whatever the rules say of an end.
 
     Args:
         cells, thresholds, candidates, rules: as for `next_round`.
         size: how many.
-        pending: cells of runs that were begun and have not ended, one for each run: taken to come out as the surface says.
+        pending: cells of runs that were begun and have not ended, one for each run (`CellRequest.cell`): taken to come out as the
+            surface says.
     """
     seen = see(cells, candidates, thresholds)
     counts = _counts(seen, candidates)
     for key in pending:
-        if key[:2] in candidates.places and key[2:] in candidates.pairs:
-            counts[candidates.places.index(key[:2]), candidates.pairs.index(key[2:])] += 1
+        if (where := candidates.where(key)) is not None:
+            counts[where] += 1
     belief = Belief(seen, candidates) if np.isfinite(seen.data).any() else None
-    first = {request.key: request for request in _first(counts, seen, candidates, rules)} | _open(counts, seen, belief, candidates)
+    first = {request.cell: request for request in _first(counts, seen, candidates, rules)} | _open(counts, seen, belief, candidates)
     runs = [
         RankedRun(request=request, env_steps=float(request.env_steps), regret=None)
         for request in _spread_out(first.values(), seen, candidates)
@@ -181,15 +196,16 @@ def ranked_runs(
 
 
 def _spread_out(requests: Iterable[CellRequest], seen: Seen, candidates: Candidates) -> list[CellRequest]:
-    """One of each (task, σ) before the second of any; cut where a cell of the place has reached a threshold before."""
-    before: Counter[tuple[str, float]] = Counter()
+    """One of each place before the second of any; cut where a cell of the place has reached a threshold before."""
+    before: Counter[tuple[str, float, str]] = Counter()
     ordered = []
     for request in requests:
-        here = (seen.task == candidates.tasks.index(request.task)) & (seen.utd == request.utd)
+        place = request.task, request.utd, request.size
+        here = seen.at(candidates.tasks.index(request.task), request.utd, candidates.size_names.index(request.size))
         least = float(np.min(seen.data[here], initial=np.inf))
         cut = int(min(np.ceil(CUT * least), request.env_steps)) if np.isfinite(least) else request.env_steps
-        ordered.append((before[request.task, request.utd], replace(request, env_steps=cut)))
-        before[request.task, request.utd] += 1
+        ordered.append((before[place], replace(request, env_steps=cut)))
+        before[place] += 1
     return [request for _, request in sorted(ordered, key=lambda one: one[0])]
 
 
@@ -208,11 +224,11 @@ def grid_price(belief: Belief, rules: Rules) -> float:
 
 def _counts(seen: Seen, candidates: Candidates) -> NDArray[np.int64]:
     """Seeds that each candidate has, shape (n_places, n_pairs)."""
-    index = {place: number for number, place in enumerate(candidates.places)}
+    names = candidates.size_names
     pairs = {pair: number for number, pair in enumerate(candidates.pairs)}
-    counts = np.zeros((len(index), len(pairs)), dtype=np.int64)
-    for number, utd, value, seeds in zip(seen.task, seen.utd, seen.values, seen.seeds, strict=True):
-        place, pair = index.get((candidates.tasks[number], float(utd))), pairs.get((int(value[0]), float(value[1])))
+    counts = np.zeros((len(candidates.places), len(pairs)), dtype=np.int64)
+    for number, utd, size, value, seeds in zip(seen.task, seen.utd, seen.size, seen.values, seen.seeds, strict=True):
+        place, pair = candidates.place_of(candidates.tasks[number], float(utd), names[size]), pairs.get((int(value[0]), float(value[1])))
         if place is not None and pair is not None:
             counts[place, pair] = int(seeds)
     return counts
@@ -222,78 +238,86 @@ def _first(counts: NDArray[np.int64], seen: Seen, candidates: Candidates, rules:
     """Cells that a place lacks to its first ones."""
     spreads = _not_dear(candidates, rules).spread(FIRST, rules.seed)
     requests = []
-    for number, ((task, utd), spread) in enumerate(zip(candidates.places, spreads, strict=True)):
+    for number, ((task, _), spread) in enumerate(zip(candidates.places, spreads, strict=True)):
         there = counts[number] > 0
         lacking = len(spread) - int(there.sum())
         fresh = [pair for pair in spread if not there[candidates.pairs.index(pair)]]
         for batch, rate in fresh[: max(lacking, 0)]:
-            requests.append(_request(candidates, task, utd, (batch, rate), 1, candidates.env_steps[task]))
+            requests.append(_request(candidates, number, (batch, rate), 1, candidates.env_steps[task]))
     return requests
 
 
 def _not_dear(candidates: Candidates, rules: Rules) -> Candidates:
-    """The candidates without cells whose env steps cost over `DEAR` times the median of their (task, σ)."""
+    """The candidates without cells whose env steps cost over `DEAR` times the median of their place."""
     if not rules.step_price:
         return candidates
-    kept: set[Key] = set()
-    for number, (task, utd) in enumerate(candidates.places):
-        prices = np.array([rules.step_price[task, utd, batch] for batch, _ in candidates.grid])
+    kept: set[CellKey] = set()
+    for number in range(len(candidates.places)):
+        prices = np.array([rules.price(candidates, number, batch) for batch, _ in candidates.grid])
         cheap = (prices <= DEAR * np.median(prices)) & candidates.available[number, : len(prices)]
-        kept |= {(task, utd, *pair) for pair, kept_here in zip(candidates.grid, cheap, strict=True) if kept_here}
+        kept |= {candidates.cell(number, pair) for pair, kept_here in zip(candidates.grid, cheap, strict=True) if kept_here}
     return replace(candidates, only=frozenset(kept))
 
 
-def _open(counts: NDArray[np.int64], seen: Seen, belief: Belief | None, candidates: Candidates) -> dict[Key, CellRequest]:
+def _open(counts: NDArray[np.int64], seen: Seen, belief: Belief | None, candidates: Candidates) -> dict[CellKey, CellRequest]:
     """One cell more where the first ones have not reached a threshold: the one nearest to the laws' best values."""
     found = {}
     for number, (task, utd) in enumerate(candidates.places):
         there = counts[number] > 0
-        if not FIRST <= there.sum() < OPEN_MOST or _reaches(seen, candidates, task, utd):
+        if not FIRST <= there.sum() < OPEN_MOST or _reaches(seen, candidates, number):
             continue
         free = [index for index in range(len(candidates.grid)) if candidates.available[number, index] and not there[index]]
         if not free:
             continue
         middle = (
-            candidates.log_pairs[: len(candidates.grid)].mean(axis=0) if belief is None else belief.law(candidates.tasks.index(task), utd)
+            candidates.log_pairs[: len(candidates.grid)].mean(axis=0)
+            if belief is None
+            else belief.law(candidates.tasks.index(task), utd, candidates.place_sizes[number])
         )
         best = min(free, key=lambda index: float(np.abs(candidates.log_pairs[index] - middle).sum()))
-        request = _request(candidates, task, utd, candidates.pairs[best], 1, candidates.env_steps[task])
-        found[request.key] = request
+        request = _request(candidates, number, candidates.pairs[best], 1, candidates.env_steps[task])
+        found[request.cell] = request
     return found
 
 
-def _given_up(counts: NDArray[np.int64], seen: Seen, candidates: Candidates) -> tuple[tuple[str, float], ...]:
+def _given_up(counts: NDArray[np.int64], seen: Seen, candidates: Candidates) -> tuple[int, ...]:
+    """Numbers of the places."""
     possible = candidates.available[:, : len(candidates.grid)].sum(axis=1)
     return tuple(
-        (task, utd)
-        for number, (task, utd) in enumerate(candidates.places)
-        if (counts[number] > 0).sum() >= min(OPEN_MOST, possible[number]) and not _reaches(seen, candidates, task, utd)
+        number
+        for number in range(len(candidates.places))
+        if (counts[number] > 0).sum() >= min(OPEN_MOST, possible[number]) and not _reaches(seen, candidates, number)
     )
 
 
-def _reaches(seen: Seen, candidates: Candidates, task: str, utd: float) -> bool:
-    here = (seen.task == candidates.tasks.index(task)) & (seen.utd == utd)
+def _reaches(seen: Seen, candidates: Candidates, place: int) -> bool:
+    (task, utd), size = candidates.places[place], candidates.place_sizes[place]
+    here = seen.at(candidates.tasks.index(task), utd, candidates.size_names.index(size))
     return bool(np.isfinite(seen.data[here]).any())
 
 
-def _request(candidates: Candidates, task: str, utd: float, pair: tuple[int, float], seeds: int, env_steps: float) -> CellRequest:
-    limit = candidates.env_steps[task]
-    return CellRequest(
-        task=task, utd=utd, batch_size=pair[0], learning_rate=pair[1], seeds=seeds, env_steps=int(min(np.ceil(env_steps), limit))
-    )
+def _request(candidates: Candidates, place: int, pair: Pair, seeds: int, env_steps: float) -> CellRequest:
+    (task, utd), size = candidates.places[place], candidates.place_sizes[place]
+    steps = int(min(np.ceil(env_steps), candidates.env_steps[task]))
+    if size:
+        return SizedRequest(task=task, utd=utd, batch_size=pair[0], learning_rate=pair[1], seeds=seeds, env_steps=steps, size=size)
+    return CellRequest(task=task, utd=utd, batch_size=pair[0], learning_rate=pair[1], seeds=seeds, env_steps=steps)
 
 
 def _within(requests: Sequence[CellRequest], room: float, seen: Seen, candidates: Candidates) -> tuple[CellRequest, ...]:
     """The first of them that fit into a limit on env steps, even if none reaches its threshold before it is cut."""
     if not np.isfinite(room):
         return tuple(requests)
+    names = candidates.size_names
     had = {
-        (candidates.tasks[task], float(utd), int(batch), float(rate)): (seeds, bound)
-        for task, utd, (batch, rate), seeds, bound in zip(seen.task, seen.utd, seen.values, seen.seeds, seen.bound, strict=True)
+        (candidates.tasks[task], float(utd), int(batch), float(rate), names[size]): (seeds, bound)
+        for task, utd, size, (batch, rate), seeds, bound in zip(
+            seen.task, seen.utd, seen.size, seen.values, seen.seeds, seen.bound, strict=True
+        )
     }
     kept, total = [], 0.0
     for request in requests:
-        seeds, bound = had.get(request.key, (0.0, 0.0))
+        seeds, bound = had.get((*request.key, request.size), (0.0, 0.0))
         total += request.seeds * max(request.env_steps, bound) - seeds * bound
         if total > room:
             break
@@ -312,13 +336,13 @@ class Picks:
 def _best(belief: Belief, counts: NDArray[np.int64], rules: Rules, size: int) -> Picks:
     """So many seeds, greedily, each as if the ones before had come out as the surface says."""
     greedy = _Greedy(belief, counts, rules)
-    requests: dict[Key, tuple[CellRequest, float]] = {}
+    requests: dict[CellKey, tuple[CellRequest, float]] = {}
     for _ in range(size):
         found = greedy.next_seed()
         if found is None:
             break
         request, steps = found
-        requests[request.key] = request, steps + (requests[request.key][1] if request.key in requests else 0.0)
+        requests[request.cell] = request, steps + (requests[request.cell][1] if request.cell in requests else 0.0)
     return Picks(chosen=tuple(requests.values()), expected=greedy.regret)
 
 
@@ -354,17 +378,17 @@ class _Greedy:
         place, pair = map(int, np.unravel_index(np.argmax(score), score.shape))
         self._take(place, pair)
         candidates = self._belief.candidates
-        task, utd = candidates.places[self._belief.reached[place]]
         seeds, cut = int(self._have[place, pair]), float(self._cut[place])
-        return _request(candidates, task, utd, candidates.pairs[pair], seeds, cut), float(self._steps[place, pair])
+        number = int(self._belief.reached[place])
+        return _request(candidates, number, candidates.pairs[pair], seeds, cut), float(self._steps[place, pair])
 
-    def take(self, key: Key) -> None:
-        """As if a seed of this cell had been run; nothing where no cell of its (task, σ) has reached a threshold."""
-        candidates = self._belief.candidates
-        if key[:2] not in candidates.places or key[2:] not in candidates.pairs:
+    def take(self, key: CellKey) -> None:
+        """As if a seed of this cell had been run; nothing where no cell of its place has reached a threshold."""
+        where = self._belief.candidates.where(key)
+        if where is None:
             return
-        for place in np.flatnonzero(self._belief.reached == candidates.places.index(key[:2])):
-            self._take(int(place), candidates.pairs.index(key[2:]))
+        for place in np.flatnonzero(self._belief.reached == where[0]):
+            self._take(int(place), where[1])
 
     def _take(self, place: int, pair: int) -> None:
         self._gain.take(place, pair, float(self._variance()[place, pair]))
@@ -392,8 +416,7 @@ def _step_prices(belief: Belief, rules: Rules) -> Floats:
     if rules.step_price:
         for row, place in enumerate(belief.reached):
             if place >= 0:
-                task, utd = candidates.places[place]
-                found[row] = [rules.step_price[task, utd, batch] for batch, _ in candidates.pairs]
+                found[row] = [rules.price(candidates, int(place), batch) for batch, _ in candidates.pairs]
     return found
 
 
