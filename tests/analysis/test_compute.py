@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from known_truth import synthetic_study
 from tdscale.analysis.compute import ComputeModel, compute_models, fit_seconds, update_flops
-from tdscale.analysis.fit import FitOptions, fit_laws, in_unit, measured_data_cost
+from tdscale.analysis.fit import FitOptions, fit_laws
 from tdscale.analysis.laws_file import laws_to_dict, load_laws, write_laws
+from tdscale.analysis.views import in_unit, measured_data_cost
 from tdscale.errors import UserError
 from tdscale.paper import METHODS, PAPER
 

@@ -100,7 +100,7 @@ def test_a_unit_that_is_not_known_is_refused_before_anything_is_trained(without_
 
 
 def test_scoring_in_another_unit_than_the_plans_is_an_error(with_sizes):
-    from tdscale.analysis.fit import in_unit
+    from tdscale.analysis.views import in_unit
     from tdscale.planning import plan_data, score
     from tdscale.running.fitting import current_laws
     from tdscale.running.folder import open_study

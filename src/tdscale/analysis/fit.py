@@ -10,14 +10,16 @@ from typing import Literal
 
 import numpy as np
 
-from tdscale.analysis.budget import fit_budget_law
-from tdscale.analysis.compute import UNIT_NAMES, Accounting, ComputeUnit, Counting, compute_models
+from tdscale.analysis.compute import Accounting, ComputeUnit, Counting, compute_models
 from tdscale.analysis.crossings import Crossings, find_crossings, reached_at_start
 from tdscale.analysis.data_law import DataPoints, collect_points
-from tdscale.analysis.fitted_laws import PowerLaw, Quantity
+from tdscale.analysis.fitted_laws import DataLaw, PowerLaw, Quantity
 from tdscale.analysis.hyperparameters import SweepLaws, law_as_run
 from tdscale.analysis.method import DEFAULT, Method
 from tdscale.analysis.scaling_laws import ScalingLaws
+from tdscale.analysis.size_family import SizeFamily
+from tdscale.analysis.sizes import Sizes, find_sizes
+from tdscale.analysis.views import at_size, sized, with_budget
 from tdscale.errors import UserError
 from tdscale.runs.types import Cell, RunWarning
 
@@ -86,6 +88,7 @@ class Measured:
         sweep, sweep_crossings: the cells that choose B and η, in the order of their crossings; () and None without a sweep.
         measuring: the cells that measure D_J(σ), one for each (task, σ).
         points: their D_J.
+        sizes: of the cells, where there are two or more; then `points` are of σ and N both.
         baseline_cells, baseline: the same at constant B and η, where there are such runs beside those of stage 2; else () and None.
         warnings: what the reader should know about `measuring`.
     """
@@ -96,6 +99,7 @@ class Measured:
     sweep_crossings: Crossings | None
     measuring: tuple[Cell, ...]
     points: DataPoints
+    sizes: Sizes | None = None
     baseline_cells: tuple[Cell, ...] = ()
     baseline: DataPoints | None = None
     warnings: tuple[RunWarning, ...] = ()
@@ -124,6 +128,10 @@ def measure(cells: Sequence[Cell], options: FitOptions) -> Measured:
     """
     if not cells:
         raise ValueError("there is no cell to fit")
+    sizes = find_sizes(cells)
+    if sizes is not None and not options.method.knows_sizes:
+        chosen = f"--where, one of {', '.join(sizes.names)}" if len(sizes.names) < 9 else "--where"
+        raise UserError(f"--method {options.method.name}: knows no model size; choose the runs of one size by {chosen}, or leave it out")
     # of cells with equal D the first one counts, so the order must not be the caller's
     ordered = sorted(cells, key=lambda c: (c.spec.task, c.spec.utd, c.spec.batch_size, c.spec.learning_rate, c.spec.cell_id))
     by_stage = {stage: tuple(cell for cell in ordered if cell.spec.stage == stage) for stage in ("sweep", "scaling", "baseline")}
@@ -144,14 +152,15 @@ def measure(cells: Sequence[Cell], options: FitOptions) -> Measured:
         warnings.append(RunWarning("no-fresh-seeds", message, "scaling"))
     warnings += reached_at_start(measuring, crossings)
     if scaling and constant:
-        baseline = collect_points(constant, _crossings(constant, options), options.tasks)
+        baseline = collect_points(constant, _crossings(constant, options), options.tasks, sizes)
     return Measured(
         options=options,
         cells=tuple(ordered),
         sweep=sweep,
         sweep_crossings=sweep_crossings,
         measuring=measuring,
-        points=collect_points(measuring, crossings, options.tasks),
+        points=collect_points(measuring, crossings, options.tasks, sizes),
+        sizes=sizes,
         baseline_cells=constant if scaling else (),
         baseline=baseline,
         warnings=tuple(warnings),
@@ -190,10 +199,12 @@ def fit_measured(
     warnings = [*found, *remarks, *measured.warnings]
     batch_size = _with_used_values(batch_size, measured.measuring, "batch_size", options)
     learning_rate = _with_used_values(learning_rate, measured.measuring, "learning_rate", options)
-    data, remarks = options.method.data_laws(measured.points, options.seed)
-    warnings += remarks
     models, remarks = compute_models(measured.cells, measured.measuring, options.tasks, options.counting)
-    warnings += remarks
+    data: list[DataLaw] = []
+    if measured.sizes is None:
+        data, found_data = options.method.data_laws(measured.points, options.seed)
+        remarks = [*found_data, *remarks]
+        warnings += remarks
     laws = ScalingLaws(
         study=options.study,
         method=options.method,
@@ -217,12 +228,42 @@ def fit_measured(
         warnings=tuple(warnings),
         versions=dict(versions or {}),
     )
-    return _with_budget(laws)
+    if measured.sizes is None:
+        return with_budget(laws)
+    family, remarks = _family(measured, measured.sizes, batch_size, learning_rate)
+    return sized(replace(laws, warnings=(*warnings, *remarks)), family)
+
+
+def _family(
+    measured: Measured, sizes: Sizes, batch_size: PowerLaw | None, learning_rate: PowerLaw | None
+) -> tuple[SizeFamily, list[RunWarning]]:
+    """The laws over σ and N, and what to know about them."""
+    options = measured.options
+    data, warnings = options.method.size_laws(measured.points, options.seed)
+    found, used = {}, {}
+    for name, model_size in zip(sizes.names, sizes.model_size, strict=True):
+        cells, measuring = ([cell for cell in group if cell.size == name] for group in (measured.cells, measured.measuring))
+        counting = replace(options.counting, model_size=model_size)
+        found[name], remarks = compute_models(cells, measuring, options.tasks, counting)
+        warnings += [warning for warning in remarks if warning not in warnings]
+        used[name] = _used_batch_sizes(measuring, options.tasks)
+    units = set.intersection(*(set(models) for models in found.values()))
+    return SizeFamily(
+        sizes=sizes,
+        data=tuple(data),
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        models={name: {unit: models[unit] for unit in models if unit in units} for name, models in found.items()},
+        used_batch_size=used,
+    ), warnings
 
 
 def with_times(laws: ScalingLaws, measured: Measured) -> ScalingLaws:
     """Laws that were read from laws.json, with what the runs measured in seconds, which that file leaves out."""
     options = measured.options
+    if measured.sizes is not None and laws.sizes is not None:
+        family, _ = _family(measured, measured.sizes, laws.sizes.batch_size, laws.sizes.learning_rate)
+        return at_size(replace(laws, sizes=replace(laws.sizes, models=family.models)), laws.model_size or family.middle)
     models, _ = compute_models(measured.cells, measured.measuring, options.tasks, options.counting)
     return replace(laws, compute=models.get(laws.unit, {}), other_units=models)
 
@@ -274,10 +315,10 @@ def _of_cells(crossings: Crossings, chosen: Sequence[int]) -> Crossings:
 
 
 def _best_cells(cells: Sequence[Cell], crossings: Crossings) -> list[int]:
-    """Index of the cell with the least D at the highest threshold reached, for each (task, σ)."""
-    places: dict[tuple[str, float], list[int]] = {}
+    """Index of the cell with the least D at the highest threshold reached, for each (task, σ), and size."""
+    places: dict[tuple[str, float, str], list[int]] = {}
     for index, cell in enumerate(cells):
-        places.setdefault((cell.spec.task, cell.spec.utd), []).append(index)
+        places.setdefault((cell.spec.task, cell.spec.utd, cell.size), []).append(index)
     best = []
     for members in places.values():
         data = crossings.data[members]
@@ -290,55 +331,3 @@ def _best_cells(cells: Sequence[Cell], crossings: Crossings) -> list[int]:
 def _used_batch_sizes(cells: Sequence[Cell], tasks: Sequence[str]) -> dict[str, tuple[tuple[float, float], ...]]:
     """By task, (σ, B) of the cells that measure D_J."""
     return {task: tuple(sorted((c.spec.utd, float(c.spec.batch_size)) for c in cells if c.spec.task == task)) for task in tasks}
-
-
-def in_unit(laws: ScalingLaws, unit: ComputeUnit) -> ScalingLaws:
-    """The laws with C, F and δ in another unit. A δ that was given belongs to its unit and is dropped, a measured one goes along.
-
-    Raises:
-        UserError: if compute isn't known in that unit.
-    """
-    if unit == laws.unit:
-        return laws
-    if unit not in laws.other_units:
-        known = " or ".join(f"--unit {name}" for name in laws.other_units)
-        missing = {
-            "seconds": "the runs recorded no times (imported curves have none)",
-            "flops": "the networks' sizes are not known (model_size in study.toml)",
-        }[unit]
-        raise UserError(f"--unit {unit}: compute can't be told in {UNIT_NAMES[unit]}, since {missing}; there is {known}")
-    return _with_budget(replace(laws, unit=unit, compute=laws.other_units[unit], data_cost=None, budget=None, warnings=()))
-
-
-def _with_budget(laws: ScalingLaws) -> ScalingLaws:
-    """The laws with δ, where it is measured, and with σ*(F), where δ and the compute are known."""
-    if laws.data_cost_source == "measured" and laws.data_cost is None and laws.compute:
-        laws = replace(laws, data_cost=measured_data_cost(laws))
-    if not laws.data or not laws.knows_compute:
-        return laws
-    if laws.data_cost is None:
-        message = "data_cost (δ) is not given, so there is no budget law; add data_cost = … to study.toml"
-        if laws.data_cost_source == "measured":
-            message = 'data_cost = "measured", but the runs recorded no times (imported curves have none), so there is no budget law'
-        return replace(laws, warnings=(*laws.warnings, RunWarning("no-data-cost", message, "data_cost")))
-    budget = fit_budget_law(laws.data, laws.compute_for, laws.data_cost, laws.method.budget)
-    warnings = list(laws.warnings)
-    edge = [point.threshold for point in budget.points if point.at_edge]
-    if edge:
-        message = (
-            f"at J = {', '.join(f'{j:.4g}' for j in edge)} the cheapest σ lies at an end of the σ that"
-            " were run; the true optimum may lie beyond"
-        )
-        warnings.append(RunWarning("budget-at-edge", message, "budget"))
-    if not budget.fitted:
-        message = "σ*(F) is not fitted: fewer than two thresholds have their cheapest σ inside the σ that were run"
-        warnings.append(RunWarning("not-identified", message, "budget"))
-    return replace(laws, budget=budget, warnings=tuple(warnings))
-
-
-def measured_data_cost(laws: ScalingLaws, task: str | None = None) -> float | None:
-    """δ as the runs measured it, in the laws' unit per env step: a task's, or the mean over tasks. None where no time was recorded."""
-    names = [task] if task is not None else list(laws.tasks)
-    costs = [laws.compute[name].measured_data_cost for name in names if name in laws.compute]
-    known = [cost for cost in costs if cost is not None]
-    return float(np.mean(known)) if known and len(known) == len(names) else None

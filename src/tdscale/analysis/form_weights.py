@@ -91,7 +91,7 @@ def _errors(
     ]
     if not found:
         return None
-    return found[0] if len(found) == 1 else np.sqrt(np.mean(np.square(found), axis=0))
+    return np.asarray(found[0] if len(found) == 1 else np.sqrt(np.mean(np.square(found), axis=0)))
 
 
 def _error(every: Floats, truth: Floats, truth_bound: Floats, alive: Bools, noise: float) -> Floats | None:

@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ from tdscale.analysis.arrays import Floats
 from tdscale.analysis.budget import held_out_laws
 from tdscale.analysis.estimate import round_digits
 from tdscale.analysis.fitted_laws import MORE_DATA, DataLaw, PowerLaw
-from tdscale.analysis.forms import FittedForm
+from tdscale.analysis.forms import FittedForm, Form
 from tdscale.analysis.method import Method
 from tdscale.analysis.scaling_laws import ScalingLaws
+from tdscale.analysis.size_forms import SIZE_FORMS
+from tdscale.analysis.size_law import SizeLaw
+from tdscale.analysis.views import at_size
 from tdscale.errors import UserError
 from tdscale.whole_file import write_text
 
@@ -42,7 +46,7 @@ def laws_to_dict(laws: ScalingLaws) -> dict[str, Any]:
         "budget": _budget(laws),
         "compute": {task: _plain(model.to_dict()) for task, model in laws.compute.items()},
         "warnings": [{"code": w.code, "message": w.message, "where": w.where} for w in laws.warnings],
-    }
+    } | _sizes(laws)
 
 
 def write_laws(laws: ScalingLaws, path: Path) -> None:
@@ -85,14 +89,18 @@ def load_laws(path: Path, methods: Mapping[str, Method]) -> ScalingLaws:
 def _power_law(law: PowerLaw | None) -> dict[str, Any] | None:
     if law is None:
         return None
-    return {
-        "exponent": law.exponent_estimate.to_dict(),
-        "identified": law.identified,
-        "optimised": law.optimised,
-        "source": law.source,
-        "tasks": {task: {"coefficient": law.coefficient_estimate(task).to_dict()} for task in law.tasks},
-        "tolerated": _tolerated(law),
-    } | _offsets(law)
+    return (
+        {
+            "exponent": law.exponent_estimate.to_dict(),
+            "identified": law.identified,
+            "optimised": law.optimised,
+            "source": law.source,
+            "tasks": {task: {"coefficient": law.coefficient_estimate(task).to_dict()} for task in law.tasks},
+            "tolerated": _tolerated(law),
+        }
+        | _offsets(law)
+        | ({} if law.size is None else {"size": law.size.to_dict()})
+    )
 
 
 def _offsets(law: PowerLaw) -> dict[str, Any]:
@@ -125,6 +133,43 @@ def _data_law(law: DataLaw) -> list[dict[str, Any]]:
     ]
 
 
+def _sizes(laws: ScalingLaws) -> dict[str, Any]:
+    """What a study with sizes has more: N of each, the N at which the other keys hold, and the laws over σ and N; no key at all without."""
+    family = laws.sizes
+    if family is None:
+        return {}
+    named = zip(family.sizes.names, family.sizes.model_size, strict=True)
+    return {
+        "sizes": [{"size": name, "model_size": round_digits(model_size)} for name, model_size in named],
+        "model_size": laws.model_size,
+        "size_laws": [entry for law in family.data for entry in _size_law(law)],
+    }
+
+
+def _size_law(law: SizeLaw) -> list[dict[str, Any]]:
+    entries = []
+    for place, task in [(-1, None), *enumerate(law.tasks)]:
+        named = {
+            fitted.form.name: fitted.form.described(fitted.log_scale[place], fitted.parameters[place])
+            for fitted in law.forms
+            if fitted.form.base is fitted.form
+        }
+        models = [
+            {"form": fitted.form.name, "weight": round_digits(fitted.weight)}
+            | (
+                {"parameters": _plain({name: float(value) for name, value in named[fitted.form.name].items()})}
+                if fitted.form.name in named
+                else {}
+            )
+            for fitted in law.forms
+        ]
+        parameters = {name: value.to_dict() for name, value in law.parameters(task).items()}
+        entries.append(
+            {"threshold": round_digits(law.threshold), "task": task, **parameters, "identified": law.identified, "models": models}
+        )
+    return entries
+
+
 def _models(law: DataLaw, task: str | None) -> list[dict[str, Any]]:
     """What a prediction combines."""
     place, low_high = law.place(task), dict(zip(("low", "high"), law.range, strict=True))
@@ -143,15 +188,37 @@ def _draws(laws: ScalingLaws) -> dict[str, Any]:
     content: dict[str, Any] = _ADAPTER.dump_python(laws, mode="python")
     content["method"] = laws.method.name
     for law in filter(None, (content["batch_size"], content["learning_rate"])):
-        if law["offset"] is None:
-            del law["offset"]
-    for entry, law in zip(content["data"], laws.data, strict=True):
-        entry["forms"] = [_columns(fitted) for fitted in law.forms if fitted.form.base is fitted.form]
-        # a form that takes another one's parameters adds its weight alone
-        weights = {fitted.form.name: fitted.weight for fitted in law.forms}
-        entry |= {form.name: weights.get(form.name, 0.0) for form in forms.FORMS if form.base is not form}
+        _without(law, "offset", "size")
+    if laws.sizes is None:
+        _without(content, "model_size", "sizes")
+        for entry, law in zip(content["data"], laws.data, strict=True):
+            _without(entry, "field")
+            del entry["beyond_size"]
+            _by_form(entry, law.forms, forms.FORMS)
+    else:
+        # all that holds at one N is taken from the family again
+        family = content["sizes"]
+        for law in filter(None, (family["batch_size"], family["learning_rate"])):
+            _without(law, "offset", "size")
+        for entry, law in zip(family["data"], laws.sizes.data, strict=True):
+            _by_form(entry, law.forms, SIZE_FORMS)
+        content |= {"data": [], "budget": None, "batch_size": None, "learning_rate": None, "compute": {}, "other_units": {}}
     plain: dict[str, Any] = _plain(content)
     return plain
+
+
+def _without(content: dict[str, Any], *names: str) -> None:
+    """Leaves out what is None: such fields came later."""
+    for name in names:
+        if content[name] is None:
+            del content[name]
+
+
+def _by_form(entry: dict[str, Any], fitted: Sequence[FittedForm], known: Sequence[Form]) -> None:
+    entry["forms"] = [_columns(one) for one in fitted if one.form.base is one.form]
+    # a form that takes another one's parameters adds its weight alone
+    weights = {one.form.name: one.weight for one in fitted}
+    entry |= {form.name: weights.get(form.name, 0.0) for form in known if form.base is not form}
 
 
 def _columns(fitted: FittedForm) -> dict[str, Any]:
@@ -168,22 +235,32 @@ def _columns(fitted: FittedForm) -> dict[str, Any]:
 
 def _from_draws(content: dict[str, Any], methods: Mapping[str, Method]) -> ScalingLaws:
     """The inverse of `_draws`. Raises KeyError, TypeError or ValueError where the content is none of `_draws`."""
-    data = []
-    for entry in content["data"]:
-        law = dict(entry)
-        fitted = {form.form: form for form in map(_from_columns, law.pop("forms"))}
-        points = [_array(law[name]) for name in ("utd", "data", "bound")]
-        for form in forms.FORMS:
-            weight = law.pop(form.name, 0.0)
-            if form.base is not form and weight:
-                fitted[form] = fitted[form.base].as_form(form, weight, *points)
-        data.append(law | {"forms": tuple(fitted[form] for form in forms.FORMS if form in fitted)})
-    return _ADAPTER.validate_python(content | {"method": methods[content["method"]], "data": data})
+    content = content | {"method": methods[content["method"]]}
+    if "sizes" not in content:
+        data = [_with_forms(entry, ("utd",), forms.FORMS) for entry in content["data"]]
+        return _ADAPTER.validate_python(content | {"data": data})
+    family = dict(content["sizes"])
+    family["data"] = [_with_forms(entry, ("utd", "model_size"), SIZE_FORMS) for entry in family["data"]]
+    laws = _ADAPTER.validate_python(content | {"sizes": family})
+    assert laws.model_size is not None
+    return replace(at_size(laws, laws.model_size), warnings=laws.warnings)
 
 
-def _from_columns(columns: dict[str, Any]) -> FittedForm:
-    form = {form.name: form for form in forms.FORMS}[columns["form"]]
+def _with_forms(entry: dict[str, Any], at: Sequence[str], known: Sequence[Form]) -> dict[str, Any]:
+    """A data law's fields with its forms. `at`: the fields that D's coordinates stand in."""
+    law = dict(entry)
+    named = {form.name: form for form in known}
+    fitted = {named[columns["form"]]: _from_columns(columns, named[columns["form"]]) for columns in law.pop("forms")}
+    coordinates = [_array(law[name]) for name in at]
+    points = [coordinates[0] if len(at) == 1 else np.stack(coordinates), _array(law["data"]), _array(law["bound"])]
+    for form in known:
+        weight = law.pop(form.name, 0.0)
+        if form.base is not form and weight:
+            fitted[form] = fitted[form.base].as_form(form, weight, *points)
+    return law | {"forms": tuple(fitted[form] for form in known if form in fitted)}
 
+
+def _from_columns(columns: dict[str, Any], form: Form) -> FittedForm:
     def parameters(suffix: str) -> Floats:
         return np.stack([_array(columns[f"{name}{suffix}"]) for name in form.parameters], axis=-1)
 

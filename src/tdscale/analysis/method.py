@@ -13,6 +13,8 @@ from tdscale.analysis.crossings import CrossingRule, Crossings
 from tdscale.analysis.data_law import DataPoints, fit_data_laws
 from tdscale.analysis.fitted_laws import DataLaw, PowerLaw
 from tdscale.analysis.hyperparameters import SweepLaws, fit_surface_laws
+from tdscale.analysis.size_fit import fit_size_laws
+from tdscale.analysis.size_law import SizeLaw
 from tdscale.runs.types import Cell, RunWarning
 
 # what the name of a method with offsets ends with
@@ -33,6 +35,7 @@ class Method:
             no sweep.
         points_as_run: whether a figure's points show C at the B that was run, not at B*(σ).
         any_aggregate: whether another one than the mean may be taken over the seeds of a cell.
+        knows_sizes: whether there are laws with model size.
         no_new_task: why the D of a task with runs at one σ only can't be predicted; empty where it can.
     """
 
@@ -45,6 +48,7 @@ class Method:
     follows_published: ClassVar[bool] = False
     points_as_run: ClassVar[bool] = True
     any_aggregate: ClassVar[bool] = True
+    knows_sizes: ClassVar[bool] = True
     no_new_task: ClassVar[str] = ""
 
     def sweep_laws(self, cells: Sequence[Cell], crossings: Crossings, tasks: tuple[str, ...], seed: int) -> SweepLaws:
@@ -54,6 +58,10 @@ class Method:
     def data_laws(self, points: DataPoints, seed: int) -> tuple[list[DataLaw], list[RunWarning]]:
         """One law D_J(σ) per threshold. A threshold whose law can't be identified is left out, with a warning that says why."""
         return fit_data_laws(points, seed)
+
+    def size_laws(self, points: DataPoints, seed: int) -> tuple[list[SizeLaw], list[RunWarning]]:
+        """One law D_J(σ, N) per threshold, of points with `model_size`; likewise."""
+        return fit_size_laws(points, seed)
 
     def domain_batch_size(self, law: PowerLaw, utd: Floats) -> Floats:
         """B of the domain at σ of shape (n,): shape (n,). Here the geometric mean over tasks."""

@@ -12,6 +12,7 @@ from tdscale.analysis.arrays import Floats
 from tdscale.analysis.compute import UNIT_NAMES, ComputeModel, ComputeUnit
 from tdscale.analysis.fitted_laws import BudgetLaw, DataLaw, PowerLaw
 from tdscale.analysis.method import Method
+from tdscale.analysis.size_family import SizeFamily
 from tdscale.runs.types import RunWarning
 
 
@@ -38,6 +39,8 @@ class ScalingLaws:
         inputs: fingerprint of the curves.
         warnings: what the reader should know, in order of the steps.
         versions: of the libraries.
+        model_size, sizes: N at which all of this holds, and the laws over σ and N that it is taken from (`views.at_size`); None for a
+            study without sizes.
     """
 
     study: str
@@ -61,6 +64,8 @@ class ScalingLaws:
     inputs: str = ""
     warnings: tuple[RunWarning, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    model_size: float | None = None
+    sizes: SizeFamily | None = None
 
     @property
     def asks_for_times(self) -> bool:
@@ -73,10 +78,13 @@ class ScalingLaws:
         def plain(models: Mapping[str, ComputeModel]) -> dict[str, ComputeModel]:
             return {task: replace(model, measured_data_cost=None) for task, model in models.items()}
 
-        others: dict[ComputeUnit, Mapping[str, ComputeModel]] = {
-            unit: plain(models) for unit, models in self.other_units.items() if unit != "seconds"
-        }
-        return replace(self, compute=plain(self.compute), other_units=others)
+        def untimed(units: Mapping[ComputeUnit, Mapping[str, ComputeModel]]) -> dict[ComputeUnit, Mapping[str, ComputeModel]]:
+            return {unit: plain(models) for unit, models in units.items() if unit != "seconds"}
+
+        family = self.sizes
+        if family is not None:
+            family = replace(family, models={name: untimed(units) for name, units in family.models.items()})
+        return replace(self, compute=plain(self.compute), other_units=untimed(self.other_units), sizes=family)
 
     def data_law(self, threshold: float) -> DataLaw:
         """The law at a threshold. Raises KeyError where none was fitted there."""

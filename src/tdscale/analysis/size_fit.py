@@ -200,7 +200,7 @@ def _unseen(n_draws: int, n_tasks: int, rng: np.random.Generator) -> Floats:
     """Draws of the field where no point tells it, of the tasks and, last, of what they share: shape (n_draws, n_tasks + 1)."""
     drawn = rng.standard_normal((n_draws, n_tasks + 1)) * np.array([_TASK_FIELD] * n_tasks + [_DOMAIN_FIELD])
     drawn[:, :-1] += drawn[:, -1:]
-    return drawn
+    return np.asarray(drawn)
 
 
 def _gain(covariance: Floats, variance: Floats) -> Floats:

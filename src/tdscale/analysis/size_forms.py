@@ -102,7 +102,8 @@ class Sum(_Knees):
         return log_scale + more, np.stack([alpha, log_ratio - more], axis=-1)
 
     def formula(self, named: Mapping[str, float]) -> str:
-        return f"{short(named['d_min'])}·(1 + ({short(named['a'])}/σ)^{short(named['alpha'])} + ({short(named['b'])}/N)^{short(named['beta'])})"
+        needs = f"({short(named['a'])}/σ)^{short(named['alpha'])} + ({short(named['b'])}/N)^{short(named['beta'])}"
+        return f"{short(named['d_min'])}·(1 + {needs})"
 
 
 class Product(_Knees):

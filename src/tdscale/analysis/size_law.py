@@ -1,10 +1,12 @@
 """`SizeLaw`: D_J(σ, N) of a domain at one threshold. At one N it is an ordinary `DataLaw`; `size_fit.py` fits it."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from tdscale.analysis.arrays import Floats
+from tdscale.analysis.estimate import Estimate
 from tdscale.analysis.fitted_laws import DataLaw, Field
 from tdscale.analysis.forms import FittedForm
 from tdscale.analysis.size_forms import SizeForm
@@ -120,7 +122,7 @@ class SizeLaw:
             size_distance=outside / SIZE_LENGTH,
         )
 
-    def _points(self, log_size: float) -> dict[str, Floats]:
+    def _points(self, log_size: float) -> dict[str, Any]:
         sizes = np.unique(self.model_size[np.isfinite(self.data).any(axis=0)])
         at = np.flatnonzero(self.model_size == sizes[np.argmin(np.abs(np.log(sizes) - log_size))])
         at = at[np.argsort(self.utd[at])]
@@ -131,6 +133,13 @@ class SizeLaw:
             "data_high": self.data_high[:, at],
             "bound": self.bound[:, at],
         }
+
+    def parameters(self, task: str | None = None) -> dict[str, Estimate]:
+        """The first form's scale and parameters by name: d_min in env steps, a, alpha, b (parameters), beta."""
+        place, first = -1 if task is None else self.tasks.index(task), self.forms[0]
+        value = first.form.described(first.log_scale[place], first.parameters[place])
+        draws = first.form.described(first.log_scale_draws[:, place], first.parameter_draws[:, place])
+        return {name: Estimate.from_draws(float(value[name]), draws[name]) for name in value}
 
     def formula(self, task: str | None = None) -> str:
         """The first form as text."""

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from tdscale.errors import UserError
 from tdscale.runs.types import Cell
 
 
@@ -34,7 +35,7 @@ def find_sizes(cells: Sequence[Cell]) -> Sizes | None:
     """The sizes of cells; None where there are not two.
 
     Raises:
-        ValueError: where the N of a size is not known, or two sizes have one N.
+        UserError: where the N of a size is not known, or two sizes have one N.
     """
     names = sorted({cell.size for cell in cells if cell.size})
     if len(names) < 2:
@@ -43,10 +44,10 @@ def find_sizes(cells: Sequence[Cell]) -> Sizes | None:
     for name in names:
         known = {cell.spec.task: cell.model_size for cell in cells if cell.size == name and cell.model_size is not None}
         if not known:
-            raise ValueError(f"the size of {name!r} is not known; add model_size = … to it in [sizes] of study.toml")
+            raise UserError(f"the size of {name!r} is not known; add model_size = … to it in [sizes] of study.toml")
         found[name] = float(np.exp(np.mean(np.log(list(known.values())))))
     ordered = sorted(found, key=lambda name: found[name])
     for one, other in pairwise(ordered):
         if found[other] < 1.001 * found[one]:
-            raise ValueError(f"sizes {one!r} and {other!r} have one N, {found[one]:.6g}, so that no law can tell them apart; leave one out")
+            raise UserError(f"sizes {one!r} and {other!r} have one N, {found[one]:.6g}, so that no law can tell them apart; leave one out")
     return Sizes(names=tuple(ordered), model_size=tuple(found[name] for name in ordered))

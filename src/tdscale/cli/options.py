@@ -138,7 +138,7 @@ class PlanOptions:
 
     def answer(self, laws_with: "Callable[[bool], ScalingLaws]") -> "Plan":
         """P1, P2 or P3, by the limit that is given. `laws_with`: the laws, with measured times where its argument is true."""
-        from tdscale.analysis.fit import in_unit
+        from tdscale.analysis.views import in_unit
         from tdscale.planning import plan_budget, plan_compute, plan_data
 
         limits = {"--data": self.data, "--compute": self.compute, "--budget": self.budget}

@@ -37,6 +37,7 @@ class Paper(Method):
     follows_published = True
     points_as_run = False
     any_aggregate = False
+    knows_sizes = False
     no_new_task = "the paper's method scales a task by its median over all σ, which a new task does not have"
 
     def sweep_laws(self, cells: Sequence[Cell], crossings: Crossings, tasks: tuple[str, ...], seed: int) -> SweepLaws:

@@ -9,8 +9,8 @@ import numpy as np
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.crossings import find_crossings
 from tdscale.analysis.estimate import Estimate
-from tdscale.analysis.fit import in_unit, measured_data_cost
 from tdscale.analysis.scaling_laws import ScalingLaws
+from tdscale.analysis.views import in_unit, measured_data_cost
 from tdscale.planning.plan import Plan
 from tdscale.runs.types import Cell
 

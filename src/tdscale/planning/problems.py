@@ -9,9 +9,9 @@ from scipy.optimize import brentq
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.compute import UNIT_NAMES
 from tdscale.analysis.estimate import short
-from tdscale.analysis.fit import measured_data_cost
 from tdscale.analysis.fitted_laws import DataLaw
 from tdscale.analysis.scaling_laws import ScalingLaws
+from tdscale.analysis.views import measured_data_cost
 from tdscale.errors import UserError
 from tdscale.planning.answer import Question, answer, snapped
 from tdscale.planning.plan import Plan, Problem, Relaxed
