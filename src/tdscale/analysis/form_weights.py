@@ -109,4 +109,4 @@ def _error(every: Floats, truth: Floats, truth_bound: Floats, alive: Bools, nois
 
 def _predicted(fit: FormFit, form: Form, utd: Floats, data: Floats, bound: Floats, at: Floats) -> Floats:
     """log D of each task at σ of shape (..., n), shape (n_tasks, n), by a form that takes the parameters of `fit`, fitted to `data`."""
-    return fit.log_data(np.clip(np.log(at), *fit.followed(form, utd, data, bound)))[0]
+    return np.asarray(fit.log_data(np.clip(np.log(at), *fit.followed(form, utd, data, bound)))[0])
