@@ -13,10 +13,10 @@ from tdscale.errors import UserError
 from tdscale.runs.types import RunWarning
 
 
-def at_size(laws: ScalingLaws, model_size: float) -> ScalingLaws:
+def at_size(laws: ScalingLaws, model_size: float, *, with_budgets: bool = True) -> ScalingLaws:
     """The laws of a study with sizes at one N, parameters of the critics: D_J(σ, N), B*(σ, N), η*(σ, N) and C as functions of σ alone.
 
-    Laws without sizes are returned as they are.
+    Laws without sizes are returned as they are. `with_budgets`: whether σ*(F) is fitted, too.
     """
     family = laws.sizes
     if family is None:
@@ -36,7 +36,7 @@ def at_size(laws: ScalingLaws, model_size: float) -> ScalingLaws:
         budget=None,
         warnings=(),
     )
-    return with_budget(seen)
+    return with_budget(seen) if with_budgets else seen
 
 
 def _law_at(law: PowerLaw | None, model_size: float) -> PowerLaw | None:
