@@ -336,15 +336,14 @@ def confirm(
     open_study(directory)  # says what is wrong with the folder
     files = prepare_study(directory / STUDY_FILE, directory)
     answer = asked.answer(lambda times: current_laws(files, times=times))
-    sized = None if answer.model_size is None else at_size(current_laws(files, times=True), answer.model_size)
-    size, multiple = answer.size, asked.batch_multiple
+    laws = None if answer.model_size is None else at_size(current_laws(files, times=True), answer.model_size)
     engine = training.engine(custom=files.trainer is not None)
     console = for_people(stderr=as_json)
     if not as_json:
         print_plan(console, answer)
     with RunDisplay(directory, console, engine.workers or _ROWS) as display:
         outcome = confirm_plan(
-            files, answer, engine=engine, display=display, seeds=seeds, batch_multiple=asked.batch_multiple, size=size, laws=laws
+            files, answer, engine=engine, display=display, seeds=seeds, batch_multiple=asked.batch_multiple, size=answer.size, laws=laws
         )
     if as_json:
         print_json({"plan": answer.to_dict(), "confirmation": outcome.to_dict()})
