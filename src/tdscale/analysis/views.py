@@ -27,8 +27,8 @@ def at_size(laws: ScalingLaws, model_size: float, *, with_budgets: bool = True) 
         laws,
         model_size=model_size,
         data=tuple(law.at_size(model_size) for law in family.data),
-        batch_size=_law_at(family.batch_size, model_size),
-        learning_rate=_law_at(family.learning_rate, model_size),
+        batch_size=law_at(family.batch_size, model_size),
+        learning_rate=law_at(family.learning_rate, model_size),
         compute=models.get(laws.unit, {}),
         other_units=models,
         data_cost=None if laws.data_cost_source == "measured" else laws.data_cost,
@@ -39,7 +39,8 @@ def at_size(laws: ScalingLaws, model_size: float, *, with_budgets: bool = True) 
     return with_budget(seen) if with_budgets else seen
 
 
-def _law_at(law: PowerLaw | None, model_size: float) -> PowerLaw | None:
+def law_at(law: PowerLaw | None, model_size: float) -> PowerLaw | None:
+    """B*(σ) or η*(σ) at one N; as it is where it has no part for N."""
     return law if law is None or law.size is None else law.at_size(model_size)
 
 
