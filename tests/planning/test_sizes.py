@@ -153,15 +153,13 @@ def test_the_way_along_the_budget_is_brute_forces(laws):
         assert paths.model_size[0, row] == pytest.approx(size, rel=0.05)
 
 
-def test_a_budget_is_planned_with_the_cheapest_network(laws):
-    wanted = plan_sizes(laws, lambda at: plan_budget(at, 1.1e16), NETWORKS)
+def test_a_budget_reaches_the_return_that_brute_force_reaches(laws):
     utd, size = np.meshgrid(np.geomspace(UTD[0], UTD[-1], 600), np.geomspace(SIZES[0], SIZES[-1], 600), indexing="ij")
-    reached = [
-        level
-        for level, d_min in ((300.0, 6e4), (500.0, 1.2e5), (700.0, 2.4e5))
-        if (cost(utd, size, truth(d_min, utd, size)) + 1e10 * truth(d_min, utd, size)).min() <= 1.1e16
-    ]
-    assert wanted.threshold == reached[-1]
+    least = [(cost(utd, size, truth(d_min, utd, size)) + 1e10 * truth(d_min, utd, size)).min() for d_min in (6e4, 1.2e5, 2.4e5)]
+    for budget, threshold in ((1.02 * least[0], 300.0), (0.98 * least[2], 500.0), (1.02 * least[2], 700.0)):
+        plan = plan_sizes(laws, lambda at, budget=budget: plan_budget(at, budget), NETWORKS)
+        assert plan.threshold == threshold
+    assert not plan_sizes(laws, lambda at: plan_budget(at, 0.98 * least[0]), NETWORKS).feasible
 
 
 def test_keeping_the_size_or_the_updates_never_costs_less_than_following_both(laws):
@@ -171,12 +169,12 @@ def test_keeping_the_size_or_the_updates_never_costs_less_than_following_both(la
 
 
 def test_no_larger_network_than_allowed_is_named(laws):
-    free = plan_sizes(laws, lambda at: plan_data(at, 8e5), NETWORKS)
-    bounded = plan_sizes(laws, lambda at: plan_data(at, 8e5), NETWORKS, most=free.model_size / 2)
-    assert bounded.model_size <= free.model_size / 2
+    free = plan_sizes(laws, lambda at: plan_data(at, 5e5), NETWORKS)
+    bounded = plan_sizes(laws, lambda at: plan_data(at, 5e5), NETWORKS, most=free.model_size / 1.3)
+    assert bounded.model_size <= free.model_size / 1.3
     assert bounded.compute.value > free.compute.value
     with pytest.raises(UserError, match="--max-model-size: 1000 leaves no network; the smallest is"):
-        plan_sizes(laws, lambda at: plan_data(at, 8e5), NETWORKS, most=1000)
+        plan_sizes(laws, lambda at: plan_data(at, 5e5), NETWORKS, most=1000)
 
 
 def test_a_size_that_is_named_is_the_one_planned_with(laws):

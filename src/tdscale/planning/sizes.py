@@ -163,8 +163,9 @@ def _best(plans: Sequence[tuple[Network, Plan]], ran: Sequence[float], paths: "P
 
 
 def _nothing(plans: Sequence[tuple[Network, Plan]]) -> Plan:
-    """No network has an answer: that of the one with the best chance, and a word on the others."""
-    network, plan = max(plans, key=lambda pair: (pair[1].chance or 0.0, -pair[0].model_size))
+    """No network has an answer: that of the likeliest, and a word on the others. Large ones need least data, small ones least C."""
+    sign = 1.0 if plans[0][1].problem == "data" else -1.0
+    network, plan = max(plans, key=lambda pair: (pair[1].chance or 0.0, sign * pair[0].model_size))
     if len(plans) == 1:
         return plan
     which = f"{network.name}, N = {short(network.model_size)}"
