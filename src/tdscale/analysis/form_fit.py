@@ -16,7 +16,6 @@ from scipy.special import log_ndtr
 from tdscale.analysis.arrays import Bools, Floats
 from tdscale.analysis.forms import Form, Profile, grid_points
 
-_STEPS = 30
 _RESTS = 3  # steps without a gain, each with six times the damping, before the search ends
 _TASK_STEPS = 3
 _CENSORED_ROUNDS = 8
@@ -408,7 +407,7 @@ class _Problem:
         cost, gradient = self._cost(theta)
         diagonal = np.arange(theta.shape[1])
         rests = 0
-        for _ in range(_STEPS):
+        for _ in range(self.search.steps):
             jacobian = self.form.gradient(self.x, self.form.from_search(theta))  # (n_draws, n_parameters, n_utds)
             curvature = self.weight * np.einsum("dpi,dqi->dpq", jacobian @ self.a, jacobian)
             curvature[:, diagonal, diagonal] += self.precision
