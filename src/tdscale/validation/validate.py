@@ -96,9 +96,9 @@ def _in_turn(points: DataPoints, options: FitOptions, skipped: list[str]) -> lis
 def _sizes(points: DataPoints, options: FitOptions, skipped: list[str]) -> list[HeldOutSize]:
     """σ and N left out of the laws with model size; what else is checked of laws over σ alone is said to be left out."""
     assert points.model_size is not None
-    for name, axis in (("σ", points.utd), ("N", points.model_size)):
+    for name, what, axis in (("σ", "σ", points.utd), ("N", "sizes", points.model_size)):
         if len(values := np.unique(axis)) < 3:
-            skipped.append(f"{name} left out: {len(values)} {name} were run; leaving one out needs at least 3, so that 2 remain")
+            skipped.append(f"{name} left out: {len(values)} {what} were run; leaving one out needs at least 3, so that 2 remain")
     skipped.append("a law of σ alone at each N: the laws in use are of σ and N both, and σ is left out of these")
     skipped.append("tasks left out: this is done for laws without model size only")
     return _kept([leave_sizes_out(points, options.method, options.seed, plan) for plan in size_plans(points)], skipped)
