@@ -189,7 +189,9 @@ def test_laws_read_back_plan_as_before_at_any_size(laws, tmp_path):
         before, after = at_size(laws, n), at_size(again, n)
         for one, two in zip(before.data, after.data, strict=True):
             for task in (None, "two"):
-                np.testing.assert_allclose(two.predict_draws([0.3, 1.0, 9.0], task), one.predict_draws([0.3, 1.0, 9.0], task), rtol=1e-6)
+                np.testing.assert_allclose(two.predict([0.3, 1.0, 9.0], task), one.predict([0.3, 1.0, 9.0], task), rtol=1e-6)
+                # the field of a draw is stored in five digits
+                np.testing.assert_allclose(two.predict_draws([0.3, 1.0, 9.0], task), one.predict_draws([0.3, 1.0, 9.0], task), rtol=1e-4)
                 assert two.refusal(2.0, task) == one.refusal(2.0, task)
             assert two.extrapolation(2.0) == pytest.approx(one.extrapolation(2.0))
         for plan, limit in ((plan_budget, 1e15), (plan_data, 3e4), (plan_compute, 1e15)):
@@ -208,7 +210,7 @@ def assert_close(found, expected):
         for one, two in zip(found, expected, strict=True):
             assert_close(one, two)
     elif isinstance(expected, float):
-        assert found == pytest.approx(expected, rel=1e-5, nan_ok=True)
+        assert found == pytest.approx(expected, rel=1e-4, nan_ok=True)
     else:
         assert found == expected
 
@@ -255,7 +257,7 @@ def test_censored_points_raise_the_law_and_never_lower_it(points):
 
 def test_sizes_of_unknown_or_equal_n_are_refused():
     cells = sized_cells(utds=(1.0,))
-    with pytest.raises(UserError, match="the size of 'large' is not known; add model_size"):
+    with pytest.raises(UserError, match="the N of size .large. is not known: its runs recorded none; add model_size"):
         find_sizes([replace(cell, model_size=None) if cell.size == "large" else cell for cell in cells])
     with pytest.raises(UserError, match="sizes 'medium' and 'small' have one N, 500000"):
         find_sizes([replace(cell, model_size=5e5) if cell.size == "medium" else cell for cell in cells])
