@@ -257,7 +257,7 @@ def test_censored_points_raise_the_law_and_never_lower_it(points):
 
 def test_sizes_of_unknown_or_equal_n_are_refused():
     cells = sized_cells(utds=(1.0,))
-    with pytest.raises(UserError, match="the N of size .large. is not known: its runs recorded none; add model_size"):
+    with pytest.raises(UserError, match="the N of size 'large' is not known: its runs recorded none; add model_size"):
         find_sizes([replace(cell, model_size=None) if cell.size == "large" else cell for cell in cells])
     with pytest.raises(UserError, match="sizes 'medium' and 'small' have one N, 500000"):
         find_sizes([replace(cell, model_size=5e5) if cell.size == "medium" else cell for cell in cells])
