@@ -182,7 +182,7 @@ class Paths:
         utd_exponent, size_exponent: of the power laws through them; NaN with fewer than two J.
         all_on_updates, all_on_size: what twice the least budget of the lowest J spends too much, as a share, where N (σ) stays as it was
             there and σ (N) alone follows: mean over the J above.
-        at_edge: whether N* lies at an end of the N that were run at some J.
+        at_edge: whether N* lies at an end of the N that were run at some J; smallest: whether the smallest of them is it at the lowest J.
     """
 
     thresholds: Floats
@@ -196,6 +196,7 @@ class Paths:
     all_on_updates: Estimate
     all_on_size: Estimate
     at_edge: bool
+    smallest: bool
 
     def doubled(self) -> tuple[float, float]:
         """By what factors σ and N grow where the budget doubles."""
@@ -214,7 +215,14 @@ class Paths:
         if np.isnan(self.size_exponent.value):
             return ()
         utd, size = self.doubled()
-        edge = ", which lies at an end of the N that were run at some J" if self.at_edge else ""
+        least, most = float(self.model_size[0].min()), float(self.model_size[0].max())
+        if self.at_edge and most < 1.001 * least:
+            side, other = ("smallest", "smaller") if self.smallest else ("largest", "larger")
+            words = (
+                f"at every return the cheapest network is the {side} that was run, N = {short(least)}; a {other} one may be cheaper still"
+            )
+            return (f"{words}; a doubled budget is best spent with σ times {short(utd)}",)
+        edge = "; N* lies at an end of the N that were run at some J" if self.at_edge else ""
         powers = f"σ ∝ F^{self.utd_exponent}, N ∝ F^{self.size_exponent}{edge}"
         words = [f"a doubled budget is best spent with σ times {short(utd)} and N times {short(size)} ({powers})"]
         if not np.isnan(self.all_on_updates.value):
@@ -293,6 +301,7 @@ def optimal_paths(laws: ScalingLaws, data_cost: float, *, task: str | None = Non
         all_on_updates=over_n,
         all_on_size=over_utd,
         at_edge=bool(edge.any()),
+        smallest=bool(best[0, 0] == 0),
     )
 
 
