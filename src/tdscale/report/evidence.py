@@ -1,11 +1,12 @@
-"""What figures show beside the laws: laws fitted to fewer σ, to constant hyperparameters, and one step of choosing B and η."""
+"""What figures show beside the laws: one size's runs, laws fitted to fewer σ, to constant hyperparameters, one step of choosing B and η."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tdscale.analysis.arrays import Floats
+from tdscale.analysis.crossings import Crossings
 from tdscale.analysis.data_law import DataPoints
 from tdscale.analysis.fit import Measured
 from tdscale.analysis.fitted_laws import DataLaw
@@ -51,6 +52,41 @@ class GridChoice:
     batch_sizes: Floats
     learning_rates: Floats
     data: Floats
+
+
+def at_size(measured: Measured, model_size: float | None) -> Measured:
+    """What was measured at one size of a study's networks, the nearest to an N: as of a study of that size alone.
+
+    Of a study without sizes everything.
+    """
+    sizes = measured.sizes
+    if sizes is None or model_size is None:
+        return measured
+    name = sizes.nearest(model_size)
+    known = dict(zip(sizes.names, sizes.model_size, strict=True))[name]
+    of_size = [index for index, cell in enumerate(measured.sweep) if cell.size == name]
+    crossings = measured.sweep_crossings
+    return replace(
+        measured,
+        options=replace(measured.options, model_size=known),
+        cells=_of_size(measured.cells, name),
+        sweep=tuple(measured.sweep[index] for index in of_size),
+        sweep_crossings=_of_cells(crossings, of_size) if crossings is not None and of_size else None,
+        measuring=_of_size(measured.measuring, name),
+        points=measured.points.at_size(known),
+        sizes=None,
+        baseline_cells=_of_size(measured.baseline_cells, name),
+        baseline=None if measured.baseline is None else measured.baseline.at_size(known),
+    )
+
+
+def _of_size(cells: Sequence[Cell], name: str) -> tuple[Cell, ...]:
+    return tuple(cell for cell in cells if cell.size == name)
+
+
+def _of_cells(crossings: Crossings, chosen: Sequence[int]) -> Crossings:
+    kept = {name: getattr(crossings, name)[chosen] for name in ("data", "lower", "upper", "bound")}
+    return replace(crossings, **kept, draws=crossings.draws[:, chosen])
 
 
 def measuring_cells(measured: Measured | None) -> list[Cell]:
