@@ -31,6 +31,11 @@ class Sizes:
         return self.names[int(np.argmin(np.abs(np.log(np.array(self.model_size) / model_size))))]
 
 
+def without_size(cells: Sequence[Cell]) -> list[str]:
+    """The sizes of which no cell tells N."""
+    return sorted({cell.size for cell in cells if cell.size} - {cell.size for cell in cells if cell.model_size is not None})
+
+
 def find_sizes(cells: Sequence[Cell]) -> Sizes | None:
     """The sizes of cells; None where there are not two.
 
@@ -41,10 +46,14 @@ def find_sizes(cells: Sequence[Cell]) -> Sizes | None:
     if len(names) < 2:
         return None
     found = {}
+    unknown = without_size(cells)
+    if unknown:
+        raise UserError(
+            f"the N of size {unknown[0]!r} is not known: its runs recorded none; add model_size = …, the parameters of its critics, to it in "
+            "[sizes] of study.toml"
+        )
     for name in names:
         known = {cell.spec.task: cell.model_size for cell in cells if cell.size == name and cell.model_size is not None}
-        if not known:
-            raise UserError(f"the size of {name!r} is not known; add model_size = … to it in [sizes] of study.toml")
         found[name] = float(np.exp(np.mean(np.log(list(known.values())))))
     ordered = sorted(found, key=lambda name: found[name])
     for one, other in pairwise(ordered):

@@ -13,10 +13,10 @@ from tdscale.errors import UserError
 from tdscale.runs.types import RunWarning
 
 
-def at_size(laws: ScalingLaws, model_size: float) -> ScalingLaws:
+def at_size(laws: ScalingLaws, model_size: float, *, with_budgets: bool = True) -> ScalingLaws:
     """The laws of a study with sizes at one N, parameters of the critics: D_J(σ, N), B*(σ, N), η*(σ, N) and C as functions of σ alone.
 
-    Laws without sizes are returned as they are.
+    Laws without sizes are returned as they are. `with_budgets`: whether σ*(F) is fitted, too.
     """
     family = laws.sizes
     if family is None:
@@ -27,8 +27,8 @@ def at_size(laws: ScalingLaws, model_size: float) -> ScalingLaws:
         laws,
         model_size=model_size,
         data=tuple(law.at_size(model_size) for law in family.data),
-        batch_size=_law_at(family.batch_size, model_size),
-        learning_rate=_law_at(family.learning_rate, model_size),
+        batch_size=law_at(family.batch_size, model_size),
+        learning_rate=law_at(family.learning_rate, model_size),
         compute=models.get(laws.unit, {}),
         other_units=models,
         data_cost=None if laws.data_cost_source == "measured" else laws.data_cost,
@@ -36,10 +36,11 @@ def at_size(laws: ScalingLaws, model_size: float) -> ScalingLaws:
         budget=None,
         warnings=(),
     )
-    return with_budget(seen)
+    return with_budget(seen) if with_budgets else seen
 
 
-def _law_at(law: PowerLaw | None, model_size: float) -> PowerLaw | None:
+def law_at(law: PowerLaw | None, model_size: float) -> PowerLaw | None:
+    """B*(σ) or η*(σ) at one N; as it is where it has no part for N."""
     return law if law is None or law.size is None else law.at_size(model_size)
 
 

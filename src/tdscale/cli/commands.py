@@ -299,12 +299,14 @@ def plan(
 
     published = str(directory).startswith(PREFIX) and not directory.exists()
 
-    def laws(times: bool) -> "ScalingLaws":
-        if published:
-            return scaling_laws(str(directory).removeprefix(PREFIX), asked.task)
-        return current_laws(open_study(directory), times=times)
+    files = None if published else open_study(directory)
 
-    answer = asked.answer(laws)
+    def laws(times: bool) -> "ScalingLaws":
+        if files is None:
+            return scaling_laws(str(directory).removeprefix(PREFIX), asked.task)
+        return current_laws(files, times=times)
+
+    answer = asked.answer(laws, None if files is None else files.study)
     if published and answer.feasible:
         answer = replace(answer, notes=(*answer.notes, NO_INTERVAL))
     print_json(answer.to_dict()) if as_json else print_plan(for_people(), answer)
@@ -323,6 +325,7 @@ def confirm(
 
     The question is asked as of `plan`. What is done is not done again, and no law changes by it.
     """
+    from tdscale.analysis.views import at_size
     from tdscale.cli.console import for_people, print_json
     from tdscale.cli.progress import RunDisplay
     from tdscale.cli.results import print_confirmation, print_plan
@@ -333,12 +336,15 @@ def confirm(
     open_study(directory)  # says what is wrong with the folder
     files = prepare_study(directory / STUDY_FILE, directory)
     answer = asked.answer(lambda times: current_laws(files, times=times))
+    laws = None if answer.model_size is None else at_size(current_laws(files, times=True), answer.model_size)
     engine = training.engine(custom=files.trainer is not None)
     console = for_people(stderr=as_json)
     if not as_json:
         print_plan(console, answer)
     with RunDisplay(directory, console, engine.workers or _ROWS) as display:
-        outcome = confirm_plan(files, answer, engine=engine, display=display, seeds=seeds, batch_multiple=asked.batch_multiple)
+        outcome = confirm_plan(
+            files, answer, engine=engine, display=display, seeds=seeds, batch_multiple=asked.batch_multiple, size=answer.size, laws=laws
+        )
     if as_json:
         print_json({"plan": answer.to_dict(), "confirmation": outcome.to_dict()})
         return

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tdscale.importers import Scale
     from tdscale.planning import Plan
     from tdscale.running import Engine
+    from tdscale.study import Study
 
 
 class NoiseRegime(StrEnum):
@@ -135,11 +136,17 @@ class PlanOptions:
     ] = None
     task: Annotated[str | None, option(metavar="T", what="One task instead of the mean over all tasks.")] = None
     batch_multiple: Annotated[int, typer.Option(min=1, help="Round B to a multiple of this.")] = 16
+    size: Annotated[str | None, option(metavar="NAME", what="One of the study's sizes. [default: the one that serves best]")] = None
+    max_model_size: Annotated[float | None, option(metavar="N", what="No larger network than this, in parameters of its critics.")] = None
 
-    def answer(self, laws_with: "Callable[[bool], ScalingLaws]") -> "Plan":
-        """P1, P2 or P3, by the limit that is given. `laws_with`: the laws, with measured times where its argument is true."""
+    def answer(self, laws_with: "Callable[[bool], ScalingLaws]", study: "Study | None" = None) -> "Plan":
+        """P1, P2 or P3, by the limit that is given.
+
+        `laws_with`: the laws, with measured times where its argument is true. `study`: whose they are; None for published ones.
+        """
         from tdscale.analysis.views import in_unit
-        from tdscale.planning import plan_budget, plan_compute, plan_data
+        from tdscale.planning import plan_budget, plan_compute, plan_data, plan_sizes
+        from tdscale.running.networks import buildable
 
         limits = {"--data": self.data, "--compute": self.compute, "--budget": self.budget}
         given = [name for name, value in limits.items() if value is not None]
@@ -153,12 +160,19 @@ class PlanOptions:
         laws = laws_with(self.unit == Unit.seconds or price == "measured")
         if self.unit is not None:
             laws = in_unit(laws, self.unit.value)
-        if self.budget is not None:
-            return plan_budget(laws, self.budget, price, task=self.task, batch_multiple=self.batch_multiple)
-        if self.data is not None:
-            return plan_data(laws, self.data, threshold=self.threshold, task=self.task, batch_multiple=self.batch_multiple)
-        assert self.compute is not None
-        return plan_compute(laws, self.compute, threshold=self.threshold, task=self.task, batch_multiple=self.batch_multiple)
+        if self.size is not None and self.max_model_size is not None:
+            raise UserError("--size goes without --max-model-size: it names the network")
+
+        def ask(at: "ScalingLaws") -> "Plan":
+            if self.budget is not None:
+                return plan_budget(at, self.budget, price, task=self.task, batch_multiple=self.batch_multiple)
+            if self.data is not None:
+                return plan_data(at, self.data, threshold=self.threshold, task=self.task, batch_multiple=self.batch_multiple)
+            assert self.compute is not None
+            return plan_compute(at, self.compute, threshold=self.threshold, task=self.task, batch_multiple=self.batch_multiple)
+
+        networks = buildable(study, laws) if study is not None and self.size is None else None
+        return plan_sizes(laws, ask, networks, most=self.max_model_size, size=self.size)
 
     def _price(self) -> float | Literal["measured"] | None:
         text = self.data_cost

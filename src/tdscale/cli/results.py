@@ -134,6 +134,8 @@ def print_plan(console: Console, plan: Plan) -> None:
         console.print(f"  {more}")
     if plan.alternatives:
         console.print(_alternatives(plan))
+    if plan.by_size:
+        console.print(_by_size(plan))
     for note in plan.notes:
         console.print(f"  · {note}")
 
@@ -147,6 +149,8 @@ def _plan_rows(plan: Plan) -> list[tuple[str, str]]:
         between = f"   in the draws {short(interval.low)} to {short(interval.high)}" if interval and interval.low < interval.high else ""
         rows.append(("return", f"{short(plan.threshold)} (normalised){between}"))
     assert plan.utd is not None
+    if plan.model_size is not None:
+        rows.append(("size", f"{plan.size}, N = {short(plan.model_size)} parameters"))
     best = plan.utd_range
     # published laws have no interval
     rows.append(("σ", short(plan.utd) + (f"   best σ in [{short(best.low)}, {short(best.high)}]" if best and best.low < best.high else "")))
@@ -202,9 +206,31 @@ def _alternatives(plan: Plan) -> Table:
     return table
 
 
+def _by_size(plan: Plan) -> Table:
+    """The same question's answer with each network."""
+    pairs = [("D", plan.data), ("C", plan.compute), ("F", plan.budget)]
+    known = {name: value.value for name, value in pairs if value is not None}
+    reached = ["J"] if plan.problem == "budget" else []
+    table = plain_table("", "  size", "N", *reached, "σ", "B", *known)
+    table.padding = (0, 1)  # within 80 columns
+    for row in plan.by_size:
+        named = f"  {row.size}{' (the plan)' if row.model_size == plan.model_size else ''}"
+        if not row.feasible or row.utd is None:
+            table.add_row(named, short(row.model_size), *("–" for _ in (*reached, "σ", "B", *known)))
+            continue
+        values = {"D": row.data, "C": row.compute, "F": row.budget}
+        changes = [_change(value.value, here) if (value := values[name]) is not None else "–" for name, here in known.items()]
+        level = [short(row.threshold) if row.threshold is not None else "beyond"] if reached else []
+        batch = str(row.batch_size) if row.batch_size is not None else "–"
+        table.add_row(named, short(row.model_size), *level, short(row.utd), batch, *changes)
+    return table
+
+
 def _change(value: float, here: float) -> str:
     """A value, and its change against the plan's, which may be a C of 0: where warm-up alone reaches J."""
-    return f"{short(value)} {value / here - 1:+.0%}".replace(" -", " −") if here > 0 else short(value)
+    if here <= 0:
+        return short(value)
+    return f"{short(value)} ×{value / here:.3g}" if value > 10 * here else f"{short(value)} {value / here - 1:+.0%}".replace(" -", " −")
 
 
 def print_published(console: Console, laws: PublishedLaws, task: str | None, predictions: Sequence[Prediction]) -> None:

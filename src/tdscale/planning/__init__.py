@@ -4,6 +4,7 @@ from tdscale.planning.answer import round_batch
 from tdscale.planning.confirmation import Compared, Confirmation, laws_for, score
 from tdscale.planning.plan import Alternative, Plan, Problem, Relaxed
 from tdscale.planning.problems import plan_compute, plan_data
+from tdscale.planning.sizes import Network, Paths, networks_run, optimal_paths, plan_sizes
 from tdscale.planning.total import plan_budget
 from tdscale.planning.tradeoff import REACH, WORTHWHILE, Tradeoff, tradeoff
 
@@ -13,14 +14,19 @@ __all__ = [
     "Alternative",
     "Compared",
     "Confirmation",
+    "Network",
+    "Paths",
     "Plan",
     "Problem",
     "Relaxed",
     "Tradeoff",
     "laws_for",
+    "networks_run",
+    "optimal_paths",
     "plan_budget",
     "plan_compute",
     "plan_data",
+    "plan_sizes",
     "round_batch",
     "score",
     "tradeoff",

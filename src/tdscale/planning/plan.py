@@ -42,6 +42,21 @@ class Relaxed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BySize:
+    """The same question's answer with the network of one size; fields as in the plan, None where there is no answer."""
+
+    size: str
+    model_size: float
+    feasible: bool
+    threshold: float | None
+    utd: float | None
+    batch_size: int | None
+    data: Estimate | None
+    compute: Estimate | None
+    budget: Estimate | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """An answer to P1, P2 or P3.
 
@@ -68,6 +83,7 @@ class Plan:
         alternatives: the second best.
         relaxed: what 10 % more would buy; None where the limit does not bind.
         notes: what the reader should know.
+        size, model_size: the network, where the study has sizes: its name, or what makes it, and N; by_size: the answers of the others.
     """
 
     problem: Problem
@@ -101,6 +117,14 @@ class Plan:
     alternatives: tuple[Alternative, ...] = ()
     relaxed: Relaxed | None = None
     notes: tuple[str, ...] = ()
+    size: str | None = None
+    model_size: float | None = None
+    by_size: tuple[BySize, ...] = ()
+
+    @property
+    def replayed(self) -> float | None:
+        """Transitions replayed for each env step, σ·B; None where B is not known."""
+        return None if self.utd is None or self.batch_size is None else self.utd * self.batch_size
 
     @property
     def compute_name(self) -> str:
@@ -129,8 +153,9 @@ class Plan:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON types; estimates as {value, low, high, level}."""
-        return {key: _plain(value) for key, value in self.__dict__.items()}
+        """As JSON types; estimates as {value, low, high, level}. The keys of sizes stand there for a study that has some."""
+        of_sizes = ("size", "model_size", "by_size")
+        return {key: _plain(value) for key, value in self.__dict__.items() if self.size is not None or key not in of_sizes}
 
     def sentence(self) -> str:
         """The answer in words."""
@@ -142,6 +167,8 @@ class Plan:
             f"return {short(self.threshold)} (normalised)" if self.threshold is not None else "a return beyond the highest threshold fitted"
         )
         settings = [f"σ = {short(self.utd)}"]
+        if self.model_size is not None:
+            settings.insert(0, f"size {self.size} (N = {short(self.model_size)})")
         if self.batch_size is not None:
             settings.append(f"B = {self.run_with('batch_size')}")
         if self.learning_rate is not None:
@@ -157,7 +184,7 @@ class Plan:
 def _plain(value: Any) -> Any:
     if isinstance(value, Estimate | Tolerated):
         return value.to_dict()
-    if isinstance(value, Alternative):
+    if isinstance(value, Alternative | BySize):
         return {key: _plain(item) for key, item in value.__dict__.items()}
     if isinstance(value, Relaxed):
         return asdict(value)

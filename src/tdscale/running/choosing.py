@@ -9,6 +9,8 @@ import numpy as np
 
 from tdscale.analysis.fit import FitOptions, fit_hyperparameters, measure
 from tdscale.analysis.fitted_laws import PowerLaw
+from tdscale.analysis.sizes import without_size
+from tdscale.analysis.views import law_at
 from tdscale.errors import RunFailure
 from tdscale.planning import round_batch
 from tdscale.running.fitting import fit_options
@@ -35,11 +37,12 @@ class Chosen:
     notes: tuple[str, ...] = ()
 
 
-def choose(files: StudyFiles, *, again: bool = False, store: bool = False) -> Chosen:
+def choose(files: StudyFiles, *, whole: StudyFiles | None = None, again: bool = False, store: bool = False) -> Chosen:
     """The B and η of stage 2: those in choice.json; for a task or σ that it lacks, by the laws that stage 1's runs give.
 
     Args:
-        files: the study, with a [scaling].
+        files: the study, with a [scaling]; of a study with sizes, that of one of them.
+        whole: the study with all of its sizes, whose runs choose together; None for `files`.
         again: choose all of them by today's sweep, whatever was chosen before.
         store: write choice.json. The caller holds the folder.
 
@@ -56,15 +59,16 @@ def choose(files: StudyFiles, *, again: bool = False, store: bool = False) -> Ch
         task in kept and not set(study.scaling.utd) - set(kept[task].scaling) and (study.baseline is None or kept[task].baseline)
         for task in study.tasks
     )
-    selection = select_runs(files.store, study, problems=[])
+    whole = files if whole is None else whole
+    selection = select_runs(whole.store, whole.study, problems=[])
     swept = [run_id for run_id, spec in selection.specs.items() if spec.stage == "sweep"]
-    options = fit_options(study, "default")
+    options = fit_options(whole.study, "default")
     read = repr((files.store.fingerprint(swept), options.thresholds, options.reading))
     sweep = hashlib.sha256(read.encode()).hexdigest()
     if complete and all(choice.sweep == sweep for choice in kept.values()):
         return Chosen(choices=kept)
     try:
-        by_sweep = _by_sweep(files, selection, options)
+        by_sweep = _by_sweep(whole, selection, options, files.size)
     except RunFailure:
         if complete:  # the sweep that chose them is no longer there as it was; the choice stands
             return Chosen(choices=kept)
@@ -88,16 +92,16 @@ def choose(files: StudyFiles, *, again: bool = False, store: bool = False) -> Ch
 
 
 def choose_by_size(files: StudyFiles, *, again: bool = False, store: bool = False) -> dict[str, Chosen]:
-    """As `choose`, for each size of a study by the sweep of that size alone; under "" without [sizes].
+    """As `choose`, for each size of a study by the laws B*(σ, N), η*(σ, N) of all sizes' sweeps; under "" without [sizes].
 
     Raises:
-        RunFailure: if a size's sweep gives none; says which.
+        RunFailure: if the sweeps give none for a size; says which.
         UserError: if choice.json is damaged.
     """
     found = {}
     for name, one in files.by_size().items():
         try:
-            found[name] = choose(one, again=again, store=store)
+            found[name] = choose(one, whole=files, again=again, store=store)
         except RunFailure as failure:
             if not name:
                 raise
@@ -127,11 +131,19 @@ def refuse_divergence(files: StudyFiles, selection: Selection | None = None) -> 
     return cells
 
 
-def _by_sweep(files: StudyFiles, selection: Selection, options: FitOptions) -> _BySweep:
+def _by_sweep(files: StudyFiles, selection: Selection, options: FitOptions, size: str) -> _BySweep:
+    """The laws of a study's sweep, at one of its sizes."""
     cells = refuse_divergence(files, selection)
     if not cells:
         raise RunFailure("stage 1 left no run to choose B and η by; `tdscale status` lists what failed")
-    batch_size, learning_rate, warnings = fit_hyperparameters(measure(cells, options))
+    if without_size(cells):  # no law over N: each size by its own sweep
+        cells = [cell for cell in cells if cell.size == size]
+    measured = measure(cells, options)
+    batch_size, learning_rate, warnings = fit_hyperparameters(measured)
+    sizes = measured.sizes
+    if sizes is not None and size in sizes.names:
+        model_size = sizes.model_size[sizes.names.index(size)]
+        batch_size, learning_rate = law_at(batch_size, model_size), law_at(learning_rate, model_size)
     return _BySweep(batch_size=batch_size, learning_rate=learning_rate, warnings=warnings)
 
 
