@@ -98,21 +98,36 @@ def measuring_cells(measured: Measured | None) -> list[Cell]:
 
 
 def extrapolations(laws: ScalingLaws, measured: Measured | None) -> list[Extrapolation]:
-    """Laws without the σ that need most data, then without those that need most compute, at the J nearest to 700; none from too few σ."""
+    """Laws without the σ that need most data, then without those that need most compute, at the J nearest to 700; none from too few σ.
+
+    Of a study with sizes (`measured` of all of them) they are laws of σ and N both, seen at the size at which the laws stand.
+    """
     all_there = _nearest(laws.data)
     if measured is None or all_there is None:
         return []
     points = measured.points
+    utds = np.unique(points.utd)
     found = []
-    first = {side: out for side, out in reversed(ends(list(points.utd))) if side != "both"}  # two σ where there are enough
+    first = {side: out for side, out in reversed(ends(list(utds))) if side != "both"}  # two σ where there are enough
     for side in ("smallest", "largest"):
         if side not in first:
             continue
-        out = first[side]
-        law = _nearest(_data_laws(measured, points.subset(~out)))
+        left_out = utds[first[side]]
+        law = _nearest(_without(measured, left_out, all_there.threshold, laws.model_size))
         if law is not None and law.threshold == all_there.threshold:
-            found.append(Extrapolation(law=law, measured=all_there, left_out=points.utd[out]))
+            found.append(Extrapolation(law=law, measured=all_there, left_out=left_out))
     return found
+
+
+def _without(measured: Measured, left_out: Floats, threshold: float, model_size: float | None) -> list[DataLaw]:
+    """The data laws fitted without some σ."""
+    points = measured.points.subset(~np.isin(measured.points.utd, left_out))
+    if points.model_size is None or model_size is None:
+        return _data_laws(measured, points)
+    options = measured.options
+    one = np.isclose(points.thresholds, threshold)  # the others would take their time
+    points = replace(points, thresholds=points.thresholds[one], data=points.data[..., one])
+    return [law.at_size(model_size) for law in options.method.size_laws(points, options.seed)[0]]
 
 
 def hyperparameter_comparison(laws: ScalingLaws, measured: Measured | None) -> HyperparameterComparison | None:

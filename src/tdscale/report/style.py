@@ -110,8 +110,8 @@ def colour_of(names: Sequence[str], name: str) -> str:
     return TASK_COLOURS[names.index(name) % len(TASK_COLOURS)]
 
 
-def marker_of(names: Sequence[str], name: str) -> str:
-    """A task's marker."""
+def marker_of(names: Sequence[Any], name: Any) -> str:
+    """A task's marker, or a size's."""
     return MARKERS[names.index(name) % len(MARKERS)]
 
 

@@ -19,6 +19,7 @@ from tdscale.report.figures.parts import (
     interval,
     limits,
     line_and_band,
+    mean_over_tasks,
     points_with_intervals,
     reach_grid,
     tradeoff_axes,
@@ -95,7 +96,7 @@ def _frontier(
     inside = (grid >= seen[0] * 0.999) & (grid <= seen[1] * 1.001)
     axes.plot(compute, data, color=_FITTED, linestyle=(0, (3, 2)), linewidth=1.1, zorder=3)
     axes.plot(compute[inside], data[inside], color=_FITTED, zorder=3)
-    utd, mean = mean_over_tasks(measured.utd, measured.data, law)
+    utd, mean = mean_over_tasks(law, measured)
     at = laws.compute_for(utd, mean)
     out = np.isin(utd, left_out)
     axes.plot(at[~out], mean[~out], linestyle="none", marker="o", color=_FITTED, markersize=5.5, markeredgecolor="white", zorder=5)
@@ -129,17 +130,6 @@ def _intervals(axes: Axes, laws: ScalingLaws, law: DataLaw, utd: Floats) -> None
             )
 
 
-def mean_over_tasks(utd: Floats, data: Floats, law: DataLaw) -> tuple[Floats, Floats]:
-    """Geometric mean over tasks of D of shape (n_tasks, n_utds), as σ and D; the law's level stands in for a task not seen at a σ."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        expected = np.stack([law.predict(utd, task) for task in law.tasks])
-        excess = np.where(np.isfinite(data), np.log(data / expected), np.nan)
-    seen = np.isfinite(excess)
-    columns = seen.any(axis=0)
-    mean = np.where(seen, excess, 0.0).sum(axis=0)[columns] / seen.sum(axis=0)[columns]
-    return utd[columns], law.predict(utd[columns]) * np.exp(mean)
-
-
 def _draw_comparison(axes: Axes, comparison: HyperparameterComparison) -> None:
     """D against σ at fitted and at constant B, η, each with the law through it."""
     drawn: list[Floats] = []
@@ -147,7 +137,7 @@ def _draw_comparison(axes: Axes, comparison: HyperparameterComparison) -> None:
     for place, (law, (colour, marker)) in enumerate(zip((comparison.fitted, comparison.constant), _KINDS, strict=True)):
         grid = utd_grid(low, high, 120)
         line_and_band(axes, grid, law.predict(grid), law.predict_draws(grid), (low, high), colour)
-        utd, mean = mean_over_tasks(law.utd, law.data, law)
+        utd, mean = mean_over_tasks(law)
         blank = np.full(len(mean), np.nan)
         points_with_intervals(axes, utd * 1.02 ** (2 * place - 1), mean, blank, blank, colour=colour, marker=marker, size=5.5)
         drawn += [law.predict(grid), mean, *interval(law.predict_draws(grid))]
