@@ -64,7 +64,9 @@ def ends(points: DataPoints) -> Iterator[tuple[str, Bools]]:
     """What is left out: each end of each axis, each corner."""
     assert points.model_size is not None
     axes = {"σ": points.utd, "N": points.model_size}
-    sides = {f"{side} {name}": axis == end(axis) for name, axis in axes.items() for side, end in (("smallest", np.min), ("largest", np.max))}
+    sides = {
+        f"{side} {name}": axis == end(axis) for name, axis in axes.items() for side, end in (("smallest", np.min), ("largest", np.max))
+    }
     yield from sides.items()
     for one, of_utd in sides.items():
         for other, of_size in sides.items():

@@ -82,7 +82,7 @@ def load_laws(path: Path, methods: Mapping[str, Method]) -> ScalingLaws:
         raise UserError(f"{path}: is not of schema {SCHEMA}; `tdscale fit {path.parent}` writes it again")
     try:
         return _from_draws(content["draws"], methods)
-    except (KeyError, TypeError, ValidationError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValidationError, ValueError):
         raise UserError(f"{path}: its draws are damaged; `tdscale fit {path.parent}` writes it again") from None
 
 
@@ -202,9 +202,27 @@ def _draws(laws: ScalingLaws) -> dict[str, Any]:
             _without(law, "offset", "size")
         for entry, law in zip(family["data"], laws.sizes.data, strict=True):
             _by_form(entry, law.forms, SIZE_FORMS)
+            for form in entry["forms"]:
+                _once(form)
+            entry["field_weight_draws"] = [_as_text(draw) for draw in law.field_weight_draws]
         content |= {"data": [], "budget": None, "batch_size": None, "learning_rate": None, "compute": {}, "other_units": {}}
     plain: dict[str, Any] = _plain(content)
     return plain
+
+
+def _once(columns: dict[str, Any]) -> None:
+    """Keeps the parameters that all tasks share once, as a list of one."""
+    for name, values in columns.items():
+        if name in ("form", "weight") or name.startswith("log_scale"):
+            continue
+        rows = np.asarray(values)
+        if rows.shape[-1] > 1 and (rows == rows[..., :1]).all():
+            columns[name] = rows[..., :1].tolist()
+
+
+def _as_text(values: Floats) -> str:
+    """Numbers with spaces between, rows one after the other: of 40 tasks there are millions."""
+    return " ".join(f"{value:.5g}" for value in values.ravel())
 
 
 def _without(content: dict[str, Any], *names: str) -> None:
@@ -246,9 +264,22 @@ def _from_draws(content: dict[str, Any], methods: Mapping[str, Method]) -> Scali
     return replace(at_size(laws, laws.model_size), warnings=laws.warnings)
 
 
+def _from_text(law: dict[str, Any]) -> None:
+    """The inverse of `_once` and `_as_text`."""
+    n_places, n_points = np.shape(law["field_weights"])
+    drawn = [np.array(text.split(), dtype=np.float64) for text in law["field_weight_draws"]]
+    law["field_weight_draws"] = np.reshape(drawn, (len(drawn), n_places, n_points))
+    for columns in law["forms"]:
+        for name, values in columns.items():
+            if name not in ("form", "weight"):
+                columns[name] = np.broadcast_to(_array(values), (*np.shape(values)[:-1], n_places))
+
+
 def _with_forms(entry: dict[str, Any], at: Sequence[str], known: Sequence[Form]) -> dict[str, Any]:
     """A data law's fields with its forms. `at`: the fields that D's coordinates stand in."""
     law = dict(entry)
+    if "field_weight_draws" in law:
+        _from_text(law)
     named = {form.name: form for form in known}
     fitted = {named[columns["form"]]: _from_columns(columns, named[columns["form"]]) for columns in law.pop("forms")}
     coordinates = [_array(law[name]) for name in at]

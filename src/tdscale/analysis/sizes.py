@@ -49,7 +49,7 @@ def find_sizes(cells: Sequence[Cell]) -> Sizes | None:
     unknown = without_size(cells)
     if unknown:
         raise UserError(
-            f"the N of size {unknown[0]!r} is not known: its runs recorded none; add model_size = …, the parameters of its critics, to it in "
+            f"the N of size {unknown[0]!r} is not known: its runs recorded none; add model_size = …, its critics' parameters, to it in "
             "[sizes] of study.toml"
         )
     for name in names:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.analysis.arrays import Floats
-from tdscale.analysis.budget import fit_line
+from tdscale.analysis.budget import fit_line, minimum_on_grid
 from tdscale.analysis.estimate import Estimate, short
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.analysis.views import at_size
@@ -163,8 +163,9 @@ def _best(plans: Sequence[tuple[Network, Plan]], ran: Sequence[float], paths: "P
 
 
 def _nothing(plans: Sequence[tuple[Network, Plan]]) -> Plan:
-    """No network has an answer: that of the one with the best chance, and a word on the others."""
-    network, plan = max(plans, key=lambda pair: (pair[1].chance or 0.0, -pair[0].model_size))
+    """No network has an answer: that of the likeliest, and a word on the others. Large ones need least data, small ones least C."""
+    sign = 1.0 if plans[0][1].problem == "data" else -1.0
+    network, plan = max(plans, key=lambda pair: (pair[1].chance or 0.0, sign * pair[0].model_size))
     if len(plans) == 1:
         return plan
     which = f"{network.name}, N = {short(network.model_size)}"
@@ -259,17 +260,21 @@ def optimal_paths(laws: ScalingLaws, data_cost: float, *, task: str | None = Non
         if row == 0:
             first = np.argmin(budget[0], axis=0)
             kept_utd = np.take_along_axis(utd[0], first[None], axis=0)[0]
-    best = np.argmin(budget, axis=1)
-    least, at_utd, at_n = _picked(budget, best).T, _picked(utd, best).T, sizes[best].T
-    if not np.isfinite(least[0]).any():
-        return None
+    log_sizes, draws = np.log(sizes), np.arange(1 + laws.n_draws)
+    least, at_utd, at_n = (np.empty((1 + laws.n_draws, len(levels))) for _ in range(3))
     data = np.full(least.shape, np.nan)
+    best = np.argmin(budget, axis=1)
     for row, level in enumerate(levels):
+        log_n, least[:, row], _ = minimum_on_grid(log_sizes, budget[row].T)
+        at_n[:, row] = np.exp(log_n)
+        at_utd[:, row] = np.exp([np.interp(log_n[draw], log_sizes, np.log(utd[row, :, draw])) for draw in draws])
         for column in np.unique(best[row]):
             law, where = seen[column].data_law(level), np.flatnonzero(best[row] == column)
             drawn = law.predict_draws(at_utd[where, row], task)
             for place, draw in enumerate(where):
                 data[draw, row] = law.predict(at_utd[[draw], row], task)[0] if draw == 0 else drawn[draw - 1, place]
+    if not np.isfinite(least[0]).any():
+        return None
     log_f = np.log(np.where(np.isfinite(least), least, np.nan))
     slopes = [fit_line(np.where(np.isfinite(log_f), log_f, np.inf).T, np.log(values).T)[0] for values in (at_utd, at_n)]
     if len(levels) < 2:
