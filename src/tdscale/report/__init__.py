@@ -193,7 +193,7 @@ _CAPTIONS: dict[str, tuple[str, str]] = {
 }
 _SIZE_CAPTIONS: dict[str, str] = {
     "sizes-data": "Data until return J: against σ for each model size N, and against N for each σ. Lines are the law, dashed beyond what "
-    "was run, with 80 % intervals; points are the tasks’ mean.",
+    "was run, with 80 % intervals; points are the mean over the tasks that reach J.",
     "sizes-compute": "Compute until return J in the same way, at the B*(σ, N) of the laws.",
     "sizes-hyperparameters": "The best B and η against N for each σ, with 80 % intervals; points are the tasks’ mean.",
     "sizes-frontier": "Data against compute until return J, σ rising along each line. The grey line joins the best of all N between the "

@@ -114,7 +114,7 @@ def extrapolations(laws: ScalingLaws, measured: Measured | None) -> list[Extrapo
             continue
         left_out = utds[first[side]]
         law = _nearest(_without(measured, left_out, all_there.threshold, laws.model_size))
-        if law is not None and law.threshold == all_there.threshold:
+        if law is not None and np.isclose(law.threshold, all_there.threshold):
             found.append(Extrapolation(law=law, measured=all_there, left_out=left_out))
     return found
 
@@ -136,7 +136,7 @@ def hyperparameter_comparison(laws: ScalingLaws, measured: Measured | None) -> H
     if measured is None or measured.baseline is None or fitted is None:
         return None
     law = _nearest(_data_laws(measured, measured.baseline))
-    if law is None or law.threshold != fitted.threshold:
+    if law is None or not np.isclose(law.threshold, fitted.threshold):
         return None
     return HyperparameterComparison(fitted=fitted, constant=law)
 

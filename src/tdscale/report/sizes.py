@@ -28,7 +28,7 @@ def named_size(laws: ScalingLaws) -> str:
 def at_which_size(laws: ScalingLaws) -> str:
     """A sentence for what is of σ alone; empty for laws without sizes."""
     where = named_size(laws)
-    return f"At {where}; other sizes are in “Model size”." if where else ""
+    return f"At {where}." if where else ""
 
 
 def paths_of(laws: ScalingLaws) -> Paths | None:
