@@ -107,7 +107,8 @@ def mean_over_tasks(law: DataLaw, measured: DataLaw | None = None) -> tuple[Floa
     seen = np.isfinite(excess)
     columns = seen.any(axis=0)
     mean = np.where(seen, excess, 0.0).sum(axis=0)[columns] / seen.sum(axis=0)[columns]
-    return utd[columns], law.predict(utd[columns]) * np.exp(mean)
+    level = np.log(expected[np.isfinite(expected).all(axis=1)]).mean(axis=0)
+    return utd[columns], np.exp(level[columns] + mean)
 
 
 def has_compute(laws: ScalingLaws) -> bool:
