@@ -55,6 +55,7 @@ benchmarks: setup  ## speed, prediction and calibration tables of the analysis; 
 	@.venv-analysis/bin/pip install -q -r benchmarks/requirements-analysis.txt
 	.venv/bin/python benchmarks/analysis.py --peers .venv-analysis/bin/python
 	.venv/bin/python benchmarks/prediction.py
+	.venv/bin/python benchmarks/sizes.py
 	.venv/bin/python benchmarks/hyperparameters.py
 	.venv/bin/python benchmarks/calibration.py
 	.venv/bin/python benchmarks/new_task.py

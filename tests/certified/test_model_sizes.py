@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 from tdscale.analysis.crossings import first_crossing, recovered
+from tdscale.analysis.form_fit import fit_form
+from tdscale.analysis.size_forms import SUM
 
+NAMES = {"c": "d_min", "a": "a", "alpha": "alpha", "b": "b", "beta": "beta"}
 SIZES = ("s", "sm", "m", "l")
 RESETS = 2.5e6  # critic updates between two
 # the highest threshold of each task, by group; σ of the group
@@ -71,3 +74,33 @@ def test_data_with_the_dips_after_resets_left_out_is_the_published_one(published
     # without the rule the dips cost up to 40 % more data, the more the larger σ
     _, kept = _points(published, group, left_out=False)
     assert np.sqrt(np.mean(np.log(kept / theirs) ** 2)) > dips
+
+
+def _fitted(points):
+    """Parameters of the sum form by plain least squares of log D, as golden_sizes.json names them, and the fitted D."""
+    at, data = points[:, :2].T, points[:, 2]
+    fit = fit_form(SUM, at, data[None, None], prior=None)
+    named = SUM.described(fit.log_scale[0, 0], fit.parameters[0])
+    return {name: float(named[ours]) for name, ours in NAMES.items()}, np.exp(fit.log_data(np.log(at))[0, 0])
+
+
+@pytest.mark.parametrize("group", ["dmc", "dog_humanoid", "h1-crawl-v0", "h1-stand-v0"])
+def test_the_sum_form_through_the_published_points_is_the_published_one(published, certify, group):
+    theirs = published[0][group]
+    points = np.array(theirs["points"])
+    named, data = _fitted(points)
+    references = [theirs["parameters"][name] for name in NAMES]
+    certify(f"sum form, {group}: c, a, α, b, β", list(named.values()), references, at_least=5)
+    certify(f"sum form, {group}: fitted D", data, points[:, 3], at_least=6)
+
+
+# a difference of 0.02 in log D moves α, a and b by up to a quarter: 16 or 20 points of one sum tell them no better
+@pytest.mark.parametrize(("group", "digits"), [("dmc", 0.8), ("dog_humanoid", 0.5)])
+def test_the_sum_form_through_the_data_of_the_curves_is_near_the_published_one(published, certify, group, digits):
+    theirs = published[0][group]
+    points = np.array(theirs["points"])
+    _, ours = _points(published, group, left_out=True)
+    named, data = _fitted(np.column_stack([points[:, :2], ours]))
+    for name, value in named.items():
+        certify(f"sum form, {group}, from curves: {name}", value, theirs["parameters"][name], at_least=digits)
+    certify(f"sum form, {group}, from curves: fitted D", data, points[:, 3], at_least=1.5)

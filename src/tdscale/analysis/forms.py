@@ -32,12 +32,14 @@ class Search:
         lower, upper: bounds of the search coordinates, shape (n_parameters,).
         starts: the points tried first; the best one starts the descent. Shape (n_parameters, n_points).
         axes: by parameter, the values at which its likelihood profile is drawn, in the order of the parameters.
+        steps: of the descent, at most.
     """
 
     lower: Floats
     upper: Floats
     starts: Floats
     axes: tuple[Floats, ...]
+    steps: int = 30
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,6 +46,8 @@ class _Knees(SizeForm):
         upper=np.array([np.log(_EXPONENT[1]), _RATIO[1]] * 2),
         starts=grid_points((np.linspace(np.log(0.1), np.log(3.0), 8), np.linspace(-5.0, 6.0, 12)) * 2),
         axes=(np.log(np.geomspace(0.05, 5.0, 20)), np.linspace(*_RATIO, 22)) * 2,
+        # without a prior the descent may follow a valley in which D_min trades against both needs
+        steps=100,
     )
     prior = np.array([0.5, 1.25, 0.5, 1.25])
     sliced = OFFSET

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from tdscale.analysis.estimate import round_digits
 from tdscale.errors import UserError
 from tdscale.runs.types import Cell
 
@@ -54,7 +55,7 @@ def find_sizes(cells: Sequence[Cell]) -> Sizes | None:
         )
     for name in names:
         known = {cell.spec.task: cell.model_size for cell in cells if cell.size == name and cell.model_size is not None}
-        found[name] = float(np.exp(np.mean(np.log(list(known.values())))))
+        found[name] = round_digits(float(np.exp(np.mean(np.log(list(known.values()))))), 12)
     ordered = sorted(found, key=lambda name: found[name])
     for one, other in pairwise(ordered):
         if found[other] < 1.001 * found[one]:

@@ -18,7 +18,16 @@ from tdscale.running.forecast import AdaptiveForecast, Forecast
 from tdscale.running.rehearsed_design import Spread
 from tdscale.runs.types import RunWarning
 from tdscale.study.spec import with_size
-from tdscale.validation import PREDICTORS, BaselineRatio, HeldOut, HeldOutBudget, HeldOutTask, Validation
+from tdscale.validation import (
+    PREDICTORS,
+    SIZE_PREDICTORS,
+    BaselineRatio,
+    HeldOut,
+    HeldOutBudget,
+    HeldOutSize,
+    HeldOutTask,
+    Validation,
+)
 from tdscale.validation.tasks import TASK_PREDICTORS
 
 _HEADINGS = {
@@ -305,7 +314,9 @@ def print_validation(console: Console, validation: Validation) -> None:
         console.print(_utd_table([*validation.held_out, *validation.leave_one_out]))
     if validation.tasks:
         console.print(_task_table(validation.tasks))
-    if validation.held_out or validation.tasks:
+    if validation.sizes:
+        console.print(_size_table(validation.sizes))
+    if validation.held_out or validation.tasks or validation.sizes:
         console.print("error: mean |log predicted − log measured|, and in percent; * the best of the row; in 80 %: measured D within the")
         console.print("interval of the law and of their own noise")
     sentence = validation.best_sentence()
@@ -314,6 +325,8 @@ def print_validation(console: Console, validation: Validation) -> None:
     parts = [f"{name} {value.covered} of {value.compared} ({value.share:.0%})" for name, value in validation.coverage.items()]
     if parts:
         console.print(f"measured D within the 80 % interval: {', '.join(parts)}")
+    if validation.model_size is not None and (validation.budgets or validation.hyperparameters):
+        console.print(f"\nwhat follows is checked at N = {short(validation.model_size)}, where the laws stand")
     if validation.budgets:
         console.print(_budget_table(validation.budgets))
     if validation.hyperparameters:
@@ -333,6 +346,15 @@ def _utd_table(items: Sequence[HeldOut]) -> Table:
         beyond = f"{item.factor:.2g}×" if item.factor > 1 else "inside"
         row = _errors(item.errors, PREDICTORS)
         table.add_row(", ".join(map(short, item.utd)), beyond, *row, f"{item.covered}/{item.compared}")
+    return table
+
+
+def _size_table(items: Sequence[HeldOutSize]) -> Table:
+    title = "\nD predicted at σ and N that were left out; sum, product: single forms"
+    table = plain_table(title, "left out", "beyond", *SIZE_PREDICTORS, "in 80 %", gap=2, no_wrap=True)
+    for item in items:
+        beyond = f"{item.factor:.2g}×" if item.factor > 1 else item.place
+        table.add_row(item.name, beyond, *_errors(item.errors, SIZE_PREDICTORS), f"{item.covered}/{item.compared}")
     return table
 
 

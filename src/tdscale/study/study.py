@@ -107,6 +107,7 @@ class Baseline(_Part):
     """Runs at the σ of stage 2 with the best B and η of one σ kept constant, to see what fitting them is worth."""
 
     utd: Utd | None = Field(None, description="the σ whose B and η are kept; None: the swept one nearest to 2, the paper's")
+    at: Utds | None = Field(None, description="the σ that are run; None: those of stage 2")
     seeds: int | None = Field(None, ge=1, le=1000, description="None: as many as in stage 2")
 
 
@@ -194,6 +195,8 @@ class Study(_Part):
     @field_validator("baseline", mode="before")
     @classmethod
     def _usual(cls, value: Any) -> Any:
+        if isinstance(value, dict):  # past this point a list is no tuple any more
+            return {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
         return {True: {}, False: None}[value] if isinstance(value, bool) else value
 
     @field_validator("sizes", mode="before")
@@ -274,6 +277,12 @@ class Study(_Part):
             raise ValueError('sweep.price: "seconds" is measured on tdscale\'s own agents; with a trainer of your own use "env-steps"')
         if self.baseline is not None and self.scaling is None:
             raise ValueError("baseline: is compared with the runs of a [scaling], of which there is none")
+        if self.baseline is not None and self.scaling is not None:
+            alone = [utd for utd in self.baseline.at or () if utd not in self.scaling.utd]
+            if alone:
+                raise ValueError(
+                    f"baseline.at: {alone[0]:g} is no σ of [scaling], whose runs it would be compared with; add it to scaling.utd"
+                )
         if self.algorithm in SETTINGS and not self.has_custom_trainer:
             check_networks(self.sizes, SETTINGS[self.algorithm].model_fields)
             for name, study in self.by_size().items():
@@ -422,7 +431,7 @@ class Study(_Part):
         """Every run at constant hyperparameters, given (B, η) for each task. Their seeds are none of the stages' before."""
         if self.baseline is None or self.scaling is None:
             return []
-        points = [(task, utd, *hyperparameters[task]) for task in self.tasks for utd in self.scaling.utd]
+        points = [(task, utd, *hyperparameters[task]) for task in self.tasks for utd in self.baseline.at or self.scaling.utd]
         return self.specs(points, "baseline", self.baseline.seeds or self.scaling.seeds)
 
     def confirm_specs(self, points: Mapping[str, tuple[float, int, float]], seeds: int) -> list[RunSpec]:

@@ -1,5 +1,6 @@
 """What validation found, as one object that says it in sentences and in JSON."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from tdscale.validation.baseline import BaselineRatio
 from tdscale.validation.budget import HeldOutBudget
 from tdscale.validation.held_out import HeldOut, as_percent, best_of
 from tdscale.validation.predictors import PREDICTORS
+from tdscale.validation.sizes import SIZE_PREDICTORS, HeldOutSize
 from tdscale.validation.tasks import HeldOutTask
 
 _NAMES = {
@@ -17,6 +19,9 @@ _NAMES = {
     "power law": "a pure power law",
     "nearest σ": "the nearest σ's value",
     "constant": "a constant",
+    "sum": "the sum form alone",
+    "product": "the product form alone",
+    "nearest": "the nearest point's value",
 }
 
 
@@ -46,6 +51,8 @@ class Validation:
         tasks: each task left out but for one σ.
         budgets: all held-out budgets.
         hyperparameters: constant against fitted B and η.
+        sizes: of laws with model size, σ and N left out; then the fields for σ alone and tasks are empty.
+        model_size: N at which the budgets and the baseline were checked; None for laws without model size.
     """
 
     held_out: tuple[HeldOut, ...]
@@ -56,18 +63,24 @@ class Validation:
     tasks: tuple[HeldOutTask, ...] = ()
     budgets: tuple[HeldOutBudget, ...] = ()
     hyperparameters: tuple[BaselineRatio, ...] = ()
+    sizes: tuple[HeldOutSize, ...] = ()
+    model_size: float | None = None
 
     @property
     def errors(self) -> dict[str, float]:
-        """Mean error of each predictor over all σ left out at the ends; empty where none was."""
-        return mean_errors(self.held_out)
+        """Mean error of each predictor over all that was left out at the ends and corners; empty where nothing was."""
+        return mean_errors(self.held_out) or mean_errors(self._outer, SIZE_PREDICTORS)
+
+    @property
+    def _outer(self) -> tuple[HeldOutSize, ...]:
+        return tuple(item for item in self.sizes if item.place != "inside")
 
     @property
     def coverage(self) -> dict[str, Coverage]:
-        """Coverage of measured D: "extrapolated" (ends left out), "interpolated" (σ inside), "new task"."""
-        groups: dict[str, tuple[HeldOut | HeldOutTask, ...]] = {
-            "extrapolated": self.held_out,
-            "interpolated": self.leave_one_out,
+        """Coverage of measured D: "extrapolated" (ends and corners left out), "interpolated" (inside), "new task"."""
+        groups: dict[str, tuple[HeldOut | HeldOutTask | HeldOutSize, ...]] = {
+            "extrapolated": (*self.held_out, *self._outer),
+            "interpolated": (*self.leave_one_out, *(item for item in self.sizes if item.place == "inside")),
             "new task": self.tasks,
         }
         return {
@@ -77,20 +90,21 @@ class Validation:
         }
 
     def best_sentence(self) -> str | None:
-        """Which predictor does best outside the σ that were run; None where nothing was left out."""
+        """Which predictor does best outside the σ, or σ and N, that were fitted; None where nothing was left out."""
         errors = self.errors
         best = best_of(errors)
         if best is None:
             return None
         percent = as_percent(errors)
-        others = [f"{_NAMES[name]} by {percent[name]:.0f} %" for name in PREDICTORS if name != best and np.isfinite(errors[name])]
-        text = f"beyond the σ that were fitted, {_NAMES[best]} predicts best: it misses D by {percent[best]:.0f} % on average"
+        others = [f"{_NAMES[name]} by {percent[name]:.0f} %" for name in errors if name != best and np.isfinite(errors[name])]
+        axes = "the σ and N" if self.sizes else "the σ"
+        text = f"beyond {axes} that were fitted, {_NAMES[best]} predicts best: it misses D by {percent[best]:.0f} % on average"
         return f"{text}; {', '.join(others)}" if others else text
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types; what is not finite is null."""
         content = asdict(self)
-        for key in ("held_out", "leave_one_out", "tasks"):
+        for key in ("held_out", "leave_one_out", "tasks", "sizes"):
             for item, entry in zip(getattr(self, key), content[key], strict=True):
                 entry |= {"percent": item.percent, "best": item.best}
         content |= {
@@ -100,15 +114,17 @@ class Validation:
             "best_sentence": self.best_sentence(),
             "coverage": {name: asdict(value) | {"share": value.share} for name, value in self.coverage.items()},
         }
+        if self.model_size is None:  # a study without sizes has no keys for them
+            del content["sizes"], content["model_size"]
         plain: dict[str, Any] = _plain(content)
         return plain
 
 
-def mean_errors(items: tuple[HeldOut, ...]) -> dict[str, float]:
+def mean_errors(items: Sequence[HeldOut | HeldOutSize], predictors: Sequence[str] = PREDICTORS) -> dict[str, float]:
     """By predictor, each item counting once."""
     if not items:
         return {}
-    return {name: float(np.mean([item.errors.get(name, float("nan")) for item in items])) for name in PREDICTORS}
+    return {name: float(np.mean([item.errors.get(name, float("nan")) for item in items])) for name in predictors}
 
 
 def _plain(value: Any) -> Any:

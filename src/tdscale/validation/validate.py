@@ -14,6 +14,7 @@ from tdscale.validation.baseline import BaselineRatio, compare_baseline
 from tdscale.validation.budget import held_out_budgets
 from tdscale.validation.held_out import HeldOut, ends, leave_out
 from tdscale.validation.result import Validation
+from tdscale.validation.sizes import HeldOutSize, leave_sizes_out, size_plans
 from tdscale.validation.tasks import HeldOutTask, leave_task_out
 
 T = TypeVar("T")
@@ -33,6 +34,8 @@ def validate(
 ) -> Validation:
     """Predict what was left out of the fit, beside simpler predictors.
 
+    Laws with model size are checked as such, with σ and N left out; their budgets and their baseline at the N at which they stand.
+
     Args:
         points: D_J of the stage that the laws were fitted to.
         options: those of the fit.
@@ -43,9 +46,17 @@ def validate(
     skipped: list[str] = []
     thinned = replace(points, data=points.data[: 1 + _DRAWS])
     few = _fewer_thresholds(thinned)
-    held_out = _ends(thinned, options, skipped)
-    in_turn = _in_turn(few, options, skipped)
-    tasks = _tasks(few, options, laws, skipped)
+    held_out: list[HeldOut] = []
+    in_turn: list[HeldOut] = []
+    tasks: list[HeldOutTask] = []
+    sizes: list[HeldOutSize] = []
+    if laws.sizes is None:
+        held_out = _ends(thinned, options, skipped)
+        in_turn = _in_turn(few, options, skipped)
+        tasks = _tasks(few, options, laws, skipped)
+    else:
+        sizes = _sizes(few, options, skipped)
+        points, baseline, baseline_cells = _at_size(laws, points, baseline, baseline_cells)
     budgets = held_out_budgets(laws)
     if not budgets:
         skipped.append("budgets left out: σ*(F) needs at least three thresholds with their cheapest σ inside the σ that were run")
@@ -63,6 +74,8 @@ def validate(
         tasks=tuple(tasks),
         budgets=tuple(budgets),
         hyperparameters=tuple(ratios),
+        sizes=tuple(sizes),
+        model_size=laws.model_size if laws.sizes is not None else None,
     )
 
 
@@ -78,6 +91,31 @@ def _in_turn(points: DataPoints, options: FitOptions, skipped: list[str]) -> lis
     if n < 4:
         return []
     return _kept([leave_out(points, options, "inside", np.arange(n) == column) for column in range(1, n - 1)], skipped)
+
+
+def _sizes(points: DataPoints, options: FitOptions, skipped: list[str]) -> list[HeldOutSize]:
+    """σ and N left out of the laws with model size; what else is checked of laws over σ alone is said to be left out."""
+    assert points.model_size is not None
+    for name, what, axis in (("σ", "σ", points.utd), ("N", "sizes", points.model_size)):
+        if len(values := np.unique(axis)) < 3:
+            skipped.append(f"{name} left out: {len(values)} {what} were run; leaving one out needs at least 3, so that 2 remain")
+    skipped.append("a law of σ alone at each N: the laws in use are of σ and N both, and σ is left out of these")
+    skipped.append("tasks left out: this is done for laws without model size only")
+    return _kept([leave_sizes_out(points, options.method, options.seed, plan) for plan in size_plans(points)], skipped)
+
+
+def _at_size(
+    laws: ScalingLaws, points: DataPoints, baseline: DataPoints | None, cells: Sequence[Cell]
+) -> tuple[DataPoints, DataPoints | None, Sequence[Cell]]:
+    """What was measured of the size at which the laws stand."""
+    assert laws.sizes is not None
+    assert laws.model_size is not None
+    name = laws.sizes.sizes.nearest(laws.model_size)
+    return (
+        points.at_size(laws.model_size),
+        None if baseline is None else baseline.at_size(laws.model_size),
+        [cell for cell in cells if cell.size == name],
+    )
 
 
 def _tasks(points: DataPoints, options: FitOptions, laws: ScalingLaws, skipped: list[str]) -> list[HeldOutTask]:
