@@ -15,9 +15,11 @@ from tdscale.report import evidence, figures, write_report
 from tdscale.report.figures.sizes import envelope
 from tdscale.report.losses import losses_by_size, losses_table
 from tdscale.report.sizes import paths_of, size_sentences
+from tdscale.report.summary import verdict
+from tdscale.report.tables import held_out_table
 from tdscale.runs.types import RunDiagnostics
 from tdscale.study import RunSpec
-from tdscale.validation import Validation
+from tdscale.validation import HeldOutSize, Validation
 
 SIZES = {"s": 3e4, "m": 3e5, "l": 3e6}
 NOTHING = Validation(held_out=(), budget=None, baseline=(), skipped=("nothing was left out",))
@@ -159,6 +161,42 @@ def test_the_page_says_which_size_stands_behind_what_is_of_sigma_alone(laws, mea
     alone = evidence.at_size(measured, 3e5).points
     one = crossings[(crossings["σ"] == 4.0) & (crossings["J"] == 800.0)].iloc[0]
     assert one["env_steps"] == alone.data[0, 0, list(alone.utd).index(4.0), -1]
+
+
+def make_held(name, place, law, nearest):
+    errors = {"law": law, "sum": 0.3, "product": 0.4, "power law": 0.5, "nearest": nearest}
+    return HeldOutSize(
+        place=place,
+        name=name,
+        utd=(1.0,),
+        model_size=(3e6,),
+        factor=4.0 if place == "end" else 1.0,
+        errors=errors,
+        single_errors=errors,
+        bias=0.0,
+        covered=9,
+        compared=10,
+    )
+
+
+def test_what_was_left_out_of_laws_with_n_is_told_drawn_and_tabled():
+    held = (make_held("largest N", "end", 0.05, 0.2), make_held("largest σ, largest N", "corner", 0.1, 0.1))
+    checked = replace(NOTHING, sizes=held, model_size=3e5)
+    state, sentences = verdict(checked)
+    assert state == "good"
+    assert sentences[1] == (
+        "With the largest N left out, 4 times beyond the rest, the law missed D by a factor of 1.05 (taking the nearest point's value, the "
+        "best of the simpler ways, by 1.22); 9 of 10 measured values lie in its 80 % interval."
+    )
+    assert verdict(replace(checked, sizes=(make_held("largest N", "end", 0.3, 0.05),)))[0] == "mixed"
+    assert verdict(NOTHING)[0] == "unknown"
+    table = held_out_table(checked)
+    assert list(table.frame["left_out"]) == ["largest N", "largest σ, largest N"]
+    assert list(table.frame["error of sum"]) == [0.3, 0.3]
+    assert "nearest σ" not in table.shown.columns
+    (axes,) = figures.validation_figure(checked).axes
+    assert [text.get_text() for text in axes.texts][0] == "largest N left out"
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["law", "sum", "product", "power law", "nearest"]
 
 
 # --- validation TD error

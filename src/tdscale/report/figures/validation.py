@@ -24,9 +24,10 @@ from tdscale.report.figures.parts import (
     reach_grid,
     tradeoff_axes,
 )
-from tdscale.validation import PREDICTORS, HeldOut, Validation
+from tdscale.validation import PREDICTORS, SIZE_PREDICTORS, HeldOut, HeldOutSize, Validation
 
 _SHADES = {"law": "#0072B2", "power law": "#56B4E9", "nearest σ": "#E69F00", "constant": "#999999"}
+_SHADES |= {"sum": "#009E73", "product": "#8FCFB8", "nearest": "#E69F00"}
 _FITTED, _LEFT_OUT = style.TASK_COLOURS[0], style.TASK_COLOURS[1]
 
 
@@ -148,7 +149,8 @@ def _draw_comparison(axes: Axes, comparison: HyperparameterComparison) -> None:
 
 def validation_figure(validation: Validation) -> Figure | None:
     """Held-out errors by predictor, and D of constant over D of fitted hyperparameters. None where nothing was checked."""
-    held_out = [h for h in validation.held_out if any(np.isfinite(v) for v in h.errors.values())]
+    every: list[HeldOut | HeldOutSize] = [*validation.held_out, *(h for h in validation.sizes if h.place == "end")]
+    held_out = [h for h in every if any(np.isfinite(v) for v in h.errors.values())]
     count = bool(held_out) + (len(validation.baseline) > 1)
     if not count:
         return None
@@ -161,8 +163,8 @@ def validation_figure(validation: Validation) -> Figure | None:
     return figure
 
 
-def held_out_figure(held_out: Sequence[HeldOut], *, axes: Axes | None = None) -> Figure:
-    """By what factor each predictor missed the domain's D at the σ left out, as bars."""
+def held_out_figure(held_out: Sequence[HeldOut | HeldOutSize], *, axes: Axes | None = None) -> Figure:
+    """By what factor each predictor missed the domain's D at the σ, or σ and N, left out, as bars."""
     with style.styled():
         figure, axes = style.figure_and_axes(axes)
         ticks: list[float] = []
@@ -170,10 +172,10 @@ def held_out_figure(held_out: Sequence[HeldOut], *, axes: Axes | None = None) ->
         place = 0.0
         longest = max(np.exp(v) - 1 for h in held_out for v in h.errors.values() if np.isfinite(v))
         for held in held_out:
-            utds = ", ".join(style.plain_utd(u) for u in held.utd)
-            axes.text(0.02 * longest, place, f"σ = {utds} left out", fontsize=8.5, va="center", ha="left")
+            left_out = f"σ = {', '.join(style.plain_utd(u) for u in held.utd)}" if isinstance(held, HeldOut) else held.name
+            axes.text(0.02 * longest, place, f"{left_out} left out", fontsize=8.5, va="center", ha="left")
             place += 1
-            for predictor in PREDICTORS:
+            for predictor in PREDICTORS if isinstance(held, HeldOut) else SIZE_PREDICTORS:
                 error = held.errors.get(predictor, float("nan"))
                 if not np.isfinite(error):
                     continue
