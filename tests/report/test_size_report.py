@@ -195,7 +195,7 @@ def test_what_was_left_out_of_laws_with_n_is_told_drawn_and_tabled():
     assert list(table.frame["error of sum"]) == [0.3, 0.3]
     assert "nearest σ" not in table.shown.columns
     (axes,) = figures.validation_figure(checked).axes
-    assert [text.get_text() for text in axes.texts][0] == "largest N left out"
+    assert axes.texts[0].get_text() == "largest N left out"
     assert [text.get_text() for text in axes.get_yticklabels()] == ["law", "sum", "product", "power law", "nearest"]
 
 
