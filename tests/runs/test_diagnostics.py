@@ -54,3 +54,17 @@ def test_a_layers_norm_has_its_number_at_the_end_and_nothing_else(tmp_path, make
         store.write(make_result(0, columns={name: np.zeros(10)}))
     with pytest.raises(ValueError, match="no column"):
         store.curves(columns=[name])
+
+
+def test_the_losses_of_imported_runs_come_back_with_their_size(tmp_path, make_result, study):
+    store = RunStore(tmp_path)
+    steps, losses = np.arange(1, 5) * 100, np.array([4.0, np.nan, 2.0, 1.0])
+    for seed, (width, columns) in enumerate(
+        [(64, {"validation_critic_loss": losses}), (256, {"validation_critic_loss": 3 * losses}), (256, {})]
+    ):
+        store.write(make_result(seed, steps=steps, stage="scaling", settings={"width": width}, columns=columns))
+    sized = study.model_copy(update={"sizes": {"s": {"width": 64, "model_size": 1e3}, "l": {"width": 256, "model_size": 1e4}}})
+    found = {run.size: run for run in load_diagnostics(store, sized)}
+    assert sorted(found) == ["l", "s"]
+    assert found["s"].env_steps.tolist() == [100, 300, 400]
+    assert {name: values.tolist() for name, values in found["l"].values.items()} == {"validation_critic_loss": [12.0, 6.0, 3.0]}

@@ -352,60 +352,6 @@ def confirm(
     console.print(f"\nkept in {directory / FILE_NAME}; `tdscale report {directory}` shows it")
 
 
-@command(epilog="Example:  tdscale published HalfCheetah-v4 --utd 0.5 4")
-def published(
-    # numbers here are further σ, so that `--utd 0.5 4` reads as it should
-    asked: Annotated[
-        list[str] | None, typer.Argument(metavar="[TASK]", help="One task; all of them without it.", show_default=False)
-    ] = None,
-    utd: Annotated[list[str] | None, option(metavar="σ…", what="Predict at these σ. [default: the paper's, for one task]")] = None,
-    as_json: Json = False,
-) -> None:
-    """The published laws, the paper's printed ones and the authors' committed ones: B, η and D for any σ."""
-    from tdscale.cli.console import for_people, print_json
-    from tdscale.cli.results import print_partly_published, print_published
-    from tdscale.paper import NO_INTERVAL, STANDARD_UTD, laws_of_task, partly_published, predict, refuse_prediction
-
-    names = [text for text in asked or () if not _is_number(text)]
-    if len(names) > 1:
-        raise UserError(f"published takes one task; {', '.join(names)} were given")
-    task = names[0] if names else None
-    sets = laws_of_task(task)
-    utds = sorted({_utd(part) for text in (*(utd or ()), *(asked or ())) if text not in names for part in text.split(",")})
-    partly = partly_published(task)
-    if task is not None and utds:
-        refuse_prediction(task)
-    if task is not None and not utds:
-        utds = list(STANDARD_UTD)
-    predicted = {laws.name: [predict(laws, name, at) for name in (laws.tasks if task is None else (task,)) for at in utds] for laws in sets}
-    if as_json:
-        content = [laws.to_dict() | {"predictions": [p.to_dict() for p in predicted[laws.name]]} for laws in sets]
-        print_json({"laws": content, "partly": [laws.to_dict() for laws in partly], "note": NO_INTERVAL})
-        return
-    console = for_people()
-    for laws in sets:
-        print_published(console, laws, task, predicted[laws.name])
-    for part in partly:
-        print_partly_published(console, part)
-    if sets:
-        console.print(f"\n{NO_INTERVAL}")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text.split(",")[0])
-    except ValueError:
-        return False
-    return True
-
-
-def _utd(text: str) -> float:
-    value = float(text) if _is_number(text) else float("nan")
-    if not 0 < value < float("inf"):
-        raise UserError(f"--utd: {text!r} is not a UTD ratio; it must be a number above 0, e.g. --utd 0.5 4")
-    return value
-
-
 @command(epilog="Example:  tdscale validate my-study")
 def validate(directory: Directory, as_json: Json = False) -> None:
     """Predictions against runs that the fit did not see: held-out σ, held-out budgets, simpler laws."""

@@ -11,6 +11,7 @@ from tdscale.analysis.estimate import Estimate, short
 from tdscale.analysis.fitted_laws import MORE_DATA, SYMBOLS, PowerLaw, Tolerated
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.cli.console import counted, duration, plain_table
+from tdscale.cli.size_results import print_size_laws
 from tdscale.paper import PartlyPublished, Prediction, PublishedLaws
 from tdscale.planning import Confirmation, Plan
 from tdscale.running.forecast import AdaptiveForecast, Forecast
@@ -43,30 +44,10 @@ def print_laws(console: Console, laws: ScalingLaws) -> None:
     console.print(
         f"\n{laws.study}: laws by the {laws.method.name} method; [low, high] hold the truth with probability {Estimate(0, 0, 0).level:.0%}",
     )
-    for law, name in ((laws.batch_size, "batch size B*(σ)"), (laws.learning_rate, "learning rate η*(σ)")):
-        if law is not None:
-            console.print(_power_table(law, name))
-    if any(law is not None and law.leeway is not None for law in (laws.batch_size, laws.learning_rate)):
-        console.print(f"from, to: between these multiples of the best value, at any σ, it costs at most {MORE_DATA:.0%} more data")
-    if laws.data:
-        table = plain_table("\ndata law D_J(σ) = D_min·(1 + (σ/β)^−α), env steps", "J", "D_min", "β", "α")
-        for entry in laws.data:
-            if entry.identified:
-                table.add_row(short(entry.threshold), str(entry.d_min()), str(entry.beta()), str(entry.alpha()))
-            else:
-                table.add_row(
-                    short(entry.threshold), f"below {short(entry.d_min().high)}", "not identified", f"as a power law: {entry.formula()[9:]}"
-                )
-        console.print(table)
-        top = laws.data[-1]
-        if len(laws.tasks) > 1 and top.identified:
-            table = plain_table(f"\nD_min of each task at J = {short(top.threshold)}", "task", "D_min")
-            for task in top.tasks:
-                table.add_row(task, str(top.d_min(task)))
-            console.print(table)
-        if len(top.forms) > 1:
-            *shares, last = (f"{form.weight:.0%} {form.form.title}" for form in top.forms)
-            console.print(f"predictions combine {', '.join(shares)} and {last} (weighted by how each predicts σ left out)")
+    if laws.sizes is None:
+        _print_one_size(console, laws)
+    else:
+        print_size_laws(console, laws, laws.sizes)
     if laws.budget is not None and laws.budget.fitted:
         budget = laws.budget
         exponent = budget.exponent_estimate
@@ -94,6 +75,34 @@ def print_laws(console: Console, laws: ScalingLaws) -> None:
         scatter = ", ".join(f"{model.scatter:.0%} on {task}" for task, model in timed.items())
         console.print(f"\nC in seconds of updates, as fitted to those measured; single cells lie off by {scatter}")
     print_warnings(console, laws.warnings)
+
+
+def _print_one_size(console: Console, laws: ScalingLaws) -> None:
+    """B*(σ), η*(σ) and D_J(σ)."""
+    for law, name in ((laws.batch_size, "batch size B*(σ)"), (laws.learning_rate, "learning rate η*(σ)")):
+        if law is not None:
+            console.print(_power_table(law, name))
+    if any(law is not None and law.leeway is not None for law in (laws.batch_size, laws.learning_rate)):
+        console.print(f"from, to: between these multiples of the best value, at any σ, it costs at most {MORE_DATA:.0%} more data")
+    if laws.data:
+        table = plain_table("\ndata law D_J(σ) = D_min·(1 + (σ/β)^−α), env steps", "J", "D_min", "β", "α")
+        for entry in laws.data:
+            if entry.identified:
+                table.add_row(short(entry.threshold), str(entry.d_min()), str(entry.beta()), str(entry.alpha()))
+            else:
+                table.add_row(
+                    short(entry.threshold), f"below {short(entry.d_min().high)}", "not identified", f"as a power law: {entry.formula()[9:]}"
+                )
+        console.print(table)
+        top = laws.data[-1]
+        if len(laws.tasks) > 1 and top.identified:
+            table = plain_table(f"\nD_min of each task at J = {short(top.threshold)}", "task", "D_min")
+            for task in top.tasks:
+                table.add_row(task, str(top.d_min(task)))
+            console.print(table)
+        if len(top.forms) > 1:
+            *shares, last = (f"{form.weight:.0%} {form.form.title}" for form in top.forms)
+            console.print(f"predictions combine {', '.join(shares)} and {last} (weighted by how each predicts σ left out)")
 
 
 def _power_table(law: PowerLaw, name: str) -> Table:

@@ -1,6 +1,6 @@
 """What belongs to the paper alone: its authors' own method, and the laws that they published, ready to predict and to plan with.
 
-`procedure.py` has the method, `published.py` the numbers, `predictions.py` what they say.
+`procedure.py` has the method, `published.py` and `published_sizes.py` (laws with model size) the numbers, `predictions.py` what they say.
 """
 
 from collections.abc import Mapping
@@ -21,6 +21,7 @@ from tdscale.paper.predictions import (
 )
 from tdscale.paper.procedure import PAPER, PaperWithOffsets, differences
 from tdscale.paper.published import PARTLY_PUBLISHED, PUBLISHED, PartlyPublished, PublishedDataLaw, PublishedLaws
+from tdscale.paper.published_sizes import PUBLISHED_SIZES, PublishedSizeLaw, SizePrediction, predict_size, size_laws_of_task
 
 # by the names that a user gives and that laws.json holds
 METHODS: Mapping[str, Method] = {method.name: method for method in (DEFAULT, PAPER, MethodWithOffsets(), PaperWithOffsets())}
@@ -32,17 +33,22 @@ __all__ = [
     "PARTLY_PUBLISHED",
     "PREFIX",
     "PUBLISHED",
+    "PUBLISHED_SIZES",
     "STANDARD_UTD",
     "PartlyPublished",
     "Prediction",
     "PublishedDataLaw",
     "PublishedLaws",
+    "PublishedSizeLaw",
+    "SizePrediction",
     "differences",
     "laws_of_task",
     "partly_published",
     "power_law",
     "predict",
+    "predict_size",
     "published_laws",
     "refuse_prediction",
     "scaling_laws",
+    "size_laws_of_task",
 ]

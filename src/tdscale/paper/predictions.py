@@ -13,6 +13,7 @@ from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import UserError
 from tdscale.paper.procedure import PAPER
 from tdscale.paper.published import PARTLY_PUBLISHED, PUBLISHED, PartlyPublished, PublishedDataLaw, PublishedLaws
+from tdscale.paper.published_sizes import PUBLISHED_SIZES, refuse_plan, size_laws_of_task
 from tdscale.planning import round_batch
 
 # `tdscale plan published:gym` names laws instead of a folder
@@ -23,7 +24,8 @@ STANDARD_UTD = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 def published_laws(name: str) -> PublishedLaws:
-    """A set of published laws by its name. Raises UserError where there is none, or one of which too little is legible."""
+    """A set of published laws by its name. Raises UserError where there is none, or one of which too little is known."""
+    refuse_plan(name)
     if name in PARTLY_PUBLISHED:
         raise UserError(f"{name}: {_too_little(PARTLY_PUBLISHED[name])}")
     try:
@@ -33,10 +35,14 @@ def published_laws(name: str) -> PublishedLaws:
 
 
 def laws_of_task(task: str | None) -> tuple[PublishedLaws, ...]:
-    """Every set that knows a task, or (None) every set; () where there is only a partly legible one. Raises UserError where none does."""
+    """Every set that knows a task, or (None) every set; () where there is only a partly legible one, or one with model size.
+
+    Raises:
+        UserError: where there is none at all.
+    """
     found = tuple(laws for laws in PUBLISHED.values() if task is None or task in laws.tasks)
-    if not found and not partly_published(task):
-        known = dict.fromkeys(name for laws in PUBLISHED.values() for name in laws.tasks)
+    if not found and not partly_published(task) and not size_laws_of_task(task):
+        known = dict.fromkeys(name for laws in (PUBLISHED, PUBLISHED_SIZES) for of_set in laws.values() for name in of_set.tasks)
         raise UserError(f"no law is published for {task!r}; there are laws for {', '.join(known)}")
     return found
 

@@ -1,6 +1,7 @@
 """The report of a study: figures, tables, and one self-contained page."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -10,10 +11,13 @@ from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.design.belief import Belief
 from tdscale.design.candidates import AdaptiveSweep
 from tdscale.planning import Confirmation, Plan
+from tdscale.planning.sizes import Paths
 from tdscale.report import evidence, figures, style
+from tdscale.report.losses import SizeLoss, losses_by_size, losses_table
 from tdscale.report.page import Drawing, render_page
 from tdscale.report.proposed import proposed_tables
 from tdscale.report.rounds import Story, tell_rounds
+from tdscale.report.sizes import at_which_size, paths_of, size_tables
 from tdscale.report.surfaces import surfaces, sweep_belief
 from tdscale.report.tables import all_tables, to_csv
 from tdscale.runs.types import RunDiagnostics
@@ -53,12 +57,24 @@ def write_report(
     Returns:
         The path of report.html.
     """
+    family, measured_whole, paths = laws.sizes, measured, paths_of(laws)
+    losses = losses_by_size(diagnostics, laws.tasks, None if family is None else family.sizes)
+    if family is not None and laws.model_size is not None:  # what is of σ alone is of one size
+        size = family.sizes.nearest(laws.model_size)
+        diagnostics = [run for run in diagnostics if run.size == size]
+        measured = None if measured is None else evidence.at_size(measured, laws.model_size)
     points, sweep = (None, ()) if measured is None else (measured.points, measured.sweep)
     belief = sweep_belief(measured, adaptive)
     story = tell_rounds(adaptive, sweep, belief)
-    drawn = _figures(laws, measured, validation, diagnostics, belief, adaptive, story)
+    drawn = _drawn(
+        _figures(laws, measured, measured_whole, validation, diagnostics, belief, adaptive, story) | _size_figures(laws, paths, losses),
+        at_which_size(laws),
+        choosing=story is not None,
+    )
     tables = [*all_tables(laws, points, plans, validation, confirmations), *proposed_tables(laws, sweep)]
     tables += [story.table] if story is not None else []
+    tables = [replace(table, note=_at(table.note, table.name, at_which_size(laws))) for table in tables]
+    tables = [*size_tables(laws, paths), *([losses_table(losses)] if losses else []), *tables]
     figure_folder, table_folder = directory / "figures", directory / "tables"
     figure_folder.mkdir(parents=True, exist_ok=True)
     table_folder.mkdir(parents=True, exist_ok=True)
@@ -81,6 +97,7 @@ def write_report(
         study_summary=study_summary,
         confirmations=confirmations,
         choosing=story,
+        paths=paths,
     )
     path = directory / "report.html"
     write_whole(path, page.encode())
@@ -174,6 +191,22 @@ _CAPTIONS: dict[str, tuple[str, str]] = {
         "the data that constant B and η need relative to the fitted ones.",
     ),
 }
+_SIZE_CAPTIONS: dict[str, str] = {
+    "sizes-data": "Data until return J: against σ for each model size N, and against N for each σ. Lines are the law, dashed beyond what "
+    "was run, with 80 % intervals; points are the mean over the tasks that reach J.",
+    "sizes-compute": "Compute until return J in the same way, at the B*(σ, N) of the laws.",
+    "sizes-hyperparameters": "The best B and η against N for each σ, with 80 % intervals; points are the tasks’ mean.",
+    "sizes-frontier": "Data against compute until return J, σ rising along each line. The grey line joins the best of all N between the "
+    "least and the largest that were run.",
+    "sizes-paths": "The cheapest σ and N for each budget, a point per threshold, with 80 % intervals; the line is the power law through "
+    "them. A hollow point lies at an end of what was run: the true optimum may lie beyond.",
+    "sizes-losses": "TD error on validation transitions against B, a point per cell, brought to the mean over σ; the lines have one slope "
+    "for all σ. Means over the last fifth of the env steps that the cells of a size and σ share. The follow-up to the paper says that it "
+    "rises with B in small networks and not in large ones: here are the slopes, with 80 % intervals.",
+}
+_CAPTIONS |= {name: ("sizes", caption) for name, caption in _SIZE_CAPTIONS.items()}
+# of a study with sizes these are of the whole study
+_OF_THE_STUDY = frozenset({*_SIZE_CAPTIONS, "validation", "held_out", "plans", "confirmations"})
 FIGURE_NAMES = frozenset(_CAPTIONS)
 TABLE_NAMES = frozenset(
     {
@@ -190,6 +223,9 @@ TABLE_NAMES = frozenset(
         "proposed",
         "proposed_baseline",
         "rounds",
+        "sizes",
+        "size_laws",
+        "validation_error",
     }
 )
 
@@ -197,17 +233,19 @@ TABLE_NAMES = frozenset(
 def _figures(
     laws: ScalingLaws,
     measured: Measured | None,
+    measured_whole: Measured | None,
     validation: Validation,
     diagnostics: Sequence[RunDiagnostics],
     belief: Belief | None,
     adaptive: AdaptiveSweep | None,
     story: Story | None,
-) -> list[tuple[Drawing, Figure]]:
+) -> dict[str, Callable[[], Figure | None]]:
+    """By name, in the page's order. `measured`: at the laws' size, `measured_whole`: at all sizes."""
     keep_duplicates = laws.method.crossing.keep_duplicates
     kept = evidence.measuring_cells(measured)
     chosen = evidence.selection(measured)
     typical = evidence.typical_cell(laws, kept)
-    made: dict[str, Callable[[], Figure | None]] = {
+    return {
         "data": lambda: figures.data_figure(laws),
         "data-by-task": lambda: figures.data_by_task_figure(laws),
         "compute": lambda: figures.compute_figure(laws),
@@ -232,19 +270,40 @@ def _figures(
         "critical-batch": lambda: figures.critical_batch_figure(diagnostics),
         "critical-against-best": lambda: figures.critical_against_best_figure(laws, diagnostics),
         "extrapolation": lambda: figures.extrapolation_figure(
-            laws, evidence.extrapolations(laws, measured), evidence.hyperparameter_comparison(laws, measured)
+            laws, evidence.extrapolations(laws, measured_whole), evidence.hyperparameter_comparison(laws, measured)
         ),
         "validation": lambda: figures.validation_figure(validation),
     }
+
+
+def _size_figures(laws: ScalingLaws, paths: Paths | None, losses: Sequence[SizeLoss]) -> dict[str, Callable[[], Figure | None]]:
+    return {
+        "sizes-data": lambda: figures.size_data_figure(laws),
+        "sizes-compute": lambda: figures.size_compute_figure(laws),
+        "sizes-hyperparameters": lambda: figures.size_hyperparameter_figure(laws),
+        "sizes-frontier": lambda: figures.size_frontier_figure(laws),
+        "sizes-paths": lambda: figures.size_paths_figure(paths, laws),
+        "sizes-losses": lambda: figures.size_loss_figure(losses),
+    }
+
+
+def _drawn(made: Mapping[str, Callable[[], Figure | None]], where: str, *, choosing: bool) -> list[tuple[Drawing, Figure]]:
+    """The figures that have data. `where`: at which size those of one size are; `choosing`: whether the sweep was run in rounds."""
     result = []
     for name, make in made.items():
         figure = make()
         if figure is not None:
             section, caption = _CAPTIONS[name]
-            if name == "surface" and story is not None:
+            if name == "surface" and choosing:
                 section = "choosing"
-            result.append((Drawing(section=section, name=name, caption=caption, svg="", wide=len(figure.axes) > 1), figure))
+            wide = len(figure.axes) > 1 and figure.get_figwidth() > style.SINGLE[0]
+            result.append((Drawing(section=section, name=name, caption=_at(caption, name, where), svg="", wide=wide), figure))
     return result
+
+
+def _at(text: str, name: str, where: str) -> str:
+    """A figure's caption or a table's note, with the size that it is of."""
+    return text if not where or name in _OF_THE_STUDY else f"{text} {where}"
 
 
 def _clear_stale(folder: Path, current: Iterable[str], known: Iterable[str], endings: Iterable[str]) -> None:

@@ -1,11 +1,12 @@
-"""What figures show beside the laws: laws fitted to fewer σ, to constant hyperparameters, and one step of choosing B and η."""
+"""What figures show beside the laws: one size's runs, laws fitted to fewer σ, to constant hyperparameters, one step of choosing B and η."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tdscale.analysis.arrays import Floats
+from tdscale.analysis.crossings import Crossings
 from tdscale.analysis.data_law import DataPoints
 from tdscale.analysis.fit import Measured
 from tdscale.analysis.fitted_laws import DataLaw
@@ -53,6 +54,41 @@ class GridChoice:
     data: Floats
 
 
+def at_size(measured: Measured, model_size: float | None) -> Measured:
+    """What was measured at one size of a study's networks, the nearest to an N: as of a study of that size alone.
+
+    Of a study without sizes everything.
+    """
+    sizes = measured.sizes
+    if sizes is None or model_size is None:
+        return measured
+    name = sizes.nearest(model_size)
+    known = dict(zip(sizes.names, sizes.model_size, strict=True))[name]
+    of_size = [index for index, cell in enumerate(measured.sweep) if cell.size == name]
+    crossings = measured.sweep_crossings
+    return replace(
+        measured,
+        options=replace(measured.options, model_size=known),
+        cells=_of_size(measured.cells, name),
+        sweep=tuple(measured.sweep[index] for index in of_size),
+        sweep_crossings=_of_cells(crossings, of_size) if crossings is not None and of_size else None,
+        measuring=_of_size(measured.measuring, name),
+        points=measured.points.at_size(known),
+        sizes=None,
+        baseline_cells=_of_size(measured.baseline_cells, name),
+        baseline=None if measured.baseline is None else measured.baseline.at_size(known),
+    )
+
+
+def _of_size(cells: Sequence[Cell], name: str) -> tuple[Cell, ...]:
+    return tuple(cell for cell in cells if cell.size == name)
+
+
+def _of_cells(crossings: Crossings, chosen: Sequence[int]) -> Crossings:
+    kept = {name: getattr(crossings, name)[chosen] for name in ("data", "lower", "upper", "bound")}
+    return replace(crossings, **kept, draws=crossings.draws[:, chosen])
+
+
 def measuring_cells(measured: Measured | None) -> list[Cell]:
     """The cells that measured D_J(σ), by task and σ."""
     if measured is None:
@@ -62,21 +98,36 @@ def measuring_cells(measured: Measured | None) -> list[Cell]:
 
 
 def extrapolations(laws: ScalingLaws, measured: Measured | None) -> list[Extrapolation]:
-    """Laws without the σ that need most data, then without those that need most compute, at the J nearest to 700; none from too few σ."""
+    """Laws without the σ that need most data, then without those that need most compute, at the J nearest to 700; none from too few σ.
+
+    Of a study with sizes (`measured` of all of them) they are laws of σ and N both, seen at the size at which the laws stand.
+    """
     all_there = _nearest(laws.data)
     if measured is None or all_there is None:
         return []
     points = measured.points
+    utds = np.unique(points.utd)
     found = []
-    first = {side: out for side, out in reversed(ends(list(points.utd))) if side != "both"}  # two σ where there are enough
+    first = {side: out for side, out in reversed(ends(list(utds))) if side != "both"}  # two σ where there are enough
     for side in ("smallest", "largest"):
         if side not in first:
             continue
-        out = first[side]
-        law = _nearest(_data_laws(measured, points.subset(~out)))
-        if law is not None and law.threshold == all_there.threshold:
-            found.append(Extrapolation(law=law, measured=all_there, left_out=points.utd[out]))
+        left_out = utds[first[side]]
+        law = _nearest(_without(measured, left_out, all_there.threshold, laws.model_size))
+        if law is not None and np.isclose(law.threshold, all_there.threshold):
+            found.append(Extrapolation(law=law, measured=all_there, left_out=left_out))
     return found
+
+
+def _without(measured: Measured, left_out: Floats, threshold: float, model_size: float | None) -> list[DataLaw]:
+    """The data laws fitted without some σ."""
+    points = measured.points.subset(~np.isin(measured.points.utd, left_out))
+    if points.model_size is None or model_size is None:
+        return _data_laws(measured, points)
+    options = measured.options
+    one = np.isclose(points.thresholds, threshold)  # the others would take their time
+    points = replace(points, thresholds=points.thresholds[one], data=points.data[..., one])
+    return [law.at_size(model_size) for law in options.method.size_laws(points, options.seed)[0]]
 
 
 def hyperparameter_comparison(laws: ScalingLaws, measured: Measured | None) -> HyperparameterComparison | None:
@@ -85,7 +136,7 @@ def hyperparameter_comparison(laws: ScalingLaws, measured: Measured | None) -> H
     if measured is None or measured.baseline is None or fitted is None:
         return None
     law = _nearest(_data_laws(measured, measured.baseline))
-    if law is None or law.threshold != fitted.threshold:
+    if law is None or not np.isclose(law.threshold, fitted.threshold):
         return None
     return HyperparameterComparison(fitted=fitted, constant=law)
 

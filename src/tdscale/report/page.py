@@ -12,8 +12,10 @@ from tdscale.analysis.estimate import short
 from tdscale.analysis.fitted_laws import MORE_DATA, Tolerated
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning import Confirmation, Plan
+from tdscale.planning.sizes import Paths
 from tdscale.report import summary
 from tdscale.report.rounds import Story
+from tdscale.report.sizes import named_size, size_formulas, size_sentences
 from tdscale.report.tables import Table, cells_as_text
 from tdscale.validation import Validation
 
@@ -42,6 +44,7 @@ def render_page(
     study_summary: Mapping[str, str],
     confirmations: Sequence[Confirmation],
     choosing: Story | None = None,
+    paths: Paths | None = None,
 ) -> str:
     """The page's HTML. Everything but the figures' SVG is escaped."""
     environment = Environment(
@@ -53,6 +56,7 @@ def render_page(
     sections = [
         ("summary", "Summary"),
         ("plan", "Plan"),
+        ("sizes", "Model size, D_J(σ, N)"),
         ("data", "Data and compute, D_J(σ) and C_J(σ)"),
         ("frontier", "Frontiers and σ*(F)"),
         ("hyperparameters", "B*(σ) and η*(σ)"),
@@ -73,8 +77,9 @@ def render_page(
         drawings=by_section,
         opening=summary.opening(laws),
         study_summary=dict(study_summary),
-        headlines=summary.headlines(laws),
-        formulas=_formulas(laws),
+        headlines=[*size_sentences(laws, paths), *summary.headlines(laws)],
+        formulas=[*size_formulas(laws), *_formulas(laws)],
+        size=named_size(laws),
         state=state,
         trust=[*trust, *summary.confirmed_sentences(confirmations)],
         skipped=summary.skipped_sentences(validation),
@@ -119,6 +124,8 @@ def _plan(plan: Plan) -> dict[str, object]:
     facts: list[tuple[str, str]] = []
     if plan.feasible:
         facts.append(("return J", "not predicted" if plan.threshold is None else f"{plan.threshold:.4g}"))
+        if plan.model_size is not None:
+            facts.append(("size", f"{plan.size}, N = {short(plan.model_size)}"))
         facts.append(("σ", str(plan.utd_range or short(plan.utd or float("nan")))))
         if plan.batch_size is not None:
             facts.append(("B", plan.run_with("batch_size") + _tolerated(plan.batch_size_tolerated)))

@@ -27,6 +27,7 @@ INK = "#222222"
 FAINT = "#8a8a8a"
 SINGLE = (5.6, 3.9)  # inches, one panel
 WIDE = 7.4  # inches, several panels
+MOST_TASKS = 12  # that a figure tells apart, or has a panel for
 UTD_LABEL = "UTD ratio σ (updates per env step)"
 DATA_LABEL = "data D until J (env steps)"
 
@@ -110,8 +111,8 @@ def colour_of(names: Sequence[str], name: str) -> str:
     return TASK_COLOURS[names.index(name) % len(TASK_COLOURS)]
 
 
-def marker_of(names: Sequence[str], name: str) -> str:
-    """A task's marker."""
+def marker_of(names: Sequence[Any], name: Any) -> str:
+    """A task's marker, or a size's."""
     return MARKERS[names.index(name) % len(MARKERS)]
 
 
@@ -132,6 +133,12 @@ def select(values: Sequence[Any], most: int = 4) -> list[Any]:
     if len(values) <= most:
         return list(values)
     return [values[int(i)] for i in np.round(np.linspace(0, len(values) - 1, most))]
+
+
+def some_tasks(figure: Figure, shown: Sequence[str], tasks: Sequence[str]) -> None:
+    """Says above the panels that they are of some of the tasks, where they are."""
+    if len(shown) < len(tasks):
+        figure.suptitle(f"{len(shown)} of {len(tasks)} tasks", x=0.01, ha="left", fontsize=9.5)
 
 
 def utd_axis(axis: Axis, low: float, high: float, label: str | None = None) -> None:

@@ -10,7 +10,7 @@ from tdscale.analysis.fitted_laws import MORE_DATA, DataLaw, PowerLaw
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning import Confirmation
 from tdscale.report.style import plain_utd
-from tdscale.validation import HeldOut, Validation
+from tdscale.validation import HeldOut, HeldOutSize, Validation
 
 # a law that misses by less than this factor, and whose intervals hold so much, has proved itself
 GOOD_FACTOR = 1.25
@@ -98,7 +98,8 @@ def _leeway(law: PowerLaw) -> str:
 
 def verdict(validation: Validation) -> tuple[str, list[str]]:
     """Whether to trust the extrapolation: "good", "mixed" or "unknown", and the sentences behind it."""
-    checked = [held for held in validation.held_out if np.isfinite(held.errors.get("law", float("nan")))]
+    checked: list[HeldOut | HeldOutSize] = [*validation.held_out, *(held for held in validation.sizes if held.place == "end")]
+    checked = [held for held in checked if np.isfinite(held.errors.get("law", float("nan")))]
     if not checked:
         return "unknown", [
             "The extrapolation has not been checked: " + ("; ".join(validation.skipped) or "there was nothing to check it on") + "."
@@ -107,7 +108,7 @@ def verdict(validation: Validation) -> tuple[str, list[str]]:
     first = (
         "Within the range checked, the law predicted runs it had not seen."
         if state == "good"
-        else "Trust the law between the σ that were run; beyond them take its numbers with care."
+        else f"Trust the law between the {'σ and N' if validation.sizes else 'σ'} that were run; beyond them take its numbers with care."
     )
     sentences = [first, *(_held_sentence(held) for held in checked)]
     overall = validation.best_sentence()
@@ -123,25 +124,34 @@ def verdict(validation: Validation) -> tuple[str, list[str]]:
     return state, sentences
 
 
-def _best(checked: Sequence[HeldOut]) -> bool:
+def _best(checked: Sequence[HeldOut | HeldOutSize]) -> bool:
     """Whether no simpler predictor does better than the law on average; 0.02 is no difference."""
     means = {name: np.mean([held.errors[name] for held in checked]) for name in checked[0].errors}
     return bool(min((mean for mean in means.values() if np.isfinite(mean)), default=np.inf) >= means["law"] - 0.02)
 
 
-def _good(held: HeldOut) -> bool:
+def _good(held: HeldOut | HeldOutSize) -> bool:
     return bool(np.exp(held.errors["law"]) <= GOOD_FACTOR and held.covered >= GOOD_COVERAGE * held.compared)
 
 
-def _held_sentence(held: HeldOut) -> str:
+_RIVALS = {
+    "power law": "a pure power law",
+    "nearest σ": "taking the nearest σ's value",
+    "constant": "a constant",
+    "sum": "the sum form alone",
+    "product": "the product form alone",
+    "nearest": "taking the nearest point's value",
+}
+
+
+def _held_sentence(held: HeldOut | HeldOutSize) -> str:
     finite = {name: error for name, error in held.errors.items() if np.isfinite(error) and name != "law"}
     rival = min(finite, key=lambda name: finite[name]) if finite else None
-    utds = ", ".join(plain_utd(u) for u in held.utd)
-    names = {"power law": "a pure power law", "nearest σ": "taking the nearest σ's value", "constant": "a constant"}
+    left_out = f"σ = {', '.join(plain_utd(u) for u in held.utd)}" if isinstance(held, HeldOut) else f"the {held.name}"
     missed = f"the law missed D by a factor of {np.exp(held.errors['law']):.3g}"
-    text = f"With σ = {utds} left out, {held.factor:.2g} times beyond the rest, {missed}"
+    text = f"With {left_out} left out, {held.factor:.2g} times beyond the rest, {missed}"
     if rival is not None:
-        text += f" ({names.get(rival, rival)}, the best of the simpler ways, by {np.exp(finite[rival]):.3g})"
+        text += f" ({_RIVALS.get(rival, rival)}, the best of the simpler ways, by {np.exp(finite[rival]):.3g})"
     return text + f"; {held.covered} of {held.compared} measured values lie in its 80 % interval."
 
 

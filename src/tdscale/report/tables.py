@@ -13,7 +13,7 @@ from tdscale.analysis.fitted_laws import MORE_DATA, SYMBOLS
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning import Confirmation, Plan, round_batch
 from tdscale.report.style import plain_utd
-from tdscale.validation import PREDICTORS, Validation
+from tdscale.validation import PREDICTORS, SIZE_PREDICTORS, HeldOut, HeldOutSize, Validation
 
 # the σ of the paper's Tables 4 to 7
 STANDARD_UTD = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
@@ -350,16 +350,20 @@ def held_out_table(validation: Validation) -> Table:
     """Errors on what the fit had not seen."""
     rows: list[dict[str, object]] = []
     shown = []
-    for held in validation.held_out:
-        utds = ", ".join(plain_utd(u) for u in held.utd)
+    named: list[tuple[str, HeldOut | HeldOutSize]] = [
+        (f"σ = {', '.join(plain_utd(u) for u in held.utd)}", held) for held in validation.held_out
+    ]
+    named += [(held.name, held) for held in validation.sizes]
+    predictors = SIZE_PREDICTORS if validation.sizes else PREDICTORS
+    for left_out, held in named:
         rows.append(
-            {"left_out": f"σ = {utds}", "factor": held.factor}
-            | {f"error of {name}": held.errors.get(name, float("nan")) for name in PREDICTORS}
+            {"left_out": left_out, "factor": held.factor}
+            | {f"error of {name}": held.errors.get(name, float("nan")) for name in predictors}
             | {"bias": held.bias, "covered": held.covered, "compared": held.compared}
         )
         shown.append(
-            {"left out": f"σ = {utds}", "beyond by": f"×{held.factor:.3g}"}
-            | {name: factor_of(held.errors.get(name, float("nan"))) for name in PREDICTORS}
+            {"left out": left_out, "beyond by": f"×{held.factor:.3g}"}
+            | {name: factor_of(held.errors.get(name, float("nan"))) for name in predictors}
             | {"in the interval": f"{held.covered} of {held.compared}"}
         )
     if validation.budget is not None:
@@ -377,8 +381,13 @@ def held_out_table(validation: Validation) -> Table:
             }
         )
     note = (
-        "The factor by which D (for budgets σ*) was missed, on average: 1.1 is 10 % off. Predictors: the law, a pure power law, "
-        "the nearest σ's value, a constant. In the CSV: mean absolute errors of the logarithm."
+        "The factor by which D (for budgets σ*) was missed, on average: 1.1 is 10 % off. Predictors: the law, "
+        + (
+            "the sum and the product form alone, a power law in both, the nearest point's value."
+            if validation.sizes
+            else "a pure power law, the nearest σ's value, a constant."
+        )
+        + " In the CSV: mean absolute errors of the logarithm."
     )
     return Table(
         name="held_out",

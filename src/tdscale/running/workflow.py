@@ -6,16 +6,19 @@ that trains).
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from tdscale.analysis.fit import Fitted
+from tdscale.analysis.fitted_laws import BudgetLaw
 from tdscale.analysis.scaling_laws import ScalingLaws
+from tdscale.analysis.views import at_size
 from tdscale.design.records import Key
 from tdscale.design.rounds import Next
 from tdscale.errors import UserError
-from tdscale.planning import Confirmation, Plan, plan_budget, plan_compute, plan_data
+from tdscale.planning import Confirmation, Plan, plan_budget, plan_compute, plan_data, plan_sizes
 from tdscale.running.adaptive import adaptive_sweep, next_of_scaling, next_of_sweep
 from tdscale.running.choosing import choose_by_size, refuse_divergence
 from tdscale.running.dispatch import Engine
@@ -103,7 +106,7 @@ def validate_study(fitted: Fitted) -> Validation:
 
 
 def example_plans(laws: ScalingLaws) -> list[Plan]:
-    """One plan of each kind with limits within what the study saw, for the report and the demo."""
+    """One plan of each kind with limits within what the study saw, for the report and the demo; over all sizes of a study with some."""
     if not laws.data or not laws.knows_compute:
         return []
     law = laws.data[-1]
@@ -111,13 +114,25 @@ def example_plans(laws: ScalingLaws) -> list[Plan]:
     data = float(law.predict([2 * middle])[0])
     # half as much again, since C may be least just there
     compute = 1.5 * float(laws.compute_for(np.array([middle]), law.predict([middle]))[0])
-    plans = [plan_data(laws, _round(data))]
+    plans = [plan_sizes(laws, partial(plan_data, data=_round(data)))]
     if compute > 0:  # it is 0 where warm-up alone reaches the threshold
-        plans.append(plan_compute(laws, _round(compute)))
-    if laws.budget is not None and len(laws.budget.points) > 1:
-        below, top = (point.budget.value for point in laws.budget.points[-2:])
-        plans.append(plan_budget(laws, _round(float(np.sqrt(below * top)))))
+        plans.append(plan_sizes(laws, partial(plan_compute, compute=_round(compute))))
+    spending = min(
+        (found.budget for found in _by_size(laws) if found.budget and len(found.budget.points) > 1), key=_top_budget, default=None
+    )
+    if spending is not None:
+        below, top = (point.budget.value for point in spending.points[-2:])
+        plans.append(plan_sizes(laws, partial(plan_budget, budget=_round(float(np.sqrt(below * top))))))
     return plans
+
+
+def _by_size(laws: ScalingLaws) -> list[ScalingLaws]:
+    """The laws at each size that was run; without sizes as they are."""
+    return [laws] if laws.sizes is None else [at_size(laws, size) for size in laws.sizes.sizes.model_size]
+
+
+def _top_budget(law: BudgetLaw) -> float:
+    return law.points[-1].budget.value
 
 
 def report_study(files: StudyFiles, fitted: StudyFit, confirmations: Sequence[Confirmation] = ()) -> Path:
@@ -132,6 +147,8 @@ def report_study(files: StudyFiles, fitted: StudyFit, confirmations: Sequence[Co
         "runs": str(sum(len(cell.seeds) for cell in fitted.measured.cells)),
         "env steps": f"{sum(len(cell.seeds) * cell.last_step for cell in fitted.measured.cells):,}",
     }
+    if study.sizes:
+        summary["sizes"] = ", ".join(study.sizes)
     if fitted.laws.where:
         summary["runs with"] = ", ".join(fitted.laws.where)
     if study.origin:

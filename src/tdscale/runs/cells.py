@@ -21,6 +21,7 @@ from tdscale.runs.types import (
     AGGREGATES,
     COLUMNS,
     ENV_STEP,
+    IMPORTED,
     RETURN,
     Cell,
     RunDiagnostics,
@@ -156,7 +157,8 @@ def load_diagnostics(
 ) -> list[RunDiagnostics]:
     """The diagnostics of the runs that answer a study's question and logged any, in run_id order; failed runs are left out.
 
-    Each run keeps the rows in which something was logged; a column that is nowhere logged is left out.
+    Each run keeps the rows in which something was logged; a column that is nowhere logged is left out. Of imported runs, of a study with
+    sizes alone, these are the critics' losses.
 
     Args:
         store: the runs.
@@ -167,24 +169,29 @@ def load_diagnostics(
     """
     selection = selection or select_runs(store, study, problems=problems)
     statuses = store.statuses(problems=problems)
+    sizes = Sizes(study)
     wanted = {
         run_id: spec
         for run_id, spec in selection.specs.items()
         if (stages is None or spec.stage in stages)
-        and spec.suite != "imported"  # whose curves hold returns alone
+        and (spec.suite != "imported" or study.sizes)
         and run_id in statuses
         and statuses[run_id].state != "failed"
     }
-    if not wanted:
-        return []
     found = []
-    for run_id, curve in store.curves(wanted, None, problems=problems).items():
-        logged = {name: values for name, values in curve.items() if is_diagnostic(name) and np.isfinite(values).any()}
-        if not logged:
+    for imported in (False, True):
+        of_kind = {run_id for run_id, spec in wanted.items() if (spec.suite == "imported") == imported}
+        if not of_kind:
             continue
-        rows = np.isfinite(np.stack(list(logged.values()))).any(axis=0)
-        values = {name: column[rows] for name, column in logged.items()}
-        found.append(RunDiagnostics(spec=wanted[run_id], env_steps=curve[ENV_STEP][rows], values=values))
+        for run_id, curve in store.curves(of_kind, IMPORTED if imported else None, problems=problems).items():
+            known = {name: curve[name] for name in curve if is_diagnostic(name) or (imported and name in IMPORTED)}
+            logged = {name: values for name, values in known.items() if np.isfinite(values).any()}
+            if not logged:
+                continue
+            rows = np.isfinite(np.stack(list(logged.values()))).any(axis=0)
+            values = {name: column[rows] for name, column in logged.items()}
+            spec = wanted[run_id]
+            found.append(RunDiagnostics(spec=spec, env_steps=curve[ENV_STEP][rows], values=values, size=sizes.of(spec) or ""))
     return found
 
 

@@ -124,11 +124,15 @@ class RunResult:
 
 @dataclass(frozen=True, kw_only=True)
 class RunDiagnostics:
-    """What a run logged beside its returns: diagnostics by name, columns of shape (n,) at `env_steps`, NaN where not logged."""
+    """What a run logged beside its returns: diagnostics by name, columns of shape (n,) at `env_steps`, NaN where not logged.
+
+    `size`: as of a `Cell`.
+    """
 
     spec: RunSpec
     env_steps: NDArray[np.int64]
     values: Mapping[str, NDArray[np.float64]]
+    size: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

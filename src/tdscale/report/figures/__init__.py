@@ -5,7 +5,15 @@ from tdscale.report.figures.budget import budget_figure, frontier_figure
 from tdscale.report.figures.curves import curves_figure
 from tdscale.report.figures.data import compute_by_task_figure, compute_figure, data_by_task_figure, data_figure
 from tdscale.report.figures.hyperparameters import best_pairs_figure, hyperparameter_figure, power_law_figure
+from tdscale.report.figures.losses import size_loss_figure
 from tdscale.report.figures.selection import isotonic_figure, selection_figure
+from tdscale.report.figures.sizes import (
+    size_compute_figure,
+    size_data_figure,
+    size_frontier_figure,
+    size_hyperparameter_figure,
+    size_paths_figure,
+)
 from tdscale.report.figures.training import critical_against_best_figure, critical_batch_figure, overfitting_figure
 from tdscale.report.figures.validation import baseline_figure, extrapolation_figure, held_out_figure, pareto_figure, validation_figure
 
@@ -30,6 +38,12 @@ __all__ = [
     "power_law_figure",
     "regret_figure",
     "selection_figure",
+    "size_compute_figure",
+    "size_data_figure",
+    "size_frontier_figure",
+    "size_hyperparameter_figure",
+    "size_loss_figure",
+    "size_paths_figure",
     "surface_figure",
     "validation_figure",
 ]

@@ -19,16 +19,20 @@ _MOST_POINTS = 24_000
 
 
 def curves_figure(cells: Sequence[Cell], thresholds: Sequence[float], *, keep_duplicates: bool = False) -> Figure | None:
-    """A panel per task: seeds faint, their mean, its isotonic fit, and up to four thresholds as lines. None without cells.
+    """A panel for each of up to `style.MOST_TASKS` tasks: seeds faint, their mean, its isotonic fit, up to four thresholds as lines.
+
+    None without cells.
 
     Args:
         cells: at most one for each (task, σ).
         thresholds: J, normalised return.
         keep_duplicates: whether copies of a seed count in the mean (method "paper").
     """
-    tasks = list(dict.fromkeys(cell.spec.task for cell in cells))
-    if not tasks:
+    every = list(dict.fromkeys(cell.spec.task for cell in cells))
+    if not every:
         return None
+    tasks = style.select(every, style.MOST_TASKS)
+    cells = [cell for cell in cells if cell.spec.task in tasks]
     utds = sorted({cell.spec.utd for cell in cells})
     colours = dict(zip(utds, style.ordered_colours(len(utds)), strict=True))
     lines = sum(len(cell.seeds) + 1 for cell in cells)
@@ -38,6 +42,7 @@ def curves_figure(cells: Sequence[Cell], thresholds: Sequence[float], *, keep_du
     n_points = int(np.clip(_MOST_POINTS / lines, 20, 160))
     with style.styled():
         figure, all_axes = style.panels(len(tasks), columns=2 if len(tasks) <= 4 else 3, panel_height=2.8)
+        style.some_tasks(figure, tasks, every)
         for axes, task in zip(all_axes, tasks, strict=True):
             of_task = sorted((cell for cell in cells if cell.spec.task == task), key=lambda cell: cell.spec.utd)
             _draw(axes, of_task, style.select(thresholds), colours, n_points, keep_duplicates, logarithmic)

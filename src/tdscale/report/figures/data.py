@@ -18,6 +18,7 @@ from tdscale.report.figures.parts import (
     has_compute,
     limits,
     line_and_band,
+    mean_over_tasks,
     points_with_intervals,
     reach_grid,
 )
@@ -26,7 +27,10 @@ Need = Literal["data", "compute"]
 
 
 def data_figure(laws: ScalingLaws, *, task: str | None = None, axes: Axes | None = None) -> Figure | None:
-    """D_J(σ) of a task, or (None) of the domain with every task's points shifted onto the shared law. None without a law."""
+    """D_J(σ) of a task, or (None) of the domain with every task's points shifted onto the shared law. None without a law.
+
+    Of more than `style.MOST_TASKS` tasks their mean is shown.
+    """
     return _one(laws, "data", task, axes)
 
 
@@ -36,12 +40,12 @@ def compute_figure(laws: ScalingLaws, *, task: str | None = None, axes: Axes | N
 
 
 def data_by_task_figure(laws: ScalingLaws) -> Figure | None:
-    """D_J(σ), a panel per task. None with fewer than two tasks that have data."""
+    """D_J(σ), a panel for each of up to `style.MOST_TASKS` tasks. None with fewer than two tasks that have data."""
     return _by_task(laws, "data")
 
 
 def compute_by_task_figure(laws: ScalingLaws) -> Figure | None:
-    """C_J(σ), a panel per task. None with fewer than two tasks that have data, or where compute is not known."""
+    """C_J(σ), a panel for each of up to `style.MOST_TASKS` tasks. None with fewer than two tasks that have data, or without compute."""
     return _by_task(laws, "compute")
 
 
@@ -70,9 +74,11 @@ def _by_task(laws: ScalingLaws, need: Need) -> Figure | None:
     tasks = tasks_with_data(laws)
     if not _known(laws, need) or len(tasks) < 2:
         return None
+    shown_tasks = style.select(tasks, style.MOST_TASKS)
     with style.styled():
-        figure, all_axes = style.panels(len(tasks), columns=2 if len(tasks) <= 4 else 3)
-        for axes, task in zip(all_axes, tasks, strict=True):
+        figure, all_axes = style.panels(len(shown_tasks), columns=2 if len(shown_tasks) <= 4 else 3)
+        style.some_tasks(figure, shown_tasks, tasks)
+        for axes, task in zip(all_axes, shown_tasks, strict=True):
             _draw(axes, laws, need, task, size=3.8)
             axes.set_title(style.label(task), loc="left")
         handles, labels = _legend(laws, style.select(laws.data), [])
@@ -102,6 +108,12 @@ def _draw(axes: Axes, laws: ScalingLaws, need: Need, task: str | None, size: flo
         line_and_band(axes, utd, y, convert(utd, law.predict_draws(utd, task)), seen, colour)
         drawn.append(y)
         ends.append((float(utd[0]), float(utd[-1])))
+        if task is None and len(law.tasks) > style.MOST_TASKS:
+            at, mean = mean_over_tasks(law)
+            points, blank = measured(at, mean), np.full(len(mean), np.nan)
+            points_with_intervals(axes, at, points, blank, blank, colour=colour, size=size)
+            drawn.append(points)
+            continue
         for place, name in enumerate(law.tasks):
             if task is not None and name != task:
                 continue
@@ -146,12 +158,16 @@ def _legend(laws: ScalingLaws, shown: Sequence[DataLaw], tasks: Sequence[str]) -
         colour = colours[reference.index(law.threshold)] if law.threshold in reference else style.INK
         handles.append(Line2D([], [], color=colour))
         labels.append(f"J = {law.threshold:.4g}")
-    if len(tasks) > 1:
+    many = len(tasks) > style.MOST_TASKS
+    if many:
+        handles.append(Line2D([], [], color=style.FAINT, linestyle="none", marker="o", markersize=4.5))
+        labels.append(f"mean over {len(tasks)} tasks")
+    elif len(tasks) > 1:
         handles += [
             Line2D([], [], color=style.FAINT, linestyle="none", marker=style.marker_of(laws.tasks, name), markersize=5) for name in tasks
         ]
         labels += [style.label(name) for name in tasks]
-    if any(np.isposinf(law.data_high).any() for law in shown):
+    if not many and any(np.isposinf(law.data_high).any() for law in shown):
         handles.append(Line2D([], [], color=style.FAINT, marker="^", markersize=4, linewidth=0.9))
         labels.append("arrow: D is above")
     return handles, labels

@@ -23,11 +23,15 @@ def hyperparameter_figure(laws: ScalingLaws) -> Figure | None:
         for axes, law in zip(all_axes, found, strict=True):
             power_law_figure(law, axes=axes)
         tasks = [task for row, task in enumerate(found[0].tasks) if any(np.isfinite(law.points[row]).any() for law in found)]
-        handles = [
-            Line2D([], [], color=style.colour_of(laws.tasks, t), marker=style.marker_of(laws.tasks, t), linewidth=0.9, markersize=5)
-            for t in tasks
-        ]
-        style.legend_below(figure, handles, [style.label(t) for t in tasks])
+        if len(laws.tasks) > style.MOST_TASKS:  # one colour for all
+            handles, labels = [Line2D([], [], color=style.FAINT, marker="o", linewidth=0.9, markersize=4)], [f"each of {len(tasks)} tasks"]
+        else:
+            handles = [
+                Line2D([], [], color=style.colour_of(laws.tasks, t), marker=style.marker_of(laws.tasks, t), linewidth=0.9, markersize=5)
+                for t in tasks
+            ]
+            labels = [style.label(t) for t in tasks]
+        style.legend_below(figure, handles, labels)
     return figure
 
 
@@ -46,10 +50,19 @@ def power_law_figure(law: PowerLaw, *, axes: Axes | None = None) -> Figure:
             scale = mean / float(law.predict([1.0], task)[0])
             if not np.isfinite(scale):
                 continue
-            x = beside(law.utd, row, len(law.tasks))
+            many = len(law.tasks) > style.MOST_TASKS
+            x = beside(law.utd, row, len(law.tasks), 1.003 if many else 1.025)
             points, low, high = (values[row] * scale for values in (law.points, law.points_low, law.points_high))
             points_with_intervals(
-                axes, x, points, low, high, colour=style.colour_of(law.tasks, task), marker=style.marker_of(law.tasks, task)
+                axes,
+                x,
+                points,
+                low,
+                high,
+                colour=style.FAINT if many else style.colour_of(law.tasks, task),
+                marker="o" if many else style.marker_of(law.tasks, task),
+                size=3 if many else 4.5,
+                faint=many,
             )
             drawn += [points, low, high]
         bottom, top = limits(*drawn, margin=1.3)
@@ -92,7 +105,8 @@ def best_pairs_figure(laws: ScalingLaws, *, axes: Axes | None = None) -> Figure 
         found_text = "no correlation, for one is the same everywhere" if np.isnan(found) else f"correlation {found:.2f}".replace("-", "−")
         axes.set_title(f"log B* and log η*: {found_text}", loc="left")
         handles, labels = axes.get_legend_handles_labels()
-        style.legend_below(figure, handles, labels)
+        if len(labels) <= style.MOST_TASKS:
+            style.legend_below(figure, handles, labels)
     return figure
 
 

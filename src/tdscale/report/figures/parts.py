@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from tdscale.analysis.budget import utd_grid
 from tdscale.analysis.estimate import LEVEL
+from tdscale.analysis.fitted_laws import DataLaw
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.report import style
 
@@ -92,6 +93,22 @@ def arrows_up(axes: Axes, x: Floats, y: Floats, bottom: Floats, colour: Any, alp
 def beside(x: Floats, place: int, count: int, step: float = 1.025) -> Floats:
     """x of one of several series on a logarithmic axis, a few per cent apart so that they don't lie on top of each other."""
     return np.asarray(x * step ** (place - (count - 1) / 2))
+
+
+def mean_over_tasks(law: DataLaw, measured: DataLaw | None = None) -> tuple[Floats, Floats]:
+    """Geometric mean over tasks of what was measured, as σ and D; the law's level stands in for a task not seen at a σ.
+
+    `measured`: another law that holds the points; None for the law's own.
+    """
+    utd, data = (law.utd, law.data) if measured is None else (measured.utd, measured.data)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        expected = np.stack([law.predict(utd, task) for task in law.tasks])
+        excess = np.where(np.isfinite(data), np.log(data / expected), np.nan)
+    seen = np.isfinite(excess)
+    columns = seen.any(axis=0)
+    mean = np.where(seen, excess, 0.0).sum(axis=0)[columns] / seen.sum(axis=0)[columns]
+    level = np.log(expected[np.isfinite(expected).all(axis=1)]).mean(axis=0)
+    return utd[columns], np.exp(level[columns] + mean)
 
 
 def has_compute(laws: ScalingLaws) -> bool:

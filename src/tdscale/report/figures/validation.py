@@ -19,13 +19,15 @@ from tdscale.report.figures.parts import (
     interval,
     limits,
     line_and_band,
+    mean_over_tasks,
     points_with_intervals,
     reach_grid,
     tradeoff_axes,
 )
-from tdscale.validation import PREDICTORS, HeldOut, Validation
+from tdscale.validation import PREDICTORS, SIZE_PREDICTORS, HeldOut, HeldOutSize, Validation
 
 _SHADES = {"law": "#0072B2", "power law": "#56B4E9", "nearest σ": "#E69F00", "constant": "#999999"}
+_SHADES |= {"sum": "#009E73", "product": "#8FCFB8", "nearest": "#E69F00"}
 _FITTED, _LEFT_OUT = style.TASK_COLOURS[0], style.TASK_COLOURS[1]
 
 
@@ -95,7 +97,7 @@ def _frontier(
     inside = (grid >= seen[0] * 0.999) & (grid <= seen[1] * 1.001)
     axes.plot(compute, data, color=_FITTED, linestyle=(0, (3, 2)), linewidth=1.1, zorder=3)
     axes.plot(compute[inside], data[inside], color=_FITTED, zorder=3)
-    utd, mean = mean_over_tasks(measured.utd, measured.data, law)
+    utd, mean = mean_over_tasks(law, measured)
     at = laws.compute_for(utd, mean)
     out = np.isin(utd, left_out)
     axes.plot(at[~out], mean[~out], linestyle="none", marker="o", color=_FITTED, markersize=5.5, markeredgecolor="white", zorder=5)
@@ -129,17 +131,6 @@ def _intervals(axes: Axes, laws: ScalingLaws, law: DataLaw, utd: Floats) -> None
             )
 
 
-def mean_over_tasks(utd: Floats, data: Floats, law: DataLaw) -> tuple[Floats, Floats]:
-    """Geometric mean over tasks of D of shape (n_tasks, n_utds), as σ and D; the law's level stands in for a task not seen at a σ."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        expected = np.stack([law.predict(utd, task) for task in law.tasks])
-        excess = np.where(np.isfinite(data), np.log(data / expected), np.nan)
-    seen = np.isfinite(excess)
-    columns = seen.any(axis=0)
-    mean = np.where(seen, excess, 0.0).sum(axis=0)[columns] / seen.sum(axis=0)[columns]
-    return utd[columns], law.predict(utd[columns]) * np.exp(mean)
-
-
 def _draw_comparison(axes: Axes, comparison: HyperparameterComparison) -> None:
     """D against σ at fitted and at constant B, η, each with the law through it."""
     drawn: list[Floats] = []
@@ -147,7 +138,7 @@ def _draw_comparison(axes: Axes, comparison: HyperparameterComparison) -> None:
     for place, (law, (colour, marker)) in enumerate(zip((comparison.fitted, comparison.constant), _KINDS, strict=True)):
         grid = utd_grid(low, high, 120)
         line_and_band(axes, grid, law.predict(grid), law.predict_draws(grid), (low, high), colour)
-        utd, mean = mean_over_tasks(law.utd, law.data, law)
+        utd, mean = mean_over_tasks(law)
         blank = np.full(len(mean), np.nan)
         points_with_intervals(axes, utd * 1.02 ** (2 * place - 1), mean, blank, blank, colour=colour, marker=marker, size=5.5)
         drawn += [law.predict(grid), mean, *interval(law.predict_draws(grid))]
@@ -158,7 +149,8 @@ def _draw_comparison(axes: Axes, comparison: HyperparameterComparison) -> None:
 
 def validation_figure(validation: Validation) -> Figure | None:
     """Held-out errors by predictor, and D of constant over D of fitted hyperparameters. None where nothing was checked."""
-    held_out = [h for h in validation.held_out if any(np.isfinite(v) for v in h.errors.values())]
+    every: list[HeldOut | HeldOutSize] = [*validation.held_out, *(h for h in validation.sizes if h.place == "end")]
+    held_out = [h for h in every if any(np.isfinite(v) for v in h.errors.values())]
     count = bool(held_out) + (len(validation.baseline) > 1)
     if not count:
         return None
@@ -171,8 +163,8 @@ def validation_figure(validation: Validation) -> Figure | None:
     return figure
 
 
-def held_out_figure(held_out: Sequence[HeldOut], *, axes: Axes | None = None) -> Figure:
-    """By what factor each predictor missed the domain's D at the σ left out, as bars."""
+def held_out_figure(held_out: Sequence[HeldOut | HeldOutSize], *, axes: Axes | None = None) -> Figure:
+    """By what factor each predictor missed the domain's D at the σ, or σ and N, left out, as bars."""
     with style.styled():
         figure, axes = style.figure_and_axes(axes)
         ticks: list[float] = []
@@ -180,10 +172,10 @@ def held_out_figure(held_out: Sequence[HeldOut], *, axes: Axes | None = None) ->
         place = 0.0
         longest = max(np.exp(v) - 1 for h in held_out for v in h.errors.values() if np.isfinite(v))
         for held in held_out:
-            utds = ", ".join(style.plain_utd(u) for u in held.utd)
-            axes.text(0.02 * longest, place, f"σ = {utds} left out", fontsize=8.5, va="center", ha="left")
+            left_out = f"σ = {', '.join(style.plain_utd(u) for u in held.utd)}" if isinstance(held, HeldOut) else held.name
+            axes.text(0.02 * longest, place, f"{left_out} left out", fontsize=8.5, va="center", ha="left")
             place += 1
-            for predictor in PREDICTORS:
+            for predictor in PREDICTORS if isinstance(held, HeldOut) else SIZE_PREDICTORS:
                 error = held.errors.get(predictor, float("nan"))
                 if not np.isfinite(error):
                     continue

@@ -1,0 +1,84 @@
+"""`tdscale published`: the laws that were published, and what they predict. The numbers: `tdscale.paper`."""
+
+from typing import Annotated
+
+import typer
+
+from tdscale.cli.app import command
+from tdscale.cli.options import Json, option
+from tdscale.errors import UserError
+
+
+@command(epilog="Example:  tdscale published HalfCheetah-v4 --utd 0.5 4    |    tdscale published h1-crawl-v0 --utd 2 --model-size 1e7")
+def published(
+    # numbers here are further σ, so that `--utd 0.5 4` reads as it should
+    asked: Annotated[
+        list[str] | None, typer.Argument(metavar="[TASK]", help="One task; all of them without it.", show_default=False)
+    ] = None,
+    utd: Annotated[list[str] | None, option(metavar="σ…", what="Predict at these σ. [default: the paper's, for one task]")] = None,
+    model_size: Annotated[
+        list[str] | None,
+        option(metavar="N,…", what="Predict at these N, by the laws with model size. [default: those that were run, for one task]"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """The published laws: the paper's printed ones and the authors' committed ones (B, η and D for any σ), and their follow-up's with model
+    size (D for any σ and N).
+    """
+    from tdscale.cli.console import for_people, print_json
+    from tdscale.cli.results import print_partly_published, print_published
+    from tdscale.cli.size_results import print_published_sizes
+    from tdscale.paper import NO_INTERVAL, STANDARD_UTD, laws_of_task, partly_published, predict, refuse_prediction, size_laws_of_task
+    from tdscale.paper.published_sizes import predict_sizes
+
+    names = [text for text in asked or () if not _is_number(text)]
+    if len(names) > 1:
+        raise UserError(f"published takes one task; {', '.join(names)} were given")
+    bare = [text for text in asked or () if text not in names]
+    if bare and model_size:
+        raise UserError(f"{bare[0]} stands alone and may be a UTD ratio or a model size; write --utd 0.5,4 and --model-size 1e6,1e7")
+    task = names[0] if names else None
+    sets, sized = laws_of_task(task), size_laws_of_task(task)
+    utds = sorted({_positive(part, "utd") for text in (*(utd or ()), *bare) for part in text.split(",")})
+    sizes = sorted({_positive(part, "model-size") for text in model_size or () for part in text.split(",")})
+    partly = partly_published(task)
+    if task is not None and utds:
+        refuse_prediction(task)
+    if sizes and not sized:
+        raise UserError(f"--model-size: no law with model size is published for {task!r}; leave it out")
+    of_sizes = {law.name: predict_sizes(law, utds, sizes, task) for law in sized}
+    if task is not None and not utds:
+        utds = list(STANDARD_UTD)
+    if sizes:  # the others know one N each
+        sets, partly = (), ()
+    predicted = {laws.name: [predict(laws, name, at) for name in (laws.tasks if task is None else (task,)) for at in utds] for laws in sets}
+    if as_json:
+        content = [laws.to_dict() | {"predictions": [p.to_dict() for p in predicted[laws.name]]} for laws in sets]
+        with_size = [law.to_dict() | {"predictions": [p.to_dict() for p in of_sizes[law.name]]} for law in sized]
+        print_json({"laws": content, "sizes": with_size, "partly": [laws.to_dict() for laws in partly], "note": NO_INTERVAL})
+        return
+    console = for_people()
+    for laws in sets:
+        print_published(console, laws, task, predicted[laws.name])
+    for law in sized:
+        print_published_sizes(console, law, of_sizes[law.name])
+    for part in partly:
+        print_partly_published(console, part)
+    if sets or sized:
+        console.print(f"\n{NO_INTERVAL}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.split(",")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _positive(text: str, name: str) -> float:
+    value = float(text) if _is_number(text) else float("nan")
+    if not 0 < value < float("inf"):
+        what, example = ("a UTD ratio", "--utd 0.5 4") if name == "utd" else ("a number of parameters", "--model-size 1e6,1e7")
+        raise UserError(f"--{name}: {text!r} is not {what}; it must be a number above 0, e.g. {example}")
+    return value
