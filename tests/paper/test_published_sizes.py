@@ -31,8 +31,8 @@ def test_the_laws_give_the_follow_ups_own_fitted_data_at_every_one_of_its_points
     assert sorted({point[1] for point in points}) == list(law.model_size)
 
 
-def test_the_parameters_are_those_that_the_follow_up_states():
-    """As its notebooks print them, four digits: c, a, α, b, β."""
+def test_the_parameters_are_those_of_the_published_points():
+    """c, a, α, b, β: of DMC, dog and humanoid as its notebooks print them, of SimbaV2 as a fit to its points gives them."""
     stated = {
         "sizes-dmc": (3.719e5, 1.2606, 1.0104, 6.332e5, 0.8902),
         "sizes-dog-humanoid": (5.391e5, 0.8921, 0.7728, 6.677e5, 1.2672),

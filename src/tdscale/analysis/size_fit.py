@@ -136,7 +136,7 @@ class _Fitter:
             bound=points.bound,
             field_weights=process.weights(process.mean(np.where(used, over, 0.0)[None]))[0],
             field_weight_draws=process.weights(process.draws(np.where(used, over_draws, 0.0), rng)),
-            unseen_draws=_unseen(n_draws, n_tasks, rng),
+            unseen_draws=_unseen(n_draws, reached, rng),
             identified=not missing,
         )
         return law, missing
@@ -165,7 +165,7 @@ class _Process:
                 posterior lies; None for 0.
 
         Returns:
-            Of the tasks and, last, of what they share, shape (n_draws, n_tasks + 1, n_points).
+            Of the tasks and, last, their mean over those that have points, shape (n_draws, n_tasks + 1, n_points).
         """
         before = np.zeros((len(over), over.shape[1] + 1, over.shape[2])) if prior is None else prior
         k = kernel(self.at, self.at)
@@ -174,12 +174,13 @@ class _Process:
         mean = np.where(self.used, over - before[:, 1:], 0.0).sum(axis=1) / np.maximum(count, 1)
         gain = _gain(_DOMAIN_FIELD**2 * k, np.where(count > 0, variance, np.inf))
         shared = before[:, 0] + np.where(count > 0, mean - before[:, 0], 0.0) @ gain.T
-        found = [shared]
+        found = []
         for task, used in enumerate(self.used):
             own = before[:, 1 + task]
             gain = _gain(_TASK_FIELD**2 * k, np.where(used, self.noise[task] ** 2, np.inf))
             found.append(shared + own + np.where(used, over[:, task] - shared - own, 0.0) @ gain.T)
-        return np.stack([*found[1:], shared], axis=1)
+        tasks = np.stack(found, axis=1)
+        return np.concatenate([tasks, tasks[:, self.used.any(axis=1)].mean(axis=1, keepdims=True)], axis=1)
 
     def draws(self, over: Floats, rng: np.random.Generator) -> Floats:
         """Posterior draws (Matheron's rule): `over` has its own noise in every draw already."""
@@ -196,11 +197,10 @@ class _Process:
         return np.asarray(np.linalg.solve(k, np.swapaxes(values, -1, -2)).swapaxes(-1, -2))
 
 
-def _unseen(n_draws: int, n_tasks: int, rng: np.random.Generator) -> Floats:
-    """Draws of the field where no point tells it, of the tasks and, last, of what they share: shape (n_draws, n_tasks + 1)."""
-    drawn = rng.standard_normal((n_draws, n_tasks + 1)) * np.array([_TASK_FIELD] * n_tasks + [_DOMAIN_FIELD])
-    drawn[:, :-1] += drawn[:, -1:]
-    return np.asarray(drawn)
+def _unseen(n_draws: int, reached: Bools, rng: np.random.Generator) -> Floats:
+    """Draws of the field where no point tells it, of the tasks and, last, their mean over the `reached`: shape (n_draws, n_tasks + 1)."""
+    tasks = _TASK_FIELD * rng.standard_normal((n_draws, len(reached))) + _DOMAIN_FIELD * rng.standard_normal((n_draws, 1))
+    return np.concatenate([tasks, tasks[:, reached].mean(axis=1, keepdims=True)], axis=1)
 
 
 def _gain(covariance: Floats, variance: Floats) -> Floats:

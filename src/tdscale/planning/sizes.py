@@ -218,10 +218,8 @@ class Paths:
         least, most = float(self.model_size[0].min()), float(self.model_size[0].max())
         if self.at_edge and most < 1.001 * least:
             side, other = ("smallest", "smaller") if self.smallest else ("largest", "larger")
-            words = (
-                f"at every return the cheapest network is the {side} that was run, N = {short(least)}; a {other} one may be cheaper still"
-            )
-            return (f"{words}; a doubled budget is best spent with σ times {short(utd)}",)
+            network = f"at every return the cheapest network is the {side} that was run, N = {short(least)}"
+            return (f"{network}; a {other} one may be cheaper still; a doubled budget is best spent with σ times {short(utd)}",)
         edge = "; N* lies at an end of the N that were run at some J" if self.at_edge else ""
         powers = f"σ ∝ F^{self.utd_exponent}, N ∝ F^{self.size_exponent}{edge}"
         words = [f"a doubled budget is best spent with σ times {short(utd)} and N times {short(size)} ({powers})"]

@@ -13,6 +13,7 @@ from tdscale.runs.store import RunStore
 from tdscale.runs.types import RunWarning
 from tdscale.runs.where import Where, as_text, decides
 from tdscale.study import RunSpec, Stage, Study
+from tdscale.study.sizes import MODEL_SIZE
 from tdscale.study.spec import RECORDING
 
 FITTED: tuple[Stage, ...] = ("sweep", "scaling", "baseline")  # what runs that check a plan saw changes no law
@@ -160,7 +161,7 @@ def _between_sizes(of_size: Mapping[str, Mapping[str, RunSpec]], making: Sequenc
     own = {key for key in values if key.endswith(tuple(f"{joint}{one}" for one in making for joint in (".", "/"))) or key in making}
     found = []
     for key, by_size in values.items():
-        if key not in own and len({frozenset(one) for one in by_size.values()}) > 1:
+        if key not in own and key != MODEL_SIZE and len({frozenset(one) for one in by_size.values()}) > 1:
             every = sorted(set().union(*by_size.values()), key=_order)
             found.append(_warning("settings-by-size", f"{key} differs between sizes ({_listed(every)})", key))
     return found
