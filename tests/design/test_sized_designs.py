@@ -191,7 +191,7 @@ def test_a_size_that_never_reaches_a_threshold_is_given_up_and_named(cells):
                 }
                 there[request.cell] = replace(template, spec=replace(template.spec, **values))
     end = next_round(list(there.values()), THRESHOLDS, SIZED, Rules(regret=0.0))
-    assert set(zip(end.given_up, end.given_up_sizes, strict=True)) == {(place, "small") for place in CANDIDATES.places}
+    assert set(end.given_up) == {(*place, "small") for place in CANDIDATES.places}
 
 
 def test_runs_that_are_pending_count_at_their_own_size(cells):

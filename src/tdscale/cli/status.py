@@ -5,7 +5,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from itertools import product
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -45,11 +44,10 @@ def show_status(files: StudyFiles, *, watch: bool) -> None:
 def study_status(files: StudyFiles) -> dict[str, Any]:
     """Counts of runs by stage and task, the cells running now with the time left, and failures with reasons.
 
-    Keys: study, running (bool), rounds (of an adaptive design, by stage: rounds, ended, regret, precision; with [sizes] by "stage, size
-    NAME"), stages: [{stage, runs, finished, diverged, failed, running, left, tasks: [{task, and the same counts}], with [sizes] also
-    sizes: [{size, and the same counts}]}],
-    now (progress of the running process, or null), failures: [{run_id, runs, stage, task, what, reason}], env_steps, left_out (sentences
-    about runs on disk that do not answer the study's question), problems.
+    Keys: study, running (bool), rounds (of an adaptive design, by stage: rounds, ended, regret, precision), stages: [{stage, runs,
+    finished, diverged, failed, running, left, tasks: [{task, and the same counts}], with [sizes] also sizes: [{size, and the same
+    counts}]}], now (progress of the running process, or null), failures: [{run_id, runs, stage, task, what, reason}], env_steps,
+    left_out (sentences about runs on disk that do not answer the study's question), problems.
     """
     problems: list[Any] = []
     statuses = files.store.statuses(problems=problems)
@@ -86,13 +84,13 @@ def _rounds(files: StudyFiles) -> dict[str, dict[str, Any]]:
     """How many rounds each stage of an adaptive design has had, why it has ended, and how well the answer is known."""
     found: dict[str, dict[str, Any]] = {}
     if files.study.sweep is not None and files.study.sweep.is_adaptive:
-        for stage, (size, one) in product(STAGES, files.by_size().items()):
-            rounds = read_rounds(files.directory, one.study, stage)
+        for stage in STAGES:
+            rounds = read_rounds(files.directory, files.study, stage)
             last = rounds.records[-1] if rounds.records else None
             if last is not None:
                 regret, precision = (rounds.regret, rounds.precision) if rounds.ended else (last.regret, last.precision)
                 known = {"regret": None if regret is None else asdict(regret), "precision": precision}
-                found[with_size(stage, size)] = {"rounds": len(rounds.records), "ended": rounds.ended, **known}
+                found[stage] = {"rounds": len(rounds.records), "ended": rounds.ended, **known}
     return found
 
 

@@ -7,6 +7,7 @@ from typing import Any
 Key = tuple[str, float, int, float]  # task, σ, B, η of a cell
 SizedKey = tuple[str, float, int, float, str]  # and its size, in a study with sizes
 CellKey = Key | SizedKey
+SizedPlace = tuple[str, float] | tuple[str, float, str]  # task, σ, and with sizes the size
 # cost of an env step by (task, σ, B), or (task, σ, B, size) with sizes
 StepPrices = Mapping[tuple[str, float, int], float] | Mapping[tuple[str, float, int, str], float]
 

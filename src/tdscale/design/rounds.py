@@ -18,7 +18,7 @@ from scipy.special import log_ndtr, ndtr
 from tdscale.analysis.arrays import Floats
 from tdscale.design.belief import Belief, Seen, see
 from tdscale.design.candidates import Candidates, Pair
-from tdscale.design.records import CellKey, CellRequest, Regret, SizedRequest, StepPrices
+from tdscale.design.records import CellKey, CellRequest, Regret, SizedPlace, SizedRequest, StepPrices
 from tdscale.runs.types import Cell
 
 FIRST = 3  # cells of each (task, σ), and size, in the first round
@@ -67,7 +67,7 @@ class Next:
         regret: of the choice of B and η today; None where no surface can be fitted yet.
         expected: regret after these cells, where there is one today.
         why: a sentence, where the sweep has ended.
-        given_up: (task, σ) at which no cell reaches a threshold; given_up_sizes: with sizes the name of each one's size.
+        given_up: (task, σ), or (task, σ, size), at which no cell reaches a threshold.
         precision: of stage 2, in place of the regret: half the 80 % interval of log D where it is widest; expected_precision: after.
     """
 
@@ -76,8 +76,7 @@ class Next:
     regret: Regret | None = None
     expected: float | None = None
     why: str = ""
-    given_up: tuple[tuple[str, float], ...] = ()
-    given_up_sizes: tuple[str, ...] = ()
+    given_up: tuple[SizedPlace, ...] = ()
     precision: float | None = None
     expected_precision: float | None = None
 
@@ -103,18 +102,16 @@ def next_round(cells: Sequence[Cell], thresholds: Sequence[float], candidates: C
         return Next(cells=wanted, env_steps=float(sum(request.env_steps for request in wanted)), why=why)
     belief = Belief(seen, candidates)
     requests |= _open(counts, seen, belief, candidates)
-    lost = _given_up(counts, seen, candidates)
-    given_up = tuple(candidates.places[place] for place in lost)
-    given_up_sizes = tuple(candidates.place_sizes[place] for place in lost) if candidates.sizes else ()
+    given_up = _given_up(counts, seen, candidates)
     regret = belief.regret
     if not requests and regret.expected < rules.regret:
         why = f"the expected regret is below {rules.regret:g}"
-        return Next(cells=(), regret=regret, why=why, given_up=given_up, given_up_sizes=given_up_sizes)
+        return Next(cells=(), regret=regret, why=why, given_up=given_up)
     size = rules.round_size or len(candidates.places)
     picks = _best(belief, counts, rules, max(size - len(requests), 0))
     if not requests and picks.chosen and spent >= MOST_OF_GRID * grid_price(belief, rules):
         why = "it has taken half of the env steps that the whole grid would"
-        return Next(cells=(), regret=regret, why=why, given_up=given_up, given_up_sizes=given_up_sizes)
+        return Next(cells=(), regret=regret, why=why, given_up=given_up)
     for request, _ in picks.chosen:
         requests[request.cell] = request
     wanted = _within(tuple(requests.values()), room, seen, candidates)
@@ -127,7 +124,6 @@ def next_round(cells: Sequence[Cell], thresholds: Sequence[float], candidates: C
         expected=picks.expected,
         why=why,
         given_up=given_up,
-        given_up_sizes=given_up_sizes,
     )
 
 
@@ -280,12 +276,11 @@ def _open(counts: NDArray[np.int64], seen: Seen, belief: Belief | None, candidat
     return found
 
 
-def _given_up(counts: NDArray[np.int64], seen: Seen, candidates: Candidates) -> tuple[int, ...]:
-    """Numbers of the places."""
+def _given_up(counts: NDArray[np.int64], seen: Seen, candidates: Candidates) -> tuple[SizedPlace, ...]:
     possible = candidates.available[:, : len(candidates.grid)].sum(axis=1)
     return tuple(
-        number
-        for number in range(len(candidates.places))
+        (*place, candidates.place_sizes[number]) if candidates.sizes else place
+        for number, place in enumerate(candidates.places)
         if (counts[number] > 0).sum() >= min(OPEN_MOST, possible[number]) and not _reaches(seen, candidates, number)
     )
 

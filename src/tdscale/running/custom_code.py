@@ -1,6 +1,6 @@
-"""Asks a process of its own about a user's module: what settings an algorithm has, what is wrong with a function.
+"""Asks a process of its own: what settings an algorithm has and how large its networks are, what is wrong with a function.
 
-The process that reads a study never imports it.
+The process that reads a study never imports a user's module, nor JAX.
 """
 
 import inspect
@@ -52,6 +52,30 @@ def custom_settings(
     return found
 
 
+def critic_parameters(
+    algorithm: str, settings: Mapping[str, Mapping[str, Any]], tasks: Mapping[str, str], *, folder: Path
+) -> dict[str, list[int]]:
+    """Parameters of the critics that an algorithm trains, for each size by its name, task by task.
+
+    Args:
+        algorithm: as the study names it.
+        settings: all settings of each size.
+        tasks: suite of each task.
+        folder: the study's, where the file of a user's algorithm lies.
+
+    Raises:
+        UserError: if they can't be counted.
+    """
+    from tdscale.training.devices import cache_directory, single_thread_environment
+
+    question = {"algorithm": algorithm, "networks": settings, "tasks": tasks, "folder": str(folder)}
+    answer, said = _ask(question, environment=single_thread_environment(cache_directory()))
+    if answer is None:
+        raise UserError(f"{algorithm!r}: its networks can't be counted: {said}")
+    found: dict[str, list[int]] = answer["parameters"]
+    return found
+
+
 def check_function(function: str, *, module_folder: Path, folder: Path, source: str) -> None:
     """Import "module:name" in the folder that it will run in, without calling it.
 
@@ -95,7 +119,11 @@ def main() -> None:
     question = json.load(sys.stdin)
     # what the module prints must not mix with the answer
     with redirect_stdout(sys.stderr):
-        answer = {"mistake": _problem(**question)} if "function" in question else _settings(question)
+        answer: dict[str, Any]
+        if "function" in question:
+            answer = {"mistake": _problem(**question)}
+        else:
+            answer = {"parameters": _parameters(question)} if "networks" in question else _settings(question)
     print(json.dumps(answer))
 
 
@@ -119,6 +147,20 @@ def _settings(question: Mapping[str, Any]) -> dict[str, Any]:
         return {"settings": {name: one.model_dump(mode="json") for name, one in checked.items()}}
     except UserError as error:
         return {"mistake": str(error)}
+
+
+def _parameters(question: Mapping[str, Any]) -> dict[str, list[int]]:
+    from tdscale.tasks import HOST, make_parallel_task
+    from tdscale.training.algorithms import count_parameters, named_algorithm
+
+    algorithm = named_algorithm(question["algorithm"], Path(question["folder"]))
+    found: dict[str, list[int]] = {size: [] for size in question["networks"]}
+    for name, suite in question["tasks"].items():
+        task = make_parallel_task(suite, name, 1, HOST)
+        for size, settings in question["networks"].items():
+            found[size].append(count_parameters(algorithm, algorithm.settings(**settings), task))
+        task.close()
+    return found
 
 
 def _problem(function: str, folder: str) -> str | None:

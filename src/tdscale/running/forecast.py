@@ -2,31 +2,30 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tdscale.design.candidates import Candidates
+from tdscale.design.records import CellKey, StepPrices
 from tdscale.errors import UserError
 from tdscale.running.adaptive import candidates_of, rules_of
 from tdscale.running.dispatch import Engine
 from tdscale.running.folder import StudyFiles
 from tdscale.running.probe import Speed, probe
 from tdscale.running.rates import Rates, shapes_of
-from tdscale.running.rehearsed_design import RehearsedStudy, Spread, Training, grid_env_steps, likely_truths, rehearse_design
+from tdscale.running.rehearsed_design import RehearsedStudy, Spread, grid_env_steps, likely_truths, rehearse_design
 from tdscale.running.rounds_file import read_rounds
 from tdscale.running.stages import cells_to_go, sized, wanted_specs
 from tdscale.running.trainers.costs import due_updates, run_costs
 from tdscale.running.trainers.trainer import CustomTrainer
 from tdscale.runs.sizes import Sizes
-from tdscale.study import CellJob, Checkpoints, RunSpec, custom_file, is_custom
+from tdscale.study import CellJob, Checkpoints, custom_file, is_custom
 
 _FILES_BYTES = 3 * 4096  # of a run: spec, status and curve each take a block at least
 _ROW_BYTES = 40  # of a curve's row, compressed
 _EPISODE = 200  # env steps, where nothing is known of a task's episodes
-_PROBE_SECONDS = 20.0
+PROBE_SECONDS = 20.0
 _SIMULATED = 8  # studies, for the price of an adaptive sweep
 
 
@@ -123,7 +122,7 @@ def forecast(
     engine: Engine,
     *,
     source: Path | None = None,
-    probe_seconds: float = _PROBE_SECONDS,
+    probe_seconds: float = PROBE_SECONDS,
     simulated: int = _SIMULATED,
 ) -> Forecast:
     """Count what is left of a study, and train a little of its own shapes to see how long that takes on this machine.
@@ -140,7 +139,7 @@ def forecast(
     """
     notes: list[str] = []
     wanted = wanted_specs(files)
-    in_rounds = files.study.in_rounds("sweep") and not all(read_rounds(one.directory, one.study).ended for one in files.by_size().values())
+    in_rounds = files.study.in_rounds("sweep") and not read_rounds(files.directory, files.study).ended
     if in_rounds:
         wanted["sweep"] = files.study.sweep_specs()
     if files.study.scaling is not None and "scaling" not in wanted:
@@ -210,8 +209,13 @@ def forecast(
     )
 
 
-def seconds_per_step(files: StudyFiles, engine: Engine) -> dict[tuple[str, float, int], float]:
-    """Seconds that one env step of a run takes here, by (task, σ, B), for every cell that an adaptive sweep may run. `files`: of one size.
+def seconds_per_step(files: StudyFiles, engine: Engine, seconds: float = PROBE_SECONDS) -> StepPrices:
+    """Seconds that one env step of a run takes here, by (task, σ, B), with sizes (task, σ, B, size), for all that a sweep may run.
+
+    Args:
+        files: the study.
+        engine: what trains.
+        seconds: about how long the measuring may take.
 
     Raises:
         UserError: where speed can't be measured: on a GPU, a cluster, or where a first update takes too long.
@@ -219,99 +223,67 @@ def seconds_per_step(files: StudyFiles, engine: Engine) -> dict[tuple[str, float
     study, candidates = files.study, candidates_of(files.study)
     if engine.gpu or engine.ray is not None:
         raise UserError('sweep.price: "seconds" are measured on CPU cores of this machine alone; use "env-steps" on a GPU or a cluster')
-    batches = dict.fromkeys(batch for batch, _ in candidates.pairs)
+    batches, steps = dict.fromkeys(batch for batch, _ in candidates.pairs), candidates.env_steps
     points = [(*place, batch, candidates.learning_rate[0]) for place in candidates.places for batch in batches]
-    specs = study.specs(points, "sweep", 1)
-    jobs = [CellJob(specs=(spec,), env_steps=candidates.env_steps[spec.task], target=None) for spec in specs]
+    jobs = [
+        sized(CellJob(specs=(spec,), env_steps=steps[spec.task], target=None), one)
+        for one in files.by_size().values()
+        for spec in one.study.specs(points, "sweep", 1)
+    ]
     own = custom_file(study.algorithm, files.directory) if is_custom(study.algorithm) else None
-    rates = Rates(probe(shapes_of(jobs), engine=engine, files=[] if own is None else [own], seconds=_PROBE_SECONDS), study)
+    rates = Rates(probe(shapes_of(jobs), engine=engine, files=[] if own is None else [own], seconds=seconds), study)
     if not rates.known:
         raise UserError('sweep.price: "seconds" could not be measured, as a first update took too long; use "env-steps"')
-    steps = candidates.env_steps
-    return {(spec.task, spec.utd, spec.batch_size): rates.run_seconds(spec, steps[spec.task]) / steps[spec.task] for spec in specs}
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Simulated:
-    """Simulated adaptive sweeps of one size: each with its jobs, and the whole grid's env steps on the same curves."""
-
-    files: StudyFiles
-    candidates: Candidates
-    studies: Sequence[RehearsedStudy]
-    jobs: Sequence[list[CellJob]]
-    grids: Sequence[float]
-    notes: Sequence[str]
-    done: Sequence[RunSpec]
-    spent: int
-
-    @classmethod
-    def of(cls, files: StudyFiles, simulated: int) -> "_Simulated":
-        study = files.study
-        candidates, rules = candidates_of(study), rules_of(study)
-        top = study.return_thresholds[-1]
-        truths, notes = likely_truths(study, None, candidates, simulated)
-        studies = rehearse_design("adaptive", truths, candidates, study.return_thresholds, rules).studies
-        statuses = files.store.statuses(problems=[])
-        specs = read_rounds(files.directory, study).specs(study, "sweep")
-        done = [spec for spec in specs if spec.run_id in statuses and statuses[spec.run_id].state != "failed"]
-        return cls(
-            files=files,
-            candidates=candidates,
-            studies=studies,
-            jobs=[_jobs(files, one) for one in studies],
-            grids=[grid_env_steps(truth, candidates, top, rules.margin) for truth in truths],
-            notes=notes,
-            done=done,
-            spent=sum(statuses[spec.run_id].last_step for spec in done),
-        )
-
-    @property
-    def left(self) -> list[float]:
-        """Share of each study's env steps that is not done; nothing where the rounds have ended."""
-        ended = bool(read_rounds(self.files.directory, self.files.study).ended)
-        return [0.0 if ended else max(one.env_steps - self.spent, 0.0) / one.env_steps for one in self.studies]
+    found: dict[Any, float] = {}
+    for job in jobs:
+        (spec,) = job.specs
+        place = (spec.task, spec.utd, spec.batch_size)
+        found[(*place, job.size) if job.size else place] = rates.run_seconds(spec, steps[spec.task]) / steps[spec.task]
+    return found
 
 
 def _adaptive(files: StudyFiles, rates: Rates, engine: Engine, simulated: int) -> tuple[StageForecast, list[CellJob], list[str]]:
     """What is left of an adaptive stage 1 by simulated studies, the jobs of a typical one, and what was assumed."""
-    sizes = [_Simulated.of(one, simulated) for one in files.by_size().values()]
-    count = len(sizes[0].studies)
+    study = files.study
+    # all sizes learn alike here, whatever their N
+    candidates, rules = candidates_of(study, {name: 4.0**place for place, name in enumerate(study.sizes)}), rules_of(study)
+    top = study.return_thresholds[-1]
+    truths, notes = likely_truths(study, None, candidates, simulated)
+    studies = rehearse_design("adaptive", truths, candidates, study.return_thresholds, rules).studies
+    statuses = files.store.statuses(problems=[])
+    specs = read_rounds(files.directory, study).specs(study, "sweep")
+    done = [spec for spec in specs if spec.run_id in statuses and statuses[spec.run_id].state != "failed"]
+    spent = sum(statuses[spec.run_id].last_step for spec in done)
+    cells_done = len({spec.cell_id for spec in done})
+    left = [max(one.env_steps - spent, 0.0) / one.env_steps for one in studies]
+    sizes = files.by_size()
+    jobs = [[_training(sizes, cell.cell, cell.seeds, cell.env_steps) for cell in one.cells] for one in studies]
 
-    def to_go(values: Sequence[Sequence[float]]) -> Spread:
-        """From a number of each study of each size: the spread of their sums over the sizes."""
-        parts = [
-            [share * value for share, value in zip(one.left, of_size, strict=True)] for one, of_size in zip(sizes, values, strict=True)
-        ]
-        return _summed(parts)
+    def to_go(values: Sequence[float]) -> Spread:
+        return Spread.of([share * value for share, value in zip(left, values, strict=True)])
 
-    flops = [[_flops(jobs, rates, files.trainer) for jobs in one.jobs] for one in sizes]
-    known = [[value for value in of_size if value is not None] for of_size in flops]
-    timed = None
-    if rates.known:
-        timed = Spread.of([_seconds_in_rounds(sizes, place, rates, engine.workers or 1) for place in range(count)])
-    cells_done, runs_done = sum(len({spec.cell_id for spec in one.done}) for one in sizes), sum(len(one.done) for one in sizes)
-    cells = _summed([[float(len(study.cells)) for study in one.studies] for one in sizes])
-    runs = _summed([[float(study.runs) for study in one.studies] for one in sizes])
-    env_steps = [[study.env_steps for study in one.studies] for one in sizes]
-    grid_cells = [len(one.candidates.places) * len(one.candidates.grid) for one in sizes]
-    grids = np.sum([one.grids for one in sizes], axis=0)
+    flops = [_flops(of_study, rates, files.trainer) for of_study in jobs]
+    known = [value for value in flops if value is not None]
+    timed = [_seconds_in_rounds(sizes, one, rates, engine.workers or 1) for one in studies] if rates.known else None
+    grids = [grid_env_steps(truth, candidates, top, rules.margin) for truth in truths]
+    cells, runs = (Spread.of([float(value) for value in values]) for values in ([len(s.cells) for s in studies], [s.runs for s in studies]))
     found = AdaptiveForecast(
-        studies=count,
+        studies=len(studies),
         cells_to_go=_less(cells, cells_done),
-        runs_to_go=_less(runs, runs_done),
-        env_steps=to_go(env_steps),
-        critic_updates=to_go([[float(sum(map(_critic_updates, jobs))) for jobs in one.jobs] for one in sizes]),
-        flops=to_go(known) if all(len(of_size) == count for of_size in known) else None,
-        seconds=timed,
-        grid_cells=sum(grid_cells),
-        grid_runs=sum(number * one.candidates.seeds for number, one in zip(grid_cells, sizes, strict=True)),
+        runs_to_go=_less(runs, len(done)),
+        env_steps=to_go([one.env_steps for one in studies]),
+        critic_updates=to_go([float(sum(map(_critic_updates, of_study))) for of_study in jobs]),
+        flops=to_go(known) if len(known) == len(studies) else None,
+        seconds=None if timed is None else to_go(timed),
+        grid_cells=len(candidates.places) * len(candidates.grid),
+        grid_runs=len(candidates.places) * len(candidates.grid) * candidates.seeds,
         grid_env_steps=Spread.of(grids),
-        grid_share=Spread.of(np.sum(env_steps, axis=0) / grids),
+        grid_share=Spread.of([one.env_steps / grid for one, grid in zip(studies, grids, strict=True)]),
     )
     stage = StageForecast(
         stage="sweep",
         cells=cells_done + round(found.cells_to_go.middle),
-        runs=runs_done + round(found.runs_to_go.middle),
+        runs=len(done) + round(found.runs_to_go.middle),
         cells_to_go=round(found.cells_to_go.middle),
         runs_to_go=round(found.runs_to_go.middle),
         env_steps=round(found.env_steps.middle),
@@ -320,21 +292,15 @@ def _adaptive(files: StudyFiles, rates: Rates, engine: Engine, simulated: int) -
         seconds=None if found.seconds is None else found.seconds.middle,
         adaptive=found,
     )
-    notes = [f"stage 1 is adaptive: its numbers are medians over {count} simulated studies", *sizes[0].notes]
+    notes = [f"stage 1 is adaptive: its numbers are medians over {len(studies)} simulated studies", *notes]
     if len(sizes) > 1:
         notes.append("the simulated studies take every size to learn alike")
-    if files.study.sweep is not None and files.study.sweep.price == "seconds":
+    if study.sweep is not None and study.sweep.price == "seconds":
         notes.append("the simulated studies compare cells by env steps, for seconds are measured as the study begins")
-    if runs_done:
-        spent = sum(one.spent for one in sizes)
-        notes.append(f"what {runs_done} runs of stage 1 took, {spent:,} env steps, is taken off what the simulated studies take in all")
-    typical = int(np.argsort(np.sum(env_steps, axis=0))[count // 2])
-    return stage, [job for one in sizes for job in one.jobs[typical]], notes
-
-
-def _summed(parts: Sequence[Sequence[float]]) -> Spread:
-    """Of a number of each study of each size, shape (n_sizes, n_studies): the spread of their sums."""
-    return Spread.of(np.sum(parts, axis=0))
+    if done:
+        notes.append(f"what {len(done)} runs of stage 1 took, {spent:,} env steps, is taken off what the simulated studies take in all")
+    order = np.argsort([one.env_steps for one in studies])
+    return stage, jobs[int(order[len(order) // 2])], notes
 
 
 def _critic_updates(job: CellJob) -> int:
@@ -345,29 +311,21 @@ def _less(whole: Spread, done: int) -> Spread:
     return Spread(low=max(whole.low - done, 0.0), middle=max(whole.middle - done, 0.0), high=max(whole.high - done, 0.0))
 
 
-def _jobs(files: StudyFiles, rehearsed: RehearsedStudy) -> list[CellJob]:
-    """The cells of a simulated study of a size, with what their runs took."""
-    return [
-        sized(CellJob(specs=tuple(files.study.specs([cell.key], "sweep", cell.seeds)), env_steps=cell.env_steps, target=None), files)
-        for cell in rehearsed.cells
-    ]
-
-
-def _seconds_in_rounds(sizes: Sequence[_Simulated], place: int, rates: Rates, workers: int) -> float:
-    """What is left until the last round of a simulated study is done; the sizes' rounds of one number go together, after those before."""
+def _seconds_in_rounds(sizes: Mapping[str, StudyFiles], rehearsed: RehearsedStudy, rates: Rates, workers: int) -> float:
+    """Until the last round is done; each waits for the one before it."""
     compiled: list[set[tuple[str, int, str]]] = [set() for _ in range(workers)]
     total = 0.0
-    for together in zip_longest(*(one.studies[place].rounds for one in sizes), fillvalue=()):
-        jobs = [_training(one.files, part) for one, trained in zip(sizes, together, strict=True) for part in trained]
+    for trained in rehearsed.rounds:
+        jobs = [_training(sizes, one.key, one.seeds, one.env_steps, one.first) for one in trained]
         total += _seconds(jobs, rates, workers, compiled)
-    env_steps = [one.studies[place].env_steps for one in sizes]
-    return total * sum(one.left[place] * steps for one, steps in zip(sizes, env_steps, strict=True)) / sum(env_steps)
+    return total
 
 
-def _training(files: StudyFiles, one: Training) -> CellJob:
-    """A part of a simulated cell's training."""
-    specs = tuple(files.study.specs([one.key], "sweep", one.first + one.seeds)[one.first :])
-    return sized(CellJob(specs=specs, env_steps=one.env_steps, target=None), files)
+def _training(sizes: Mapping[str, StudyFiles], key: CellKey, seeds: int, env_steps: int, first: int = 0) -> CellJob:
+    """A simulated cell's training, or a part of it."""
+    files = sizes[key[4] if len(key) == 5 else ""]
+    specs = files.study.specs([key[:4]], "sweep", first + seeds)[first:]
+    return sized(CellJob(specs=tuple(specs), env_steps=env_steps, target=None), files)
 
 
 def _seconds(jobs: Sequence[CellJob], rates: Rates, workers: int, compiled: list[set[tuple[str, int, str]]] | None = None) -> float:

@@ -12,8 +12,8 @@ from tdscale.analysis.fit import FitOptions, fit_laws
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.design.belief import Belief, see
 from tdscale.design.candidates import Candidates
-from tdscale.design.records import CellRequest, Key, Regret
-from tdscale.design.replay import Archive, replay
+from tdscale.design.records import CellKey, CellRequest, Regret, request_of
+from tdscale.design.replay import Archive, key_of, replay
 from tdscale.design.rounds import Rules
 from tdscale.planning import round_batch
 from tdscale.running.rehearsal import RehearsedSweep, asked_utd, rehearsed_sweep, summarise
@@ -23,6 +23,7 @@ from tdscale.study import Aggregate, Scaling, Study
 
 Design = Literal["grid", "adaptive"]
 DESIGNS: tuple[Design, ...] = get_args(Design)
+_OTHER_SIZE = 100_003  # from the seed of one size's draws to that of the next one's
 _ROWS = 200  # that the fastest simulated cell logs until it stops, about
 _SLOWEST = (0.25, 0.75)  # share of a run's limit that the slowest σ of a task takes, where no laws are known
 _MIDDLE = (0.25, 0.75)  # where in the grid, in logarithms, B* and η* of the middle σ then lie
@@ -38,7 +39,7 @@ class Training:
         env_steps: of each of them.
     """
 
-    key: Key
+    key: CellKey
     first: int
     seeds: int
     env_steps: int
@@ -55,7 +56,7 @@ class RehearsedStudy:
         true_regret: log D at the B and η of its laws above the best ones', mean over tasks and σ of the answers; infinite where no cell
             reached a threshold.
         regret: what the design itself expected at the end; None for the grid, or where nothing was reached.
-        pairs: B and η by its laws, by (task, σ of the answers); empty where there are none.
+        pairs: B and η by its laws, by (task, σ of the answers), with sizes of the last one; empty where there are none.
     """
 
     rounds: tuple[tuple[Training, ...], ...]
@@ -212,8 +213,8 @@ def grid_env_steps(truth: Truth, candidates: Candidates, top: float, margin: flo
     return total
 
 
-def _simulated(truth: Truth, candidates: Candidates, top: float, noise: Noise | str, seed: int) -> Callable[[Key], Cell]:
-    """A function that draws a cell, with all seeds and to its limit."""
+def _simulated(truth: Truth, candidates: Candidates, top: float, noise: Noise | str, seed: int) -> Callable[[CellKey], Cell]:
+    """A function that draws a cell, with all seeds and to its limit; all sizes learn alike, each with noise of its own."""
     fastest = min(float(truth.data(task, [max(candidates.utd)], [top])[0, 0]) for task in candidates.tasks)
     limit = min(min(candidates.env_steps.values()), fastest)
     design = SweepDesign(
@@ -225,44 +226,47 @@ def _simulated(truth: Truth, candidates: Candidates, top: float, noise: Noise | 
         top=top,
         log_interval=max(int(limit / _ROWS), 1),
     )
-    return lambda key: simulate_cell(truth, design, key[:2], key[2:], noise, seed=seed)
+
+    def draw(key: CellKey) -> Cell:
+        size = key[4] if len(key) == 5 else ""
+        cell = simulate_cell(truth, design, key[:2], key[2:4], noise, seed=seed + _OTHER_SIZE * candidates.size_names.index(size))
+        return replace(cell, size=size, model_size=candidates.sizes[size]) if size else cell
+
+    return draw
 
 
 def _grid(candidates: Candidates) -> list[CellRequest]:
     return [
-        CellRequest(task=task, utd=utd, batch_size=batch, learning_rate=rate, seeds=candidates.seeds, env_steps=candidates.env_steps[task])
-        for task, utd in candidates.places
-        for batch, rate in candidates.grid
+        _request(candidates.cell(place, pair), candidates.seeds, candidates.env_steps[task])
+        for place, (task, _) in enumerate(candidates.places)
+        for pair in candidates.grid
     ]
 
 
 def _differences(states: Sequence[Sequence[Cell]]) -> tuple[tuple[Training, ...], ...]:
     """What was trained from each state of a sweep to the next, the first one from nothing."""
-    before: dict[Key, tuple[int, int]] = {}
+    before: dict[CellKey, tuple[int, int]] = {}
     rounds = []
     for cells in states:
         found = []
         for cell in map(_as_run, cells):
-            had, least = before.get(cell.key, (0, 0))
+            had, least = before.get(cell.cell, (0, 0))
             if cell.env_steps > least and had:
-                found.append(Training(key=cell.key, first=0, seeds=had, env_steps=cell.env_steps - least))
+                found.append(Training(key=cell.cell, first=0, seeds=had, env_steps=cell.env_steps - least))
             if cell.seeds > had:
-                found.append(Training(key=cell.key, first=had, seeds=cell.seeds - had, env_steps=cell.env_steps))
-            before[cell.key] = (cell.seeds, cell.env_steps)
+                found.append(Training(key=cell.cell, first=had, seeds=cell.seeds - had, env_steps=cell.env_steps))
+            before[cell.cell] = (cell.seeds, cell.env_steps)
         rounds.append(tuple(found))
     return tuple(rounds)
 
 
 def _as_run(cell: Cell) -> CellRequest:
-    spec = cell.spec
-    return CellRequest(
-        task=spec.task,
-        utd=spec.utd,
-        batch_size=spec.batch_size,
-        learning_rate=spec.learning_rate,
-        seeds=len(cell.seeds),
-        env_steps=cell.last_step,
-    )
+    return _request(key_of(cell), len(cell.seeds), cell.last_step)
+
+
+def _request(key: CellKey, seeds: int, env_steps: int) -> CellRequest:
+    names = ("task", "utd", "batch_size", "learning_rate", "size")
+    return request_of({**dict(zip(names, key, strict=False)), "seeds": seeds, "env_steps": env_steps})
 
 
 def _chosen(
@@ -276,9 +280,9 @@ def _chosen(
     axes = {"batch_size": candidates.batch_size, "learning_rate": candidates.learning_rate}
     one_value = {name: axis[0] for name, axis in axes.items() if len(axis) == 1}  # nothing better could be chosen
     pairs, regrets = {}, []
-    for number, utd in belief.answers:
+    for (number, utd), size in zip(belief.answers, belief.answer_sizes, strict=True):
         task = candidates.tasks[number]
-        batch, rate = (float(value) for value in np.exp(_within(belief.law(number, utd), candidates)))
+        batch, rate = (float(value) for value in np.exp(_within(belief.law(number, utd, size), candidates)))
         pairs[task, utd] = (batch, rate)
         least = truth.data(task, [utd], [thresholds[-1]], **one_value)[0, 0]
         regrets.append(float(np.log(truth.data(task, [utd], [thresholds[-1]], batch_size=batch, learning_rate=rate)[0, 0] / least)))

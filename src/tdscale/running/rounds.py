@@ -5,11 +5,11 @@ chooses the next one as it would have.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
-from tdscale.design.records import CellRequest, Key, Regret, RoundRecord
+from tdscale.design.records import CellKey, CellRequest, Regret, RoundRecord, StepPrices
 from tdscale.design.rounds import Next
 from tdscale.running.adaptive import DEFAULT_PRECISION, DEFAULT_REGRET
 from tdscale.running.dispatch import Engine
@@ -20,39 +20,16 @@ from tdscale.runs.types import RunStatus
 from tdscale.study import CellJob, RunSpec, Stage, StopTarget, Study
 from tdscale.study.spec import with_size
 
-Choose = Callable[[StudyFiles, float, frozenset[Key]], Next]
-
-
-@dataclass
-class _Course:
-    """The rounds of a stage of one size.
-
-    Attributes:
-        files: the study of that size.
-        rounds: that were asked for so far.
-        failed: cells that failed in this call.
-        over: whether there are no more.
-    """
-
-    files: StudyFiles
-    rounds: Rounds
-    failed: set[Key] = field(default_factory=set)
-    over: bool = False
-
-    def up_to(self, number: int) -> Rounds:
-        """The first rounds."""
-        return replace(self.rounds, records=self.rounds.records[:number])
+Choose = Callable[[StudyFiles, float, frozenset[CellKey]], Next]
 
 
 def run_rounds(runner: StageRunner, stage: Stage, choose: Choose, *, later: Sequence[RunSpec] = ()) -> list[str]:
     """Bring the stored rounds of a stage to their end, then choose, store and run one after the other until the stage has ended.
 
-    Each of a study's sizes has rounds of its own, chosen by its own runs; those of one number are run together.
-
     Args:
         runner: holds the study's folder.
         stage: whose rounds they are.
-        choose: the next round of a size by what was run, given the env steps spent and the cells that failed now.
+        choose: the next round by what was run, given the env steps spent and the cells that failed now.
         later: stand for the stages after it, in the time left.
 
     Returns:
@@ -61,25 +38,17 @@ def run_rounds(runner: StageRunner, stage: Stage, choose: Choose, *, later: Sequ
     Raises:
         RunFailure: if nothing works.
     """
-    courses = [_Course(one, read_rounds(one.directory, one.study, stage)) for one in runner.files.by_size().values()]
+    files = runner.files
+    rounds = read_rounds(files.directory, files.study, stage)
     failures: list[str] = []
-    number = 0
+    failed: set[CellKey] = set()
+    for place in range(len(rounds.records)):
+        failures += _run_round(runner, stage, replace(rounds, records=rounds.records[: place + 1]), failed, later)
     while True:
-        for course in courses:
-            if not course.over and number >= len(course.rounds.records):
-                _advance(course, stage, choose, runner.display.note)
-        number += 1
-        if all(len(course.rounds.records) < number for course in courses):
-            return failures
-        failures += _run_round(runner, stage, courses, number, later)
-
-
-def _advance(course: _Course, stage: Stage, choose: Choose, note: Callable[[str], None]) -> None:
-    """Choose and store the next round, or the end."""
-    files, rounds = course.files, course.rounds
-    spent = _spent(files, rounds.specs(files.study, stage))
-    found = choose(files, spent, frozenset(course.failed))
-    if found.cells:
+        spent = _spent(files, rounds.specs(files.study, stage))
+        found = choose(files, spent, frozenset(failed))
+        if not found.cells:
+            break
         record = RoundRecord(
             number=len(rounds.records) + 1,
             cells=found.cells,
@@ -91,69 +60,63 @@ def _advance(course: _Course, stage: Stage, choose: Choose, note: Callable[[str]
             expected_precision=found.expected_precision,
         )
         rounds = replace(rounds, records=(*rounds.records, record), ended="", regret=None, precision=None, given_up=found.given_up)
-    else:
-        rounds = replace(rounds, ended=found.why, regret=found.regret, precision=found.precision, given_up=found.given_up)
+        write_rounds(files.directory, files.study, stage, rounds)
+        failures += _run_round(runner, stage, rounds, failed, later)
+    rounds = replace(rounds, ended=found.why, regret=found.regret, precision=found.precision, given_up=found.given_up)
     write_rounds(files.directory, files.study, stage, rounds)
-    course.rounds, course.over = rounds, not found.cells
-    if course.over:
-        if not (files.study.checkpoints and files.study.checkpoints.keep):
-            files.store.discard_checkpoints(spec.run_id for spec in rounds.specs(files.study, stage))
-        note(ending(rounds, stage, _spent(files, rounds.specs(files.study, stage)), files.size))
+    if not (files.study.checkpoints and files.study.checkpoints.keep):
+        files.store.discard_checkpoints(spec.run_id for spec in rounds.specs(files.study, stage))
+    runner.display.note(ending(rounds, stage, _spent(files, rounds.specs(files.study, stage))))
+    return failures
 
 
-def step_prices(files: StudyFiles, engine: Engine, note: Callable[[str], None]) -> Mapping[tuple[str, float, int], float]:
-    """What an env step of a size costs when cells are compared: empty where each costs the same, else seconds, measured once and stored."""
+def step_prices(files: StudyFiles, engine: Engine, note: Callable[[str], None]) -> StepPrices:
+    """What an env step costs when cells are compared: empty where each costs the same, else seconds, measured once and stored."""
     assert files.study.sweep is not None
     if files.study.sweep.price != "seconds":
         return {}
     rounds = read_rounds(files.directory, files.study)
     if not rounds.prices:
-        from tdscale.running.forecast import seconds_per_step
+        from tdscale.running.forecast import PROBE_SECONDS, seconds_per_step
 
-        note(f"measuring {with_size('what an env step costs at each UTD ratio and batch size', files.size)}, 20 s or so …")
-        rounds = replace(rounds, prices=seconds_per_step(files, engine))
+        what = "UTD ratio, batch size and size" if files.study.sizes else "UTD ratio and batch size"
+        seconds = PROBE_SECONDS * len(files.by_size())
+        note(f"measuring what an env step costs at each {what}, {seconds:g} s or so …")
+        rounds = replace(rounds, prices=seconds_per_step(files, engine, seconds))
         write_rounds(files.directory, files.study, "sweep", rounds)
     return rounds.prices
 
 
-def _run_round(runner: StageRunner, stage: Stage, courses: Sequence[_Course], number: int, later: Sequence[RunSpec]) -> list[str]:
-    """Train what is left of the rounds of this number; `failed` of a course gets its cells that failed."""
-    asked = [course for course in courses if len(course.rounds.records) >= number]
-    jobs = [job for course in asked for job in _jobs(course, stage, number).values()]
+def _run_round(runner: StageRunner, stage: Stage, rounds: Rounds, failed: set[CellKey], later: Sequence[RunSpec]) -> list[str]:
+    """Train what is left of the last of these rounds; `failed` gets its cells that failed."""
+    files, record = runner.files, rounds.records[-1]
+    jobs = round_jobs(files, stage, record.cells)
     if not jobs:
         return []
-    specs = [spec for course in courses for spec in course.up_to(number).specs(course.files.study, stage)]
-    records = [course.rounds.records[number - 1] for course in asked]
-    further = max(_further(course.files.study, record) for course, record in zip(asked, records, strict=True))
-    notes = [with_size(_beginning(record), course.files.size) for course, record in zip(asked, records, strict=True)]
-    failures = runner.run(
-        stage, specs, jobs=jobs, later=later, part=Part(number=number, further=further, note=f"round {number}: {' | '.join(notes)}")
-    )
+    specs = rounds.specs(files.study, stage)
+    part = Part(number=record.number, further=_further(files.study, record), note=f"round {record.number}: {_beginning(record)}")
+    failures = runner.run(stage, specs, jobs=list(jobs.values()), later=later, part=part)
     if failures:
-        for course in asked:
-            course.failed |= _jobs(course, stage, number).keys()
-    _bound_checkpoints(runner.files, stage, courses, number, runner.display.note)
+        failed |= round_jobs(files, stage, record.cells).keys()
+    _bound_checkpoints(files, stage, rounds, runner.display.note)
     return failures
 
 
-def _jobs(course: _Course, stage: Stage, number: int) -> dict[Key, CellJob]:
-    return round_jobs(course.files, stage, course.rounds.records[number - 1].cells)
-
-
-def round_jobs(files: StudyFiles, stage: Stage, requests: Sequence[CellRequest]) -> dict[Key, CellJob]:
+def round_jobs(files: StudyFiles, stage: Stage, requests: Sequence[CellRequest]) -> dict[CellKey, CellJob]:
     """What is to be trained so that all of these requests are met.
 
     A request is met when all seeds of the cell stand at one env step and it has crossed the top threshold or come to where it is cut.
     Seeds that are asked for beside others are trained with them: a cell stops as one, and its mean is another one.
     """
-    study, statuses = files.study, files.store.statuses(problems=[])
+    sizes, statuses = files.by_size(), files.store.statuses(problems=[])
     jobs = {}
     for request in requests:
-        if request.task in study.tasks:
-            specs = study.specs([request.key], stage, request.seeds)
-            job = _job(specs, request, statuses, study)
+        if request.task in files.study.tasks:
+            of_size = sizes[request.size]
+            specs = of_size.study.specs([request.key], stage, request.seeds)
+            job = _job(specs, request, statuses, of_size.study)
             if job is not None:
-                jobs[request.key] = sized(job, files)
+                jobs[request.cell] = sized(job, of_size)
     return jobs
 
 
@@ -176,24 +139,17 @@ def _spent(files: StudyFiles, specs: Sequence[RunSpec]) -> float:
     return float(sum(statuses[spec.run_id].last_step for spec in specs if spec.run_id in statuses))
 
 
-def _bound_checkpoints(files: StudyFiles, stage: Stage, courses: Sequence[_Course], number: int, note: Callable[[str], None]) -> None:
+def _bound_checkpoints(files: StudyFiles, stage: Stage, rounds: Rounds, note: Callable[[str], None]) -> None:
     """Remove the oldest checkpoints of stopped runs beyond the disk that they may take."""
     checkpoints = files.study.checkpoints
     most = (4.0 if checkpoints is None else checkpoints.gigabytes) * 1e9
     if checkpoints is not None and checkpoints.keep:
         return
     total, removed = 0, 0
-    known = [course.up_to(number).requests(course.files.study) for course in courses]
-    asked = {
-        (place, request.key): None
-        for latest in range(number, 0, -1)
-        for place, course in enumerate(courses)
-        for record in course.rounds.records[latest - 1 : latest]
-        for request in record.cells
-        if request.task in files.study.tasks
-    }
-    for place, key in asked:
-        for spec in courses[place].files.study.specs([key], stage, known[place][key].seeds):
+    sizes, known = files.study.by_size(), rounds.requests(files.study)
+    asked = {request.cell: None for record in reversed(rounds.records) for request in record.cells if request.task in files.study.tasks}
+    for request in map(known.__getitem__, asked):
+        for spec in sizes[request.size].specs([request.key], stage, request.seeds):
             folder = files.store.checkpoint_directory(spec.run_id)
             size = sum(path.stat().st_size for path in folder.glob("*")) if folder.is_dir() else 0
             total += size
@@ -218,7 +174,8 @@ def _further(study: Study, record: RoundRecord) -> float:
     now, after, goal = (1 / max(min(value, 0.99 * variances[0] if value != variances[0] else value), 1e-9) for value in variances)
     most = 20.0
     if record.precision is not None:  # no more than the seeds that are left
-        most = len(study.tasks) * len(study.scaling.utd) * study.scaling.seeds / max(len(record.cells), 1) - record.number
+        places = len(study.tasks) * len(study.scaling.utd) * max(len(study.sizes), 1)
+        most = places * study.scaling.seeds / max(len(record.cells), 1) - record.number
     return float(min(max((goal - after) / (after - now), 0.0), max(most, 0.0)))
 
 
@@ -238,9 +195,9 @@ def said(regret: Regret) -> str:
     return f"{regret.expected:.3f} (80 % chance: below {regret.bound:.3f})"
 
 
-def ending(rounds: Rounds, stage: Stage, spent: float, size: str = "") -> str:
+def ending(rounds: Rounds, stage: Stage, spent: float) -> str:
     """How a stage ended, in a sentence."""
-    name = {"sweep": "stage 1", "scaling": "stage 2"}.get(stage, stage) + (f" of size {size}" if size else "")
+    name = {"sweep": "stage 1", "scaling": "stage 2"}.get(stage, stage)
     count = "1 round" if len(rounds.records) == 1 else f"{len(rounds.records)} rounds"
     text = f"{name} ends after {count} and {spent:,.0f} env steps: {rounds.ended}"
     if rounds.regret is not None and stage == "sweep":
@@ -249,6 +206,6 @@ def ending(rounds: Rounds, stage: Stage, spent: float, size: str = "") -> str:
     if rounds.precision is not None:
         text += f"; log D is known to ±{rounds.precision:.2f} where it is known least"
     if rounds.given_up:
-        places = ", ".join(f"{task} at UTD ratio {utd:g}" for task, utd in rounds.given_up[:4])
+        places = ", ".join(with_size(f"{task} at UTD ratio {utd:g}", "".join(size)) for task, utd, *size in rounds.given_up[:4])
         text += f". No cell reached a threshold for {places}"
     return text

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tdscale.design.records import CellRequest, Key, Regret, RoundRecord
+from tdscale.design.records import CellKey, CellRequest, Regret, RoundRecord, SizedPlace, StepPrices, request_of
 from tdscale.errors import UserError
 from tdscale.study import RunSpec, Stage, Study
 from tdscale.whole_file import write_text
@@ -17,42 +17,45 @@ FILE_NAME = "rounds.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Rounds:
-    """The rounds of one stage.
+    """The rounds of one stage, of all sizes together where the study has [sizes].
 
     Attributes:
         records: in order.
         ended: why the stage has ended, in a sentence; empty where it goes on.
         regret: of the choice of B and η at its end; precision: of D, for stage 2.
-        given_up: (task, σ) at which no cell reached a threshold.
-        prices: cost of an env step by (task, σ, B), where it was measured.
+        given_up: (task, σ), or (task, σ, size), at which no cell reached a threshold.
+        prices: cost of an env step by (task, σ, B), or (task, σ, B, size), where it was measured.
     """
 
     records: tuple[RoundRecord, ...] = ()
     ended: str = ""
     regret: Regret | None = None
     precision: float | None = None
-    given_up: tuple[tuple[str, float], ...] = ()
-    prices: Mapping[tuple[str, float, int], float] = field(default_factory=dict)
+    given_up: tuple[SizedPlace, ...] = ()
+    prices: StepPrices = field(default_factory=dict)
 
-    def requests(self, study: Study) -> dict[Key, CellRequest]:
+    def requests(self, study: Study) -> dict[CellKey, CellRequest]:
         """What was asked for so far of a study's tasks: of each cell the last request, with the most seeds."""
-        found: dict[Key, CellRequest] = {}
+        found: dict[CellKey, CellRequest] = {}
         for record in self.records:
             for request in record.cells:
                 if request.task in study.tasks:
-                    earlier = found.get(request.key)
-                    found[request.key] = replace(request, seeds=max(request.seeds, 0 if earlier is None else earlier.seeds))
+                    earlier = found.get(request.cell)
+                    found[request.cell] = replace(request, seeds=max(request.seeds, 0 if earlier is None else earlier.seeds))
         return found
 
     def specs(self, study: Study, stage: Stage) -> list[RunSpec]:
         """Every run that was asked for so far."""
-        return [spec for request in self.requests(study).values() for spec in study.specs([request.key], stage, request.seeds)]
+        sizes = study.by_size()
+        return [spec for one in self.requests(study).values() for spec in sizes[one.size].specs([one.key], stage, one.seeds)]
 
 
 def rounds_id(study: Study) -> str:
-    """What rounds hold for: the algorithm with its settings. 16 hexadecimal digits."""
-    settings, _ = study.spec_settings
-    return hashlib.sha256(json.dumps([study.algorithm, settings], sort_keys=True).encode()).hexdigest()[:16]
+    """What rounds hold for: the algorithm with its settings, those of each of its sizes by name. 16 hexadecimal digits."""
+    settings = {name: one.spec_settings[0] for name, one in study.by_size().items()}
+    return hashlib.sha256(json.dumps([study.algorithm, settings if study.sizes else settings[""]], sort_keys=True).encode()).hexdigest()[
+        :16
+    ]
 
 
 def read_rounds(directory: Path, study: Study, stage: Stage = "sweep") -> Rounds:
@@ -103,14 +106,17 @@ def _rounds(values: Mapping[str, Any]) -> Rounds:
         return None if one is None else Regret(expected=float(one["expected"]), bound=float(one["bound"]))
 
     records = tuple(
-        RoundRecord(**{**record, "cells": tuple(CellRequest(**cell) for cell in record["cells"]), "regret": regret(record["regret"])})
+        RoundRecord(**{**record, "cells": tuple(map(request_of, record["cells"])), "regret": regret(record["regret"])})
         for record in values["rounds"]
     )
+    prices: dict[Any, float] = {
+        (str(task), float(utd), int(batch), *size): float(price) for task, utd, batch, *size, price in values["prices"]
+    }
     return Rounds(
         records=records,
         ended=str(values["ended"]),
         regret=regret(values["regret"]),
         precision=values["precision"],
-        given_up=tuple((str(task), float(utd)) for task, utd in values["given_up"]),
-        prices={(str(task), float(utd), int(batch)): float(price) for task, utd, batch, price in values["prices"]},
+        given_up=tuple((str(task), float(utd), *size) for task, utd, *size in values["given_up"]),
+        prices=prices,
     )

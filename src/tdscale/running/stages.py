@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from tdscale.errors import RunFailure
-from tdscale.running.choosing import choose
+from tdscale.running.choosing import choose_by_size
 from tdscale.running.dispatch import Engine, Event, StageFailure, run_jobs
 from tdscale.running.folder import StudyFiles, sole_runner
 from tdscale.running.ledger import Ledger
@@ -24,23 +24,16 @@ def wanted_specs(files: StudyFiles) -> dict[Stage, list[RunSpec]]:
 
     Stage 2 of every size begins once stage 1 of all of them has ended.
     """
-    sizes = [_wanted(one) for one in files.by_size().values()]
-    stages = [stage for stage in sizes[0] if all(stage in wanted for wanted in sizes)]
-    return {stage: [spec for wanted in sizes for spec in wanted[stage]] for stage in stages}
-
-
-def _wanted(files: StudyFiles) -> dict[Stage, list[RunSpec]]:
-    """As `wanted_specs`, of one size."""
     study = files.study
     wanted: dict[Stage, list[RunSpec]] = {"sweep": study.sweep_specs()}
-    if study.sweep is not None and study.sweep.is_adaptive:
+    if study.in_rounds("sweep"):
         rounds = read_rounds(files.directory, study)
         wanted["sweep"], ended = rounds.specs(study, "sweep"), bool(rounds.ended)
     else:
         ended = not cells_to_go(files, wanted["sweep"])
     if study.scaling is not None and ended:
         try:
-            wanted |= later_specs(files.study, choose(files).choices)
+            wanted |= later_specs_by_size(study, {name: one.choices for name, one in choose_by_size(files).items()})
         except RunFailure:
             pass
     return wanted
@@ -67,11 +60,14 @@ def later_specs(study: Study, choices: Mapping[str, Choice]) -> dict[Stage, list
 
 
 def cells_to_go(files: StudyFiles, specs: Sequence[RunSpec]) -> list[CellJob]:
-    """What is to be trained so that all of these runs are there; nothing of a size's stage whose rounds have ended."""
-    sizes = Sizes(files.study)
+    """What is to be trained so that all of these runs are there; nothing of a stage whose rounds have ended."""
+    study, sizes = files.study, Sizes(files.study)
+    stages = {spec.stage for spec in specs}
+    ended = {stage for stage in stages if study.in_rounds(stage) and read_rounds(files.directory, study, stage).ended}
     of_size: dict[str, list[RunSpec]] = {name: [] for name in sizes.studies}
     for spec in specs:
-        of_size[sizes.of(spec) or next(iter(of_size))].append(spec)
+        if spec.stage not in ended:
+            of_size[sizes.of(spec) or next(iter(of_size))].append(spec)
     return [job for name, one in files.by_size().items() for job in _to_go(one, of_size[name])]
 
 
@@ -79,9 +75,6 @@ def _to_go(files: StudyFiles, specs: Sequence[RunSpec]) -> list[CellJob]:
     """As `cells_to_go`, of one size."""
     study = files.study
     assert study.limits is not None
-    stages = {spec.stage for spec in specs}
-    ended = {stage for stage in stages if study.in_rounds(stage) and read_rounds(files.directory, study, stage).ended}
-    specs = [spec for spec in specs if spec.stage not in ended]
     limits = {task: study.env_step_limit(task) for task in study.tasks}
     top = study.return_thresholds[-1]
     margin, aggregate = study.limits.margin, study.aggregate

@@ -15,8 +15,6 @@ from tdscale.analysis.fit import Fitted
 from tdscale.analysis.fitted_laws import BudgetLaw
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.analysis.views import at_size
-from tdscale.design.records import Key
-from tdscale.design.rounds import Next
 from tdscale.errors import UserError
 from tdscale.planning import Confirmation, Plan, plan_budget, plan_compute, plan_data, plan_sizes
 from tdscale.running.adaptive import adaptive_sweep, next_of_scaling, next_of_sweep
@@ -24,6 +22,7 @@ from tdscale.running.choosing import choose_by_size, refuse_divergence
 from tdscale.running.dispatch import Engine
 from tdscale.running.fitting import StudyFit
 from tdscale.running.folder import StudyFiles, replace_study
+from tdscale.running.model_sizes import model_sizes
 from tdscale.running.rounds import run_rounds, step_prices
 from tdscale.running.stages import Display, later_specs_by_size, stage_runner
 from tdscale.runs.cells import load_diagnostics
@@ -55,11 +54,8 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display, rechoose: 
     with stage_runner(files, engine, display) as runner:
         later = [spec for specs in files.study.expected_stages().values() for spec in specs]
         if files.study.in_rounds("sweep"):
-            prices = {name: step_prices(one, engine, display.note) for name, one in files.by_size().items()}
-
-            def next_round(one: StudyFiles, spent: float, failed: frozenset[Key]) -> Next:
-                return next_of_sweep(one, spent, failed, prices[one.size])
-
+            prices = step_prices(files, engine, display.note)
+            next_round = partial(next_of_sweep, prices=prices, sizes=model_sizes(files))
             failures = run_rounds(runner, "sweep", next_round, later=later)
         else:
             failures = runner.run("sweep", files.study.sweep_specs(), later=later)
@@ -77,11 +73,7 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display, rechoose: 
         wanted = later_specs_by_size(files.study, choices)
         constant = wanted.get("baseline", [])
         if files.study.in_rounds("scaling"):
-
-            def next_seeds(one: StudyFiles, spent: float, failed: frozenset[Key]) -> Next:
-                return next_of_scaling(one, spent, failed, choices[one.size])
-
-            failures += run_rounds(runner, "scaling", next_seeds, later=constant)
+            failures += run_rounds(runner, "scaling", partial(next_of_scaling, choices=choices), later=constant)
         else:
             failures += runner.run("scaling", wanted["scaling"], later=constant)
         if constant:

@@ -275,6 +275,12 @@ class Study(_Part):
             raise ValueError('sweep.design: "adaptive" has one B and one η to choose from; give several, or design = "grid"')
         if self.sweep.price == "seconds" and self.has_custom_trainer:
             raise ValueError('sweep.price: "seconds" is measured on tdscale\'s own agents; with a trainer of your own use "env-steps"')
+        unknown = [name for name, size in self.sizes.items() if MODEL_SIZE not in size]
+        if self.sweep.is_adaptive and self.has_custom_trainer and unknown:
+            raise ValueError(
+                f"sizes.{unknown[0]}.{MODEL_SIZE}: missing; the adaptive design needs N of each size, its critics' parameters, before its "
+                "runs: add it to each, e.g. model_size = 2.83e6"
+            )
         if self.baseline is not None and self.scaling is None:
             raise ValueError("baseline: is compared with the runs of a [scaling], of which there is none")
         if self.baseline is not None and self.scaling is not None:
@@ -353,22 +359,14 @@ class Study(_Part):
     def at_size(self, name: str) -> Self:
         """The study of one of its sizes: without [sizes], that size's settings beside the others, its N as `model_size` where it is given.
 
-        Of [sweep]'s `most_env_steps` a size has its share.
-
         Raises:
             KeyError: if there is no such size.
         """
         settings = self.settings | size_settings(self.sizes[name])
         model_size = self.sizes[name].get(MODEL_SIZE, self.model_size)
-        study = self.model_copy(update={"sizes": {}, "settings": settings, "model_size": model_size, "sweep": self._shared_sweep()})
+        study = self.model_copy(update={"sizes": {}, "settings": settings, "model_size": model_size})
         study._own_settings = self._own_sizes.get(name)
         return study
-
-    def _shared_sweep(self) -> Sweep | None:
-        most = None if self.sweep is None else self.sweep.most_env_steps
-        if self.sweep is None or most is None:
-            return self.sweep
-        return self.sweep.model_copy(update={"most_env_steps": max(most // len(self.sizes), 1)})
 
     def by_size(self) -> dict[str, Self]:
         """The study of each of its sizes, by name; of a study without [sizes] itself, under ""."""

@@ -50,7 +50,7 @@ class Algorithm:
         actor_step: the same for what acts. `update` calls both as the schedule wants them.
         diagnose: (config, state, uniform rows, newest rows, validation rows, seed) to a named tuple of scalars: `finite` and columns
             of the curve; a field that is a tuple of scalars stands for as many columns (`agents.diagnosis.diagnosis_columns`).
-        costs: state to the networks' sizes and the FLOPs of an update.
+        costs: state, or what `jax.eval_shape` says of one, to the networks' sizes and the FLOPs of an update.
         policy: (config, state) to what acts until the next update; optional: on one observation NumPy is quicker than a device.
         observe: (config, state, observations) to a state whose statistics of observations have seen these; optional.
         prepare: (config, state, rows) to the batch that the steps are given; without it they are given an `agents.rows.Batch`.
@@ -150,6 +150,12 @@ def named_algorithm(name: str, folder: Path | None = None) -> Algorithm:
     if not isinstance(found, Algorithm):
         raise UserError(f"algorithm {name!r} is of type {type(found).__name__}, not a tdscale.training.algorithms.Algorithm")
     return found
+
+
+def count_parameters(algorithm: Algorithm, settings: TrainingSettings, task: Task | ParallelTask) -> int:
+    """N: parameters of the critics that these settings train on a task. The networks are traced, not made."""
+    state = jax.eval_shape(partial(algorithm.init, algorithm.configure(settings, task)), np.uint32(0))
+    return algorithm.costs(state).critic_parameters
 
 
 def find_algorithm(spec: RunSpec, folder: Path | None = None) -> tuple[Algorithm, TrainingSettings]:
