@@ -1,8 +1,12 @@
 """A study of a toy trainer, whose D is known and whose runs take a tenth of a second: for adaptive designs."""
 
+import os
+import random
+import signal
 from pathlib import Path
 
 import small_study
+from command import start
 from tdscale.running import Engine
 from tdscale.running.folder import StudyFiles, place_study
 from tdscale.running.workflow import run_study
@@ -60,6 +64,46 @@ def write(folder: Path, *, sweep: str = "", more: str = "", first: str = "") -> 
     (folder / "toy.py").write_text(TOY.format(first=first))
     (folder / "toy.toml").write_text(STUDY.format(sweep=sweep, more=more))
     return folder / "toy.toml"
+
+
+# by N: a network eight times as large needs B* twice as large, and two thirds of the data
+SIZES = {"s": 1e4, "l": 8e4}
+
+
+def write_sized(folder: Path, *, sweep: str = "") -> Path:
+    """The same with networks of two sizes."""
+    sizes = "\n[sizes]\n" + "".join(
+        f"{name} = {{ n = {model_size:g}, model_size = {model_size:g} }}\n" for name, model_size in SIZES.items()
+    )
+    study = write(folder, sweep=sweep, more=sizes)
+    study.write_text(study.read_text().replace('"{output}"]', '"{output}", "{n}"]'))
+    toy = (folder / "toy.py").read_text()
+    for plain, by_size in (
+        ("output = sys.argv[1:]", "output, n = sys.argv[1:]"),
+        ("* utd**-0.3", "* utd**-0.3 * (float(n) / 1e4) ** (1 / 3)"),
+        ("math.exp(excess)", "math.exp(excess) * (float(n) / 1e4) ** -0.2"),
+        ("sys.argv[1:6]", "[*sys.argv[1:6], n]"),
+    ):
+        assert toy.count(plain) == 1
+        toy = toy.replace(plain, by_size)
+    (folder / "toy.py").write_text(toy)
+    return study
+
+
+def run_killed(folder: Path, seed: int) -> int:
+    """`tdscale run toy.toml`, killed up to four times at moments that the seed decides; how often it was."""
+    rng = random.Random(seed)
+    kills = 0
+    while kills < 4:
+        with start("run", "toy.toml", "--workers", rng.choice([1, 2]), cwd=folder, start_new_session=True) as process:
+            try:
+                process.wait(timeout=rng.uniform(1.5, 6.0))
+            except Exception:
+                os.killpg(process.pid, signal.SIGKILL)
+                kills += 1
+                continue
+            break
+    return kills
 
 
 class Noted(small_study.Silent):

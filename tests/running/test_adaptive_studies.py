@@ -2,17 +2,15 @@
 
 import json
 import math
-import os
-import random
 import shutil
-import signal
 from dataclasses import replace
 
 import pytest
 
 import adaptive_study
 from adaptive_study import Noted
-from command import called, refused, start
+from command import called, refused
+from tdscale.design.records import RoundRecord, SizedRequest
 from tdscale.design.replay import key_of
 from tdscale.errors import UserError
 from tdscale.running import Engine
@@ -100,17 +98,7 @@ def test_two_workers_make_the_same_study_as_one(done, tmp_path):
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 8))])
 def test_a_study_killed_at_any_moment_of_its_rounds_ends_as_one_that_was_not(done, tmp_path, seed):
     adaptive_study.write(tmp_path)
-    rng = random.Random(seed)
-    kills = 0
-    while kills < 4:
-        with start("run", "toy.toml", "--workers", rng.choice([1, 2]), cwd=tmp_path, start_new_session=True) as process:
-            try:
-                process.wait(timeout=rng.uniform(1.5, 6.0))
-            except Exception:
-                os.killpg(process.pid, signal.SIGKILL)
-                kills += 1
-                continue
-            break
+    kills = adaptive_study.run_killed(tmp_path, seed)
     files, failures = adaptive_study.run(tmp_path / "toy.toml", tmp_path / "toy", workers=2)
     assert failures == []
     assert kills
@@ -193,6 +181,14 @@ def test_rounds_are_written_and_read_as_they_are(done, tmp_path):
     files, _ = done
     rounds = replace(read_rounds(files.directory, files.study), prices={("slow", 1.0, 32): 0.01}, given_up=(("fast", 2.0),))
     write_rounds(tmp_path, files.study, "sweep", rounds)
+    assert read_rounds(tmp_path, files.study) == rounds
+    sized = files.study.model_copy(update={"sizes": {"s": {"n": 1}, "l": {"n": 2}}})
+    request = SizedRequest(task="slow", utd=1.0, batch_size=32, learning_rate=1e-3, seeds=2, env_steps=900, size="l")
+    record = RoundRecord(number=1, cells=(request, replace(request, size="s")), spent=0.0, expected_env_steps=1.0)
+    by_size = Rounds(records=(record,), prices={("slow", 1.0, 32, "s"): 0.01, ("slow", 1.0, 32, "l"): 0.05}, given_up=(("fast", 2.0, "l"),))
+    write_rounds(tmp_path, sized, "sweep", by_size)
+    assert read_rounds(tmp_path, sized) == by_size
+    assert [(spec.settings["n"], spec.seed) for spec in by_size.specs(sized, "sweep")] == [(2, 0), (2, 1), (1, 0), (1, 1)]
     assert read_rounds(tmp_path, files.study) == rounds
     other = files.study.model_copy(update={"settings": {"width": 3}})
     assert read_rounds(tmp_path, other).records == ()
@@ -304,6 +300,25 @@ def test_prices_in_seconds_are_measured_once_and_stored_before_the_first_round(t
     write_rounds(tmp_path, study, "sweep", Rounds())
     with pytest.raises(UserError, match="on CPU cores of this machine alone"):
         step_prices(files, Engine(workers=1, gpu=True), notes.append)
+
+
+def test_prices_in_seconds_are_those_of_each_sizes_networks(tmp_path, monkeypatch):
+    study = parse_study(SECONDS + "\n[sizes]\nhidden_sizes = [[64, 64], [256, 256]]\n")
+
+    def probe(specs, **options):
+        known = {"step_seconds": 1e-3, "evaluation_seconds": 0.0, "start_seconds": 1.0, "critic_update_flops": 100, "actor_update_flops": 0}
+        return [Speed(spec=spec, update_seconds=1e-7 * spec.batch_size * spec.settings["hidden_sizes"][0] ** 2, **known) for spec in specs]
+
+    monkeypatch.setattr("tdscale.running.forecast.probe", probe)
+    files = StudyFiles(directory=tmp_path, study=study, store=RunStore(tmp_path))
+    notes: list[str] = []
+    prices = step_prices(files, Engine(workers=1), notes.append)
+    assert notes == ["measuring what an env step costs at each UTD ratio, batch size and size, 40 s or so …"]
+    # 1 ms for each of 1200 env steps, and 200·2 updates of B·width²·1e-7 s
+    for size, width in (("64x64", 64), ("256x256", 256)):
+        assert prices["Pendulum-v1", 2.0, 64, size] == pytest.approx((1.2 + 400 * 64 * width**2 * 1e-7) / 1200, rel=0.01)
+    assert step_prices(files, Engine(workers=1), notes.append) == prices
+    assert len(notes) == 1
 
 
 def test_candidates_are_the_sweeps_and_one_step_beyond(done):

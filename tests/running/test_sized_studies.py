@@ -1,6 +1,8 @@
 """Studies with [sizes], trained for real: killed and resumed, chosen size by size, forecast, shown."""
 
 import json
+import math
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,10 @@ from tdscale.errors import RunFailure, UserError
 from tdscale.running import Engine
 from tdscale.running.advisor import Advisor
 from tdscale.running.choosing import choose_by_size
+from tdscale.running.fitting import fit_study
 from tdscale.running.folder import StudyFiles, place_study
 from tdscale.running.forecast import forecast
+from tdscale.running.model_sizes import model_sizes
 from tdscale.running.probe import Speed
 from tdscale.running.rates import Rates, shapes_of
 from tdscale.running.rounds_file import FILE_NAME, read_rounds
@@ -244,27 +248,105 @@ def test_a_function_finds_the_size_and_its_settings_in_the_run(tmp_path):
     assert {(cell.size, cell.returns[0, 0]) for cell in cells} == {("m", 10.0), ("l", 20.0)}
 
 
-def test_rounds_of_all_sizes_go_together_and_a_killed_study_chooses_the_same_ones(tmp_path):
-    more = "\n[sizes]\ns = { n = 1 }\nl = { n = 2 }\n"
-    rounds, begun = [], []
-    for name, kills in (("whole", ()), ("killed", (9, 20))):
-        study = adaptive_study.write(tmp_path / name, more=more, sweep="regret = 0.3")
-        study.write_text(study.read_text().replace('"{output}"]', '"{output}", "{n}"]'))
-        toy = (tmp_path / name / "toy.py").read_text()
-        toy = toy.replace("output = sys.argv[1:]", "output, n = sys.argv[1:]").replace("sys.argv[1:6]", "[*sys.argv[1:6], n]")
-        (tmp_path / name / "toy.py").write_text(toy)
-        files = place_study(study, study.with_suffix(""))
-        for kill_after in kills:
-            with pytest.raises(Killed):
-                run_study(files, engine=Engine(workers=2), display=Watched(kill_after))
-        display = Watched()
-        assert run_study(files, engine=Engine(workers=2), display=display) == []
-        rounds.append((files.directory / FILE_NAME).read_text())
-        begun.append(display.begun)
-    assert rounds[0] == rounds[1]
-    for one in files.by_size().values():
-        assert read_rounds(one.directory, one.study).ended
-        assert read_rounds(one.directory, one.study, "scaling").ended
-    # the first round is of both sizes: its cells are begun before any of the second
-    first = [job.size for job in begun[0][: 2 * len(read_rounds(one.directory, one.study).records[0].cells)]]
-    assert first.count("s") == first.count("l")
+@pytest.fixture(scope="module")
+def joint(tmp_path_factory):
+    """The adaptive toy study with two sizes, run to its end by one worker."""
+    folder = tmp_path_factory.mktemp("joint")
+    files, failures = adaptive_study.run(adaptive_study.write_sized(folder), folder / "toy", workers=1)
+    assert failures == []
+    fit_study(files, n_draws=20)
+    return files
+
+
+def test_rounds_span_all_sizes_and_find_the_best_values_of_each(joint):
+    assert len(json.loads((joint.directory / FILE_NAME).read_text())["studies"]) == 1
+    sweep, scaling = (read_rounds(joint.directory, joint.study, stage) for stage in ("sweep", "scaling"))
+    assert sweep.ended == "the expected regret is below 0.05"
+    first = Counter((request.task, request.utd, request.size) for request in sweep.records[0].cells)
+    assert first == {(task, utd, size): 3 for task in ("slow", "fast") for utd in (1.0, 2.0, 4.0) for size in ("s", "l")}
+    assert scaling.ended == "every cell has all of its seeds"
+    assert {(request.size, request.seeds) for request in scaling.records[0].cells} == {("s", 2), ("l", 2)}
+    grid = len(joint.study.sweep_specs())
+    assert len(sweep.specs(joint.study, "sweep")) < 0.4 * grid
+    # half the curvature times the squared error, as the toy has it
+    for name, chosen in choose_by_size(joint).items():
+        for task, best in (("slow", 120), ("fast", 60)):
+            batch, rate = chosen.choices[task].scaling[2.0]
+            best_batch = best * 2**-0.3 * (adaptive_study.SIZES[name] / 1e4) ** (1 / 3)
+            assert 0.15 * math.log(batch / best_batch) ** 2 + 0.2 * math.log(rate / (3e-4 * 2**-0.2)) ** 2 < 0.15
+
+
+def test_status_tells_the_rounds_of_all_sizes_as_one(joint):
+    rounds = study_status(joint)["rounds"]
+    assert list(rounds) == ["sweep", "scaling"]
+    assert rounds["sweep"]["rounds"] == len(read_rounds(joint.directory, joint.study).records)
+
+
+def _same(files, other):
+    for name in (FILE_NAME, "choice.json", "laws.json"):
+        assert (files.directory / name).read_bytes() == (other.directory / name).read_bytes()
+
+
+def test_a_study_with_sizes_killed_in_its_rounds_and_resumed_by_more_workers_is_the_same(joint, tmp_path):
+    study = adaptive_study.write_sized(tmp_path)
+    files = place_study(study, tmp_path / "toy")
+    for kill_after in (9, 30, 18):
+        with pytest.raises(Killed):
+            run_study(files, engine=Engine(workers=2), display=Watched(kill_after))
+    assert run_study(files, engine=Engine(workers=2), display=Watched()) == []
+    fit_study(files, n_draws=20)
+    _same(files, joint)
+    again = Watched()
+    assert run_study(files, engine=Engine(workers=1), display=again) == []
+    assert again.begun == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_a_study_with_sizes_killed_at_any_moment_ends_as_one_that_was_not(joint, tmp_path, seed):
+    study = adaptive_study.write_sized(tmp_path)
+    assert adaptive_study.run_killed(tmp_path, seed)
+    files, failures = adaptive_study.run(study, tmp_path / "toy", workers=2)
+    assert failures == []
+    fit_study(files, n_draws=20)
+    _same(files, joint)
+
+
+def test_a_size_whose_networks_never_run_leaves_the_rounds_of_the_others(tmp_path):
+    study = adaptive_study.write_sized(tmp_path, sweep="regret = 0.3")
+    toy = tmp_path / "toy.py"
+    toy.write_text(
+        toy.read_text().replace("utd, batch, rate, steps =", "if n == '80000': sys.exit('too large')\nutd, batch, rate, steps =", 1)
+    )
+    study.write_text(study.read_text() + "\n[trainer]\nretries = 0\n")
+    files = place_study(study, tmp_path / "toy")
+    with pytest.raises(RunFailure):
+        run_study(files, engine=Engine(workers=2), display=Watched())
+    rounds = read_rounds(files.directory, files.study)
+    assert rounds.ended
+    assert {place[2] for place in rounds.given_up} == {"l"}
+
+
+def test_n_of_tdscales_own_networks_is_counted_before_any_run(tmp_path):
+    files = _place(tmp_path, "\n[tasks.InvertedPendulum-v5]\nhigh = 1000\n\n[sizes]\nhidden_sizes = [[8, 8], [4]]\n")
+    # of the second task: 4 + 1 numbers
+    wide = {"4": 2 * ((5 * 4 + 4) + (4 + 1)), "8x8": 2 * ((5 * 8 + 8) + (8 * 8 + 8) + (8 + 1))}
+    counted = model_sizes(files)
+    assert list(counted) == ["4", "8x8"]
+    for name, size in counted.items():
+        assert size == pytest.approx(math.sqrt(PARAMETERS[name] * wide[name]))
+    assert files.store.specs() == {}
+
+
+def test_n_of_other_programs_networks_is_what_the_study_says_and_a_study_without_sizes_has_none(joint, tmp_path):
+    assert model_sizes(joint) == adaptive_study.SIZES
+    assert model_sizes(place_study(adaptive_study.write(tmp_path), tmp_path / "toy")) == {}
+
+
+def test_an_adaptive_study_is_forecast_over_all_its_sizes(tmp_path):
+    one = forecast(place_study(adaptive_study.write(tmp_path / "one"), tmp_path / "plain"), Engine(workers=1)).stages[0]
+    two = forecast(place_study(adaptive_study.write_sized(tmp_path / "two"), tmp_path / "sized"), Engine(workers=1)).stages[0]
+    assert two.adaptive.grid_cells == 2 * one.adaptive.grid_cells == 2 * 72
+    assert two.adaptive.grid_env_steps.middle == pytest.approx(2 * one.adaptive.grid_env_steps.middle)
+    # each size has cells of its own at every task and UTD ratio, and tells of the other one's best values
+    assert one.env_steps < two.env_steps < 2 * one.env_steps

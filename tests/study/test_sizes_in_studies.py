@@ -60,9 +60,13 @@ def test_a_study_with_sizes_written_to_toml_is_read_back_as_the_same(text):
     assert parse_study(study_to_toml(study)) == study
 
 
-def test_a_size_has_its_share_of_the_env_steps_that_stage_1_may_take():
-    adaptive = STUDY.format(sweep='design = "adaptive"\nmost_env_steps = 1000001\n') + SIZED[len(PLAIN) :]
-    assert [one.sweep.most_env_steps for one in parse_study(adaptive).by_size().values()] == [500_000, 500_000]
+def test_an_adaptive_study_asks_for_n_of_each_size_that_tdscale_does_not_build():
+    adaptive = COMMAND.replace("[scaling]", 'design = "adaptive"\n\n[scaling]')
+    assert parse_study(adaptive + WIDE).by_size()["m"].model_size == 1000
+    asks = r"sizes\.l 2\.model_size: missing; the adaptive design needs N of each size, its critics' parameters, before its runs"
+    with pytest.raises(UserError, match=asks):
+        parse_study(adaptive.replace("--n={model_size}", "x") + WIDE.replace(", model_size = 2.5e6", ""))
+    assert parse_study(SIZED.replace("[scaling]", 'design = "adaptive"\n\n[scaling]')).sweep.is_adaptive
 
 
 MISTAKES = {
