@@ -97,7 +97,7 @@ def _run_round(runner: StageRunner, stage: Stage, rounds: Rounds, failed: set[Ce
     part = Part(number=record.number, further=_further(files.study, record), note=f"round {record.number}: {_beginning(record)}")
     failures = runner.run(stage, specs, jobs=list(jobs.values()), later=later, part=part)
     if failures:
-        failed |= round_jobs(files, stage, record.cells).keys()
+        failed.update(round_jobs(files, stage, record.cells))
     _bound_checkpoints(files, stage, rounds, runner.display.note)
     return failures
 
