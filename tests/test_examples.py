@@ -15,7 +15,7 @@ DOMAINS = ["gym-sac", "dmc-bro", "franka-pql"]
 
 
 def test_there_are_examples() -> None:
-    assert [path.stem for path in EXAMPLES] == ["classic-sac", "custom-algorithm", "dmc-bro", "franka-pql", "gym-sac"]
+    assert [path.stem for path in EXAMPLES] == ["classic-sac", "custom-algorithm", "dmc-bro", "franka-pql", "gym-sac", "sac-sizes"]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

@@ -107,10 +107,10 @@ def test_imported_cells_with_several_b_at_one_sigma_are_a_sweep(tmp_path):
         ("simbav2", "width=512", "sweep", 32),
     ],
 )
-def test_the_published_files_of_several_sizes_ask_for_one(name, where, stage, cells, published_data, tmp_path):
+def test_one_size_of_the_published_files_is_chosen_by_where(name, where, stage, cells, published_data, tmp_path):
     import_runs(published_data / f"{name}.zip", "qscaled", tmp_path)
-    sentence = refused("fit", ".", cwd=tmp_path)
-    assert f"--where {where.partition('=')[0]}=" in sentence
+    sentence = refused("fit", ".", "--method", "paper", cwd=tmp_path)
+    assert "knows no model size; choose the runs of one size by --where" in sentence
     files = open_study(tmp_path)
     from tdscale.runs.where import parse_where
 

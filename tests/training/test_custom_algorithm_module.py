@@ -80,8 +80,8 @@ def test_a_file_named_as_another_module_does_not_take_its_place(tmp_path: Path) 
 
 def test_settings_are_checked_by_the_algorithms_own_class(tmp_path: Path) -> None:
     _write(tmp_path, SAC)
-    question = {"algorithm": "mine:Mine", "folder": str(tmp_path), "source": "study.toml"}
-    full = answer_settings(question | {"settings": {"hidden_sizes": [8]}})["settings"]
+    question = {"algorithm": "mine:Mine", "folder": str(tmp_path), "source": "study.toml", "sizes": {}}
+    full = answer_settings(question | {"settings": {"hidden_sizes": [8]}})["settings"][""]
     assert (full["hidden_sizes"], full["warm_up"]) == ([8], 5000)
     assert answer_settings(question | {"settings": {"hidden_size": [8]}}) == {
         "mistake": "study.toml, settings.hidden_size: unknown key; did you mean 'hidden_sizes'?"
