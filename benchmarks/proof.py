@@ -134,20 +134,19 @@ def _hyperparameters(laws: ScalingLaws, beyond: Sequence[float]) -> list[dict[st
 def _plans(laws: ScalingLaws, beyond: Sequence[float]) -> list[Plan]:
     """One for each kind of limit, with limits that lead beyond what was run."""
     law = laws.data[-1]
-    low, high = law.range
+    _, high = law.range
     far = float(np.sqrt(max(beyond) * high))
-    near = float(np.sqrt(min(beyond) * low))
     data = float(law.predict([far])[0])
     compute = float(laws.compute_for(np.array([far]), law.predict([far]))[0])
     plans = [plan_data(laws, float(f"{data:.2e}")), plan_compute(laws, float(f"{compute:.2e}"))]
-    # env steps so dear, or so cheap, that the best σ for a total budget lies beyond
+    # env steps so dear, or so cheap, that the σ for a total budget lies beyond what was run
     for price in np.geomspace(1e-3, 1e3, 61) * (laws.data_cost or 1.0):
         grid = np.geomspace(min(beyond), max(beyond), 200)
         need = law.predict(grid)
         total = laws.compute_for(grid, need) + price * need
-        best = float(grid[np.argmin(total)])
-        if best > 1.3 * high or best < near:
-            plans.append(plan_budget(laws, float(f"{1.02 * total.min():.3e}"), float(f"{price:.3g}")))
+        plan = plan_budget(laws, float(f"{1.03 * total.min():.3e}"), float(f"{price:.3g}"))
+        if plan.feasible and plan.threshold is not None and plan.extrapolation > 1.1:
+            plans.append(plan)
             break
     return plans
 
