@@ -38,7 +38,7 @@ SIMPLE = ("power law", "nearest σ", "constant")
 
 
 def predict(directory: Path, beyond: Sequence[float], kept: float, constant: Sequence[float]) -> dict[str, Any]:
-    """Everything that is said before the runs."""
+    """All predictions, made before the runs."""
     fit = fitted_study(open_study(directory))
     laws, measured = fit.laws, fit.measured
     return {

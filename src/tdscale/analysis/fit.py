@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from tdscale.analysis.compute import Accounting, ComputeUnit, Counting, compute_models
+from tdscale.analysis.compute import Accounting, ComputeUnit, Counting, Models, compute_models
 from tdscale.analysis.crossings import Crossings, find_crossings, reached_at_start
 from tdscale.analysis.data_law import DataPoints, collect_points
 from tdscale.analysis.fitted_laws import DataLaw, PowerLaw, Quantity
@@ -238,32 +238,38 @@ def _family(
     measured: Measured, sizes: Sizes, batch_size: PowerLaw | None, learning_rate: PowerLaw | None
 ) -> tuple[SizeFamily, list[RunWarning]]:
     """The laws over σ and N, and what to know about them."""
-    options = measured.options
-    data, warnings = options.method.size_laws(measured.points, options.seed)
-    found, used = {}, {}
-    for name, model_size in zip(sizes.names, sizes.model_size, strict=True):
-        cells, measuring = ([cell for cell in group if cell.size == name] for group in (measured.cells, measured.measuring))
-        counting = replace(options.counting, model_size=model_size)
-        found[name], remarks = compute_models(cells, measuring, options.tasks, counting)
-        warnings += [warning for warning in remarks if warning not in warnings]
-        used[name] = _used_batch_sizes(measuring, options.tasks)
-    units = set.intersection(*(set(models) for models in found.values()))
+    data, warnings = measured.options.method.size_laws(measured.points, measured.options.seed)
+    models, remarks = _size_models(measured, sizes)
+    used = {name: [cell for cell in measured.measuring if cell.size == name] for name in sizes.names}
     return SizeFamily(
         sizes=sizes,
         data=tuple(data),
         batch_size=batch_size,
         learning_rate=learning_rate,
-        models={name: {unit: models[unit] for unit in models if unit in units} for name, models in found.items()},
-        used_batch_size=used,
-    ), warnings
+        models=models,
+        used_batch_size={name: _used_batch_sizes(cells, measured.options.tasks) for name, cells in used.items()},
+    ), [*warnings, *remarks]
+
+
+def _size_models(measured: Measured, sizes: Sizes) -> tuple[dict[str, Models], list[RunWarning]]:
+    """Each size's compute models, in the units that all sizes have, and why others are missing."""
+    found: dict[str, Models] = {}
+    warnings: list[RunWarning] = []
+    for name, model_size in zip(sizes.names, sizes.model_size, strict=True):
+        cells, measuring = ([cell for cell in group if cell.size == name] for group in (measured.cells, measured.measuring))
+        counting = replace(measured.options.counting, model_size=model_size)
+        found[name], remarks = compute_models(cells, measuring, measured.options.tasks, counting)
+        warnings += [warning for warning in remarks if warning not in warnings]
+    units = set.intersection(*(set(models) for models in found.values()))
+    return {name: {unit: models[unit] for unit in models if unit in units} for name, models in found.items()}, warnings
 
 
 def with_times(laws: ScalingLaws, measured: Measured) -> ScalingLaws:
     """Laws that were read from laws.json, with what the runs measured in seconds, which that file leaves out."""
     options = measured.options
     if measured.sizes is not None and laws.sizes is not None:
-        family, _ = _family(measured, measured.sizes, laws.sizes.batch_size, laws.sizes.learning_rate)
-        return at_size(replace(laws, sizes=replace(laws.sizes, models=family.models)), laws.model_size or family.middle)
+        models_of_size, _ = _size_models(measured, measured.sizes)
+        return at_size(replace(laws, sizes=replace(laws.sizes, models=models_of_size)), laws.model_size or laws.sizes.middle)
     models, _ = compute_models(measured.cells, measured.measuring, options.tasks, options.counting)
     return replace(laws, compute=models.get(laws.unit, {}), other_units=models)
 

@@ -182,6 +182,7 @@ class SizeHeld(Product):
 
 
 SUM, PRODUCT, SIZE_POWER, SIZE_HELD = Sum(), Product(), SizePower(), SizeHeld()
+Sum.simpler = SIZE_POWER
 
 # The forms that a prediction combines; the parameters of the first one are reported
 SIZE_FORMS: tuple[SizeForm, ...] = (SUM, PRODUCT, SIZE_POWER, SIZE_HELD)

@@ -142,8 +142,10 @@ class SizeLaw:
         return {name: Estimate.from_draws(float(value[name]), draws[name]) for name in value}
 
     def formula(self, task: str | None = None) -> str:
-        """The first form as text."""
+        """The first form as text; where it is not identified, the simpler form that fits as well."""
         shown = self.forms[0]
+        if not self.identified:
+            shown = next((fitted for fitted in self.forms if fitted.form is shown.form.simpler), shown)
         place = -1 if task is None else self.tasks.index(task)
         named = shown.form.described(shown.log_scale[place], shown.parameters[place])
         return f"D_J(σ, N) = {shown.form.formula({name: float(value) for name, value in named.items()})}"

@@ -1,6 +1,6 @@
 """Stage 2 with networks of several sizes: which (task, σ, size) gets a further seed.
 
-Each size has a data law of its own over σ here, so that what a seed tells is told of its size alone; the sizes' most valuable seeds are
+Each size has a data law of its own over σ here, so that a seed is informative for its size alone; the sizes' most valuable seeds are
 merged, most valuable for their price first. `data_law.py` does it for one size.
 """
 

@@ -7,8 +7,6 @@ from tdscale.analysis.estimate import Estimate, short
 from tdscale.analysis.fitted_laws import PowerLaw
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.analysis.size_family import SizeFamily
-from tdscale.analysis.size_forms import SIZE_POWER
-from tdscale.analysis.size_law import SizeLaw
 from tdscale.analysis.views import at_size
 from tdscale.planning.sizes import Paths, optimal_paths
 from tdscale.report.style import plain_utd
@@ -82,18 +80,9 @@ def size_formulas(laws: ScalingLaws) -> list[str]:
     family = laws.sizes
     if family is None:
         return []
-    return [size_formula(law) for law in family.data[-1:]] + [
+    return [law.formula() for law in family.data[-1:]] + [
         law.formula() for law in (family.batch_size, family.learning_rate) if law is not None and law.size is not None
     ]
-
-
-def size_formula(law: SizeLaw) -> str:
-    """D_J(σ, N) as text: the sum form, or the power law in both where the runs do not settle that."""
-    shown = next((form for form in law.forms if form.form is SIZE_POWER), None)
-    if law.identified or shown is None:
-        return law.formula()
-    named = shown.form.described(shown.log_scale[-1], shown.parameters[-1])
-    return f"D_J(σ, N) = {shown.form.formula({name: float(value) for name, value in named.items()})}"
 
 
 def size_tables(laws: ScalingLaws, paths: Paths | None) -> list[Table]:
