@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 import adaptive_study
 from command import tdscale
 from tdscale.errors import RunFailure, UserError
-from tdscale.running import Engine, Event
+from tdscale.running import Engine, Event, ray_pool
 from tdscale.running.fitting import fit_study
 from tdscale.running.folder import place_study
 from tdscale.running.workflow import run_study
@@ -274,3 +275,53 @@ def test_ray_that_is_not_installed_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r'pip install "tdscale\[ray\]" brings it'):
         Engine(workers=None, ray="auto").pool(tmp_path, custom=False, quick=False)
+
+
+class ShuttingDown:
+    """Stands in for Ray while it shuts down: whoever waits for an actor is ended by SystemExit, as Ray's own threads are."""
+
+    exceptions = ray.exceptions
+
+    def __init__(self):
+        self.down = threading.Event()
+        self.greet = self
+
+    def remote(self, *_arguments):
+        return self
+
+    def options(self, **_resources):
+        return self
+
+    def available_resources(self):
+        return {"CPU": 1.0}
+
+    def kill(self, _actor):
+        pass
+
+    def shutdown(self):
+        self.down.set()
+
+    def get(self, _reference):
+        self.down.wait()
+        raise SystemExit(0)
+
+
+@pytest.mark.parametrize("released", [True, False])
+def test_a_thread_that_waits_while_ray_shuts_down_ends_and_leaves_no_job_waiting(tmp_path, monkeypatch, released):
+    stand_in = ShuttingDown()
+    monkeypatch.setattr(ray_pool, "_connected", lambda _address: stand_in)
+    monkeypatch.setattr(ray_pool, "_described", lambda _ray: "a cluster")
+    before = set(threading.enumerate())
+    pool = ray_pool.RayPool(tmp_path, address="auto", environment=dict, workers=1)
+    pool.want(1)
+    waiting = set(threading.enumerate()) - before
+    if released:
+        pool.close()
+    else:
+        stand_in.shutdown()
+    for thread in waiting:
+        thread.join(10)
+    assert len(waiting) == 1
+    assert [answer["event"] for _, answer in iter(lambda: None if pool.answers.empty() else pool.answers.get(), None)] == (
+        [] if released else ["unfit"]
+    )

@@ -168,7 +168,16 @@ class RayPool:
         self._ray.kill(slot.actor)
 
     def _attend(self, index: int, slot: _Slot) -> None:
-        """What a slot's thread does: pass requests on to the actor, and its answers back."""
+        """What a slot's thread does. Whatever goes wrong is answered: no job waits for ever."""
+        try:
+            self._serve(index, slot)
+        except (Exception, SystemExit) as error:  # Ray raises SystemExit in threads that wait for it while it shuts down
+            if not slot.released:
+                message = f"a worker on {slot.address or 'the cluster'}: {_first_line(error)}"
+                self.answers.put((index, {"event": "unfit", "message": message}))
+
+    def _serve(self, index: int, slot: _Slot) -> None:
+        """Pass requests on to the actor, and its answers back."""
         try:
             slot.node, slot.address, problem = self._ray.get(slot.actor.greet.remote())
             slot.ready, self._stillborn = True, 0
@@ -191,8 +200,6 @@ class RayPool:
                     return
             slot.ending = self._why(slot, error)
             self.answers.put((index, None))
-        except Exception as error:  # of the actor itself: it must not leave its job waiting for ever
-            self.answers.put((index, {"event": "unfit", "message": f"a worker on {slot.address or 'the cluster'}: {_first_line(error)}"}))
 
     def _why(self, slot: _Slot, error: Exception) -> Ending:
         """How an actor was lost: by itself, or with its node."""
@@ -214,7 +221,7 @@ class RayPool:
         )
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
 
