@@ -67,7 +67,7 @@ def test_a_plan_is_run_with_fresh_seeds_and_scored_and_changes_no_law(study, no_
     assert called("report", "micro", cwd=study).returncode == 0
     page = (study / "micro" / "report.html").read_text()
     assert "Plans that were run" in page
-    assert "2 fresh seeds): it foretold" in page
+    assert "2 fresh seeds): it predicted" in page
     assert (study / "micro" / "tables" / "confirmations.csv").is_file()
 
 
