@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from tdscale.amounts import number
 from tdscale.cli.app import command
 from tdscale.cli.options import Json, option
 from tdscale.errors import UserError
@@ -69,16 +70,12 @@ def published(
 
 
 def _is_number(text: str) -> bool:
-    try:
-        float(text.split(",")[0])
-    except ValueError:
-        return False
-    return True
+    return number(text.split(",")[0]) is not None
 
 
 def _positive(text: str, name: str) -> float:
-    value = float(text) if _is_number(text) else float("nan")
-    if not 0 < value < float("inf"):
-        what, example = ("a UTD ratio", "--utd 0.5 4") if name == "utd" else ("a number of parameters", "--model-size 1e6,1e7")
+    value = number(text)
+    if value is None or value <= 0:
+        what, example = ("a UTD ratio", "--utd 0.5 4") if name == "utd" else ("a number of parameters", "--model-size 1.5M,10M")
         raise UserError(f"--{name}: {text!r} is not {what}; it must be a number above 0, e.g. {example}")
     return value
