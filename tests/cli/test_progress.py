@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,24 @@ def test_a_log_file_gets_plain_lines(tmp_path: Path) -> None:
         display.event(Event(kind="failed", job=one, worker=0, message="its worker died"))
     assert "its worker died" in out.getvalue()
     assert not set(out.getvalue()) & {"\x1b", "\r"}
+
+
+def test_where_cells_usually_stop_makes_up_the_time_left_before_any_has_ended(clock: list[float]) -> None:
+    left, jobs = TimeLeft(), [replace(job(utd), likely_env_steps=200) for utd in (1, 1.001)]
+    left.begin(jobs, jobs)
+    clock[0] = 60.0
+    # a tenth of the limit, half of what is likely, in a minute: as much again, one more cell, and both of the later stage
+    assert left.seconds({0: 0.1}, {0: jobs[0]}) == pytest.approx(60 * (1 + 2 + 4), rel=0.01)
+
+
+def test_a_log_gets_a_line_a_minute_with_the_time_at_which_it_ends(clock: list[float], tmp_path: Path) -> None:
+    out, jobs = io.StringIO(), [job(1 + index) for index in range(3)]
+    with RunDisplay(tmp_path, Console(file=out, soft_wrap=True), 1) as display:
+        display.stage("sweep", jobs, 0, [])
+        display.event(Event(kind="start", job=jobs[0], worker=0))
+        for second in range(10, 200, 10):
+            clock[0] = float(second)
+            display.event(Event(kind="progress", job=jobs[0], worker=0, done=2 * second))
+    lines = [line for line in out.getvalue().splitlines() if "0 of 3 cells" in line]
+    assert len(lines) == 3
+    assert re.fullmatch(r"stage 1.*: 0 of 3 cells, about [0-9]+ min left, until [0-2][0-9]:[0-5][0-9]( tomorrow)?", lines[-1])

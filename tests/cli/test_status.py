@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from command import called
@@ -154,3 +155,20 @@ def test_a_watched_status_renews_itself_in_place_until_it_is_left(files: StudyFi
         finally:
             process.kill()
     os.close(ours)
+
+
+def test_compact_says_which_runs_keep_a_checkpoint_and_packs_them_when_told_to(files: StudyFiles) -> None:
+    specs = files.study.sweep_specs()[:3]
+    columns = {"env_step": np.array([1000]), "return": np.array([0.0])}
+    for spec in specs[:2]:
+        files.store.write(RunResult(spec=spec, columns=columns, status=RunStatus(state="finished", last_step=1000)))
+    for spec in specs[1:]:  # the last one has begun and not ended
+        files.store.checkpoint_directory(spec.run_id).mkdir(parents=True)
+        (files.store.checkpoint_directory(spec.run_id) / "replay").write_bytes(b"x" * 3000)
+    assert called("compact", files.directory, cwd=files.directory).stdout == (
+        "1 run packed\n1 run with a checkpoint stays as it is, 3 kB: to go on from there. --drop-checkpoints packs it, too\n"
+    )
+    assert called("compact", files.directory, "--drop-checkpoints", cwd=files.directory).stdout == "1 run packed\n"
+    assert not files.store.checkpoint_directory(specs[1].run_id).exists()
+    assert files.store.checkpoint_directory(specs[2].run_id).exists()
+    assert files.store.statuses()[specs[1].run_id].last_step == 1000

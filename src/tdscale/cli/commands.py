@@ -162,19 +162,34 @@ def status(
     print_json(study_status(files)) if as_json else show_status(files, watch=watch)
 
 
-@command(epilog="Example:  tdscale compact my-study")
-def compact(directory: Directory, as_json: Json = False) -> None:
+@command(epilog="Example:  tdscale compact my-study    |    tdscale compact my-study --drop-checkpoints")
+def compact(
+    directory: Directory,
+    drop_checkpoints: Annotated[
+        bool, typer.Option("--drop-checkpoints", help="Pack runs with a checkpoint, too; asked to go on, they then begin from the start.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Pack the folders of runs that ended into a few files; `tdscale run` does it by itself once there are thousands."""
-    from tdscale.cli.console import print_json
+    from tdscale.cli.console import counted, print_json
+    from tdscale.cli.results import size_on_disk
     from tdscale.running.folder import open_study, sole_runner
 
     files = open_study(directory)
     with sole_runner(directory):
+        ended = [run_id for run_id, status in files.store.statuses(problems=[]).items() if status.state != "failed"]
+        if drop_checkpoints:
+            files.store.discard_checkpoints(ended)
         count = files.store.compact()
+        kept = {run_id: size for run_id in ended if (size := files.store.checkpoint_bytes(run_id))}
     if as_json:
-        print_json({"packed": count})
-    else:
-        print(f"{count} runs packed" if count else "no folder to pack: each run is packed already, or may go on")
+        print_json({"packed": count, "checkpoints": len(kept), "checkpoint_bytes": sum(kept.values())})
+        return
+    print(f"{counted(count, 'run')} packed" if count else "no run was packed")
+    if kept:
+        stay, them = ("stays as it is", "it") if len(kept) == 1 else ("stay as they are", "them")
+        room = size_on_disk(sum(kept.values()))
+        print(f"{counted(len(kept), 'run')} with a checkpoint {stay}, {room}: to go on from there. --drop-checkpoints packs {them}, too")
 
 
 @command(

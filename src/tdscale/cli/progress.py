@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -59,7 +60,7 @@ class RunDisplay:
         self._total = self._done = self._failed = 0
         self._started = time.monotonic()
         self._written = 0.0
-        self._in_round, self._last_line = False, time.monotonic()
+        self._last_line = time.monotonic()
 
     def __enter__(self) -> Self:
         if self._live:
@@ -75,7 +76,6 @@ class RunDisplay:
     def stage(self, name: str, jobs: Sequence[CellJob], cells_done: int, later: Sequence[CellJob], part: Part | None = None) -> None:
         """See `stages.Display`."""
         self._stage, self._total, self._done = _TITLES.get(name, name), cells_done + len(jobs), cells_done
-        self._in_round = part is not None
         if part is not None:
             self._stage, self._total, self._done = f"{self._stage}, round {part.number}", len(jobs), 0
         self._name = name
@@ -91,7 +91,7 @@ class RunDisplay:
         if part is not None:
             self.note(f"{_TITLES.get(name, name)}, {part.note}")
         else:
-            self.note(f"{self._stage}: {counted(self._total, 'cell')} ({counted(runs, 'run')} to go{there})")
+            self.note(f"{self._stage}: {counted(self._total, 'cell')}{there}; {counted(runs, 'run')} to go")
         if self._live:
             for row in self._progress.task_ids:
                 self._progress.remove_task(row)
@@ -122,19 +122,17 @@ class RunDisplay:
                 self.note(
                     f"diverged: {event.diverged} of {len(job.specs)} seeds of {job.describe()}; they count as not reaching the thresholds"
                 )
-            if not self._live and self._is_time_for_a_line():
-                self.note(", ".join(filter(None, [f"{self._stage}: {self._done} of {self._total} cells", self._left_text()])))
         self._show()
 
-    def _is_time_for_a_line(self) -> bool:
-        """In a log: at every tenth of a stage; of a round, which may be short, once a minute."""
-        if not self._in_round:
-            return self._done % max(self._total // 10, 1) == 0
+    def _line(self) -> None:
+        """One a minute, where the output is no terminal."""
         now = time.monotonic()
-        if now - self._last_line < _LINE_EVERY:
-            return False
+        if self._live or now - self._last_line < _LINE_EVERY:
+            return
         self._last_line = now
-        return True
+        pace = self._pace.runs_per_hour()
+        runs = "" if pace is None else f"{pace:,.0f} runs/h" if pace < 120 else f"{pace / 60:,.0f} runs/min"
+        self.note(", ".join(filter(None, [f"{self._stage}: {self._done} of {self._total} cells", runs, self._left_text()])))
 
     def note(self, text: str) -> None:
         """A line to be read."""
@@ -166,13 +164,17 @@ class RunDisplay:
 
     def _left_text(self) -> str:
         left = self._seconds_left()
-        return "" if left is None else f"about {duration(left)} left"
+        if left is None:
+            return ""
+        end = datetime.now() + timedelta(seconds=left)
+        return f"about {duration(left)} left, until {end:%H:%M}{_later_day(end)}"
 
     def _show(self) -> None:
         now = time.monotonic()
         if now - self._written > _WRITE_EVERY:
             self._written = now
             self._write()
+        self._line()
         if not self._live or self._stage_row is None:
             return
         count = f"{self._done} of {self._total} cells"
@@ -214,6 +216,11 @@ class RunDisplay:
         }
         with suppress(OSError):  # what trains reports a full disk; this file is only for `tdscale status`
             write_whole(self._directory / PROGRESS_FILE, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def _later_day(end: datetime) -> str:
+    days = (end.date() - datetime.now().date()).days
+    return "" if not days else " tomorrow" if days == 1 else f" in {days} days"
 
 
 class _Pace:
@@ -262,21 +269,27 @@ class TimeLeft:
 
     def __init__(self) -> None:
         self._begun = time.monotonic()
-        self._jobs: dict[int, CellJob] = {}
-        self._later = 0.0
+        self._jobs: dict[str, CellJob] = {}
+        self._later: list[CellJob] = []
+        self._further = 0.0
         self._work = 0.0
         self._shares: list[float] = []
+        self._taken = self._expected = 0.0  # work of the cells that ended, and what was expected of them
 
     def begin(self, jobs: Sequence[CellJob], later: Sequence[CellJob], further: float = 0.0) -> None:
         """A stage, or a round of one, begins; about so many rounds more like it are to come."""
-        self._jobs = {id(job): job for job in jobs}
-        self._later = sum(job.cost for job in later) + further * sum(job.cost for job in jobs)
+        self._jobs = {job.specs[0].cell_id: job for job in jobs}
+        self._later = list(later)
+        self._further = further * sum(map(self._likely, jobs))
         self._begun = time.monotonic()
-        self._work = 0.0
+        self._work = self._taken = self._expected = 0.0
 
     def ended(self, job: CellJob, share: float, begun: float = 0.0) -> None:
         """A cell ended, at this share of its limit; at `begun` it was taken up."""
-        self._jobs = {key: other for key, other in self._jobs.items() if other != job}
+        if job.likely_env_steps is not None:
+            self._taken += job.cost * share
+            self._expected += self._likely(job)
+        self._jobs.pop(job.specs[0].cell_id, None)
         self._work += job.cost * max(share - begun, 0.0)
         self._shares.append(share)
 
@@ -287,8 +300,22 @@ class TimeLeft:
         earlier = sum(running[worker].cost * share for worker, share in (begun or {}).items())
         work = self._work + partial - earlier
         # a first cell compiles before it steps: too early to tell
-        if elapsed < 5 or work <= 0 or (not self._shares and partial - earlier < 0.1 * sum(job.cost for job in running.values())):
+        if elapsed < 5 or work <= 0 or (not self._shares and partial - earlier < 0.1 * sum(map(self._likely, running.values()))):
             return None
-        usual = sum(self._shares) / len(self._shares) if self._shares else _FIRST_GUESS
-        left = sum(job.cost for job in self._jobs.values()) * usual + self._later * usual - partial
+        # half as much in doubt as one more cell of this stage
+        doubt = 0.5 * self._expected / max(len(self._shares), 1)
+        off = (self._taken + doubt) / (self._expected + doubt) if self._expected else 1.0
+        going = {job.specs[0].cell_id for job in running.values()}
+        left = off * sum(self._likely(job) for cell_id, job in self._jobs.items() if cell_id not in going)
+        for worker, job in running.items():
+            done = job.cost * shares.get(worker, 0.0)
+            # one past its usual end is taken to be in the middle of what is left to its limit
+            left += max(off * self._likely(job) - done, 0.0) or 0.5 * (job.cost - done)
+        left += self._further + sum(map(self._likely, self._later))
         return max(left, 0.0) * elapsed / work
+
+    def _likely(self, job: CellJob) -> float:
+        """A cell's cost to where it will likely stop."""
+        if job.likely_env_steps is not None:
+            return job.cost * job.likely_env_steps / job.most_env_steps
+        return job.cost * (sum(self._shares) / len(self._shares) if self._shares else _FIRST_GUESS)

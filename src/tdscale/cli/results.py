@@ -418,8 +418,12 @@ def print_forecast(console: Console, found: Forecast) -> None:
     lines = [line for row in found.stages if row.adaptive is not None for line in _adaptive_lines(row.adaptive)]
     if total["seconds"] is not None and found.workers is not None:
         lines.append(f"time    with {counted(found.workers, 'worker')} on this machine, as it is loaded now")
-    checkpoints = "" if not found.checkpoint_bytes else f"; while it runs, up to {_size(found.checkpoint_bytes)} of checkpoints"
-    lines.append(f"disk    about {_size(found.disk_bytes)}{checkpoints}")
+    if total["likely_env_steps"] is not None and total["likely_env_steps"] < total["env_steps"]:
+        likely = f"{_steps(total['likely_env_steps'])} env steps"
+        likely += f" and {_time(total['likely_seconds'])}" if total["likely_seconds"] is not None else ""
+        lines.append(f"likely  {likely}, by where cells of this study stopped so far")
+    checkpoints = "" if not found.checkpoint_bytes else f"; while it runs, up to {size_on_disk(found.checkpoint_bytes)} of checkpoints"
+    lines.append(f"disk    about {size_on_disk(found.disk_bytes)}{checkpoints}")
     for speed, size in zip(found.speeds, found.speed_sizes or ("",) * len(found.speeds), strict=True):
         update, step = speed.update_seconds, speed.step_seconds
         what = f"{with_size(f'{speed.spec.task} B={speed.spec.batch_size}', size)}: {short(1 / update) if update else '?'} critic updates/s"
@@ -465,7 +469,8 @@ def _time(seconds: float) -> str:
     return duration(seconds) if seconds < 3 * 86_400 else f"{seconds / 86_400:,.0f} days"
 
 
-def _size(count: float) -> str:
+def size_on_disk(count: float) -> str:
+    """As people say it: 3.9 MB."""
     for unit, size in _BYTES:
         if count >= size:
             return f"{count / size:.2g} {unit}" if count < 100 * size else f"{count / size:.0f} {unit}"

@@ -1,7 +1,7 @@
 """What a study will take before it is run: runs, env steps, FLOPs, disk and time, stage by stage. Nothing is written into its folder."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tdscale.running.rounds_file import read_rounds
 from tdscale.running.stages import cells_to_go, sized, wanted_specs
 from tdscale.running.trainers.costs import due_updates, run_costs
 from tdscale.running.trainers.trainer import CustomTrainer
+from tdscale.running.usual_ends import UsualEnds
 from tdscale.runs.sizes import Sizes
 from tdscale.study import CellJob, Checkpoints, custom_file, is_custom
 
@@ -65,6 +66,7 @@ class StageForecast:
         flops: of their updates, counted; None where the cost of an update is not known.
         seconds: with the engine's workers; None where speed was not measured.
         adaptive: how far simulated studies differ, where the stage is run in rounds and has not ended.
+        likely_env_steps, likely_seconds: the same by where cells of this study stopped so far (`usual_ends`); None where none did.
     """
 
     stage: str
@@ -77,6 +79,8 @@ class StageForecast:
     flops: float | None
     seconds: float | None
     adaptive: AdaptiveForecast | None = None
+    likely_env_steps: int | None = None
+    likely_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +109,8 @@ class Forecast:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types, with the sums over the stages."""
-        keys = ("cells", "runs", "cells_to_go", "runs_to_go", "env_steps", "critic_updates", "flops", "seconds")
+        counts = ("cells", "runs", "cells_to_go", "runs_to_go", "env_steps", "critic_updates", "flops", "seconds")
+        keys = (*counts, "likely_env_steps", "likely_seconds")
         columns = {key: [getattr(stage, key) for stage in self.stages] for key in keys}
         total = {key: None if None in values else sum(values) for key, values in columns.items()}
         speeds = []
@@ -147,7 +152,8 @@ def forecast(
         some = wanted["scaling"][0]
         middle = f"B = {some.batch_size}, η = {some.learning_rate:g}"
         notes.append(f"stage 2's B and η come from stage 1; it is reckoned with the middle of the sweep, {middle}")
-    to_go = {stage: cells_to_go(files, specs) for stage, specs in wanted.items()}
+    ends = UsualEnds(files)
+    to_go = {stage: ends.expect(cells_to_go(files, specs)) for stage, specs in wanted.items()}
     jobs = [job for stage in to_go.values() for job in stage]
     speeds: list[Speed] = []
     if files.trainer is not None:
@@ -177,6 +183,7 @@ def forecast(
         what = "these are the most of stage 2" if in_rounds else "these are the most"
         notes.append(f"a cell that reaches the last threshold stops before its limit: {what}")
     rates = Rates(speeds, files.study)
+    likely = {stage: _likely(jobs) for stage, jobs in to_go.items()}
     stages = tuple(
         StageForecast(
             stage=stage,
@@ -188,6 +195,8 @@ def forecast(
             critic_updates=sum(len(job.specs) * due_updates(job.specs[0], job.env_steps)[0] for job in to_go[stage]),
             flops=_flops(to_go[stage], rates, files.trainer),
             seconds=_seconds(to_go[stage], rates, engine.workers or 1) if speeds else (0.0 if not to_go[stage] else None),
+            likely_env_steps=None if likely[stage] is None else sum(len(job.specs) * job.env_steps for job in likely[stage] or ()),
+            likely_seconds=None if likely[stage] is None or not speeds else _seconds(likely[stage] or (), rates, engine.workers or 1),
         )
         for stage, specs in wanted.items()
     )
@@ -301,6 +310,12 @@ def _adaptive(files: StudyFiles, rates: Rates, engine: Engine, simulated: int) -
         notes.append(f"what {len(done)} runs of stage 1 took, {spent:,} env steps, is taken off what the simulated studies take in all")
     order = np.argsort([one.env_steps for one in studies])
     return stage, jobs[int(order[len(order) // 2])], notes
+
+
+def _likely(jobs: Sequence[CellJob]) -> list[CellJob] | None:
+    """The same, each to where it will likely stop; None where that is not known of all."""
+    ends = [job.likely_env_steps for job in jobs]
+    return None if None in ends else [replace(job, env_steps=end) for job, end in zip(jobs, ends, strict=True) if end is not None]
 
 
 def _critic_updates(job: CellJob) -> int:

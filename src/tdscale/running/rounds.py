@@ -150,8 +150,7 @@ def _bound_checkpoints(files: StudyFiles, stage: Stage, rounds: Rounds, note: Ca
     asked = {request.cell: None for record in reversed(rounds.records) for request in record.cells if request.task in files.study.tasks}
     for request in map(known.__getitem__, asked):
         for spec in sizes[request.size].specs([request.key], stage, request.seeds):
-            folder = files.store.checkpoint_directory(spec.run_id)
-            size = sum(path.stat().st_size for path in folder.glob("*")) if folder.is_dir() else 0
+            size = files.store.checkpoint_bytes(spec.run_id)
             total += size
             if size and total > most:
                 files.store.discard_checkpoints([spec.run_id])

@@ -12,6 +12,7 @@ from tdscale.running.folder import StudyFiles, sole_runner
 from tdscale.running.ledger import Ledger
 from tdscale.running.pool import Pool
 from tdscale.running.rounds_file import read_rounds
+from tdscale.running.usual_ends import UsualEnds
 from tdscale.runs.choice import Choice
 from tdscale.runs.sizes import Sizes
 from tdscale.runs.types import RunStatus
@@ -226,7 +227,9 @@ class StageRunner:
             jobs = cells_to_go(files, specs)
         ledger = Ledger(files, stage, specs, jobs, self.display.note, whole=part is None)
         n_cells = len({spec.cell_id for spec in specs})
-        self.display.stage(stage, jobs, n_cells - len(jobs), cells_to_go(files, later) if later else [], part)
+        ends = UsualEnds(files)
+        jobs = ends.expect(jobs)
+        self.display.stage(stage, jobs, n_cells - len(jobs), ends.expect(cells_to_go(files, later) if later else []), part)
         failures: list[str] = []
 
         def on_event(event: Event) -> None:

@@ -57,6 +57,11 @@ class RunStore:
         """Where a run's checkpoint lives. It stays when the run's other files are replaced."""
         return self.runs / run_id / CHECKPOINT
 
+    def checkpoint_bytes(self, run_id: str) -> int:
+        """What a run's checkpoint takes on the disk; 0 without one."""
+        folder = self.checkpoint_directory(run_id)
+        return sum(path.stat().st_size for path in folder.glob("*")) if folder.is_dir() else 0
+
     def discard_checkpoints(self, run_ids: Iterable[str]) -> None:
         """Remove the checkpoints of these runs, where there are any."""
         if not self.runs.is_dir():

@@ -136,6 +136,7 @@ class CellJob:
         least: env steps that the cell is brought to in any case: where it stood before, with fewer seeds.
         size: name of its network's size, in a study with [sizes].
         weight: roughly what its updates take, per transition, in units of one of two layers of 256 (`sizes.update_weight`).
+        likely_env_steps: where a seed will likely stop, for the time left; None where that is not known. No part of what is asked for.
     """
 
     specs: tuple[RunSpec, ...]
@@ -145,6 +146,7 @@ class CellJob:
     least: int = 0
     size: str = ""
     weight: float = 1.0
+    likely_env_steps: int | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if len({spec.cell_id for spec in self.specs}) != 1 or len({spec.run_id for spec in self.specs}) != len(self.specs):

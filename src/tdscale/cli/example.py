@@ -1,0 +1,24 @@
+"""`tdscale example`: the example study, into a folder of the user's."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tdscale.cli.app import command
+
+
+@command(epilog="Example:  tdscale example sac-example")
+def example(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that does not exist yet.", show_default=False)],
+) -> None:
+    """Copy a real, finished study into DIR: SAC on three MuJoCo tasks, for trying every command without training."""
+    from tdscale.running.example import copy_example
+    from tdscale.running.folder import open_study
+
+    copy_example(directory)
+    study = open_study(directory).study
+    print(f"{directory}: {study.algorithm.upper()} on {', '.join(study.tasks)}; its README.md tells how it was made")
+    print("Try:")
+    for line in ("fit {0}", "plan {0} --data 20000", "validate {0}", "report {0}"):
+        print(f"  tdscale {line.format(directory)}")
