@@ -2,6 +2,7 @@
 
 from tdscale.cli import commands as commands
 from tdscale.cli import example as example
+from tdscale.cli import predict as predict
 from tdscale.cli import published as published
 from tdscale.cli import suggest as suggest
 from tdscale.cli.app import main

@@ -1,12 +1,13 @@
 """How options read numbers: counts such as 300k and 1.5M, times such as 2h and 90min. A bad one is a sentence that shows a right one."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import typer
 
 from tdscale.amounts import number, seconds
+from tdscale.errors import UserError
 
 
 class Duration(float):
@@ -47,6 +48,19 @@ def hours(text: Any) -> float:
     if found is None:
         raise typer.BadParameter(f"{str(text)!r} is not a time; it must be hours, or a number with min, h or d, e.g. 90min")
     return found
+
+
+def utds(texts: Iterable[str], where: str = "--utd") -> list[float]:
+    """UTD ratios: numbers above 0, commas between several; 1/4 is 0.25. Raises UserError, which says `where` the text stands."""
+    return [_ratio(part, where) for text in texts for part in text.split(",")]
+
+
+def _ratio(text: str, where: str) -> float:
+    above, sign, below = text.partition("/")
+    value, divisor = number(above), number(below) if sign else 1.0
+    if value is None or divisor is None or value <= 0 or divisor <= 0:
+        raise UserError(f"{where}: {text.strip()!r} is not a UTD ratio; it must be a number above 0, e.g. 3, 0.25 or 1/4")
+    return value / divisor
 
 
 ENV_STEPS: Final = amount("a number of env steps", "300k")

@@ -3,6 +3,7 @@
 from tdscale.planning.answer import round_batch
 from tdscale.planning.confirmation import Compared, Confirmation, laws_for, score
 from tdscale.planning.plan import Alternative, Plan, Problem, Relaxed
+from tdscale.planning.prediction import Prediction, predict
 from tdscale.planning.problems import plan_compute, plan_data
 from tdscale.planning.sizes import Network, Paths, networks_run, optimal_paths, plan_sizes
 from tdscale.planning.total import plan_budget
@@ -17,6 +18,7 @@ __all__ = [
     "Network",
     "Paths",
     "Plan",
+    "Prediction",
     "Problem",
     "Relaxed",
     "Tradeoff",
@@ -27,6 +29,7 @@ __all__ = [
     "plan_compute",
     "plan_data",
     "plan_sizes",
+    "predict",
     "round_batch",
     "score",
     "tradeoff",
