@@ -42,7 +42,7 @@ def test_several_utd_ratios_are_predicted_near_the_truth_each_with_its_intervals
     assert [one["utd"] for one in found] == [0.5, 3, 8]
     for one in found:
         truth = D_MIN["one"] * (1 + (one["utd"] / BETA) ** -ALPHA)
-        assert one["data"]["value"] == pytest.approx(truth, rel=0.15)
+        assert one["data"]["value"] == pytest.approx(truth, rel=0.15 if one["extrapolation"] == 1 else 0.3)
         assert one["data"]["low"] < one["data"]["high"]
         assert 0.5 < one["batch_size_range"]["value"] / (200 * one["utd"] ** -0.5) < 2
         assert one["batch_size_tolerated"]["low"]["value"] < one["batch_size_range"]["value"] < one["batch_size_tolerated"]["high"]["value"]
