@@ -190,7 +190,7 @@ def test_what_is_named_is_narrowed(folder):
         (("--hours", "3"), "the runs of one, two recorded no times"),
         (("--hours", "3", "--env-steps", "3"), "give one limit"),
         (("--env-steps", "-1"), "it must be above 0"),
-        (("--env-steps", "nan"), "it must be above 0"),
+        (("--env-steps", "nan"), "is not a number of env steps"),
         (("--template", "x", "--json"), "--template goes without --json"),
         (("--template", "{lr}"), "there is no placeholder {lr}"),
         (("-n", "0"), "`tdscale suggest --help` shows"),

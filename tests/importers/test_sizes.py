@@ -10,9 +10,9 @@ from known_logs import answers_in, long_table, messages, rising
 from test_loggers import write_monitor
 
 from command import called, refused
+from tdscale.amounts import number
 from tdscale.errors import UserError
 from tdscale.importers import Columns, gather_runs, import_runs
-from tdscale.importers.model_size import parameters
 from tdscale.runs.store import RunStore
 from tdscale.study import read_study
 
@@ -45,7 +45,7 @@ def parameters_in(folder):
     + [(text, None) for text in ("m", "nan", "inf", "1e400", "1e999M", "2.8 M", "", "[64, 64]", True, None, "0x10", "١٢")],
 )
 def test_numbers_of_parameters_are_read_as_people_write_them(text, n):
-    assert parameters(text) == n
+    assert number(text) == n
 
 
 def test_widths_are_sizes_once_their_n_is_said(tmp_path):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tdscale.cli.amounts import amount
 from tdscale.cli.app import command
 from tdscale.cli.options import (
     ColumnOptions,
@@ -261,7 +262,12 @@ def fit(
     directory: Directory,
     method: Annotated[FitMethod, typer.Option(help="paper is the authors' own procedure.")] = FitMethod.default,
     offsets: Offsets = False,
-    draws: Annotated[int, typer.Option(min=20, max=100_000, help="Bootstrap draws.")] = 200,
+    draws: Annotated[
+        int,
+        typer.Option(
+            metavar="N", parser=amount("a number of draws", "1k", least=20, most=100_000, whole=True), help="Bootstrap draws, 20 to 100k."
+        ),
+    ] = 200,
     where: Annotated[
         list[str] | None,
         option(
@@ -338,7 +344,14 @@ def confirm(
     directory: Directory,
     *,
     asked: PlanOptions,
-    seeds: Annotated[int | None, option(min=1, max=1000, what="Of each task. [default: as in stage 2]")] = None,
+    seeds: Annotated[
+        int | None,
+        option(
+            metavar="N",
+            parser=amount("a number of seeds", "5", least=1, most=1000, whole=True),
+            what="Of each task. [default: as in stage 2]",
+        ),
+    ] = None,
     training: TrainingOptions,
     as_json: Json = False,
 ) -> None:
@@ -421,11 +434,18 @@ def simulate(
         bool, typer.Option("--designs", help="Compare designs of stage 1 instead: the grid, and the adaptive one; seeds as in the study.")
     ] = False,
     noise: Annotated[NoiseRegime, typer.Option(help="How noisy runs are; medium is as the published Gym runs.")] = NoiseRegime.medium,
-    repeats: Annotated[int, typer.Option(min=2, max=10_000, help="Simulated sweeps for each number of seeds, or each design.")] = 16,
+    repeats: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            parser=amount("a number of simulated sweeps", "16", least=2, most=10_000, whole=True),
+            help="Simulated sweeps for each number of seeds, or each design.",
+        ),
+    ] = 16,
     directory: Annotated[
         Path | None, option("--dir", metavar="DIR", what="Write one simulated sweep there, as a study to try commands on.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random draws.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", parser=amount("a seed", "0", least=0, whole=True), help="Of the random draws.")] = 0,
     as_json: Json = False,
 ) -> None:
     """How many seeds a sweep needs: simulates it, fits it, and shows how far D, α and σ* would be settled, and at what cost.

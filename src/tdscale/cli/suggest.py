@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from tdscale.cli.amounts import ENV_STEPS, amount
+from tdscale.cli.amounts import hours as hours_of
 from tdscale.cli.app import command
 from tdscale.cli.options import Directory, Json, option
 from tdscale.errors import UserError
@@ -18,11 +20,23 @@ _EXAMPLE = "tdscale suggest mine -n 6 --template 'python train.py --env {task} -
 @command(epilog=f"Example:  {_EXAMPLE}")
 def suggest(
     directory: Directory,
-    number: Annotated[int | None, option("-n", min=1, max=10_000, what="Runs at most. [default: 12, or as many as are paid for]")] = None,
-    env_steps: Annotated[
-        float | None, option(metavar="E", what="As many runs as are expected to take no more env steps than these, in all.")
+    number: Annotated[
+        int | None,
+        option(
+            "-n",
+            metavar="N",
+            parser=amount("a number of runs", "12", least=1, most=10_000, whole=True),
+            what="Runs at most. [default: 12, or as many as are paid for]",
+        ),
     ] = None,
-    hours: Annotated[float | None, option(metavar="H", what="The same in hours of one worker, where runs recorded their times.")] = None,
+    env_steps: Annotated[
+        float | None,
+        option(metavar="E", parser=ENV_STEPS, what="As many runs as are expected to take no more env steps than these in all, e.g. 1.5M."),
+    ] = None,
+    hours: Annotated[
+        float | None,
+        option(metavar="H", parser=hours_of, what="The same in time of one worker, e.g. 90min or 2h, where runs recorded their times."),
+    ] = None,
     aim: Annotated[
         str | None,
         option("--for", metavar="WHAT", what="What to know better: D@UTD, D@UTD:TASK or budget. [default: the best B and η]"),

@@ -3,7 +3,6 @@
 Arrays use the same rule for env steps (`importers.arrays`).
 """
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tdscale import amounts
 from tdscale.errors import UserError
 from tdscale.importers.logged_run import Columns, LoggedRun
 from tdscale.runs.records import step_problem
@@ -54,9 +54,10 @@ def why_not_steps(values: NDArray[Any]) -> str | None:
 def _whole(name: str, text: str | None) -> int | None:
     if text is None:
         return None
-    if not re.fullmatch(r"=?[0-9]{1,15}", text):
-        raise UserError(f"--{name.replace('_', '-')} {text}: must be a whole number, 0 or more")
-    return int(text.removeprefix("="))
+    found = amounts.number(text.removeprefix("="))
+    if found is None or not found.is_integer() or not 0 <= found < 1e15:
+        raise UserError(f"--{name.replace('_', '-')} {text}: must be a whole number, 0 or more, e.g. 5k")
+    return int(found)
 
 
 Floats = NDArray[np.float64]

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tdscale import amounts
 from tdscale.errors import UserError
 from tdscale.importers.logged_run import (
     COUNT,
@@ -24,7 +25,7 @@ from tdscale.importers.logged_run import (
     shown_keys,
     shown_value,
 )
-from tdscale.importers.model_size import can_name, counts, parameters, told_sizes
+from tdscale.importers.model_size import can_name, counts, told_sizes
 from tdscale.importers.patterns import LEVELS, USUAL_NAMES, WITHIN, fitted
 from tdscale.runs.where import as_text
 
@@ -271,13 +272,15 @@ def _size(found: Found | None, run: LoggedRun, columns: Columns) -> Network:
         return Network(parameters=found.value, key=key, value=as_text(run.config[key]))
     key = found.keys[0] if found.keys else ""
     whole = bool(key) and (asked is None or same_value(run.config.get(key), found.value))
-    size = parameters(found.value)
+    size = amounts.number(found.value)
     if size is not None and (counts(key, found.value) if whole else size >= (_LEAST_READ if key else 1)):
         return Network(parameters=size, source=key if whole else "")
     if whole and can_name(found.value):
         logged = logged_value("model_size", run.config)
         known = logged is not None and key not in logged.keys and counts(logged.keys[0], logged.value)
-        return Network(parameters=parameters(logged.value) if logged is not None and known else None, key=key, value=as_text(found.value))
+        return Network(
+            parameters=amounts.number(logged.value) if logged is not None and known else None, key=key, value=as_text(found.value)
+        )
     tell = f", or give N of each value, --model-size {key}:VALUE=N,VALUE=N" if whole else ""
     raise UserError(
         f"{run.name}: {shown_value(found.value)} can't be N, the critics' parameters; say where it is with --model-size KEY{tell}"

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tdscale import amounts
 from tdscale.errors import UserError
 from tdscale.importers.logged_run import Columns, Floats, LoggedRun, MeanOf, Unreadable, number
 
@@ -88,7 +89,7 @@ def turned_back(runs: Iterable[LoggedRun | Unreadable], columns: Columns) -> Ite
     Raises:
         UserError: if `--episode-length` is no length.
     """
-    asked = None if columns.episode_length is None else number(columns.episode_length.removeprefix("="))
+    asked = None if columns.episode_length is None else amounts.number(columns.episode_length.removeprefix("="))
     if columns.episode_length is not None and (asked is None or asked < 1):
         raise UserError(f"--episode-length {columns.episode_length}: must be a number of env steps, e.g. 1000")
     waiting: dict[tuple[str, int], list[LoggedRun]] = defaultdict(list)

@@ -2,6 +2,7 @@
 
 from tdscale.planning.confirmation import Compared, Confirmation, laws_for, score
 from tdscale.planning.plan import Alternative, Plan, Problem, Relaxed
+from tdscale.planning.prediction import Prediction, predict
 from tdscale.planning.problems import plan_compute, plan_data
 from tdscale.planning.question import SURE, round_batch
 from tdscale.planning.sizes import Network, Paths, networks_run, optimal_paths, plan_sizes
@@ -18,6 +19,7 @@ __all__ = [
     "Network",
     "Paths",
     "Plan",
+    "Prediction",
     "Problem",
     "Relaxed",
     "Tradeoff",
@@ -28,6 +30,7 @@ __all__ = [
     "plan_compute",
     "plan_data",
     "plan_sizes",
+    "predict",
     "round_batch",
     "score",
     "tradeoff",
