@@ -262,7 +262,7 @@ def _point(
     """One point from each study's value, the estimate first, draws behind. `more`: more is better, and differences count."""
     known = utd if utd is not None else [float("nan")] * len(values)
     first, has_draws = values[0], min(len(own) for own in values) > 1
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         # differences of logarithms, so that a swap turns the sign and nothing else
         relative = [own - first if more else np.exp(np.log(own) - np.log(first)) for own in values]
         relative[0] = np.full(len(first), 0.0 if more else 1.0)
