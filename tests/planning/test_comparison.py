@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from known_truth import synthetic_study
 from numpy.testing import assert_allclose
 
+from known_truth import synthetic_study
 from tdscale.analysis.fit import FitOptions, fit_laws
 from tdscale.errors import UserError
 from tdscale.planning import MEASURES, Contestant, compare_laws
