@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _TITLES = {
     "data": "env steps until return {level}, at equal compute",
     "compute": "compute until return {level}, at equal data",
-    "return": "return at equal budgets, F = C + δ·D with δ = {cost} per env step",
-    "budget": "budget for equal returns, F = C + δ·D with δ = {cost} per env step",
+    "return": "return at equal budgets, F = C + δ·D{cost}",
+    "budget": "budget for equal returns, F = C + δ·D{cost}",
 }
 
 
@@ -116,7 +116,7 @@ def print_comparison(console: "Console", found: "Comparison") -> None:
     console.print(found.sentence())
     for measure in MEASURES:
         one = found.of(measure)
-        cost = short(found.data_cost) if found.data_cost is not None else "–"
+        cost = f" with δ = {short(found.data_cost)} per env step" if found.data_cost is not None else ""
         title = _TITLES[measure].format(level=f"{found.threshold:.4g}", cost=cost)
         if one.refusal:
             console.print(f"\n{title}\n  not told: {one.refusal}")
