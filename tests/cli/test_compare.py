@@ -4,8 +4,8 @@ import json
 
 import pandas as pd
 import pytest
-from command import called
 
+from command import called
 from tdscale.simulate import LawTruth, SweepDesign, write_simulation
 
 TASKS = {"one": 5e4, "two": 2e5}
