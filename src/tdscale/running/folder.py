@@ -44,8 +44,9 @@ class StudyFiles:
         return {name: replace(self, study=one, size=name) for name, one in self.study.by_size().items()} if self.study.sizes else {"": self}
 
 
-def open_study(directory: Path) -> StudyFiles:
-    """Open a study's folder. A user's algorithm is not imported. Raises UserError if it is no study's folder."""
+def open_study(directory: Path | str) -> StudyFiles:
+    """Open a study's folder, a path or its text. A user's algorithm is not imported. Raises UserError if it is no study's folder."""
+    directory = Path(directory)
     if not directory.exists():
         raise UserError(
             f"{directory}: no such folder; `tdscale run STUDY.toml --dir {directory}` or `tdscale import … --dir {directory}` makes it"
