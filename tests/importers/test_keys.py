@@ -246,7 +246,7 @@ def test_runs_of_several_algorithms_are_never_one_study(tmp_path, key):
     names = {"sac": 4000.0, "td3": 10_000.0}
     write_logs(tmp_path / "logs", [c | {key: f"{n}_script"} for n in names for c in every()], lambda c: names[c[key][:3]])
     said = refused("import", "logs", *SCALE, "--dir", "d", cwd=tmp_path)
-    assert said.startswith(f"the runs are of several algorithms: {key} is sac_script (12 runs), td3_script (12 runs)")
+    assert said.startswith(f"the runs have several algorithms: {key} is sac_script (12 runs), td3_script (12 runs)")
     called("import", "logs", *SCALE, "--where", answers_in(said, "--where")[0], "--dir", "d", cwd=tmp_path)
     assert_lawful(tmp_path / "d", UTDS, 500, {"A": 4000.0})
     called("import", "logs", *SCALE, "--split-by", answers_in(said, "--split-by")[0], "--dir", "e", cwd=tmp_path)
@@ -422,7 +422,7 @@ def test_thresholds_that_the_curves_do_not_cover_are_said(tmp_path):
     table.to_csv(tmp_path / "a.csv", index=False)
     found = messages(import_runs(tmp_path / "a.csv", "csv", tmp_path / "d", low=["0"], high=["2000"], thresholds=[200, 500, 800, 900]))
     assert "no curve of Pendulum-v1 ends above threshold 800 (return 1600), 900 (return 1800)" in found["threshold-not-reached"]
-    assert "most curves of Pendulum-v1 begin above threshold 200 (return 400)" in found["threshold-from-start"]
+    assert "most curves of Pendulum-v1 start above threshold 200 (return 400)" in found["threshold-from-start"]
 
 
 @pytest.mark.parametrize(

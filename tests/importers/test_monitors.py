@@ -34,7 +34,7 @@ def three(folder, apart=0.0, speed=0.0, cut=0):
     ("how", "says"),
     [
         ({"apart": 7200.0}, "they begin 2 hours apart"),
-        ({"cut": 30_000}, r"their episodes come to 359,000 and 329,000 env steps"),
+        ({"cut": 30_000}, r"their episodes add up to 359,000 and 329,000 env steps"),
         ({"speed": 1.0}, "the same env steps took them"),
     ],
 )

@@ -173,7 +173,7 @@ def test_a_key_of_a_mean_whose_rows_scatter_each_by_itself_is_taken_as_it_is(tmp
 
 def test_rllib_s_first_result_may_have_no_return_and_a_log_without_any_says_so(tmp_path):
     logs = rllib(tmp_path / "logs", lambda step, *rest: {"timesteps_total": step, "loss": 1.0})
-    with pytest.raises(UserError, match=r"result.json: which of its keys holds the return can't be told; give --return KEY"):
+    with pytest.raises(UserError, match=r"result.json: it is not clear which of its keys holds the return; give --return KEY"):
         bring(logs, tmp_path / "study")
 
 

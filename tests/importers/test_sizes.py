@@ -227,7 +227,7 @@ def test_an_n_that_the_study_says_otherwise_is_refused_and_kept(tmp_path):
     path = table(tmp_path / "w.csv", width=(64, 256))
     import_runs(path, "csv", tmp_path / "d", model_size=TOLD)
     before = (tmp_path / "d/study.toml").read_bytes()
-    with pytest.raises(UserError, match="is there already and has N = 200000 for '256', not 300000; edit that file"):
+    with pytest.raises(UserError, match="exists already and has N = 200000 for '256', not 300000; edit that file"):
         import_runs(path, "csv", tmp_path / "d", model_size="width:64=12000,256=3e5")
     assert (tmp_path / "d/study.toml").read_bytes() == before
 

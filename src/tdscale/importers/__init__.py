@@ -62,7 +62,7 @@ def gather_runs(
         runs, filled, conventions = read(Path(source), chosen, columns, layout)
         return Gathered(runs, chosen, str(source), filled, conventions=conventions, skip_bad=skip_bad)
     if layout is not None:
-        raise UserError("--layout: goes with --from qscaled alone")
+        raise UserError("--layout: works with --from qscaled only")
     path: Any = source if chosen == "wandb" else Path(source)
     return Gathered(mended(read(path, columns), columns), chosen, str(source), columns, skip_bad=skip_bad)
 

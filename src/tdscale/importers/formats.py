@@ -170,7 +170,7 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     with opened(path) as file:
         for place, line in enumerate(iter(lambda: file.readline(_MAX_LINE), b""), 1):
             if len(line) == _MAX_LINE:
-                raise UserError(f"{path}, line {place}: is longer than {_MAX_LINE >> 20} MiB; this is no table")
+                raise UserError(f"{path}, line {place}: is longer than {_MAX_LINE >> 20} MiB; this is not a table")
             yield place, line.decode("utf-8-sig" if place == 1 else "utf-8").rstrip("\r\n")
 
 
@@ -185,7 +185,7 @@ def json_objects(path: Path) -> Iterator[dict[str, Any] | None]:
         if not line.strip():
             continue
         if torn:
-            raise UserError(f"{path}, line {torn}: is no JSON object; every line must be one, only the last may be torn")
+            raise UserError(f"{path}, line {torn}: is not a JSON object; every line must be one, only the last may be incomplete")
         try:
             found = json.loads(line)
         except (ValueError, RecursionError):
@@ -206,7 +206,7 @@ def _json_form(path: Path) -> TableFormat:
             if value is None or isinstance(value, list):
                 continue
             if len(values) > _MAX_KEYS:
-                raise UserError(f"{path}: has over {_MAX_KEYS} keys; this is no log of curves")
+                raise UserError(f"{path}: has over {_MAX_KEYS} keys; this is not a log of curves")
             if key not in values:
                 values[key] = value
             elif values[key] != value:

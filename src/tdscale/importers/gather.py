@@ -135,7 +135,7 @@ class Gathered:
         for why in bad[:_SOME]:
             first.say("left-out", f"left out: {why}")
         if len(bad) > _SOME:
-            first.say("left-out", f"left out for such reasons: {len(bad) - _SOME} more")
+            first.say("left-out", f"left out for the same reasons: {len(bad) - _SOME} more")
         if unnamed:
             first.say("names-left-out", f"{len(unnamed)} runs don't fit --names and are left out, the first: {unnamed[0]}")
         if elsewhere:
@@ -217,5 +217,5 @@ def _refusal(bad: list[str], found: int, *, held: bool) -> str:
     if len(bad) > 1:
         count = len(bad) - 1
         more = f"; the same holds for {count} more of {found} runs"
-        more = more if other is None else f"; nor can {count} more of {found} be imported, the next: {other}"
+        more = more if other is None else f"; {count} more of {found} can't be imported either, the next: {other}"
     return f"{bad[0]}{more}{'; --skip-bad imports the others' if held else ''}"

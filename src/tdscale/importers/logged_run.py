@@ -31,7 +31,7 @@ _CHOICES = {
     "repeated": (("mean", "last", "seeds"), "mean, last or seeds"),
     "resumed": (
         ("continue", "restart"),
-        "continue (a counter that begins again goes on, its steps are added) or restart (what came before is dead)",
+        "continue (only the counter started again; its steps are added) or restart (what came before is discarded)",
     ),
     "monitors": (("seeds", "environments"), "seeds, each file a run, or environments, all of them one run"),
 }
@@ -243,8 +243,8 @@ def series_key(name: str, asked: str | None, there: Collection[str], usual: Iter
         if key in there:
             return key
     if name == "env_step":
-        raise UserError(f"{where}: which of its keys holds the env steps can't be told; {_which_steps(there)}")
-    raise UserError(f"{where}: which of its keys holds the return can't be told; give --return KEY; there are {shown_keys(there)}")
+        raise UserError(f"{where}: it is not clear which of its keys holds the env steps; {_which_steps(there)}")
+    raise UserError(f"{where}: it is not clear which of its keys holds the return; give --return KEY; there are {shown_keys(there)}")
 
 
 def _which_steps(there: Collection[str]) -> str:
@@ -255,7 +255,9 @@ def _which_steps(there: Collection[str]) -> str:
     if steps:
         return f"{said}give --env-step with one of the keys that look like steps: {shown_keys(steps)}"
     if calls:
-        give = f"give --env-step {calls[0]} if it counts env steps here, and --env-step-scale K with it if a call is made each K env steps"
+        give = (
+            f"give --env-step {calls[0]} if it counts env steps here, and --env-step-scale K with it if there is one call every K env steps"
+        )
         return f"{said}{give}; there are {shown_keys(there)}"
     return f"give --env-step KEY; there are {shown_keys(there)}"
 
@@ -268,8 +270,8 @@ def series_keys(columns: Columns, there: Collection[str], steps: Iterable[str], 
         if columns.env_step is not None or columns.returns is not None or not set(returns).isdisjoint(there):
             raise
         raise UserError(
-            f"{where}: which of its keys hold the env steps and the return can't be told; give --env-step KEY and --return KEY; there are "
-            f"{shown_keys(there)}"
+            f"{where}: it is not clear which of its keys hold the env steps and the return; give --env-step KEY and --return KEY; "
+            f"there are {shown_keys(there)}"
         ) from None
     return step, series_key("returns", columns.returns, there, returns, where)
 
@@ -321,7 +323,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise UserError(f"{path}: over 1 MiB is no mapping; give a small TOML file, e.g. {_EXAMPLE}")
+            raise UserError(f"{path}: over 1 MiB is too large for a mapping; give a small TOML file, e.g. {_EXAMPLE}")
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]

@@ -108,7 +108,7 @@ def _asked(name: str, asked: str, run: LoggedRun) -> Found:
         found = fitted(pattern.replace("{}", f"{{{name}}}").replace("/", WITHIN), text.replace("/", WITHIN), f"{option(name)} {keys[0]}:")
         if not found:
             raise UserError(
-                f"{run.name}: {keys[0]} is {text!r}, which does not fit {pattern!r}; {option(name)} KEY:PATTERN takes what stands at "
+                f"{run.name}: {keys[0]} is {text!r}, which does not fit {pattern!r}; {option(name)} KEY:PATTERN reads the text at "
                 f"{{{name}}}, and * stands for anything, e.g. {option(name)} '{keys[0]}:*_x{{{name}}}'"
             )
         return Found(value=found.get(name, next(iter(found.values()))), keys=keys)
@@ -256,7 +256,7 @@ def seed_of(run: LoggedRun, columns: Columns, counts: Counter[CellPlace], place:
     seed = number(found.value)
     if seed is None or seed != int(seed) or not 0 <= seed < 2**62:
         raise UserError(
-            f"{run.name}: {shown_value(found.value)} is no seed; give --seed KEY of a whole number, or --seed {COUNT} to number the runs"
+            f"{run.name}: {shown_value(found.value)} is not a seed; give --seed KEY of a whole number, or --seed {COUNT} to number the runs"
         )
     return int(seed), found
 
@@ -279,9 +279,7 @@ def _size(found: Found | None, run: LoggedRun, columns: Columns) -> Network:
         known = logged is not None and key not in logged.keys and counts(logged.keys[0], logged.value)
         return Network(parameters=parameters(logged.value) if logged is not None and known else None, key=key, value=as_text(found.value))
     tell = f", or give N of each value, --model-size {key}:VALUE=N,VALUE=N" if whole else ""
-    raise UserError(
-        f"{run.name}: {shown_value(found.value)} can't be N, the critics' parameters; say where it is with --model-size KEY{tell}"
-    )
+    raise UserError(f"{run.name}: {shown_value(found.value)} can't be N, the critics' parameters; give its key with --model-size KEY{tell}")
 
 
 def _contradictions(name: str, found: Found, run: LoggedRun, columns: Columns) -> Iterator[tuple[str, str]]:
@@ -297,7 +295,7 @@ def _contradictions(name: str, found: Found, run: LoggedRun, columns: Columns) -
         (key, other), *_ = found.others
         yield (
             "other-key",
-            f"the {what} is that of {found.keys[0]} ({value}), not of {key} ({shown_value(other)}); {option(name)} {key} takes it",
+            f"the {what} comes from {found.keys[0]} ({value}), not from {key} ({shown_value(other)}); {option(name)} {key} chooses it",
         )
     asked = getattr(columns, name)
     told = name == "model_size" and found.value is not None and told_sizes(asked) is not None
@@ -334,7 +332,7 @@ def _quantity(name: str, found: Found | None, run: LoggedRun, columns: Columns, 
     }
     if value is None or not fits[name]:
         raise UserError(
-            f"{run.name}: {shown_value(found.value)} can't be {SYMBOLS[name]} ({WORDS[name]}), which is {_ALLOWED[name]}; say where it is "
+            f"{run.name}: {shown_value(found.value)} can't be {SYMBOLS[name]} ({WORDS[name]}), which is {_ALLOWED[name]}; give its key "
             f"with {option(name)}"
         )
     return value
@@ -347,11 +345,11 @@ def _missing(name: str, run: LoggedRun, columns: Columns) -> UserError:
         batch = value_of("batch_size", run, columns)
         per = f"{ratio}/{'BATCH_SIZE' if batch is None else batch.keys[0] if batch.keys else batch.value}"
         return UserError(
-            f"{run.name}: the log does not say σ (UTD ratio): its {ratio} may count critic updates per env step, or transitions "
+            f"{run.name}: the log does not have σ (UTD ratio): its {ratio} may count critic updates per env step, or transitions "
             f"that they use; for updates give --utd {ratio}, for transitions give --utd {per}"
         )
     keys = shown_keys(key for key, value in run.config.items() if value is not None)
     return UserError(
-        f"{run.name}: the log does not say {what}; give {option(name)} KEY or {option(name)} ={_EXAMPLES[name]}, or {{{name}}} in "
+        f"{run.name}: the log does not have {what}; give {option(name)} KEY or {option(name)} ={_EXAMPLES[name]}, or {{{name}}} in "
         f"--names; its configuration has {keys}"
     )

@@ -92,10 +92,10 @@ def told_sizes(asked: str | None) -> Told | None:
         if size is None or not 1 <= size <= _MOST:
             raise UserError(f"{OPTION} {asked}: {text.strip()!r} can't be N, the critics' parameters; it must be a number ≥ 1, e.g. 2.8e6")
         if value in found:
-            raise UserError(f"{OPTION} {asked}: says N of {key} = {value} twice; each value has one N")
+            raise UserError(f"{OPTION} {asked}: gives N of {key} = {value} twice; each value has one N")
         other = next((one for one, there in found.items() if there == size), None)
         if other is not None:
-            raise UserError(f"{OPTION} {asked}: {other} and {value} have the same N; networks of two sizes differ in theirs")
+            raise UserError(f"{OPTION} {asked}: {other} and {value} have the same N; different sizes must have different N")
         found[value] = size
     return Told(key, found)
 

@@ -53,7 +53,7 @@ def preferred(key: str, there: Collection[str], asked: str | None) -> tuple[tupl
     means = sorted(name for name in there if is_mean(name))
     if asked is not None or is_mean(key) or not means:
         return ()
-    return (("no-moving-mean", f"the return is read from {key}, not from {means[0]}, a mean over many episodes that is late"),)
+    return (("no-moving-mean", f"the return is read from {key}, not from {means[0]}, a mean over many episodes, which lags"),)
 
 
 def mean_of(
@@ -97,7 +97,7 @@ def turned_back(runs: Iterable[LoggedRun | Unreadable], columns: Columns) -> Ite
         if isinstance(run, Unreadable) or mean is None or mean.window == 1 or not np.isfinite(run.returns).any():
             yield run
         elif mean.said == "none":
-            said = f"{mean.key} is taken as it is, as --return-window none says; where it is a mean over the last episodes, D is too large"
+            said = f"{mean.key} is taken as it is, because of --return-window none; if it is a mean over the last episodes, D is too large"
             yield replace(run, mean_of=None, of_log=(*run.of_log, ("moving-mean", said)))
         else:
             tidy = _tidy(run)
@@ -119,8 +119,8 @@ def _tidy(run: LoggedRun) -> LoggedRun | Unreadable:
     if again.any():
         step = run.steps[known][np.argmax(again)]
         return Unreadable(
-            f"{run.name}: has several values of {run.mean_of.key if run.mean_of else 'the return'} at env step {step:,.0f}, as one run has "
-            "not; give --seed KEY of what tells its runs apart"
+            f"{run.name}: has several values of {run.mean_of.key if run.mean_of else 'the return'} at env step {step:,.0f}, which one "
+            "run can't have; give --seed KEY to separate its runs"
         )
     ended = float(np.nanmax(run.steps)) if np.isfinite(run.steps).any() else 0.0
     begun = [float(run.steps[row]) for row, _ in run.begins if row < len(run.steps) and np.isfinite(run.steps[row])]
@@ -148,8 +148,8 @@ def _group(key: str, window: int, runs: list[LoggedRun], length: float | None) -
             yield from (Unreadable(f"{run.name}: {why}; {_ask(window)}") for run in runs)
             return
         said = (
-            f"{key} is taken as it is: its rows scatter as those of no mean over {window} episodes do (--return-window {window} says that "
-            "it is one)"
+            f"{key} is taken as it is: its rows scatter more than those of a mean over {window} episodes do (--return-window {window} says "
+            "that it is one)"
         )
         yield from (replace(run, mean_of=None, of_log=(*run.of_log, ("no-moving-mean", said))) for run in runs)
         return
@@ -163,7 +163,7 @@ def _group(key: str, window: int, runs: list[LoggedRun], length: float | None) -
         left = rows_of_window(unknown, window)
         if left is None:
             for run in unknown:
-                why = f"{key} is a mean over the last {window} episodes, and the log does not say how long an episode is"
+                why = f"{key} is a mean over the last {window} episodes, and the log does not show how long an episode is"
                 yield Unreadable(f"{run.name}: {why}; give --episode-length N, or {_none()}")
             runs = [run for run, known in zip(runs, ends, strict=True) if known is not None]
             ends = [known for known in ends if known is not None]
@@ -313,7 +313,7 @@ def _said(key: str, window: int, runs: list[tuple[LoggedRun, _Ends]]) -> str:
     share = f", {late / typical:.0%} of the env steps that half of a curve's rise takes" if late > _LATE * typical > 0 else ""
     return (
         f"{key} is a mean over the last {window} episodes of about {_short(length)} env steps: read off it, D would be up to "
-        f"{_short(late)} env steps too large{share}; it is turned back into means of the episodes between two rows"
+        f"{_short(late)} env steps too large{share}; it is converted into means of the episodes between two rows"
     )
 
 

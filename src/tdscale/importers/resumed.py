@@ -141,12 +141,12 @@ class _Tape:
                 return False  # rows of a table may be those of several runs
             if not means:
                 raise UserError(
-                    f"{self.run.name}: its env steps fall from {last:,.0f} to {at:,.0f} and its returns don't tell why; say --resumed "
-                    "continue if only the counter began again there (its steps are added to those before), or --resumed restart if "
-                    "what came before is dead"
+                    f"{self.run.name}: its env steps fall from {last:,.0f} to {at:,.0f} and its returns do not show why; give --resumed "
+                    "continue if only the counter started again there (its steps are added to those before), or --resumed restart if "
+                    "what came before is to be discarded"
                 )
         if means == "continue":
-            self.said.append(f"its counter of env steps begins again after {last:,.0f}; the steps are added to those before")
+            self.said.append(f"its counter of env steps starts again after {last:,.0f}; the steps are added to those before")
             self._offset, self._origin, self._begun = last, last + begin, self._returns(rows)
             return True
         dead = int((done >= at).sum())
@@ -156,7 +156,7 @@ class _Tape:
         if dead:
             self.cut = True
             what = "1 row" if dead == 1 else f"{dead:,} rows"
-            how = "it was begun anew" if near else f"it was resumed at env step {at:,.0f}"
+            how = "it was started again" if near else f"it was resumed at env step {at:,.0f}"
             self.said.append(f"{how} after env step {last:,.0f}; what it had logged beyond is left out ({what})")
         if not any(steps.size for steps in self.steps):
             self._offset, self._origin, self._begun = 0.0, begin, self._returns(rows)

@@ -89,8 +89,8 @@ def refuse_unknown(networks: Sequence[Network]) -> None:
     shown, without = (
         ", ".join(some[:_SHOWN]) + (" …" if len(some) > _SHOWN else "") for some in (values, in_order(set(values) - set(known)))
     )
-    said = f"N is not said for {without}" if known else f"which is not {'all ' if numbers else ''}N, the critics' parameters"
-    raise UserError(f"{key} is {shown}, {said}; say N of each value with {how_to_tell(key, values, known)}")
+    said = f"N is not given for {without}" if known else f"which is not {'all ' if numbers else ''}N, the critics' parameters"
+    raise UserError(f"{key} is {shown}, {said}; give N of each value with {how_to_tell(key, values, known)}")
 
 
 def axis_of(runs: Sequence[SizedRun], own: str | None = COUNTED) -> Axis | None:
@@ -160,8 +160,8 @@ def _by_setting(runs: Sequence[SizedRun], key: str, *, strict: bool) -> Axis | N
         if other != size:
             if strict:
                 raise UserError(
-                    f"{key} = {text} has two N in {run.task}, {other:.12g} and {size:.12g}; a size has one: "
-                    f"{how_to_tell(key, sizes)}, or tell them apart by another key"
+                    f"{key} = {text} has two N in {run.task}, {other:.12g} and {size:.12g}; a size has one N: "
+                    f"{how_to_tell(key, sizes)}, or separate them by another key"
                 )
             return None
     for task in {run.task for run in runs}:
@@ -173,8 +173,8 @@ def _by_setting(runs: Sequence[SizedRun], key: str, *, strict: bool) -> Axis | N
             if other_text != text:
                 if strict:
                     raise UserError(
-                        f"{key} = {other_text} and {text} have the same N in {task}, {sizes[text][task]:.12g}; two sizes differ in "
-                        f"theirs: {how_to_tell(key, sizes)}"
+                        f"{key} = {other_text} and {text} have the same N in {task}, {sizes[text][task]:.12g}; different sizes "
+                        f"must have different N: {how_to_tell(key, sizes)}"
                     )
                 return None
     found = [

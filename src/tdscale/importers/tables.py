@@ -95,7 +95,7 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except UnicodeDecodeError:
-        raise UserError(f"{path}: can't be read as a table (it is no text in UTF-8)") from None
+        raise UserError(f"{path}: can't be read as a table (it is not UTF-8 text)") from None
     except (OSError, pa.ArrowException, EOFError, csv.Error, zlib.error) as error:
         raise UserError(f"{path}: can't be read as a table ({_plainly(error)})") from None
 
@@ -112,7 +112,7 @@ def series_of(path: Path, wanted: Iterable[str]) -> tuple[tuple[str, ...], dict[
 def _plainly(error: Exception) -> str:
     text = (str(error) or type(error).__name__).splitlines()[0]
     word = re.search(r"conversion error to double: invalid value '(.{0,60})", text)
-    return f"'{word[1].removesuffix(chr(39))}' stands where a number should" if word else text[:160]
+    return f"'{word[1].removesuffix(chr(39))}' is there instead of a number" if word else text[:160]
 
 
 def _table(path: Path, name: str, columns: Columns) -> Iterator[LoggedRun]:
@@ -120,7 +120,7 @@ def _table(path: Path, name: str, columns: Columns) -> Iterator[LoggedRun]:
     names = list(form.names)
     if len(names) != len(set(names)):
         twice = next(key for key in names if names.count(key) > 1)
-        raise UserError(f"{path}: has two columns {twice!r}; each name must be one column's")
+        raise UserError(f"{path}: has two columns {twice!r}; column names must be unique")
     if not form.header:
         odd = _OddRows()
         batches = (np.column_stack([_floats(batch.column(key)) for key in names]) for batch in _batches(path, names, set(names), form, odd))
@@ -129,7 +129,7 @@ def _table(path: Path, name: str, columns: Columns) -> Iterator[LoggedRun]:
     for evaluated, trained in _EITHER:
         if columns.returns is None and evaluated in names and trained in names:
             raise UserError(
-                f"{path}: holds two returns; give --return {evaluated} for evaluations, or --return {trained} for training episodes"
+                f"{path}: has two returns; give --return {evaluated} for evaluations, or --return {trained} for training episodes"
             )
     value = next((key for key in USUAL_RETURNS if key in names), None) if columns.returns is None else columns.returns
     if value is None and columns.names is not None and from_name(columns.names, name) is None:
@@ -184,7 +184,7 @@ def _long(
             codes = {key: others.codes(key, batch.column(key).filter(pa.array(logged))) for key in others.alive}
             for key, rows in _groups(texts, len(rows_of[0])):
                 if key not in places and len(places) >= _MAX_RUNS:
-                    raise UserError(f"{path}: tells over {_MAX_RUNS} runs apart by {', '.join(keys)}; one of them is no key of a run")
+                    raise UserError(f"{path}: tells over {_MAX_RUNS} runs apart by {', '.join(keys)}; one of them does not belong to a run")
                 known = {column: spool.add(one[rows]) for column, one in codes.items() if one is not None}
                 for column, one in codes.items():
                     if one is not None and (one[rows] != first.setdefault((key, column), one[rows[0]])).any():
@@ -319,7 +319,7 @@ def _number_in(cell: Any, path: Path, key: str) -> float:
     try:
         return float(cell)
     except (ValueError, TypeError, OverflowError):
-        raise UserError(f"{path}: {str(cell)[:60]!r} stands where a number should, in {key!r}") from None
+        raise UserError(f"{path}: {str(cell)[:60]!r} is there instead of a number, in {key!r}") from None
 
 
 def _text_in(cell: Any, path: Path, key: str) -> str:

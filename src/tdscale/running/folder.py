@@ -214,7 +214,7 @@ def sole_runner(directory: Path) -> "Iterator[FileLock]":
     except Timeout:
         raise UserError(f"{directory}: is being run by another process already; `tdscale status {directory}` shows how far it is") from None
     except OSError as error:
-        raise UserError(f"{directory}: can't be written ({error.strerror or error}); see to space and permissions") from None
+        raise UserError(f"{directory}: can't be written ({error.strerror or error}); check disk space and permissions") from None
     try:
         yield lock
     finally:

@@ -160,7 +160,7 @@ def report_study(files: StudyFiles, fitted: StudyFit, confirmations: Sequence[Co
         )
     except OSError as error:
         where = error.filename or files.directory / "report.html"
-        raise UserError(f"{where}: the report can't be written ({error.strerror or error}); see to space and permissions") from None
+        raise UserError(f"{where}: the report can't be written ({error.strerror or error}); check disk space and permissions") from None
 
 
 def _round(value: float) -> float:

@@ -37,7 +37,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
         _swap(temporary, target)
     except OSError as error:
         raise UserError(
-            f"{target}: can't be written ({error.strerror or error}); see to space and permissions and start again, what is stored stays"
+            f"{target}: can't be written ({error.strerror or error}); check disk space and permissions and start again; stored runs stay"
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

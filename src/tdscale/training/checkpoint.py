@@ -177,7 +177,7 @@ class CheckpointFolder:
                 if number == self._number:
                     path.unlink(missing_ok=True)
             why = error.strerror or error
-            raise UserError(f"{self.path}: a checkpoint can't be written ({why}); see to space and permissions") from error
+            raise UserError(f"{self.path}: a checkpoint can't be written ({why}); check disk space and permissions") from error
         previous, self._last = self._last, written
         self._prune([written] if previous is None else [written, previous])
 
