@@ -170,19 +170,19 @@ def test_where_no_run_reaches_a_threshold_it_is_said(folder, tmp_path):
 
 def test_what_is_named_is_narrowed(folder):
     text = said("suggest", "three", "--for", "D@16", "-n", "4", cwd=folder)
-    assert "half the 80 % interval of log D at UTD ratio 16, mean over tasks; today" in text
+    assert "half the width of the 80 % interval of log D at UTD ratio 16, mean over tasks; today" in text
     found = json.loads(said("suggest", "three", "--for", "D@16", "-n", "4", "--json", cwd=folder))
     assert max(run["utd"] for run in found["suggestions"]) == 16
     assert found["suggestions"][-1]["after"] < 0.7 * found["before"]
     budget = json.loads(said("suggest", "three", "--for", "budget", "-n", "3", "--json", cwd=folder))
-    assert budget["measure"] == "half the 80 % interval of the exponent of σ*(F)"
+    assert budget["measure"] == "half the width of the 80 % interval of the exponent of σ*(F)"
     assert len(budget["suggestions"]) == 3
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--for", "16"), "'16' names nothing that runs could tell; it must be D@UTD, D@UTD:TASK or budget, e.g. D@16"),
+        (("--for", "16"), "'16' is not known; it must be D@UTD, D@UTD:TASK or budget, e.g. D@16"),
         (("--for", "D@0"), "names nothing"),
         (("--for", "D@nan"), "names nothing"),
         (("--for", "D@4:three"), "there is no task 'three'; there is one, two"),

@@ -264,7 +264,7 @@ def test_a_folder_that_a_node_does_not_see_is_one_sentence(tmp_path, cluster, mo
 
 def test_an_address_where_no_cluster_is_is_one_sentence(tmp_path):
     (tmp_path / "micro.toml").write_text(STUDY)
-    for address, said in (("127.0.0.1:1", "no Ray cluster answers there"), ("ray://127.0.0.1:10001", "from a machine of the cluster")):
+    for address, said in (("127.0.0.1:1", "there is no Ray cluster"), ("ray://127.0.0.1:10001", "from a machine of the cluster")):
         answer = tdscale("run", "micro.toml", "--dir", "micro", "--ray", address, cwd=tmp_path)
         assert answer.returncode == 2
         assert said in answer.stderr

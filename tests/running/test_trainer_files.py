@@ -31,8 +31,8 @@ depth = 2
 MISTAKES = {
     "unknown": ('"{task}"', '"{tusk}"', "command[7]: there is no placeholder {tusk}; there is {algorithm}, {suite}, {task}, {utd}"),
     "no-output": ("{output}", "out.csv", "command: nowhere says {output}"),
-    "lone-brace": ('"{task}"', '"{task"', "command[7]: '{task' has a lone {; a brace itself is written {{"),
-    "lone-closing": ('"{task}"', '"task}"', "has a lone }; a brace itself is written }}"),
+    "lone-brace": ('"{task}"', '"{task"', "command[7]: '{task' has a lone {; write a brace as {{"),
+    "lone-closing": ('"{task}"', '"task}"', "has a lone }; write a brace as }}"),
     "a-format": ('"{utd}"', '"{utd!r}"', "there is no placeholder {utd!r}"),
     "an-attribute": ('"{utd}"', '"{utd.real}"', "there is no placeholder {utd.real}"),
     "empty": (COMMAND, "command = []", "command: is empty; it must be a program and its arguments"),
@@ -70,7 +70,7 @@ def test_a_mistake_in_a_trainer_is_one_sentence(mistake):
 
 
 def test_a_string_is_no_command_and_options_are_no_trainer():
-    with pytest.raises(UserError, match="trainer: is about a command or a function, of which there is none"):
+    with pytest.raises(UserError, match="trainer: needs a command or a function, and there is none"):
         parse_study(STUDY.replace(COMMAND, 'algorithm = "x:y"').replace("[limits]", "[trainer]\nretries = 2\n\n[limits]"))
     with pytest.raises(UserError, match=r'command: "python train.py \{output\}" is not a list, e\.g\. \["python", "train\.py"'):
         parse_study(STUDY.replace(COMMAND, 'command = "python train.py {output}"'))

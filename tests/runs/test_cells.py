@@ -113,7 +113,7 @@ def test_a_row_that_one_seed_lacks_is_left_out_and_the_others_stay_as_they_are(l
     assert cell.env_steps.tolist() == np.delete(steps, 20).tolist()
     np.testing.assert_array_equal(cell.returns, [np.delete(whole.columns["return"], 20), lacking.columns["return"]])
     assert [warning.message for warning in warnings] == [
-        "sweep Ant-v4 σ=1 B=64 η=0.0003: 1 env steps that some seeds logged and others did not are left out"
+        "sweep Ant-v4 σ=1 B=64 η=0.0003: 1 env steps that not all seeds logged are left out"
     ]
 
 

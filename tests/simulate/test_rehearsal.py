@@ -71,7 +71,7 @@ def test_the_command_answers_and_writes_a_study_that_fits(tmp_path):
     assert json.loads(answer.stdout)["data"]
     answer = called("simulate", "sim", "--seeds", "2,4", "--repeats", "2", cwd=tmp_path)
     assert answer.returncode == 0, answer
-    assert "the laws fitted to this study are taken as the truth" in answer.stdout
+    assert "the laws fitted to this study are the truth" in answer.stdout
     assert max(map(len, answer.stdout.splitlines()[2:5])) <= 100
 
 

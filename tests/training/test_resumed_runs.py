@@ -209,7 +209,7 @@ def test_a_disk_that_fills_up_costs_the_checkpoint_alone(tmp_path: Path, monkeyp
     ((_, found),) = train_cells(goals, saving=saving(tmp_path, told, minutes=1e-6))
     assert_same(found, train(None, spec))
     assert len(told) == 1
-    assert told[0].startswith("training goes on without a checkpoint: ")
+    assert told[0].startswith("training continues without a checkpoint: ")
     assert "No space left on device" in told[0]
     with pytest.raises(Stopped):
         list(train_cells(goals, saving=saving(tmp_path, told, stop=_After(50))))

@@ -24,7 +24,7 @@ _TITLES = {
     "sweep": "stage 1, sweep over σ, B, η",
     "scaling": "stage 2, fitted B and η, fresh seeds",
     "baseline": "stage 3, constant B and η",
-    "confirm": "what the plan says, fresh seeds",
+    "confirm": "the plan's settings, fresh seeds",
 }
 _WRITE_EVERY = 2.0
 _LINE_EVERY = 60.0
@@ -86,7 +86,7 @@ class RunDisplay:
         if not jobs:
             self.note(f"{self._stage}: all {self._total} cells are done")
             return
-        there = f", {cells_done} of them done already" if cells_done else ""
+        there = f", {cells_done} of them already done" if cells_done else ""
         runs = sum(len(job.specs) for job in jobs)
         if part is not None:
             self.note(f"{_TITLES.get(name, name)}, {part.note}")

@@ -137,11 +137,13 @@ def next_seeds(
     precision = known.precision()
     if precision < rules.precision:
         return NextSeeds(
-            cells=(), precision=precision, why=f"half the 80 % interval of log D is below {rules.precision:g} at every UTD ratio"
+            cells=(),
+            precision=precision,
+            why=f"half the width of the 80 % interval of log D is below {rules.precision:g} at every UTD ratio",
         )
     all_of_them = known.after(dict.fromkeys(have, candidates.seeds), have)
     if rules.worth and all_of_them > (1 - rules.worth) * precision and any(count < candidates.seeds for count in have.values()):
-        why = f"all the seeds that are left would narrow the intervals of D by less than {rules.worth:.0%}"
+        why = f"all remaining seeds would narrow the intervals of D by less than {rules.worth:.0%}"
         return NextSeeds(cells=(), precision=precision, why=why)
     size = rules.round_size or max(len(have) // 2, 1)
     ranked = known.ranked(have, size, candidates, rules)

@@ -98,7 +98,7 @@ def next_round(cells: Sequence[Cell], thresholds: Sequence[float], candidates: C
     if not np.isfinite(seen.data).any():
         wanted = tuple(requests.values()) or tuple(_open(counts, seen, None, candidates).values())
         wanted = _within(wanted, room, seen, candidates)
-        why = "" if wanted else "no cell has reached a threshold, and there is none left to try"
+        why = "" if wanted else "no cell has reached a threshold, and none is left to try"
         return Next(cells=wanted, env_steps=float(sum(request.env_steps for request in wanted)), why=why)
     belief = Belief(seen, candidates)
     requests |= _open(counts, seen, belief, candidates)
@@ -110,7 +110,7 @@ def next_round(cells: Sequence[Cell], thresholds: Sequence[float], candidates: C
     size = rules.round_size or len(candidates.places)
     picks = _best(belief, counts, rules, max(size - len(requests), 0))
     if not requests and picks.chosen and spent >= MOST_OF_GRID * grid_price(belief, rules):
-        why = "it has taken half of the env steps that the whole grid would"
+        why = "it has taken half of the env steps of the whole grid"
         return Next(cells=(), regret=regret, why=why, given_up=given_up)
     for request, _ in picks.chosen:
         requests[request.cell] = request

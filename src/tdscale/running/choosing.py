@@ -105,7 +105,7 @@ def choose_by_size(files: StudyFiles, *, again: bool = False, store: bool = Fals
         except RunFailure as failure:
             if not name:
                 raise
-            raise RunFailure(f"size {name}: {failure}, or leave the size out of [sizes]: the other ones' runs stay") from None
+            raise RunFailure(f"size {name}: {failure}, or leave the size out of [sizes]: runs of the others stay") from None
     return found
 
 
@@ -125,8 +125,8 @@ def refuse_divergence(files: StudyFiles, selection: Selection | None = None) -> 
     if cells and all(cell.diverged.all() and cell.returns.max() < min(files.study.return_thresholds) for cell in cells):
         first = min(cell.last_step for cell in cells)
         raise RunFailure(
-            f"every run of stage 1 diverged below the lowest threshold, a cell of them at env step {first:,}, so that nothing can be "
-            "fitted; a return of nan or inf says that a run diverged"
+            f"every run of stage 1 diverged below the lowest threshold, one cell at env step {first:,}, so nothing can be "
+            "fitted; a return of nan or inf means that a run diverged"
         )
     return cells
 
@@ -135,7 +135,7 @@ def _by_sweep(files: StudyFiles, selection: Selection, options: FitOptions, size
     """The laws of a study's sweep, at one of its sizes."""
     cells = refuse_divergence(files, selection)
     if not cells:
-        raise RunFailure("stage 1 left no run to choose B and η by; `tdscale status` lists what failed")
+        raise RunFailure("stage 1 has no run from which B and η can be chosen; `tdscale status` lists what failed")
     if without_size(cells):  # no law over N: each size by its own sweep
         cells = [cell for cell in cells if cell.size == size]
     measured = measure(cells, options)
@@ -180,14 +180,14 @@ def _otherwise(files: StudyFiles, task: str, kept: Choice, fresh: Choice, laws: 
             at = law.estimate(utd, task)
             rounded = files.study.scaling.batch_multiple / 2 if symbol == "B" and files.study.scaling is not None else 0.0
             if not now * at.low / at.value - rounded <= before <= now * at.high / at.value + rounded:
-                found.append(f"{symbol} {now:g} in place of {before:g} at UTD ratio {utd:g}")
+                found.append(f"{symbol} {now:g} instead of {before:g} at UTD ratio {utd:g}")
     if not found:
         return None
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
     return (
         "the sweep, or how the study reads it, has changed since the batch sizes and learning rates of stage 2 were chosen; "
-        f"today it would choose for {task} {', '.join(found[:3])}{more}. They stay as chosen; `tdscale run … --rechoose` chooses "
-        "again and trains stage 2 at the new ones"
+        f"today it would choose for {task} {', '.join(found[:3])}{more}. The old choice stays; `tdscale run … --rechoose` chooses "
+        "again and trains stage 2 at the new values"
     )
 
 

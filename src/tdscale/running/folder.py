@@ -167,7 +167,7 @@ def _check_unchanged(there: Path, text: str, bound: bool) -> None:
         return
     raise UserError(
         f"{there.parent}: its runs were made with another {there.name} than the one given now; give --dir another folder, or, if the "
-        f"change leaves those runs as they would be, --accept-changes"
+        f"change does not affect those runs, --accept-changes"
     )
 
 
@@ -180,7 +180,7 @@ def _check_kind(directory: Path, study: Study) -> None:
     """Runs of a study and of its smoke size must not lie in one folder."""
     there = directory / STUDY_FILE
     if there.is_file() and is_smoke(read_study(there)) != is_smoke(study):
-        what = "a study that is no smoke run" if is_smoke(study) else "a smoke run"
+        what = "a full study" if is_smoke(study) else "a smoke run"
         raise UserError(f"{directory}: holds {what} already; give --dir another folder")
 
 
@@ -212,7 +212,7 @@ def sole_runner(directory: Path) -> "Iterator[FileLock]":
     try:
         lock.acquire()
     except Timeout:
-        raise UserError(f"{directory}: is being run by another process already; `tdscale status {directory}` shows how far it is") from None
+        raise UserError(f"{directory}: another process is running this study; `tdscale status {directory}` shows its progress") from None
     except OSError as error:
         raise UserError(f"{directory}: can't be written ({error.strerror or error}); check disk space and permissions") from None
     try:

@@ -189,7 +189,7 @@ class LocalPool:
 
 def _how(code: int) -> str:
     if code == -signal.SIGTERM:
-        return "was told to end (signal 15)"
+        return "was stopped (signal 15)"
     if code == -signal.SIGKILL:
         return "was killed by signal 9 (out of memory?)"
     return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"

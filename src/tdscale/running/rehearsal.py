@@ -226,7 +226,7 @@ def rehearsed_sweep(study: Study, laws: ScalingLaws | None) -> tuple[Truth, Swee
     truth: Truth
     if laws is not None and laws.data:
         truth = FittedTruth.of(laws)
-        assumed.append("the laws fitted to this study are taken as the truth")
+        assumed.append("the laws fitted to this study are the truth")
     else:
         slowest = {task: 0.5 * limits[task] for task in study.tasks} if limits else dict.fromkeys(study.tasks, 1e6)
         truth = _published_like(study, slowest)
@@ -238,7 +238,7 @@ def rehearsed_sweep(study: Study, laws: ScalingLaws | None) -> tuple[Truth, Swee
     elif laws is not None and laws.data:
         utd = tuple(map(float, laws.data[-1].utd))
     else:
-        raise ValueError("names no σ to run ([scaling] utd) and has no laws")
+        raise ValueError("has no UTD ratios to run ([scaling] utd) and no laws")
     top = study.return_thresholds[-1]
     length = 1.5 + (study.limits.margin if study.limits is not None else 0.1)
     fastest = min(float(truth.data(task, [max(utd)], [top])[0, 0]) for task in truth.tasks)

@@ -96,7 +96,7 @@ def _read(directory: Path) -> dict[str, dict[str, Any]]:
 
 def _damaged(directory: Path) -> str:
     return (
-        f"{directory / FILE_NAME}: is damaged, so the rounds of the adaptive design are not known; restore it from a backup, or remove it: "
+        f"{directory / FILE_NAME}: is damaged, so the rounds of the adaptive design are unknown; restore it from a backup, or remove it: "
         "`tdscale run` then chooses them again, uses the runs that are there, and may ask for others"
     )
 

@@ -62,7 +62,7 @@ class Suggestion:
             name = found[1]
             if name is None:
                 if found[0] in ("{", "}"):
-                    raise UserError(f"template: has a lone {found[0]}; a brace itself is written {found[0] * 2}")
+                    raise UserError(f"template: has a lone {found[0]}; write a brace as {found[0] * 2}")
                 parts.append(found[0][0])
                 continue
             if name not in values:

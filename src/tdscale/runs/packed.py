@@ -234,5 +234,5 @@ def _parsed(text: str, folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"{folder / RUNS}: holds broken JSON ({error}); {_AGAIN}") from None
     if not isinstance(values, dict):
-        raise UserError(f"{folder / RUNS}: a record is no JSON object; {_AGAIN}")
+        raise UserError(f"{folder / RUNS}: a record is not a JSON object; {_AGAIN}")
     return values

@@ -384,7 +384,7 @@ def _found(jobs: Sequence[CellJob], saving: Saving) -> dict[str, Checkpoint]:
         for spec in job.specs:
             if spec.run_id in found and found[spec.run_id].values["env_step"] > job.last_env_step:
                 past = found.pop(spec.run_id)
-                where = f"{past.path}: stands at env step {past.values['env_step']}, past the {job.env_steps} that are wanted"
+                where = f"{past.path}: is at env step {past.values['env_step']}, beyond the limit of {job.env_steps}"
                 saving.refuse([spec], CheckpointRefused(where))
     return found
 

@@ -97,7 +97,7 @@ def train_cells(
     try:
         from tdscale.training.batch import advance_all, open_batches
     except ModuleNotFoundError as error:
-        raise UserError(f'training needs {error.name}, which is not installed; pip install "tdscale[train]" brings it') from None
+        raise UserError(f'training needs {error.name}, which is not installed; pip install "tdscale[train]" installs it') from None
 
     batches: list[RunBatch] = []
     try:

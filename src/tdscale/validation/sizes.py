@@ -120,7 +120,7 @@ def leave_sizes_out(
                 bias += means.tolist()
         inside += _inside(law, points, tasks, np.flatnonzero(out), index)
     if not inside:
-        return f"{what}: no cell there reaches any threshold that the law was fitted at"
+        return f"{what}: no cell there reaches a fitted threshold"
     return HeldOutSize(
         place=place,
         name=name,

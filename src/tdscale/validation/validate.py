@@ -99,7 +99,7 @@ def _sizes(points: DataPoints, options: FitOptions, skipped: list[str]) -> list[
     for name, what, axis in (("σ", "σ", points.utd), ("N", "sizes", points.model_size)):
         if len(values := np.unique(axis)) < 3:
             skipped.append(f"{name} left out: {len(values)} {what} were run; leaving one out needs at least 3, so that 2 remain")
-    skipped.append("a law of σ alone at each N: the laws in use are of σ and N both, and σ is left out of these")
+    skipped.append("a law of σ alone at each N: plans use the laws over σ and N, from which σ are left out above")
     skipped.append("tasks left out: this is done for laws without model size only")
     return _kept([leave_sizes_out(points, options.method, options.seed, plan) for plan in size_plans(points)], skipped)
 
@@ -120,7 +120,7 @@ def _at_size(
 
 def _tasks(points: DataPoints, options: FitOptions, laws: ScalingLaws, skipped: list[str]) -> list[HeldOutTask]:
     if len(points.tasks) < 2:
-        skipped.append("tasks left out: there is one task only")
+        skipped.append("tasks left out: there is only one task")
         return []
     if options.method.no_new_task:
         skipped.append(f"tasks left out: {options.method.no_new_task}")

@@ -252,11 +252,11 @@ class CustomRun:
         # episodes end when they end: the last row is not at the limit, but near
         room = max(self._file.longest_gap(), self.limit // 20)
         if self._file.waited:
-            self._fail("ended well, but every return in its CSV file is nan: no episode ended, or it diverged before one did")
+            self._fail("exited with status 0, but every return in its CSV file is nan: no episode ended, or it diverged before one did")
         elif not self._file.rows:
-            self._fail("ended well, but wrote no return into its CSV file")
+            self._fail("exited with status 0, but wrote no return into its CSV file")
         elif reached + room < self.limit:
-            self._fail(f"ended well, but after env step {reached} of {self.limit}")
+            self._fail(f"exited with status 0, but after env step {reached} of {self.limit}")
         else:
             self._leave()
 
