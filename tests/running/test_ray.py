@@ -273,7 +273,7 @@ def test_an_address_where_no_cluster_is_is_one_sentence(tmp_path):
 
 def test_ray_that_is_not_installed_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UserError, match=r'pip install "tdscale\[ray\]" brings it'):
+    with pytest.raises(UserError, match=r'pip install "tdscale\[ray\]" installs it'):
         Engine(workers=None, ray="auto").pool(tmp_path, custom=False, quick=False)
 
 

@@ -299,7 +299,7 @@ class TimeLeft:
         partial = sum(running[worker].cost * share for worker, share in shares.items())
         earlier = sum(running[worker].cost * share for worker, share in (begun or {}).items())
         work = self._work + partial - earlier
-        # a first cell compiles before it steps: too early to tell
+        # a first cell compiles before it steps: too early for an estimate
         if elapsed < 5 or work <= 0 or (not self._shares and partial - earlier < 0.1 * sum(map(self._likely, running.values()))):
             return None
         # half as much in doubt as one more cell of this stage

@@ -42,9 +42,10 @@ def suggest(
     csv: Annotated[Path | None, option(metavar="FILE", what="Write the table to this file, one row per run.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Which runs next: those worth most for what they cost. For any study's folder, also one of imported logs; nothing is trained.
+    """Suggest the runs that are worth most next, for their cost. For any study's folder, also of imported logs; trains nothing.
 
-    Without --for: the cells that tell most of the best B and η. With it: the UTD ratios and seeds that narrow most what is named.
+    Without --for: the cells that help most to find the best batch size and learning rate. With it: the UTD ratios and seeds
+    that narrow its answer most.
     """
     from tdscale.cli.console import for_people, print_json
     from tdscale.running.advisor import suggest as suggested

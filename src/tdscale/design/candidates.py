@@ -156,7 +156,7 @@ class AdaptiveSweep:
         candidates: what could be run.
         rounds: in order.
         goal: expected regret at which it ends.
-        ended: why it has ended, in a sentence; empty where it goes on.
+        ended: why it has ended, in a sentence; empty if it continues.
     """
 
     candidates: Candidates

@@ -78,7 +78,7 @@ def next_sized_seeds(
     """The runs of stage 2 to make next, at every size, a function of what was run alone.
 
     Args:
-        cells: of stage 2, as far as they were run; those of other sizes, or at other B, η than the candidates', are left out.
+        cells: of stage 2, those that were run; those of other sizes, or at other B, η than the candidates', are left out.
         thresholds: J, rising, normalised return.
         candidates: what may be run, by the sizes' names.
         rules: when it ends, how many at a time; the precision is wanted at each size. With sizes `step_price` is by (task, σ, B, size).

@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Entry:
-    """One array: its name, as --names is held against it, and what its path says."""
+    """One array: its name, with which --names is compared, and what its path says."""
 
     name: str
     label: str
@@ -40,7 +40,7 @@ def open_arrays(
 
     Args:
         source: a zip, a folder, or one file.
-        kind: "qscaled": the paths must be of one of the authors' layouts. "arrays": they are held against `Columns.names`, if that is
+        kind: "qscaled": the paths must be of one of the authors' layouts. "arrays": they are compared with `Columns.names`, if that is
             given, else against those layouts, else they say nothing.
         columns: `step_column`, or `first_step` and `step_every`, say where env steps are, where that can't be seen.
         layout: which published file it is, a key of `LAYOUTS`; None = seen by its folder or its cells.

@@ -187,7 +187,7 @@ class Conventions:
             self._said.append(("missing-cells", f"{len(missing)} pairs of task and σ have no array, the first: {missing[0]}"))
 
     def of_run(self, keys: Keys, where: str) -> tuple[dict[str, Any], dict[str, str | int]]:
-        """A run's configuration, and the settings that tell its cell from others."""
+        """A run's configuration, and the settings that separate its cell from others."""
         config: dict[str, Any] = {key: value for key, value in keys.items() if key not in ("root", "metric")}
         if self.layout is not None:
             config["algorithm"] = self.layout.algorithm

@@ -106,7 +106,7 @@ def draft_scale(ends: Mapping[str, Sequence[Ends]], low: Mapping[str, float], hi
 
     Args:
         ends: by task, of each cell.
-        low, high: by task, as far as given.
+        low, high: by task, those that are given.
     """
     tasks = {}
     for task, cells in sorted(ends.items()):
@@ -189,7 +189,7 @@ def draft_study(
 
     Args:
         ends: what each task's curves show.
-        given: low and high, by task, as far as they are known.
+        given: low and high, by task, those that are known.
         scale: what the options say.
         names: of the study, of the kind of log, of the algorithm.
         sizes: N of the runs; and their [sizes], where they have several.

@@ -49,7 +49,7 @@ def words_of(name: str) -> tuple[str, ...]:
 
 
 def words_of_algorithms(name: str) -> tuple[str, ...]:
-    """The algorithms that a run's name tells of, sorted."""
+    """The algorithms that are named in a run's name, sorted."""
     return tuple(sorted(set(_KNOWN.findall(name.lower()))))
 
 
@@ -71,7 +71,7 @@ def refuse_names(algorithms: Mapping[tuple[str, ...], str], cells: Iterable[Mapp
             first, second, *_ = names.values()
             raise UserError(
                 f"{first} and {second} would count as seeds of one cell, but have different names; if they are seeds, "
-                f"give --seed {COUNT}; else read what tells them apart with a {{key}} in --names, and choose with --where KEY=VALUE"
+                f"give --seed {COUNT}; otherwise read what separates them with a {{key}} in --names, and choose with --where KEY=VALUE"
             )
 
 

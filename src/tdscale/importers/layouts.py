@@ -72,7 +72,7 @@ class Layout:
         batch_size, learning_rate: assumed where the path does not say.
         reset_critic_updates: critic updates between resets of the networks; None for no resets.
         sizes: N by a key of the paths that does not hold it, as `Columns.model_size` takes it.
-        remarks: (code, message) of what a person must know and no look at the arrays can tell.
+        remarks: (code, message) of what users must know and the arrays don't show.
     """
 
     name: str
@@ -109,7 +109,7 @@ class Layout:
 
 
 def digest(cells: Iterable[Keys]) -> str:
-    """Digest of the arrays' cells: equal for equal cells, whatever their order and the name of their folder."""
+    """Digest of the arrays' cells: equal for equal cells, independent of their order and of the name of their folder."""
     parts = ("task", "utd", "batch_size", "learning_rate", "size", "width")
     lines = sorted("|".join(_plain(cell.get(part, "")) for part in parts) for cell in cells)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

@@ -50,7 +50,7 @@ class Columns:
             `KEY/KEY` divides. `seed` may be `=count`: the runs of a cell are numbered. `utd` may be `=derived`: from the counters of a
             saved model. `model_size` may be `KEY:VALUE=N,VALUE=N`: N by the values of a key.
         names: pattern of a run's path, whose `{key}` are keys of its configuration and whose `*` stands for anything, for example
-            "sac-utd{utd}/seed{seed}"; it is held against the last folders, the file or the column, and nothing else.
+            "sac-utd{utd}/seed{seed}"; it is compared with the last folders, the file or the column, and nothing else.
         env_step_scale, utd_scale: numbers that env steps and σ are multiplied by.
         repeated: what rows of one run are whose env steps occur twice: "mean", episodes of parallel environments; "last", a later row
             replaces the earlier; "seeds", each pass through the env steps is a run of its own. None asks.
@@ -136,9 +136,9 @@ class LoggedRun:
     """One run of a log.
 
     Attributes:
-        name: for messages; its folder, file or column below the source, parts divided by "/", and what else tells it apart.
-        path: what `Columns.names` is held against, where that is not the name.
-        column: the column of a wide table that it stands in; part of what `Columns.names` is held against.
+        name: for messages; its folder, file or column below the source, parts divided by "/", and anything else that separates it.
+        path: what `Columns.names` is compared with, where that is not the name.
+        column: the column of a wide table that it stands in; part of what `Columns.names` is compared with.
         named, logged: what `Columns.names` says of it, which `config` holds too, and the configuration without that.
         apart: keys of `config` that alone distinguish this run's rows from others of its table.
         config: its configuration; keys of nested tables are joined by dots.
@@ -150,11 +150,11 @@ class LoggedRun:
         evaluations: None, or steps and returns of evaluations, shapes (m,).
         last_step: env steps done, where the log says so beyond its last row.
         columns: what else was logged at `steps`, by the store's names.
-        settings: what else tells its cell from others, for its spec.
+        settings: what else separates its cell from others, for its spec.
         notes: for its status.
         nan_at_end_is_divergence: whether NaN up to the end says that the run diverged, and not that nothing was logged there.
         remarks: codes and sentences about the run.
-        of_log: codes and sentences about the log; those that several runs have are said once.
+        of_log: codes and sentences about the log; those of several runs are reported once.
     """
 
     name: str

@@ -55,7 +55,7 @@ class Found:
 
 
 def columns_asked(asked: str, there: Collection[str]) -> tuple[str, ...]:
-    """The keys that an option's KEY, KEY:PATTERN or KEY/KEY takes a value from, as far as they are there; none for a constant."""
+    """The keys that an option's KEY, KEY:PATTERN or KEY/KEY takes a value from, those that exist; none for a constant."""
     if asked.startswith("="):
         return ()
     key = _key_in(asked, there)

@@ -1,4 +1,4 @@
-"""N of a log's networks: numbers of parameters as logs and people write them, and `--model-size KEY:VALUE=N,VALUE=N`, which tells them."""
+"""N of a log's networks: numbers of parameters as logs and users write them, and `--model-size KEY:VALUE=N,VALUE=N`, which gives them."""
 
 import math
 import re
@@ -66,7 +66,7 @@ class Told:
     """What `--model-size KEY:VALUE=N,VALUE=N` says.
 
     Attributes:
-        key: the setting that tells sizes apart.
+        key: the setting that separates sizes.
         by_value: N by its value, as text.
     """
 

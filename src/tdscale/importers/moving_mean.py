@@ -23,7 +23,7 @@ _WINDOWS = ("stats_window_size", "_stats_window_size", "metrics_num_episodes_for
 _LENGTHS = ("ep_len_mean", "episode_len_mean", "episode_length_mean")
 _COUNTS = ("episodes", "num_episodes_lifetime", "episodes_total")
 _LATE = 0.05  # of the env steps to the middle of a curve: a warning
-_FEW = 8.5  # episodes between two rows: up to so many, an estimate tells how many
+_FEW = 8.5  # episodes between two rows: up to so many, an estimate shows how many
 _BLOCK = 5  # episodes of a block at least, where their number is estimated
 _ALONE, _MOVING = -0.33, -0.25  # autocorrelation of what rows differ by: below, noise of single rows; above, of a moving mean
 _TELLING, _SEEN = 400, 1.5  # rows that must show a window, and by how many standard errors, or it is doubted
@@ -144,7 +144,7 @@ def _group(key: str, window: int, runs: list[LoggedRun], length: float | None) -
     rows = sum(len(run.returns) for run in runs)
     if not _is_said(runs[0]) and rows >= 30 and independent < _MOVING and (not overlap or np.median(overlap) >= 3):
         if independent > _ALONE:
-            why = f"whether {key} is a mean over the last {window} episodes can't be told from its rows"
+            why = f"its rows do not show whether {key} is a mean over the last {window} episodes"
             yield from (Unreadable(f"{run.name}: {why}; {_ask(window)}") for run in runs)
             return
         said = (
@@ -235,7 +235,7 @@ def _whole(steps: Floats, lengths: Floats) -> Floats | None:
         most = int(step / length * (1 + 1e-6))
         for count in range(most, most // 2, -1):
             total = count * length
-            # as far as 32 bits tell
+            # within 32 bits
             if abs(total - round(total)) <= 6.5e-8 * total + 1e-6 < 0.1:
                 counts.append(count)
                 break
@@ -328,7 +328,7 @@ def _short(value: float) -> str:
 
 
 def _doubtful(runs: list[LoggedRun], ends: list[_Ends], window: int) -> str | None:
-    """Why a window may be another one: a clause; None where the rows show it, or can't tell."""
+    """Why a window may be another one: a clause; None if the rows show it, or can't show it."""
     rises = np.concatenate([np.diff(known.counts) for known in ends])
     every = float(np.median(rises)) if rises.size else 0.0
     if not 0 < every < window / 2:
@@ -372,7 +372,7 @@ def leaving(runs: list[LoggedRun], most: int) -> dict[float, tuple[float, int]]:
     """How clearly episodes leave the window after so many rows: there the mean moves by their noise, turned round.
 
     Returns:
-        By rows, in halves: standard errors, and how many rows tell.
+        By rows, in halves: standard errors, and how many rows they rest on.
     """
     series = []
     for run in runs:

@@ -93,7 +93,7 @@ class Part:
 
     def add(self, run: LoggedRun) -> None:
         """Take a run in. What it is is asked for before what its rows are. Raises UserError where it can't be understood."""
-        # what the run's own settings say tells cells apart, and needs no question
+        # the run's own settings separate cells, and need no question
         index = self.keys.add({key: value for key, value in run.config.items() if key not in run.settings}, run.apart)
         meaning = meaning_of(run, self._columns) if np.isfinite(run.returns).any() else None
         # environments stepped together have a monitor each
@@ -231,7 +231,7 @@ class Part:
         )
 
     def _find_sizes(self) -> None:
-        """The sizes of the networks, by which cells are told apart, too."""
+        """The sizes of the networks, which also separate cells."""
         self._axis = axis = axis_of([one.sized for one in self._held], _key_of_parameters(self._columns.model_size))
         if axis is None:
             several: dict[str, set[float | None]] = defaultdict(set)
@@ -392,7 +392,7 @@ class Part:
                 self.say(code, f"{len(sentences) - _SOME} more of this kind")
 
     def _refuse_known(self, store: RunStore, part: str) -> None:
-        # whatever stage they were taken for there
+        # of any stage
         stages: tuple[Stage, ...] = ("sweep", "scaling")
         ours = {replace(one.spec, stage=stage).run_id: one.survey.name for one in self._held for stage in stages}
         known: set[str] = set()
@@ -401,7 +401,7 @@ class Part:
         both = [name for run_id, name in ours.items() if run_id in known or (store.runs / run_id).exists()]
         if both:
             where = f"{len(both)} of its runs, the first {both[0]}, are in {store.directory} already, from another source"
-            raise UserError(f"{self._source}: {where}; import into another folder, or give --seed a key that tells them apart")
+            raise UserError(f"{self._source}: {where}; import into another folder, or give --seed a key that separates them")
 
     def _results(self) -> Iterator[RunResult]:
         first: dict[tuple[Any, ...], str] = {}
@@ -436,7 +436,7 @@ def _settings_of(network: Network) -> dict[str, Any]:
 
 
 def _key_of_parameters(asked: str | None) -> str:
-    """The setting under which N tells sizes apart: the key that it was read from, where that is one."""
+    """The setting under which N separates sizes: the key that it was read from, where that is one."""
     return asked if asked is not None and re.fullmatch(r"[A-Za-z]\w{0,40}", asked) and asked != "model_size" else COUNTED
 
 

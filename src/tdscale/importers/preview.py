@@ -70,7 +70,7 @@ class Preview:
         kind: of the source.
         stage: "sweep" (several B or η at one σ) or "scaling".
         tasks: sorted.
-        swept: whether there are several B or η at some σ, whatever the stage.
+        swept: whether there are several B or η at some σ, in any stage.
         keys: those in which runs differ and that are not used.
         sizes: of networks, where there are several and N is known.
         messages: what a person should know.

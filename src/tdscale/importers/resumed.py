@@ -1,4 +1,4 @@
-"""One rule for runs that were resumed, whatever logged them: where the env step falls back, what was logged beyond it is dead.
+"""One rule for runs that were resumed, in any log: where the env step falls back, what was logged beyond it is discarded.
 
 A counter that begins at 0 again is recognised by the size of the fall and by the returns.
 """
@@ -16,7 +16,7 @@ from tdscale.importers.logged_run import Floats, LoggedRun
 _FEW = 5  # rows at either side of a fall whose returns are compared
 _NEAR = 0.1  # of the env steps before: a fall to here may be a counter's new beginning
 _MANY_FALLS = 0.1  # of the rows: these are not sessions, the rows are out of order
-_CLEAR = 4.0  # standard errors by which returns must have moved to tell anything
+_CLEAR = 4.0  # standard errors by which returns must have moved to show anything
 
 
 def as_one(run: LoggedRun, resumed: str | None) -> LoggedRun:
@@ -30,7 +30,7 @@ def as_one(run: LoggedRun, resumed: str | None) -> LoggedRun:
         The run without dead rows, with a remark where something was done; as it is where its rows are merely out of order.
 
     Raises:
-        UserError: if a counter begins again and nothing tells why.
+        UserError: if a counter starts again and nothing shows why.
     """
     if run.evaluations is not None:
         at, values = run.evaluations
@@ -163,7 +163,7 @@ class _Tape:
         return True
 
     def _by_returns(self, rows: NDArray[np.intp], done: int) -> str | None:
-        """Whether the returns go on where they were, or begin where they began; None where they don't tell."""
+        """Whether the returns continue where they were, or start where they first started; None if they don't show it."""
         before = self._returns(np.concatenate(self.kept))
         if done <= 2:
             return "restart"  # too little to matter

@@ -69,7 +69,7 @@ def _read_progress(source: Path, paths: list[Path], columns: Columns) -> Iterato
 
 EVALUATIONS = "evaluations.npz"
 _NETWORK, COUNTED = ("net_arch", "n_critics"), "critic_parameters"
-_ON_THE_WAY = re.compile(r"best|_steps$|checkpoint|interrupt")  # models that were saved while the run went on
+_ON_THE_WAY = re.compile(r"best|_steps$|checkpoint|interrupt")  # models that were saved during the run
 _ENVIRONMENT = re.compile(r"\d+\.monitor\.csv")
 
 Floats = NDArray[np.float64]

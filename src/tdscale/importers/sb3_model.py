@@ -1,4 +1,4 @@
-"""A saved model of Stable-Baselines3: its hyperparameters, and its networks as far as its JSON says them. Nothing is unpickled."""
+"""A saved model of Stable-Baselines3: its hyperparameters, and its networks if its JSON has them. Nothing is unpickled."""
 
 import json
 import zipfile

@@ -18,13 +18,13 @@ from tdscale.study import Study, parse_study
 
 
 def stored_runs(store: RunStore, without: Mapping[str, Any] | set[str], key: str | None, told: Told | None) -> list[SizedRun]:
-    """The runs of a folder as far as their size goes.
+    """The sizes of the runs of a folder.
 
     Args:
         store: the folder's.
         without: run_ids to leave out.
-        key: the setting that names sizes; None if N alone tells them apart.
-        told: what the user says of N.
+        key: the setting that names sizes; None if only N separates them.
+        told: N as the user gives it.
     """
     statuses = store.statuses()
     found = []

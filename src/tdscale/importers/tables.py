@@ -37,7 +37,7 @@ USUAL_STEPS = (
 USUAL_RETURNS = (
     *("return", "returns", "episodic_return", "charts/episodic_return", "episode_return", "episode_reward", "ep_return"),
     *("rollout/ep_rew_mean", "ep_rew_mean", "ep_rew", "score", "reward", "AverageTestEpRet", "AverageEpRet"),
-    "value",  # of a table that holds several metrics, which another column tells apart
+    "value",  # of a table that holds several metrics, which another column separates
 )
 # names of evaluations, and of the training episodes that some programs log beside them
 _EITHER = (("AverageTestEpRet", "AverageEpRet"),)
@@ -54,7 +54,7 @@ def read_csv(source: Path, columns: Columns) -> Iterator[LoggedRun | Unreadable]
     """The runs of a table that is text (CSV, tabs, blanks, JSON lines, with or without a header), or of those below a folder.
 
     A table is long if it has the return's column: rows that agree in the columns of σ, B, η, task and seed are a run. Else it is wide:
-    `Columns.names` tells what the other columns' names mean. What a table does not say is taken from a `config.json` beside it.
+    `Columns.names` says what the names of the other columns mean. What a table does not say is taken from a `config.json` beside it.
 
     Raises:
         UserError: if a file is no table, or it is not clear which column is which.
@@ -147,11 +147,11 @@ def _table(path: Path, name: str, columns: Columns) -> Iterator[LoggedRun]:
 
 
 def _keys(names: list[str], columns: Columns, taken: set[str]) -> list[str]:
-    """The columns that tell runs apart, as far as their names or the user say so."""
+    """The columns that separate runs, by their names or by the user's options."""
     keys: list[str] = []
     for name, usual in USUAL_NAMES.items():
         asked = getattr(columns, name)
-        # `=count` numbers runs that something else tells apart, which a column of seeds does best
+        # `=count` numbers runs that something else separates, which a column of seeds does best
         usually = asked is None or asked.startswith("=")
         # a key that names sizes may have their N beside it
         keys += [key for key in usual if key in names] if usually or name == "model_size" else []
@@ -184,7 +184,7 @@ def _long(
             codes = {key: others.codes(key, batch.column(key).filter(pa.array(logged))) for key in others.alive}
             for key, rows in _groups(texts, len(rows_of[0])):
                 if key not in places and len(places) >= _MAX_RUNS:
-                    raise UserError(f"{path}: tells over {_MAX_RUNS} runs apart by {', '.join(keys)}; one of them does not belong to a run")
+                    raise UserError(f"{path}: has over {_MAX_RUNS} runs by {', '.join(keys)}; one of them does not belong to a run")
                 known = {column: spool.add(one[rows]) for column, one in codes.items() if one is not None}
                 for column, one in codes.items():
                     if one is not None and (one[rows] != first.setdefault((key, column), one[rows[0]])).any():

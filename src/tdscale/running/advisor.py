@@ -1,4 +1,4 @@
-"""Which runs next, for people who train elsewhere: `suggest` for a folder, `Advisor` to ask and tell."""
+"""Which runs next, for those who train elsewhere: `suggest` for a folder, `Advisor` for a program."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -36,9 +36,9 @@ _MOST = 200  # runs, where a limit on env steps or hours says how many
 
 
 class Advisor:
-    """Says which runs of a study are worth most next: ask for some, run them anywhere, tell how they came out.
+    """Finds the runs of a study that are worth most next: `ask` for some, run them anywhere, report their curves with `tell`.
 
-    Runs that were asked for and not told yet are under way: they are not suggested again, and what they will tell is counted on.
+    Runs that were asked for and not reported yet are in progress: they are not suggested again, and their expected results count.
     Nothing is written.
     """
 
@@ -46,7 +46,7 @@ class Advisor:
         """Open a study.
 
         Args:
-            study: with a [sweep], whose cells may be run; or a folder, of a study or of imported runs, whose runs count as told.
+            study: with a [sweep], whose cells may be run; or a folder, of a study or of imported runs, whose runs count as reported.
             where: conditions on settings that the folder's runs must meet, as in `tdscale fit --where`.
             size: which of the study's [sizes] the runs are of; needed where it has several.
 
@@ -130,7 +130,7 @@ class Advisor:
         return Belief(seen, candidates) if np.isfinite(seen.data).any() else None
 
     def ask(self, n: int = 1, *, env_steps: float | None = None, hours: float | None = None, aim: str | None = None) -> Suggestions:
-        """The runs that are worth most for what they cost. They are under way from now on: tell how they came out.
+        """The runs that are worth most for what they cost. They are in progress from now on: report their curves with `tell`.
 
         Args:
             n: how many at most.
@@ -140,7 +140,7 @@ class Advisor:
                 "budget" for the exponent of σ*(F).
 
         Returns:
-            The runs, most valuable first; fewer than n where there are no more, or where runs under way must be told first.
+            The runs, most valuable first; fewer than n where there are no more, or where runs in progress must be reported first.
 
         Raises:
             UserError: if the aim names nothing, no law can be fitted for it, or the runs recorded no times and `hours` is given.
@@ -180,7 +180,7 @@ class Advisor:
         *,
         diverged: bool = False,
     ) -> None:
-        """How a run came out, or how far it is. Told again, the later curve counts.
+        """Report the curve of a run, complete or not. If it is reported again, the later curve counts.
 
         Args:
             run: a suggestion, or (task, σ, B, η, seed).
@@ -215,7 +215,7 @@ class Advisor:
         self.forget((key, int(seed)))
 
     def forget(self, run: Suggestion | tuple[Key, int]) -> None:
-        """A run that was asked for will not be told: it may be suggested again."""
+        """A run that was asked for will not be reported: it may be suggested again."""
         gone = (run.cell, run.seed) if isinstance(run, Suggestion) else run
         self._pending = [one for one in self._pending if one != gone]
 

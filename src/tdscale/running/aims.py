@@ -1,4 +1,4 @@
-"""What a person wants to know better, and which (task, σ) of the data law would tell most of it: `tdscale suggest --for`."""
+"""What the user wants to know more precisely, and which (task, σ) of the data law help most: `tdscale suggest --for`."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ class Aim:
 
     @property
     def measure(self) -> str:
-        """What is told of it."""
+        """How it is described."""
         if self.utd is None:
             return "half the width of the 80 % interval of the exponent of σ*(F)"
         return f"half the width of the 80 % interval of log D at UTD ratio {short(self.utd)}, " + (self.task or "mean over tasks")
@@ -59,7 +59,7 @@ def read_aim(text: str, tasks: Sequence[str]) -> Aim:
 
 @dataclass(frozen=True, kw_only=True)
 class AimedRuns:
-    """Seeds that tell most of an aim. `values`: B and η by (task, σ); `stop_at`: the last env step of a run there; `before`: today."""
+    """Seeds that narrow an aim most. `values`: B and η by (task, σ); `stop_at`: the last env step of a run there; `before`: today."""
 
     seeds: Sequence[RankedSeed]
     values: Mapping[Place, Pair]
@@ -98,7 +98,7 @@ def aimed_runs(
     there = {(cell.spec.task, cell.spec.utd): cell for cell in measured.measuring}
     places = [(task, utd) for task in tasks for utd in _utds(aim, law, study)]
     if aim.task is not None:
-        # what updates do beyond the σ that were run may differ by task: there the named one's own runs tell
+        # what updates do beyond the σ that were run may differ by task: there only runs of the named task help
         places = [(task, utd) for task, utd in places if task == aim.task or law.extrapolation(utd) <= 1]
     values = {place: _pair(laws, there, study, *place) for place in places}
     variance, misfit = noise_of_seeds(measured.points, law, list(values))

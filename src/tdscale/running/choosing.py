@@ -43,7 +43,7 @@ def choose(files: StudyFiles, *, whole: StudyFiles | None = None, again: bool = 
     Args:
         files: the study, with a [scaling]; of a study with sizes, that of one of them.
         whole: the study with all of its sizes, whose runs choose together; None for `files`.
-        again: choose all of them by today's sweep, whatever was chosen before.
+        again: choose all of them by today's sweep, also those chosen before.
         store: write choice.json. The caller holds the folder.
 
     Raises:
@@ -119,7 +119,7 @@ class _BySweep:
 
 
 def refuse_divergence(files: StudyFiles, selection: Selection | None = None) -> list[Cell]:
-    """Stage 1's cells. Raises RunFailure where all of them diverged, whatever their size."""
+    """Stage 1's cells. Raises RunFailure if all of them diverged, in all sizes."""
     stages: tuple[Stage, ...] = ("sweep",)
     cells, _ = load_cells(files.store, files.study, stages=stages, selection=selection)
     if cells and all(cell.diverged.all() and cell.returns.max() < min(files.study.return_thresholds) for cell in cells):

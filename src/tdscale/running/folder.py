@@ -74,7 +74,7 @@ def place_study(study_file: Path, directory: Path, *, smoke: bool = False, accep
         study_file: what the user wrote.
         directory: the study's folder.
         smoke: put the study's smoke size there (`study.smoke_study`).
-        accept_changes: go on although the runs there were made with another version of the user's file.
+        accept_changes: continue although the runs there were made with another version of the user's file.
 
     Raises:
         UserError: if the study can't be run, or is being run by another process; the folder is then left as it was.

@@ -250,7 +250,7 @@ def seconds_per_step(files: StudyFiles, engine: Engine, seconds: float = PROBE_S
 def _adaptive(files: StudyFiles, rates: Rates, engine: Engine, simulated: int) -> tuple[StageForecast, list[CellJob], list[str]]:
     """What is left of an adaptive stage 1 by simulated studies, the jobs of a typical one, and what was assumed."""
     study = files.study
-    # all sizes learn alike here, whatever their N
+    # all sizes learn equally fast here, for every N
     candidates, rules = candidates_of(study, {name: 4.0**place for place, name in enumerate(study.sizes)}), rules_of(study)
     top = study.return_thresholds[-1]
     truths, notes = likely_truths(study, None, candidates, simulated)

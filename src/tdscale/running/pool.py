@@ -47,7 +47,7 @@ class Pool(Protocol):
     place: str
 
     def want(self, waiting: int) -> None:
-        """So many jobs wait for a slot: offer (READY) those that have none to do, and new ones as far as there may be more."""
+        """So many jobs wait for a slot: offer (READY) those that have none to do, and new ones if there may be more."""
 
     def give(self, slot: int, request: Mapping[str, Any]) -> None:
         """Hand a request to a slot that is free."""

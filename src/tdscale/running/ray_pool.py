@@ -168,7 +168,7 @@ class RayPool:
         self._ray.kill(slot.actor)
 
     def _attend(self, index: int, slot: _Slot) -> None:
-        """What a slot's thread does. Whatever goes wrong is answered: no job waits for ever."""
+        """What a slot's thread does. Every error is answered: no job waits for ever."""
         try:
             self._serve(index, slot)
         except (Exception, SystemExit) as error:  # Ray raises SystemExit in threads that wait for it while it shuts down

@@ -68,7 +68,7 @@ class Precision:
 
 @dataclass(frozen=True, kw_only=True)
 class RehearsedSweep:
-    """What a sweep with so many seeds a cell costs and tells.
+    """Cost and precision of a sweep with so many seeds per cell.
 
     Attributes:
         seeds, runs: for each cell, and in all.
@@ -157,7 +157,7 @@ def summarise(
     n_cells: int,
     asked: tuple[float, float, float],
 ) -> RehearsedSweep:
-    """What sweeps that were simulated and fitted cost and tell.
+    """Cost and precision of sweeps that were simulated and fitted.
 
     Args:
         fits: laws and env steps of each, and what it was simulated from.

@@ -1,6 +1,6 @@
 """The rounds of an adaptive study: each is chosen by what was run before it, stored in rounds.json, and only then run.
 
-A round is a function of finished runs alone. Killed at any moment, a study finds the round that it was in, brings it to its end, and
+A round is a function of finished runs alone. Killed at any moment, a study finds the round that it was in, completes it, and
 chooses the next one as it would have.
 """
 
@@ -24,7 +24,7 @@ Choose = Callable[[StudyFiles, float, frozenset[CellKey]], Next]
 
 
 def run_rounds(runner: StageRunner, stage: Stage, choose: Choose, *, later: Sequence[RunSpec] = ()) -> list[str]:
-    """Bring the stored rounds of a stage to their end, then choose, store and run one after the other until the stage has ended.
+    """Complete the stored rounds of a stage, then choose, store and run one after the other until the stage has ended.
 
     Args:
         runner: holds the study's folder.

@@ -49,7 +49,7 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display, rechoose: 
         A sentence for each cell that failed.
 
     Raises:
-        RunFailure: if stage 1 gives no B and η to go on with, or all of its runs diverged.
+        RunFailure: if stage 1 gives no B and η for stage 2, or all of its runs diverged.
     """
     with stage_runner(files, engine, display) as runner:
         later = [spec for specs in files.study.expected_stages().values() for spec in specs]

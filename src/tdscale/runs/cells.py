@@ -124,7 +124,7 @@ def load_cells(
             cells.append(cell)
     order = list(sizes.studies)
     cells.sort(key=lambda c: (order.index(c.size), c.spec.task, c.spec.utd, c.spec.batch_size, c.spec.learning_rate, c.spec.cell_id))
-    # an adaptive sweep has as many seeds as tell something, and its surface weighs cells by them
+    # an adaptive sweep has as many seeds as it needs, and its surface weighs cells by them
     adaptive = study.sweep is not None and study.sweep.is_adaptive
     warnings += _seed_count_warnings([cell for cell in cells if not (adaptive and cell.spec.stage == "sweep")])
     warnings += _reset_warning(cells) + _aggregate_warning(cells, study.aggregate)
@@ -277,7 +277,7 @@ def copies(curves: Sequence[tuple[Steps, Floats]]) -> list[int | None]:
 
 
 def _end(seed: _Seed) -> int:
-    """Env steps up to which a seed was seen: a run may go on past its last logged row, where nothing is known but that no return was."""
+    """Env steps up to which a seed was seen: a run may continue past its last logged row, where nothing is known but that no return was."""
     return max(seed.status.last_step, int(seed.steps[-1]) if seed.steps.size else 0)
 
 

@@ -43,7 +43,7 @@ class RunStore:
     """The runs within a study's folder.
 
     Reading takes no lock and sees only whole runs. Methods that read raise `UserError` at the first file that can't be
-    read; given a list as `problems` they note it there, leave the run out and go on. A run that is both in its own
+    read; given a list as `problems` they add it there, leave the run out and continue. A run that is both in its own
     folder and in a packed part is read from its folder.
     """
 
@@ -111,7 +111,7 @@ class RunStore:
     def compact(self, skip: Collection[str] = (), *, at_least: int = 1) -> int:
         """Move runs that have ended from their folders into one packed part; the folders go when the part stands on the disk.
 
-        Left as they are: failed runs, runs with a checkpoint, those that can't be read, and those of `skip`, which may go on.
+        Left as they are: failed runs, runs with a checkpoint, those that can't be read, and those of `skip`, which may continue.
         Readers see the same runs meanwhile. A later result of a packed run is written as a folder
         and wins. Killed at any moment it leaves every run in its folder, in the part, or in both.
 

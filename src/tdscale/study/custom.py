@@ -1,4 +1,4 @@
-"""What a user brings: an algorithm or a function named "module:name", or a command that trains one run. Nothing here imports them.
+"""The user's own code: an algorithm or a function named "module:name", or a command that trains one run. Nothing here imports them.
 
 See docs/custom_algorithm.md and docs/custom_trainer.md.
 """
@@ -128,14 +128,14 @@ def _check_names(settings: Collection[str], sizes: Mapping[str, Mapping[str, Any
 def filled(
     command: Sequence[str], spec: RunSpec, env_steps: int, files: Mapping[str, str], size: Mapping[str, Any] | None = None
 ) -> list[str]:
-    """The arguments of one run: each placeholder replaced within its argument, whatever characters its value has.
+    """The arguments of one run: each placeholder replaced within its argument, with any characters in its value.
 
     Args:
         command: as the study has it.
         spec: the run.
         env_steps: its limit.
         files: paths for output, report, checkpoint and spec.
-        size: the names size and model_size, as far as they are known, in a study with [sizes].
+        size: the names size and model_size, if they are known, in a study with [sizes].
     """
     values = {**spec.settings, **(size or {}), **spec.to_dict(), "env_steps": env_steps, **files}
 

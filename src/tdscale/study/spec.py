@@ -111,7 +111,7 @@ def _digest(values: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class StopTarget:
-    """A cell goes on for `margin`·(env steps so far) after the return over its seeds has crossed `return_threshold`.
+    """A cell continues for `margin`·(env steps so far) after the return over its seeds has crossed `return_threshold`.
 
     Attributes:
         return_threshold: in the task's own (raw) units.

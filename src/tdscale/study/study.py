@@ -51,7 +51,7 @@ class Task(_Part):
 
 
 class Sweep(_Part):
-    """Stage 1: finds the best B and η at each σ. The grid design runs every combination of these, the adaptive one those that tell most."""
+    """Stage 1: finds the best B and η at each σ. The grid design runs every combination, the adaptive one the most informative ones."""
 
     utd: Utds
     batch_size: Annotated[tuple[BatchSize, ...], Field(min_length=1), AfterValidator(_distinct)]
@@ -119,7 +119,7 @@ class Limits(_Part):
 
 
 class Checkpoints(_Part):
-    """What is kept of runs that are not done, so that they go on after an interruption."""
+    """What is stored of runs that are not done, so that they resume after an interruption."""
 
     minutes: float = Field(2.0, ge=0, description="minutes between two, at least; more if writing takes over 1 % of the time; 0: none")
     keep: bool = Field(

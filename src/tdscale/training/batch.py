@@ -61,7 +61,7 @@ class RunBatch:
             self._config = self._algorithm.configure(settings, self.runs[0].experience.task)
             self._resets = settings.resets
             self._schedule = UpdateSchedule(specs[0].utd, settings.actor_updates, settings.critic_updates_per_actor_update)
-            # a call takes its minibatches along whether they are used or not: no more than one step brings, where updates come singly
+            # a call takes its minibatches along whether they are used or not: no more than those of one step, where updates come singly
             one_step = max(ceil(specs[0].utd * settings.environments), 1 if together else _LEAST_CHUNK)
             self._chunk = min(_CHUNK, one_step) if settings.update_block == 1 else _CHUNK
             whole_steps = ceil(env_steps / settings.environments) * settings.environments

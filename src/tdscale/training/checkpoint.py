@@ -104,7 +104,7 @@ class Checkpoint:
         try:
             with np.load(path, allow_pickle=False) as loaded:
                 return {name: loaded[name] for name in loaded.files}
-        except Exception as error:  # whatever a damaged archive makes its reader raise
+        except Exception as error:  # anything that reading a damaged archive may raise
             raise CheckpointRefused(f"{path}: is not an archive of arrays ({first_line(error) or type(error).__name__})") from None
 
     def added(self, name: str) -> int:
@@ -280,7 +280,7 @@ def _state_name(number: int) -> str:
 
 
 def _sealed(path: Path) -> tuple[int, str]:
-    """Bring a file to the disk; its length and digest."""
+    """Force a file to disk; its length and digest."""
     sync(path)
     with path.open("rb") as file:
         return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
@@ -389,7 +389,7 @@ class Saving:
         for spec in specs:
             self._folder(spec).forget()
         runs = "1 run begins" if len(specs) == 1 else f"{len(specs)} runs begin"
-        self.tell(f"{runs} anew: {why}")
+        self.tell(f"{runs} again: {why}")
 
     def is_due(self) -> bool:
         """Whether `attend` has something to do."""

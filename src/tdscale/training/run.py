@@ -182,7 +182,7 @@ class TrainingRun:
         return {} if self._held_out is None else {"validation": self._held_out.kept}
 
     def restore(self, checkpoint: Checkpoint, arrays: dict[str, NDArray[Any]]) -> None:
-        """Become what wrote a checkpoint. Raises whatever a foreign one leads to; the run is of no use then."""
+        """Become what wrote a checkpoint. May raise anything for a foreign one; the run is of no use then."""
         for name in _RECORDED:
             setattr(self, name, checkpoint.values[name])
         curve = part_of(arrays, "curve")

@@ -1,4 +1,4 @@
-"""A task left out: it borrows the domain's shape of D_J(σ) and brings its own D at one σ only."""
+"""A task left out: it has the domain's shape of D_J(σ) and its own D at one σ only."""
 
 from dataclasses import dataclass, replace
 

@@ -19,7 +19,7 @@ from tdscale.validation.tasks import HeldOutTask, leave_task_out
 
 T = TypeVar("T")
 
-# leaving out takes many fits: so many draws tell enough of each, and so many thresholds where things are left out in turn
+# leaving out takes many fits: so many draws are enough for each, and so many thresholds where things are left out in turn
 _THRESHOLDS = 4
 _DRAWS = 100
 
@@ -94,7 +94,7 @@ def _in_turn(points: DataPoints, options: FitOptions, skipped: list[str]) -> lis
 
 
 def _sizes(points: DataPoints, options: FitOptions, skipped: list[str]) -> list[HeldOutSize]:
-    """σ and N left out of the laws with model size; what else is checked of laws over σ alone is said to be left out."""
+    """σ and N left out of the laws with model size; the other checks of laws over σ alone are reported as not made."""
     assert points.model_size is not None
     for name, what, axis in (("σ", "σ", points.utd), ("N", "sizes", points.model_size)):
         if len(values := np.unique(axis)) < 3:

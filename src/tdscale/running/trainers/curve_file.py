@@ -69,7 +69,7 @@ class CurveFile:
         self._begin()
 
     def keep(self) -> None:
-        """A try goes on where earlier ones ended: their rows stay, up to where the new ones begin."""
+        """A try continues where earlier ones ended: their rows stay, up to where the new ones begin."""
         rows = self.rows
         if rows:
             columns = in_order({name for row in rows.values() for name in row})
@@ -90,7 +90,7 @@ class CurveFile:
         if rest.strip():
             self._take(rest)
         if self.rows and self._waiting and not self._found:
-            self.diverged_at = self._waiting[0]  # it had returns before it went on, and none since
+            self.diverged_at = self._waiting[0]  # it had returns before it resumed, and none since
 
     def curve(self, until: int) -> dict[str, NDArray[Any]]:
         """Columns up to an env step, with `return` among them."""
@@ -162,7 +162,7 @@ class CurveFile:
         last = next(reversed(self._counts), -1)
         if step < last:
             raise self._wrong(f"goes back to env step {step} after {last}; env steps count from the beginning of the run and never fall")
-        if not self._counts and self._before:  # the first row of a try: it went on from before here
+        if not self._counts and self._before:  # the first row of a try: it resumed from before here
             self.rows = {earlier: row for earlier, row in self._before.items() if earlier < step}
         if math.isnan(values[RETURN]) and not self._found:
             self._counts[step] = 0

@@ -32,7 +32,7 @@ class CustomRun:
     """A run: not begun, at work, paused, or over.
 
     Attributes:
-        state: what it comes to, as far as is known (`runs.types.RunStatus`).
+        state: its state, if known (`runs.types.RunStatus`).
         over: nothing more will come of it.
     """
 
@@ -86,7 +86,7 @@ class CustomRun:
         return ReturnCurve(curve[ENV_STEP], curve[RETURN])
 
     def go(self) -> None:
-        """Begin, or go on after a pause."""
+        """Start, or continue after a pause."""
         if self.over or self.at_work:
             return
         self._since = time.monotonic()
@@ -126,7 +126,7 @@ class CustomRun:
             self._ended()
 
     def end(self) -> None:
-        """Its process ends now, whatever it is at."""
+        """Its process ends now."""
         if self._process is None:
             return
         process, self._process = self._process, None
@@ -148,7 +148,7 @@ class CustomRun:
             self._tell(b"t")
 
     def result(self, end: int, notes: dict[str, Any]) -> RunResult:
-        """The run, as far as an env step."""
+        """The run, up to an env step."""
         state, reason = self.state, self.reason
         step = self._file.diverged_at if state == "diverged" and self._file.diverged_at is not None else self.env_step
         if state == "diverged" and step > end:

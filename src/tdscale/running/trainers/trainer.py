@@ -69,7 +69,7 @@ class CustomTrainer:
 
 
 def trainer_of(study: Study, study_file: Path, directory: Path) -> CustomTrainer:
-    """What is to train a study's runs, checked as far as that goes without training.
+    """What is to train a study's runs, with all checks that need no training.
 
     Processes run in the folder of the study's file; where that is the study's own folder, in the one that it was placed from.
 
