@@ -84,13 +84,13 @@ def test_what_cannot_be_imported_is_told_at_once_and_may_be_left_out(tmp_path):
     second.write_bytes(b"env_step,return\n\xff\xfe,1\n")
     pd.read_csv(third).drop(columns="learning_rate").to_csv(third, index=False)
     said = refused("import", tmp_path / "logs", "--dir", tmp_path / "study", cwd=tmp_path)
-    assert f"{first}: can't be read as a table ('oops' is there instead of a number); nor can 2 more of 12 be imported, the next: " in said
+    assert f"{first}: can't be read as a table ('oops' is there instead of a number); 2 more of 12 can't be imported either, the next: " in said
     assert said.strip().endswith("--skip-bad imports the others")
     assert not (tmp_path / "study").exists()
     answer = called("import", tmp_path / "logs", "--dir", tmp_path / "study", "--skip-bad", cwd=tmp_path)
     assert "9 runs in 3 cells" in answer.stdout
     assert answer.stdout.count("left out: ") == 3
-    assert "the log does not say η" in answer.stdout
+    assert "the log does not have η" in answer.stdout
 
 
 def test_where_all_is_bad_nothing_is_left_to_skip_to(tmp_path):

@@ -198,7 +198,7 @@ def test_rounds_are_written_and_read_as_they_are(done, tmp_path):
     ("change", "says"),
     [
         (("[scaling]\nutd = [1, 2, 4]\nseeds = 2\n", ""), 'sweep.design: "adaptive" needs a [scaling]'),
-        (('design = "adaptive"', "regret = 0.1"), "sweep: regret: is about the adaptive design"),
+        (('design = "adaptive"', "regret = 0.1"), "sweep: regret: is for the adaptive design"),
         (("seeds = 3", 'seeds = 3\nprice = "seconds"'), 'sweep.price: "seconds" is measured on tdscale\'s own agents'),
         (("[32, 64, 128, 256]\nlearning_rate = [1e-4, 3e-4, 1e-3]", "[32]\nlearning_rate = [1e-4]"), "has one B and one η to choose from"),
         (('"adaptive"', '"random"'), "sweep.design: \"random\" is not known; it must be 'grid' or 'adaptive'"),

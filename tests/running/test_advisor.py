@@ -111,7 +111,7 @@ def test_what_is_expected_falls_from_run_to_run_and_limits_are_kept(study):
     assert part.runs == found.runs[: len(part)]
     nothing = tdscale.Advisor(study).ask(6, env_steps=10)
     assert not nothing
-    assert "more than was given" in nothing.notes[0]
+    assert "more than the limit" in nothing.notes[0]
 
 
 def test_seed_numbers_go_on_after_those_that_a_cell_has(study, tmp_path):

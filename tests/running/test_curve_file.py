@@ -96,8 +96,8 @@ def test_a_try_that_goes_on_replaces_what_came_after_the_state_it_went_on_from(t
     [
         ("step,return\n1,2\n", 'output.csv, line 1: names the columns \'step, return\'; "env_step" and "return" must be among them'),
         ("env_step,return\n1,2\n2\n", "output.csv, line 3: has 1 values where there are 2 columns"),
-        ("env_step,return\n1,high\n", "output.csv, line 2: 'high' is no number for return"),
-        ("env_step,return\n1,\n", "output.csv, line 2: '' is no number for return"),
+        ("env_step,return\n1,high\n", "output.csv, line 2: 'high' is not a number for return"),
+        ("env_step,return\n1,\n", "output.csv, line 2: '' is not a number for return"),
         ("env_step,return\n1.5,2\n", "output.csv, line 2: '1.5' is not a number of env steps"),
         ("env_step,return\n-5,2\n", "output.csv, line 2: '-5' is not a count"),
         ("env_step,return\nnan,2\n", "output.csv, line 2: 'nan' is not a count"),

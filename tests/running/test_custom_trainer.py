@@ -241,7 +241,7 @@ def none(run):
     ("name", "reason"),
     [
         ("pairs", None),
-        ("wrong", "the function gave (100, 'high'); it must yield pairs of env_step and return (exit code 1)"),
+        ("wrong", "the function yielded (100, 'high'); it must yield pairs of env_step and return (exit code 1)"),
         ("misreports", "report: 'parameters' is not known; known are critic_parameters"),
         ("none", "the function returned NoneType; it must yield or return pairs"),
     ],

@@ -111,7 +111,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(store: RunStore) 
     before = store.fingerprint()
     said = _said(_FULL, store.directory)
     assert len(said) == 3
-    assert all("can't be written (" in line and "what is stored stays" in line for line in said)
+    assert all("can't be written (" in line and "stored runs stay" in line for line in said)
     assert store.fingerprint() == before
     assert store.problems() == []
     assert not list(store.runs.rglob(".new-*"))

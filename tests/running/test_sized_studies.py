@@ -128,7 +128,7 @@ def test_each_size_has_choices_of_its_own(done):
 
 def test_a_size_whose_sweep_tells_nothing_is_named(done, tmp_path):
     files = _place(tmp_path)
-    with pytest.raises(RunFailure, match=r"size 4: stage 1 left no run .* or leave the size out of \[sizes\]"):
+    with pytest.raises(RunFailure, match=r"size 4: stage 1 has no run .* or leave the size out of \[sizes\]"):
         choose_by_size(files)
 
 

@@ -30,7 +30,7 @@ depth = 2
 """
 MISTAKES = {
     "unknown": ('"{task}"', '"{tusk}"', "command[7]: there is no placeholder {tusk}; there is {algorithm}, {suite}, {task}, {utd}"),
-    "no-output": ("{output}", "out.csv", "command: nowhere says {output}"),
+    "no-output": ("{output}", "out.csv", "command: has no {output}"),
     "lone-brace": ('"{task}"', '"{task"', "command[7]: '{task' has a lone {; write a brace as {{"),
     "lone-closing": ('"{task}"', '"task}"', "has a lone }; write a brace as }}"),
     "a-format": ('"{utd}"', '"{utd!r}"', "there is no placeholder {utd!r}"),
@@ -40,7 +40,7 @@ MISTAKES = {
     "forgotten-utd": ('"{utd}"', '"1"', "command: nowhere says {utd}, so that runs with 2 values of it would all be the same one"),
     "forgotten-seed": ('"--seed={seed}", ', "", "command: nowhere says {seed}"),
     "nul": ('"train.py"', '"train\\u0000.py"', "command[1]: holds a NUL character"),
-    "both": (COMMAND, f'{COMMAND}\nfunction = "a:b"', "function: stands beside command"),
+    "both": (COMMAND, f'{COMMAND}\nfunction = "a:b"', "function: can't be combined with command"),
     "no-function": (COMMAND, 'function = "train.py"', "function: 'train.py' names no function"),
     "a-placeholder-as-setting": ("depth = 2", "output = 2", "settings.output: is the name of a placeholder"),
     "misspelt-option": ("[limits]", "[trainer]\nretry = 2\n\n[limits]", "trainer.retry: unknown key; did you mean 'retries'?"),

@@ -130,7 +130,7 @@ def test_another_aggregate_than_the_mean_is_reported_and_where_it_is_the_mean(lo
     four = [make_result(seed, utd=2.0) for seed in range(4)]
     _, warnings = load([*two, *four], study=study.model_copy(update={"aggregate": "iqm"}))
     (said,) = [warning.message for warning in warnings if warning.code == "aggregate"]
-    assert said.startswith("the interquartile mean over the seeds of a cell is taken")
+    assert said.startswith("the interquartile mean over the seeds of a cell is used")
     assert said.endswith("in 1 of 2 cells there are so few seeds that the two are the same")
     assert "aggregate" not in _codes(load([])[1])
 

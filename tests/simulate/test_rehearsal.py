@@ -94,7 +94,7 @@ def test_what_a_study_takes_over_its_seeds_is_rehearsed_and_kept(tmp_path):
         (["none.toml"], "none.toml"),
         (["small.toml", "--noise", "loud"], "'low', 'medium', 'high'"),
         (["small.toml", "--dir", "full"], "not an empty folder"),
-        (["unknown.toml"], "names no σ to run"),
+        (["unknown.toml"], "has no UTD ratios to run"),
     ],
 )
 def test_what_can_not_be_rehearsed_is_refused_in_a_sentence(arguments, said, tmp_path):

@@ -196,7 +196,7 @@ def test_a_checkpoint_past_a_lowered_limit_is_not_used(tmp_path: Path) -> None:
     train_until(tmp_path, spec, 90)
     found = train(tmp_path, spec, env_steps=60, told=told)
     assert_same(found, train(None, spec, env_steps=60))
-    assert "stands at env step 91, past the 60 that are wanted" in told[0]
+    assert "is at env step 91, beyond the limit of 60" in told[0]
 
 
 def test_a_disk_that_fills_up_costs_the_checkpoint_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
