@@ -85,7 +85,7 @@ def test_a_row_may_hold_quoted_lists_and_line_breaks(tmp_path):
     (tmp_path / "logs/monitor.csv").write_text(text.replace('"[0.0', '"0.0\n', 1))
     assert import_runs(tmp_path / "logs", "auto", tmp_path / "study", **GIVEN).preview.tasks[0].points == (12, 12)
     (tmp_path / "logs/monitor.csv").write_text(text.replace('""]"', '""]', 1))  # never closed
-    with pytest.raises(UserError, match=r"line 3: is no row of r,l,t,goal"):
+    with pytest.raises(UserError, match=r"line 3: is not a row of r,l,t,goal"):
         import_runs(tmp_path / "logs", "auto", tmp_path / "study", **GIVEN)
 
 

@@ -154,9 +154,9 @@ def test_a_run_may_be_told_as_far_as_it_is_and_again_later(study):
         (("one", 1, 32, 1e-4, 0), [2, 1], [0, 1], "each larger than the one before"),
         (("one", 1, 32, 1e-4, 0), [0.5, 1], [0, 1], "whole numbers"),
         (("one", 1, 32, 1e-4, 0), [1, np.nan], [0, 1], "whole numbers"),
-        (("one", -1, 32, 1e-4, 0), [1, 2], [0, 1], "-1 is no UTD ratio"),
-        (("one", 1, 0, 1e-4, 0), [1, 2], [0, 1], "0 is no batch size"),
-        (("one", 1, 32, 2.0, 0), [1, 2], [0, 1], "2 is no learning rate"),
+        (("one", -1, 32, 1e-4, 0), [1, 2], [0, 1], "-1 is not a UTD ratio"),
+        (("one", 1, 0, 1e-4, 0), [1, 2], [0, 1], "0 is not a batch size"),
+        (("one", 1, 32, 2.0, 0), [1, 2], [0, 1], "2 is not a learning rate"),
     ],
 )
 def test_what_is_no_curve_is_one_sentence_and_changes_nothing(study, run, steps, returns, said):

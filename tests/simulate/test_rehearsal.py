@@ -89,8 +89,8 @@ def test_what_a_study_takes_over_its_seeds_is_rehearsed_and_kept(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["small.toml", "--seeds", "1"], "'1' is no number of seeds"),
-        (["small.toml", "--seeds", "3", "many"], "'many' is no number of seeds"),
+        (["small.toml", "--seeds", "1"], "'1' is not a number of seeds"),
+        (["small.toml", "--seeds", "3", "many"], "'many' is not a number of seeds"),
         (["none.toml"], "none.toml"),
         (["small.toml", "--noise", "loud"], "'low', 'medium', 'high'"),
         (["small.toml", "--dir", "full"], "not an empty folder"),

@@ -125,7 +125,7 @@ class RunDisplay:
         self._show()
 
     def _line(self) -> None:
-        """One a minute, where the output is no terminal."""
+        """One a minute, where the output is not a terminal."""
         now = time.monotonic()
         if self._live or now - self._last_line < _LINE_EVERY:
             return
@@ -285,7 +285,7 @@ class TimeLeft:
         self._work = self._taken = self._expected = 0.0
 
     def ended(self, job: CellJob, share: float, begun: float = 0.0) -> None:
-        """A cell ended, at this share of its limit; at `begun` it was taken up."""
+        """A cell ended, at this share of its limit; at `begun` it was started."""
         if job.likely_env_steps is not None:
             self._taken += job.cost * share
             self._expected += self._likely(job)

@@ -39,7 +39,7 @@ class RehearsalPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class DesignComparison:
-    """Designs of stage 1 on the same simulated studies. `utd`: the σ at which stage 2 is asked for D."""
+    """Designs of stage 1 on the same simulated studies. `utd`: the σ at which D of stage 2 is compared."""
 
     utd: tuple[float, float, float]
     repeats: int

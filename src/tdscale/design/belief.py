@@ -90,7 +90,7 @@ class Belief:
 
     Attributes:
         candidates, seen: what it was made of.
-        reached: places of the model, as indices into `candidates.places`, −1 for a σ that is no candidate; shape (n_model_places,).
+        reached: places of the model, as indices into `candidates.places`, −1 for a σ that is not a candidate; shape (n_model_places,).
         model, state, equations: the surface; the candidates' cells are the last `n_pairs` of each place.
     """
 

@@ -26,7 +26,7 @@ from tdscale.runs.types import Cell
 Place = tuple[str, float]  # task, σ
 FIRST_SEEDS = 2
 _DRAWS = 200
-_FAR = 3.0  # a draw's log D is no further than this from the middle one: "more than was run" is no number
+_FAR = 3.0  # a draw's log D is no further than this from the middle one: "more than was run" is not a number
 _SEED_NOISE = 0.15  # standard deviation of one seed's log D where no cell has two seeds
 _HALF_WIDTH = 1.2815515655446004  # half the 80 % interval of a normal distribution, in standard deviations
 

@@ -31,7 +31,7 @@ __all__ = ["ARRAYS", "READERS", "Columns", "Gathered", "ImportReport", "Preview"
 
 
 def kind_of(source: str | Path, kind: str = "auto") -> str:
-    """A kind by name, or the one that a source is seen to be. Raises UserError if there is no such kind or it can't be seen."""
+    """A kind by name, or the kind that a source is recognised as. Raises UserError if there is no such kind or none is recognised."""
     if kind == "auto":
         return detect_kind(Path(source))
     if kind not in READERS:

@@ -38,7 +38,7 @@ class Archive:
         others: names of entries that are neither arrays nor junk.
 
     Raises:
-        UserError: on opening, if the file is no zip, too large when unpacked, or has entries that point out of it.
+        UserError: on opening, if the file is not a zip, too large when unpacked, or has entries that point out of it.
     """
 
     def __init__(self, path: Path) -> None:

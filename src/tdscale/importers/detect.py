@@ -73,7 +73,7 @@ def _of_arrays(source: Path) -> str:
 
 
 def _within(path: Path, *, any_name: bool = False) -> str | None:
-    """By what stands in a file."""
+    """By the content of a file."""
     try:
         with path.open("rb") as file:
             head = file.read(8)

@@ -169,7 +169,7 @@ class Gathered:
         return self._where.holds(settings)
 
     def _settings(self, run: LoggedRun, keys: Iterable[str]) -> Mapping[str, Any]:
-        """A run's configuration, with σ, B and so on under their own names where they are asked for and the log calls them otherwise."""
+        """A run's configuration, with σ, B and so on under their own names where they are needed and have other names in the log."""
         own: dict[str, Any] = {}
         for key in keys:
             if key in USUAL_NAMES and matching(key, run.config) is None:
@@ -210,7 +210,7 @@ class Gathered:
 
 
 def _refusal(bad: list[str], found: int, *, held: bool) -> str:
-    """What stands in an import's way: the first of it, and how much more there is."""
+    """What prevents an import: the first problem, and how many more there are."""
     whys = [without_numbers(why.partition(": ")[2] or why) for why in bad]
     other = next((why for why, short in zip(bad, whys, strict=True) if short != whys[0]), None)
     more = ""

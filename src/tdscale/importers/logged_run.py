@@ -49,7 +49,7 @@ class Columns:
             `config.` before one may be left out. `KEY:PATTERN` takes the value out of a key's text, as "exp_name:*_utd{utd}" does;
             `KEY/KEY` divides. `seed` may be `=count`: the runs of a cell are numbered. `utd` may be `=derived`: from the counters of a
             saved model. `model_size` may be `KEY:VALUE=N,VALUE=N`: N by the values of a key.
-        names: pattern of a run's path, whose `{key}` are keys of its configuration and whose `*` stands for anything, for example
+        names: pattern of a run's path, whose `{key}` are keys of its configuration and whose `*` matches anything, for example
             "sac-utd{utd}/seed{seed}"; it is compared with the last folders, the file or the column, and nothing else.
         env_step_scale, utd_scale: numbers that env steps and σ are multiplied by.
         repeated: what rows of one run are whose env steps occur twice: "mean", episodes of parallel environments; "last", a later row
@@ -57,8 +57,8 @@ class Columns:
         where: conditions on runs, as `parse_where` takes them; the others are left out.
         split_by: keys whose values make studies of their own.
         ignore: keys whose differences do not matter.
-        resumed: of a counter of env steps that begins again, "continue" (its steps are added to those before) or "restart" (what came
-            before is dead).
+        resumed: of a counter of env steps that starts again, "continue" (its steps are added to those before) or "restart" (what came
+            before is discarded).
         return_window: of a return that is a mean over the last episodes, how many; "none": it is taken as it is.
         episode_length: env steps of an episode, where the log does not say.
         monitors: what 0.monitor.csv, 1.monitor.csv, … of one folder are, "seeds" or "environments" of one run.
@@ -138,7 +138,7 @@ class LoggedRun:
     Attributes:
         name: for messages; its folder, file or column below the source, parts divided by "/", and anything else that separates it.
         path: what `Columns.names` is compared with, where that is not the name.
-        column: the column of a wide table that it stands in; part of what `Columns.names` is compared with.
+        column: the column of a wide table that holds it; part of what `Columns.names` is compared with.
         named, logged: what `Columns.names` says of it, which `config` holds too, and the configuration without that.
         apart: keys of `config` that alone distinguish this run's rows from others of its table.
         config: its configuration; keys of nested tables are joined by dots.

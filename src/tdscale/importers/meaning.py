@@ -1,6 +1,6 @@
 """What a run's keys mean: its σ, B, η, task, seed, N and algorithm, by an option, by --names, or by usual names; checked.
 
-What the log does not say is asked for by name.
+What the log does not have is asked for by name.
 """
 
 import re
@@ -172,7 +172,7 @@ def _sb3_utd(config: Mapping[str, Any]) -> Found | None:
 
 
 def _counted_utd(gradient_steps: float, config: Mapping[str, Any]) -> float | None:
-    """From the updates that a saved model counts: its train_freq is pickled, and not looked at."""
+    """From the updates that a saved model counts: its train_freq is pickled, and never read."""
     updates, total, start = (number(config.get(key)) for key in ("_n_updates", "num_timesteps", "learning_starts"))
     if not updates or updates < 0 or total is None or start is None or total <= start:
         return None
@@ -248,7 +248,7 @@ def meaning_of(run: LoggedRun, columns: Columns) -> Meaning:
 
 
 def seed_of(run: LoggedRun, columns: Columns, counts: Counter[CellPlace], place: CellPlace) -> tuple[int, Found | None]:
-    """The seed that the log says, else how many runs of its cell came before. Raises UserError where it is no whole number."""
+    """The seed of the log, or else the number of runs of its cell before it. Raises UserError where it is not a whole number."""
     found = None if columns.seed == COUNT else value_of("seed", run, columns)
     if found is None:
         counts[place] += 1

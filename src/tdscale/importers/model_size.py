@@ -78,7 +78,7 @@ def told_sizes(asked: str | None) -> Told | None:
     """N by the values of a key; None where the option names N in another way, as `KEY`, `=N`, `KEY:PATTERN` and `KEY/KEY` do.
 
     Raises:
-        UserError: where an N is none, a value stands twice, or two values have one N.
+        UserError: if an N is not a number, a value is given twice, or two values have one N.
     """
     if asked is None or asked.startswith("=") or not re.fullmatch(r"[^:]+:[^{*]*=[^{*]*", asked, flags=re.DOTALL):
         return None

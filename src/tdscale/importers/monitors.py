@@ -89,7 +89,7 @@ def _header(first: str, second: str) -> tuple[dict[str, Any] | None, list[str]]:
 
 
 def _rows(path: Path, file: Any, columns: list[str]) -> tuple[list[tuple[float, float, float]], list[int]]:
-    """Length, return and time of each episode, and where a header stands again."""
+    """Length, return and time of each episode, and the rows where a header appears again."""
     at, length, clock = columns.index("r"), columns.index("l"), columns.index("t") if "t" in columns else None
     rows: list[tuple[float, float, float]] = []
     sessions: list[int] = []
@@ -113,7 +113,7 @@ def _rows(path: Path, file: Any, columns: list[str]) -> tuple[list[tuple[float, 
         # a quotation mark that is not closed takes all that follows into its row
         if not torn or torn == last + 2:
             return rows, sessions
-    raise UserError(f"{path}, line {torn}: is no row of {','.join(columns)[:60]}; only the last line of a run may be incomplete")
+    raise UserError(f"{path}, line {torn}: is not a row of {','.join(columns)[:60]}; only the last line of a run may be incomplete")
 
 
 class _Lines:
@@ -151,7 +151,7 @@ def _apart(one: Monitor, other: Monitor) -> str | None:
     """Why two monitors can't be of environments stepped together; None if they can."""
     if one.started is not None and other.started is not None and abs(one.started - other.started) > _APART:
         return f"they start {_duration(abs(one.started - other.started))} apart (t_start)"
-    # each may have an episode under way that is in no file
+    # each may have an unfinished episode that is in no file
     if abs(one.total - other.total) > max(2 * max(one.longest, other.longest), 0.05 * max(one.total, other.total)):
         return f"their episodes add up to {one.total:,.0f} and {other.total:,.0f} env steps"
     if one.started is None or other.started is None or min(len(one.times), len(other.times)) < 3 or one.sessions or other.sessions:

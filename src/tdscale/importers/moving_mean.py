@@ -2,8 +2,8 @@
 
 With w episodes in the window, m the logged mean and E the episodes that have ended, C(E), the sum of all returns so far, is known at
 each row from the rows before: C(E) = n·m + C(E − n), n = min(w, E). What C grows by between two rows, divided by the episodes that
-ended there, is their mean return. Between rows C is taken for linear, so that the mean of any window is again what was logged: errors
-don't shift the curve. A block's mean stands at the mean of its episodes' ends.
+ended there, is their mean return. Between rows C is interpolated linearly, so the mean of any window equals the logged one: errors
+don't shift the curve. A block's mean is placed at the mean of its episodes' ends.
 """
 
 import re
@@ -59,7 +59,7 @@ def preferred(key: str, there: Collection[str], asked: str | None) -> tuple[tupl
 def mean_of(
     key: str, columns: Columns, config: Mapping[str, Any], there: Collection[str] = (), series: Callable[[str], Floats] | None = None
 ) -> MeanOf | None:
-    """What is to be undone of a return: None if it is no moving mean. Raises UserError where `--return-window` is no window.
+    """The mean that must be converted: None if it is not a moving mean. Raises UserError where `--return-window` is not a window.
 
     Args:
         key: the return's.
@@ -73,7 +73,7 @@ def mean_of(
     said = number(asked)
     if asked not in (None, "none") and (said is None or said < 1 or said != int(said)):
         raise UserError(
-            f"--return-window {asked}: must be a count of episodes, e.g. {_USUAL_WINDOW}, or none for a return that is no moving mean"
+            f"--return-window {asked}: must be a count of episodes, e.g. {_USUAL_WINDOW}, or none for a return that is not a moving mean"
         )
     inside = [number(value) for name, value in config.items() if name.rpartition(".")[2] in _WINDOWS]
     known = [value for value in inside if value is not None and value >= 1]
@@ -86,7 +86,7 @@ def turned_back(runs: Iterable[LoggedRun | Unreadable], columns: Columns) -> Ite
     """Runs whose returns are moving means with the means of the episodes between their rows instead, where that can be done.
 
     Raises:
-        UserError: if `--episode-length` is no length.
+        UserError: if `--episode-length` is not a length.
     """
     asked = None if columns.episode_length is None else number(columns.episode_length.removeprefix("="))
     if columns.episode_length is not None and (asked is None or asked < 1):
@@ -216,7 +216,7 @@ def _by_lengths(steps: Floats, lengths: Floats, window: int) -> _Ends:
     early = steps <= window * lengths * (1 + 1e-6)
     whole = _whole(steps[early], lengths[early])
     first = steps[early] / lengths[early] if whole is None else whole
-    # env steps of the episodes that are under way
+    # env steps of the unfinished episodes
     under_way = 0.0 if whole is None else max(float(np.median((steps[early] - whole * lengths[early])[len(whole) // 2 :])), 0.0)
     at, counts = np.zeros(len(steps) + 1), np.zeros(len(steps) + 1)
     at[1:] = np.maximum.accumulate(np.maximum(steps - under_way, 0.0))

@@ -92,7 +92,7 @@ class Part:
         return bool(self._held)
 
     def add(self, run: LoggedRun) -> None:
-        """Take a run in. What it is is asked for before what its rows are. Raises UserError where it can't be understood."""
+        """Add a run. Questions about its configuration come before those about its rows. Raises UserError where it can't be understood."""
         # the run's own settings separate cells, and need no question
         index = self.keys.add({key: value for key, value in run.config.items() if key not in run.settings}, run.apart)
         meaning = meaning_of(run, self._columns) if np.isfinite(run.returns).any() else None

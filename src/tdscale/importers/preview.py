@@ -137,7 +137,7 @@ class ImportReport:
         runs, cells: counts.
         tasks, utds: sorted.
         messages: everything about the source that bears on the laws.
-        study: as it stands in the folder's study.toml now.
+        study: as it is in the folder's study.toml now.
         preview: what was understood, where the log was the user's own.
     """
 

@@ -24,10 +24,10 @@ def as_one(run: LoggedRun, resumed: str | None) -> LoggedRun:
 
     Args:
         run: rows in the order in which they were logged, `begins` where sessions begin.
-        resumed: "continue" or "restart", what the user says of a counter that begins again; None: the returns decide.
+        resumed: "continue" or "restart", what the user says about a counter that starts again; None: the returns decide.
 
     Returns:
-        The run without dead rows, with a remark where something was done; as it is where its rows are merely out of order.
+        The run without discarded rows, with a remark if something was done; unchanged if its rows are only out of order.
 
     Raises:
         UserError: if a counter starts again and nothing shows why.
@@ -180,7 +180,7 @@ class _Tape:
         return "continue" if place - room > 0.6 else "restart" if place + room < 0.4 else None
 
     def _by_total(self, begin: float, last: float) -> str | None:
-        """By the env steps that a model counts which stands beside the log."""
+        """By the env steps of a model saved beside the log."""
         total, end = self.run.total, float(np.nanmax(self.run.steps[-1:]))
         if total is None or not np.isfinite(end):
             return None

@@ -146,7 +146,7 @@ def _csv_rows(path: Path, found: _Results) -> bool:
 
 
 def _json_rows(path: Path, found: _Results) -> tuple[bool, dict[str, Any]]:
-    """Whether its last line is torn, and the configuration, which stands in every result."""
+    """Whether its last line is torn, and the configuration, which is in every result."""
     config: dict[str, Any] = {}
     with reading(path):
         for result in json_objects(path):

@@ -13,7 +13,7 @@ from tdscale.importers.logged_run import number
 from tdscale.runs.where import as_text
 
 Floats = NDArray[np.float64]
-_MAX_VALUES = 4096  # of a column; one with more is no key of runs
+_MAX_VALUES = 4096  # of a column; one with more is not a key of runs
 _SPAN = 0.05  # of a run's env steps, which a value of a key lasts on average
 _FLAGS = ("true", "false")
 
@@ -57,7 +57,7 @@ class KeyColumns:
         return name not in self._changing
 
     def value(self, name: str, code: float) -> Any:
-        """What a code stands for."""
+        """The meaning of a code."""
         return list(self._values[name])[int(code)]
 
     def varied(self, name: str) -> bool:

@@ -175,7 +175,7 @@ def _agreeing(run: LoggedRun, monitors: list[Monitor], total: float, columns: Co
     counted = len(monitors) * float(np.mean([monitor.total for monitor in monitors]))
     last = monitors[0].sessions[-1] if monitors[0].sessions and len(monitors) == 1 else 0
     environments = max(number(run.config.get("n_envs")) or 1.0, len(monitors))
-    # each environment may have an episode under way that is in no file
+    # each environment may have an unfinished episode that is in no file
     room = max(2 * environments * max(monitor.longest for monitor in monitors), 0.02 * total)
     alone = float(monitors[0].lengths[last:].sum())
     if min(abs(counted - total), abs(alone - total) if last else np.inf) <= room or columns.env_step_scale is not None:

@@ -37,7 +37,7 @@ def read_model(path: Path) -> dict[str, Any]:
                 return {}
             values = json.loads(model.read(entry))
     except (OSError, KeyError, ValueError, RecursionError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile, zlib.error):
-        return {}  # no model, or a torn one: the hyperparameters are asked for
+        return {}  # no model, or an incomplete one: the import asks for the hyperparameters
     return values if isinstance(values, dict) else {}
 
 

@@ -57,7 +57,7 @@ def read_csv(source: Path, columns: Columns) -> Iterator[LoggedRun | Unreadable]
     `Columns.names` says what the names of the other columns mean. What a table does not say is taken from a `config.json` beside it.
 
     Raises:
-        UserError: if a file is no table, or it is not clear which column is which.
+        UserError: if a file is not a table, or it is not clear which column is which.
     """
     tables = (".csv", ".csv.gz")
     paths = files_below(
@@ -299,7 +299,7 @@ def _batches(
 
 
 def _plain_batches(path: Path, types: dict[str, pa.DataType], form: TableFormat, odd: _OddRows) -> Iterator[pa.RecordBatch]:
-    """Batches of rows from a file that is no CSV."""
+    """Batches of rows from a file that is not a CSV."""
     places = [form.names.index(key) for key in types]
     rows_in = rows_of(path, form)
     while rows := list(islice(rows_in, _PLAIN_ROWS)):

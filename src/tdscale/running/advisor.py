@@ -51,7 +51,7 @@ class Advisor:
             size: which of the study's [sizes] the runs are of; needed where it has several.
 
         Raises:
-            UserError: if it is no study's folder, its runs differ in settings, or a study has neither runs nor a [sweep]; if it has
+            UserError: if it is not a study's folder, its runs differ in settings, or a study has neither runs nor a [sweep]; if it has
                 several sizes and none is named, or no such size.
         """
         opened = open_study(Path(study)) if isinstance(study, str | Path) else study
@@ -207,7 +207,7 @@ class Advisor:
         )
         for name, value, right in known:
             if not right:
-                raise UserError(f"tell: {value:g} is no {name}")
+                raise UserError(f"tell: {value:g} is not a {name}")
         key: Key = (task, float(utd), int(batch_size), float(learning_rate))
         spec = self._spec(key, int(seed))
         status = RunStatus(state="diverged" if diverged else "finished", last_step=int(whole[-1]))

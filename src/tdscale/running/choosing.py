@@ -70,7 +70,7 @@ def choose(files: StudyFiles, *, whole: StudyFiles | None = None, again: bool = 
     try:
         by_sweep = _by_sweep(whole, selection, options, files.size)
     except RunFailure:
-        if complete:  # the sweep that chose them is no longer there as it was; the choice stands
+        if complete:  # the sweep that chose them has changed; the choice stays
             return Chosen(choices=kept)
         raise
     fresh = {task: _fresh(study, task, by_sweep, sweep) for task in study.tasks}

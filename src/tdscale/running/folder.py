@@ -45,7 +45,7 @@ class StudyFiles:
 
 
 def open_study(directory: Path) -> StudyFiles:
-    """Open a study's folder. A user's algorithm is not imported. Raises UserError if it is no study's folder."""
+    """Open a study's folder. A user's algorithm is not imported. Raises UserError if it is not a study's folder."""
     if not directory.exists():
         raise UserError(
             f"{directory}: no such folder; `tdscale run STUDY.toml --dir {directory}` or `tdscale import … --dir {directory}` makes it"
@@ -162,7 +162,7 @@ def _with_known_settings(study: Study, directory: Path) -> Study:
 
 
 def _check_unchanged(there: Path, text: str, bound: bool) -> None:
-    """Runs of two versions of an algorithm must not be taken for runs of one."""
+    """Runs of two versions of an algorithm must not count as runs of one."""
     if not bound or not there.is_file() or there.read_text(encoding="utf-8") == text:
         return
     raise UserError(

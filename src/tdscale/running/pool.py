@@ -56,7 +56,7 @@ class Pool(Protocol):
         """No job is left for a slot that is free; it is offered again, or ends."""
 
     def ending(self, slot: int) -> Ending:
-        """How a slot that answered None ended; it is no slot any more."""
+        """How a slot that answered None ended; it is no longer a slot."""
 
     def close(self) -> None:
         """End every slot."""

@@ -14,7 +14,7 @@ from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.simulate import Bowl, LawTruth, Noise, SweepDesign, Truth, simulate_cells
 from tdscale.study import Aggregate, Study
 
-# how far outside the σ that are run D is asked for
+# how far outside the σ that are run D is estimated
 BEYOND = 2.0
 
 
@@ -120,7 +120,7 @@ def rehearse(
     Args:
         truth: what D_J is taken to be.
         design: stage 2 of the sweep; its own number of seeds is not used.
-        options: of the fits; D is asked for at the highest threshold.
+        options: of the fits; D is estimated at the highest threshold.
         seeds: numbers of seeds a cell.
         noise: its sizes, or a regime's name.
         repeats: simulated sweeps for each number.
@@ -143,7 +143,7 @@ def rehearse(
 
 
 def asked_utd(ran: Sequence[float]) -> tuple[float, float, float]:
-    """σ at which D is asked for: between the middle ones of those that are run, below them, and above."""
+    """σ at which D is estimated: between the middle ones of those that are run, below them, and above."""
     utd = np.sort(ran)
     middle = len(utd) // 2
     between = float(np.sqrt(utd[middle - 1] * utd[middle])) if len(utd) > 1 else float(utd[0])
@@ -163,7 +163,7 @@ def summarise(
         fits: laws and env steps of each, and what it was simulated from.
         options: of the fits.
         seeds, n_cells: of each sweep.
-        asked: σ at which D is asked for (`asked_utd`).
+        asked: σ at which D is estimated (`asked_utd`).
     """
     top = options.thresholds[-1]
     settled = [(laws, truth) for laws, _, truth in fits if laws.data and laws.data[-1].threshold == top]

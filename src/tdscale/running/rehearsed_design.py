@@ -182,7 +182,7 @@ def with_scaling(
         truths: the same.
         scaling: its seeds, and what B is rounded to.
         design: how stage 2 is logged and how long its cells run.
-        options: of the fits; D is asked for at the highest threshold.
+        options: of the fits; D is estimated at the highest threshold.
         noise, seed, on_study: as of `rehearse_design`.
         aggregate: what is taken over the seeds of a cell.
     """

@@ -105,7 +105,7 @@ def _run_round(runner: StageRunner, stage: Stage, rounds: Rounds, failed: set[Ce
 def round_jobs(files: StudyFiles, stage: Stage, requests: Sequence[CellRequest]) -> dict[CellKey, CellJob]:
     """What is to be trained so that all of these requests are met.
 
-    A request is met when all seeds of the cell stand at one env step and it has crossed the top threshold or come to where it is cut.
+    A request is met when all seeds of the cell are at one env step and it has crossed the top threshold or reached its cut.
     Seeds that are asked for beside others are trained with them: a cell stops as one, and its mean is another one.
     """
     sizes, statuses = files.by_size(), files.store.statuses(problems=[])

@@ -156,7 +156,7 @@ class Display(Protocol):
     """What shows a study's progress."""
 
     def stage(self, name: str, jobs: Sequence[CellJob], cells_done: int, later: Sequence[CellJob], part: Part | None = None) -> None:
-        """A stage, or a part of one, begins with these jobs left; so many of its cells are done; `later` stands for the stages after it."""
+        """A stage, or a part of one, begins with these jobs left; so many of its cells are done; `later` is for the stages after it."""
 
     def event(self, event: Event) -> None:
         """Something happened to a job."""

@@ -90,7 +90,7 @@ def load_cells(
         one-seed, resets, aggregate.
 
     Raises:
-        UserError: as `select_runs`, or where the study's `reset_critic_updates` is no number of updates between resets.
+        UserError: as `select_runs`, or where the study's `reset_critic_updates` is not a number of updates between resets.
         ValueError: if there is no such column.
     """
     if column not in COLUMNS[1:]:

@@ -109,7 +109,7 @@ class RunStore:
             return packed.write_part(results, folder)
 
     def compact(self, skip: Collection[str] = (), *, at_least: int = 1) -> int:
-        """Move runs that have ended from their folders into one packed part; the folders go when the part stands on the disk.
+        """Move runs that have ended from their folders into one packed part; the folders are removed once the part is on disk.
 
         Left as they are: failed runs, runs with a checkpoint, those that can't be read, and those of `skip`, which may continue.
         Readers see the same runs meanwhile. A later result of a packed run is written as a folder

@@ -81,7 +81,7 @@ def set_aside(folder: Path, target: Path) -> None:
 
 
 def settle(parent: Path) -> None:
-    """Clean up after killed writers. The caller holds the lock, so no writer is alive."""
+    """Clean up after killed writers. The caller holds the lock, so no writer is at work."""
     for path in _hidden(parent, _OLD):
         target = parent / _name(path, _OLD)
         with suppress(OSError):

@@ -17,7 +17,7 @@ _UNSAID = {"environments": 1, "n_step": 1, "critic_updates_per_actor_update": 1,
 
 @dataclass(frozen=True)
 class Resets:
-    """When training begins again with new networks and optimisers, the replay kept.
+    """When networks and optimisers are reset; the replay buffer is not.
 
     Attributes:
         env_steps: before the updates of these env steps.

@@ -16,10 +16,10 @@ def parse_sizes(value: Any) -> Any:
     """[sizes] as it is kept: by name, the settings of each size.
 
     `critic_width = [128, 256]`, one setting with a list of values, is short for a size for each value, named by it; a name with a table is
-    a size as it stands. What is neither is left as it is, for the type's own complaint.
+    a size unchanged. What is neither is left as it is, and the type check reports it.
 
     Raises:
-        ValueError: where both stand side by side, a list is empty, or a value stands in it twice.
+        ValueError: if both are given, a list is empty, or it has a value twice.
     """
     if not isinstance(value, Mapping):
         return value
@@ -29,7 +29,7 @@ def parse_sizes(value: Any) -> Any:
     if len(value) > 1:
         other = next(name for name in value if name != lists[0])
         raise ValueError(
-            f"{lists[0]}: a list stands alone, as one size for each of its values; beside {other!r} write each size as a table, e.g. "
+            f"{lists[0]}: a list must be alone, as one size for each of its values; with {other!r} write each size as a table, e.g. "
             f"small = {{ {lists[0]} = … }}"
         )
     key, values = next(iter(value.items()))
@@ -72,7 +72,7 @@ def update_weight(settings: Mapping[str, Any], model_size: float | None) -> floa
 
 
 def check_sizes(sizes: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise ValueError, one sentence, where [sizes] can't be what was meant: no setting, unequal ones, two alike, N that is no number."""
+    """Raise ValueError, one sentence, if [sizes] is wrong: no setting, unequal ones, two alike, N that is not a number."""
     keys: set[str] | None = None
     seen: dict[str, str] = {}
     for name, size in sizes.items():

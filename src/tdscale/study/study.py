@@ -128,7 +128,7 @@ class Checkpoints(_Part):
     gigabytes: float = Field(
         4.0,
         ge=0,
-        description="adaptive design: disk for those of runs that were stopped and may be asked for again; beyond it the oldest are "
+        description="adaptive design: disk space for those of runs that were stopped early and may be needed again; beyond it the oldest are "
         "removed, and such a run begins from the start",
     )
 
@@ -195,7 +195,7 @@ class Study(_Part):
     @field_validator("baseline", mode="before")
     @classmethod
     def _usual(cls, value: Any) -> Any:
-        if isinstance(value, dict):  # past this point a list is no tuple any more
+        if isinstance(value, dict):  # past this point a list is no longer a tuple
             return {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
         return {True: {}, False: None}[value] if isinstance(value, bool) else value
 
@@ -231,7 +231,7 @@ class Study(_Part):
             raise ValueError(f"{'function' if self.command is None else 'command'}: there is no [sweep], so nothing that it could run")
         given = [name for name in ("reset_critic_updates", "reset_env_steps") if getattr(self, name)]
         if len(given) > 1:
-            raise ValueError(f"{given[1]}: stands beside {given[0]}; one of them says when networks were reset")
+            raise ValueError(f"{given[1]}: can't be combined with {given[0]}; one of them gives the resets")
         if given and self.sweep is not None and not self.has_custom_trainer:
             raise ValueError(
                 f"{given[0]}: is for imported curves and your own trainer; tdscale's agents record their resets, and "
@@ -287,7 +287,7 @@ class Study(_Part):
             alone = [utd for utd in self.baseline.at or () if utd not in self.scaling.utd]
             if alone:
                 raise ValueError(
-                    f"baseline.at: {alone[0]:g} is no σ of [scaling], whose runs it would be compared with; add it to scaling.utd"
+                    f"baseline.at: {alone[0]:g} is not a σ of [scaling], whose runs it would be compared with; add it to scaling.utd"
                 )
         if self.algorithm in SETTINGS and not self.has_custom_trainer:
             check_networks(self.sizes, SETTINGS[self.algorithm].model_fields)

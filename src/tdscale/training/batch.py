@@ -272,7 +272,7 @@ class RunBatch:
             self.runs = [self.runs[slot] for slot in kept]
 
     def snapshot(self, slot: int) -> Snapshot:
-        """What a checkpoint holds of a run: among its values env_step, and `steps`, where the batch stands."""
+        """What a checkpoint holds of a run: among its values env_step, and `steps`, those of the batch."""
         run, agent = self.runs[slot], self._learner.agent(slot)
         values, arrays = run.recorded()
         values |= {"steps": self._steps, "due": [list(flags) for flags in self._due]} | origin(agent, self._versions(run))
@@ -304,7 +304,7 @@ class RunBatch:
         return run.library_versions() | run.experience.task.versions() | self._own_version
 
     def result(self, run_id: str, notes: dict[str, Any]) -> RunResult:
-        """A run as it stands."""
+        """A run in its present state."""
         run = next(run for run in self.runs if run.spec.run_id == run_id)
         return run.result(self._learner.costs(), run.experience.task.versions() | self._own_version, notes)
 

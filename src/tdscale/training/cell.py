@@ -28,7 +28,7 @@ class Progress:
 
     Attributes:
         env_steps: done, over all runs.
-        limit: the most that they can come to.
+        limit: their maximum.
         seeds: how many runs there are.
         cells: env steps of each cell, over its seeds.
     """

@@ -200,7 +200,7 @@ class TrainingRun:
         return {"jax": jax.__version__, "numpy": version("numpy")}
 
     def result(self, costs: Costs, versions: Mapping[str, str], notes: dict[str, Any]) -> RunResult:
-        """The run as it stands; `versions` are the task's."""
+        """The run in its present state; `versions` are the task's."""
         if self.resets:
             notes = notes | {"resets": self.resets}
         if self.state != "finished":

@@ -81,7 +81,7 @@ class CurveFile:
         self.rows, self._before = dict(rows), rows
 
     def read(self) -> None:
-        """Take in what was written since. Raises UserError at a line that is no row of a curve."""
+        """Take in what was written since. Raises UserError at a line that is not a row of a curve."""
         self._read_on(self.path)
 
     def close(self) -> None:

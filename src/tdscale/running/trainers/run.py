@@ -29,7 +29,7 @@ _REASON = 200  # characters of a program's last words
 
 
 class CustomRun:
-    """A run: not begun, at work, paused, or over.
+    """A run: not started, running, paused, or ended.
 
     Attributes:
         state: its state, if known (`runs.types.RunStatus`).
@@ -63,7 +63,7 @@ class CustomRun:
 
     @property
     def env_step(self) -> int:
-        """Where it stands: the last row of its curve, or its limit once it has ended well."""
+        """Its env step: the last row of its curve, or its limit once it has exited with status 0."""
         if self.over and self.state == "finished":
             return self.limit
         return min(self._file.last_step, self.limit)
