@@ -32,7 +32,6 @@ PRIVATE_WORDS = (
 EXEMPT = {
     "CHANGELOG.md",
     "README.md",
-    "benchmarks/README.md",
     "docs/api.md",
     "docs/benchmarks.md",
     "docs/cli.md",

@@ -52,7 +52,7 @@ def test_a_layers_norm_has_its_number_at_the_end_and_nothing_else(tmp_path, make
     store = RunStore(tmp_path)
     with pytest.raises(ValueError, match=r"not a column of a curve; known are .*critic_parameter_norm_layer_0, "):
         store.write(make_result(0, columns={name: np.zeros(10)}))
-    with pytest.raises(ValueError, match="no column"):
+    with pytest.raises(ValueError, match="not a column"):
         store.curves(columns=[name])
 
 

@@ -128,7 +128,7 @@ class Checkpoints(_Part):
     gigabytes: float = Field(
         4.0,
         ge=0,
-        description="adaptive design: disk space for those of runs that were stopped early and may be needed again; beyond it the oldest are "
+        description="adaptive design: disk space for those of runs that were stopped early and may be needed; beyond it the oldest are "
         "removed, and such a run begins from the start",
     )
 
