@@ -298,7 +298,7 @@ def test_prices_in_seconds_are_measured_once_and_stored_before_the_first_round(t
     assert small == pytest.approx((1.2 + 0.64) / 1200, rel=0.25)
     assert large == pytest.approx((1.2 + 2.56) / 1200, rel=0.25)
     write_rounds(tmp_path, study, "sweep", Rounds())
-    with pytest.raises(UserError, match="on CPU cores of this machine alone"):
+    with pytest.raises(UserError, match="only on CPU cores of this machine"):
         step_prices(files, Engine(workers=1, gpu=True), notes.append)
 
 

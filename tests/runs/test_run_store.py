@@ -154,7 +154,7 @@ def _spec(values, **changes):
     ("file", "change", "said"),
     [
         ("spec.json", lambda v: "{", "can't be read as JSON"),
-        ("spec.json", lambda v: "[1]", "no JSON object"),
+        ("spec.json", lambda v: "[1]", "not a JSON object"),
         ("spec.json", lambda v: "[" * 100_000, "can't be read as JSON"),
         ("spec.json", lambda v: _spec(v, seed=99), "not of"),
         ("spec.json", lambda v: _spec(v, colour="red"), "'colour'"),

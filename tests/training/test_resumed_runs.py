@@ -165,7 +165,7 @@ def _other_format(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
-        (lambda path, monkeypatch: _damage(path), "bytes, not the"),
+        (lambda path, monkeypatch: _damage(path), "bytes instead of"),
         (_other_library, "numpy 0.0.1"),
         (_other_format, "networks of other shapes"),
     ],

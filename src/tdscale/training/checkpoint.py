@@ -290,7 +290,7 @@ def _check(path: Path, size: int, digest: str) -> None:
     try:
         there = path.stat().st_size
         if there != size:
-            raise CheckpointRefused(f"{path}: has {there} bytes instead of {size} that were written")
+            raise CheckpointRefused(f"{path}: has {there} bytes instead of the {size} that were written")
         with path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != digest:
                 raise CheckpointRefused(f"{path}: was damaged after it was written")
