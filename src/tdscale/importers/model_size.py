@@ -1,4 +1,4 @@
-"""N of a log's networks: numbers of parameters as logs and people write them, and `--model-size KEY:VALUE=N,VALUE=N`, which tells them."""
+"""N of a log's networks: numbers of parameters as logs and users write them, and `--model-size KEY:VALUE=N,VALUE=N`, which gives them."""
 
 import math
 import re
@@ -53,7 +53,7 @@ class Told:
     """What `--model-size KEY:VALUE=N,VALUE=N` says.
 
     Attributes:
-        key: the setting that tells sizes apart.
+        key: the setting that separates sizes.
         by_value: N by its value, as text.
     """
 
@@ -65,7 +65,7 @@ def told_sizes(asked: str | None) -> Told | None:
     """N by the values of a key; None where the option names N in another way, as `KEY`, `=N`, `KEY:PATTERN` and `KEY/KEY` do.
 
     Raises:
-        UserError: where an N is none, a value stands twice, or two values have one N.
+        UserError: if an N is not a number, a value is given twice, or two values have one N.
     """
     if asked is None or asked.startswith("=") or not re.fullmatch(r"[^:]+:[^{*]*=[^{*]*", asked, flags=re.DOTALL):
         return None
@@ -79,10 +79,10 @@ def told_sizes(asked: str | None) -> Told | None:
         if size is None or not 1 <= size <= _MOST:
             raise UserError(f"{OPTION} {asked}: {text.strip()!r} can't be N, the critics' parameters; it must be a number ≥ 1, e.g. 2.8e6")
         if value in found:
-            raise UserError(f"{OPTION} {asked}: says N of {key} = {value} twice; each value has one N")
+            raise UserError(f"{OPTION} {asked}: gives N of {key} = {value} twice; each value has one N")
         other = next((one for one, there in found.items() if there == size), None)
         if other is not None:
-            raise UserError(f"{OPTION} {asked}: {other} and {value} have the same N; networks of two sizes differ in theirs")
+            raise UserError(f"{OPTION} {asked}: {other} and {value} have the same N; different sizes must have different N")
         found[value] = size
     return Told(key, found)
 
