@@ -29,8 +29,8 @@ class Prediction:
         not_optimised: of "batch_size" and "learning_rate", those that no sweep chose: their laws go through what the runs used.
         data: D_J in env steps; compute: C_J in `unit`, by `accounting`; seconds: of one run until J, environment and updates. None
             where they are not known, or where the law refuses D: then `refused` says why.
-        extrapolation: by what factor σ, or N, lies outside what was run; 1 inside. hyperparameters_extrapolation: outside the σ at
-            which B and η were swept; None without such laws.
+        extrapolation: by what factor σ, or N, lies outside what was run; 1 inside. size_extrapolation: N alone.
+            hyperparameters_extrapolation: σ outside those at which B and η were swept; None without such laws.
         utd_run: the least and the largest σ at which a task reached J.
         size, model_size: the network, of a study with sizes.
     """
@@ -54,6 +54,7 @@ class Prediction:
     extrapolation: float
     hyperparameters_extrapolation: float | None
     utd_run: tuple[float, float]
+    size_extrapolation: float = 1.0
     refused: str | None = None
     size: str | None = None
     model_size: float | None = None
@@ -66,11 +67,12 @@ class Prediction:
     @property
     def where(self) -> str:
         """Whether this interpolates or extrapolates, and by what factor, in words."""
-        low, high = map(short, self.utd_run)
-        if self.extrapolation > 1:
-            words = f"extrapolates by a factor of {short(self.extrapolation)}: UTD {low} to {high} was run"
-        else:
-            words = f"interpolates: UTD {low} to {high} was run"
+        low, high = self.utd_run
+        outside = max(low / self.utd, self.utd / high, 1.0)
+        ran = f"UTD {short(low)} to {short(high)} was run"
+        words = f"extrapolates by a factor of {short(outside)}: {ran}" if outside > 1 else f"interpolates: {ran}"
+        if self.size_extrapolation > 1:
+            words += f"; N is extrapolated by a factor of {short(self.size_extrapolation)}"
         beyond = self.hyperparameters_extrapolation
         if beyond is not None and beyond > max(self.extrapolation, 1.0) * NEAR:
             words += f"; B* and η* are extrapolated by a factor of {short(beyond)}"
@@ -78,7 +80,7 @@ class Prediction:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types; estimates as {value, low, high, level}. The keys of sizes stand there for a study that has some."""
-        of_sizes = ("size", "model_size")
+        of_sizes = ("size", "model_size", "size_extrapolation")
         return {key: _plain(value) for key, value in self.__dict__.items() if self.model_size is not None or key not in of_sizes}
 
 
@@ -130,6 +132,7 @@ def predict(
         unit=laws.unit,
         accounting=next((model.accounting for model in laws.compute.values()), None),
         extrapolation=law.extrapolation(utd),
+        size_extrapolation=law.beyond_size,
         hyperparameters_extrapolation=max(swept, default=None),
         utd_run=law.range,
         refused=refused,
