@@ -12,7 +12,8 @@ from tdscale.analysis.estimate import Estimate, short
 from tdscale.analysis.fitted_laws import DataLaw, PowerLaw, Quantity, Tolerated
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import UserError
-from tdscale.planning.answer import NEAR, round_batch
+from tdscale.planning.answer import NEAR
+from tdscale.planning.question import round_batch
 
 
 @dataclass(frozen=True, kw_only=True)
