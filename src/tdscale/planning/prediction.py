@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from tdscale.analysis.arrays import Floats
+from tdscale.analysis.between import law_at
 from tdscale.analysis.compute import Accounting, ComputeModel, ComputeUnit, compute_name
 from tdscale.analysis.estimate import Estimate, short
-from tdscale.analysis.fitted_laws import DataLaw, PowerLaw, Quantity, Tolerated
+from tdscale.analysis.fitted_laws import PowerLaw, Quantity, Tolerated
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import UserError
 from tdscale.planning.answer import NEAR
@@ -94,7 +95,7 @@ def predict(
         laws: of a study, or published ones; `at_size` names the network where there are several.
         utd: σ.
         task: None for the domain.
-        threshold: J, one of those fitted; None for the highest.
+        threshold: J, from the lowest to the highest fitted; None for the highest. Between two that were fitted log D is interpolated.
         batch_multiple: B is rounded to a multiple of it.
 
     Raises:
@@ -104,7 +105,7 @@ def predict(
         raise UserError(f"--utd: {utd:g} is not a UTD ratio; it must be > 0, e.g. 0.5")
     if task is not None and task not in laws.tasks:
         raise UserError(f"--task: there is no {task!r} in this study; there is {', '.join(laws.tasks)}")
-    law = _law_at(laws, threshold)
+    law = law_at(laws, threshold)
     batch_law, rate_law = (_known(power, task) for power in (laws.batch_size, laws.learning_rate))
     batch = None if batch_law is None else round_batch(float(batch_law.predict([utd], task)[0]), batch_multiple)
     refused = law.refusal(utd, task)
@@ -139,18 +140,6 @@ def predict(
         refused=refused,
         model_size=laws.model_size,
     )
-
-
-def _law_at(laws: ScalingLaws, threshold: float | None) -> DataLaw:
-    if not laws.data:
-        raise UserError("no data law could be fitted, so there is nothing to predict with; see the warnings of `tdscale fit`")
-    if threshold is None:
-        return laws.data[-1]
-    near = min(laws.data, key=lambda law: abs(law.threshold - threshold))
-    if abs(near.threshold - threshold) < 0.6:  # thresholds are printed rounded
-        return near
-    known = ", ".join(f"{law.threshold:.4g}" for law in laws.data)
-    raise UserError(f"--threshold: no law was fitted at {threshold:g}; there are laws at {known}")
 
 
 def _known(law: PowerLaw | None, task: str | None) -> PowerLaw | None:
