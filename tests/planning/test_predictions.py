@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from known_truth import law_data, synthetic_study
+from sized_truth import SIZES, sized_cells
 from tdscale.analysis.fit import FitOptions, fit_laws
+from tdscale.analysis.views import at_size
 from tdscale.errors import UserError
 from tdscale.planning import plan_data, predict
 
@@ -81,6 +83,18 @@ def test_where_the_runs_do_not_settle_d_the_prediction_refuses_and_still_tells_b
     assert found.data is found.compute is None
     assert "the runs don't settle D at σ = 1.00e−4" in found.refused
     assert found.batch_size >= 16
+
+
+def test_a_network_beyond_those_that_were_run_is_said_apart_from_the_utd_ratio():
+    """D and C of the cells: D by a sum law, sizes from 5e5 to 3.2e7."""
+    options = FitOptions(study="sized", tasks=("one", "two"), thresholds=(500.0,), n_draws=40)
+    laws = fit_laws(sized_cells(), options)
+    inside, beyond = (predict(at_size(laws, size), 2.0, task="one") for size in (SIZES["large"], 2 * SIZES["huge"]))
+    assert inside.extrapolation == inside.size_extrapolation == 1
+    assert inside.where == "interpolates: UTD 0.5 to 4 was run"
+    assert beyond.extrapolation == beyond.size_extrapolation == pytest.approx(2)
+    assert beyond.where == "interpolates: UTD 0.5 to 4 was run; N is extrapolated by a factor of 2"
+    assert beyond.to_dict()["model_size"] == pytest.approx(6.4e7)
 
 
 @pytest.mark.parametrize(

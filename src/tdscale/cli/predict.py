@@ -47,7 +47,7 @@ def predict(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """What a UTD ratio takes: env steps, compute and time to a return, the best batch size and learning rate, each with its 80 % interval.
+    """What a UTD ratio takes: env steps, compute, time, and the best batch size and learning rate, with intervals.
 
     The laws are read, not fitted again. Each answer says whether it interpolates or extrapolates, and by what factor.
     """

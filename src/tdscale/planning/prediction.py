@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from tdscale.analysis.arrays import Floats
+from tdscale.analysis.between import law_at
 from tdscale.analysis.compute import Accounting, ComputeModel, ComputeUnit, compute_name
 from tdscale.analysis.estimate import Estimate, short
-from tdscale.analysis.fitted_laws import DataLaw, PowerLaw, Quantity, Tolerated
+from tdscale.analysis.fitted_laws import PowerLaw, Quantity, Tolerated
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import UserError
 from tdscale.planning.answer import NEAR
@@ -30,8 +31,8 @@ class Prediction:
         not_optimised: of "batch_size" and "learning_rate", those that no sweep chose: their laws go through what the runs used.
         data: D_J in env steps; compute: C_J in `unit`, by `accounting`; seconds: of one run until J, environment and updates. None
             where they are not known, or where the law refuses D: then `refused` says why.
-        extrapolation: by what factor σ, or N, lies outside what was run; 1 inside. hyperparameters_extrapolation: outside the σ at
-            which B and η were swept; None without such laws.
+        extrapolation: by what factor σ, or N, lies outside what was run; 1 inside. size_extrapolation: N alone.
+            hyperparameters_extrapolation: σ outside those at which B and η were swept; None without such laws.
         utd_run: the least and the largest σ at which a task reached J.
         size, model_size: the network, of a study with sizes.
     """
@@ -55,6 +56,7 @@ class Prediction:
     extrapolation: float
     hyperparameters_extrapolation: float | None
     utd_run: tuple[float, float]
+    size_extrapolation: float = 1.0
     refused: str | None = None
     size: str | None = None
     model_size: float | None = None
@@ -67,11 +69,12 @@ class Prediction:
     @property
     def where(self) -> str:
         """Whether this interpolates or extrapolates, and by what factor, in words."""
-        low, high = map(short, self.utd_run)
-        if self.extrapolation > 1:
-            words = f"extrapolates by a factor of {short(self.extrapolation)}: UTD {low} to {high} was run"
-        else:
-            words = f"interpolates: UTD {low} to {high} was run"
+        low, high = self.utd_run
+        outside = max(low / self.utd, self.utd / high, 1.0)
+        ran = f"UTD {short(low)} to {short(high)} was run"
+        words = f"extrapolates by a factor of {short(outside)}: {ran}" if outside > 1 else f"interpolates: {ran}"
+        if self.size_extrapolation > 1:
+            words += f"; N is extrapolated by a factor of {short(self.size_extrapolation)}"
         beyond = self.hyperparameters_extrapolation
         if beyond is not None and beyond > max(self.extrapolation, 1.0) * NEAR:
             words += f"; B* and η* are extrapolated by a factor of {short(beyond)}"
@@ -79,7 +82,7 @@ class Prediction:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types; estimates as {value, low, high, level}. The keys of sizes stand there for a study that has some."""
-        of_sizes = ("size", "model_size")
+        of_sizes = ("size", "model_size", "size_extrapolation")
         return {key: _plain(value) for key, value in self.__dict__.items() if self.model_size is not None or key not in of_sizes}
 
 
@@ -92,7 +95,7 @@ def predict(
         laws: of a study, or published ones; `at_size` names the network where there are several.
         utd: σ.
         task: None for the domain.
-        threshold: J, one of those fitted; None for the highest.
+        threshold: J, from the lowest to the highest fitted; None for the highest. Between two that were fitted log D is interpolated.
         batch_multiple: B is rounded to a multiple of it.
 
     Raises:
@@ -102,7 +105,7 @@ def predict(
         raise UserError(f"--utd: {utd:g} is not a UTD ratio; it must be > 0, e.g. 0.5")
     if task is not None and task not in laws.tasks:
         raise UserError(f"--task: there is no {task!r} in this study; there is {', '.join(laws.tasks)}")
-    law = _law_at(laws, threshold)
+    law = law_at(laws, threshold)
     batch_law, rate_law = (_known(power, task) for power in (laws.batch_size, laws.learning_rate))
     batch = None if batch_law is None else round_batch(float(batch_law.predict([utd], task)[0]), batch_multiple)
     refused = law.refusal(utd, task)
@@ -131,23 +134,12 @@ def predict(
         unit=laws.unit,
         accounting=next((model.accounting for model in laws.compute.values()), None),
         extrapolation=law.extrapolation(utd),
+        size_extrapolation=law.beyond_size,
         hyperparameters_extrapolation=max(swept, default=None),
         utd_run=law.range,
         refused=refused,
         model_size=laws.model_size,
     )
-
-
-def _law_at(laws: ScalingLaws, threshold: float | None) -> DataLaw:
-    if not laws.data:
-        raise UserError("no data law could be fitted, so there is nothing to predict with; see the warnings of `tdscale fit`")
-    if threshold is None:
-        return laws.data[-1]
-    near = min(laws.data, key=lambda law: abs(law.threshold - threshold))
-    if abs(near.threshold - threshold) < 0.6:  # thresholds are printed rounded
-        return near
-    known = ", ".join(f"{law.threshold:.4g}" for law in laws.data)
-    raise UserError(f"--threshold: no law was fitted at {threshold:g}; there are laws at {known}")
 
 
 def _known(law: PowerLaw | None, task: str | None) -> PowerLaw | None:
