@@ -46,7 +46,9 @@ def compare(
     csv: Annotated[Path | None, option(metavar="FILE.csv", what="Write every number as a table, a row for each study and point.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare algorithms, or variants of one: env steps at equal compute, compute at equal data, return at equal budgets.
+    """Compare algorithms, or variants of one, at equal cost.
+
+    Env steps at equal compute, compute at equal data, return at equal budgets.
 
     Each study is taken at its own best UTD ratio, batch size and learning rate. The first one is what the others are compared with. A
     number is followed by its 80 % interval.

@@ -53,7 +53,7 @@ def export(
     write: Annotated[Path | None, option(metavar="FILE", what="Write it there; a file that is there stays. [default: print it]")] = None,
     as_json: Json = False,
 ) -> None:
-    """A plan's settings, or suggested runs, for Stable-Baselines3, SBX, CleanRL, W&B or tdscale itself.
+    """A plan as settings for SB3, SBX, CleanRL or W&B.
 
     The plan is asked for as of tdscale plan. A run ends at the upper end of the env steps that are predicted.
     """

@@ -47,7 +47,9 @@ def predict(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """What a UTD ratio takes: env steps, compute, time, and the best batch size and learning rate, with intervals.
+    """What a run at a UTD ratio takes, and its best settings.
+
+    Env steps, compute, time, batch size and learning rate, each with its 80 % interval.
 
     The laws are read, not fitted again. Each answer says whether it interpolates or extrapolates, and by what factor.
     """

@@ -24,8 +24,10 @@ def published(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """The published laws: the paper's printed ones and the authors' committed ones (B, η and D for any σ), and their follow-up's with model
-    size (D for any σ and N).
+    """The published laws, and what they predict.
+
+    The paper's printed laws and its authors' committed ones (B, η and D for any σ), and their follow-up's with model size (D for any σ
+    and N).
     """
     from tdscale.cli.console import for_people, print_json
     from tdscale.cli.results import print_partly_published, print_published

@@ -44,7 +44,9 @@ def start(
     suite: Annotated[str | None, option(metavar="NAME", what="gymnasium or dm_control. [default: by the task's name]")] = None,
     as_json: Json = False,
 ) -> None:
-    """What to begin with on a task that nobody ran: UTD ratio, batch size and learning rate, with ranges.
+    """First settings for a task that nobody ran.
+
+    UTD ratio, batch size and learning rate, with their 80 % ranges.
 
     From the published laws of other tasks, and what these took. The study that --write makes sweeps those ranges by the adaptive design.
     """

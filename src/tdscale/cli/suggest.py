@@ -54,7 +54,9 @@ def suggest(
     csv: Annotated[Path | None, option(metavar="FILE", what="Write the table to this file, one row per run.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Suggest the runs that are worth most next, for their cost. For any study's folder, also of imported logs; trains nothing.
+    """Which runs to train next: worth most for their cost.
+
+    For any study's folder, also of imported logs. Trains nothing.
 
     Without --for: the cells that help most to find the best batch size and learning rate. With it: the UTD ratios and seeds
     that narrow its answer most.
