@@ -35,6 +35,7 @@ EXEMPT = {
     "docs/api.md",
     "docs/benchmarks.md",
     "docs/cli.md",
+    "docs/compare.md",
     "docs/equations.md",
     "docs/how_to_choose.md",
     "docs/method.md",
