@@ -170,7 +170,7 @@ def test_what_is_no_curve_is_one_sentence_and_changes_nothing(study, run, steps,
 def test_a_study_without_runs_and_without_a_sweep_is_refused(tmp_path):
     path = tmp_path / "study.toml"
     path.write_text(STUDY.split("[sweep]")[0], encoding="utf-8")
-    with pytest.raises(tdscale.UserError, match=r"neither runs nor a \[sweep\]"):
+    with pytest.raises(tdscale.UserError, match=r"no runs and no \[sweep\]"):
         tdscale.Advisor(tdscale.read_study(Path(path)))
     with pytest.raises(tdscale.UserError, match="no such folder"):
         tdscale.suggest(tmp_path / "nowhere")
