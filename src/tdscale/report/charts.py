@@ -1,0 +1,245 @@
+"""Figures as the page shows them: what matplotlib drew, told as numbers, for the charting library to draw again with a hand to it.
+
+There is one drawing of a figure, the one in `figures/`: panels, series, intervals and legends are read off it. A figure with anything else,
+as the shades of a surface, is shown as it is.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+from numpy.typing import ArrayLike, NDArray
+
+from tdscale.report import style
+
+_SHAPES = {"o": "circle", "s": "square", "D": "diamond", "^": "triangle-up", "v": "triangle-down", "P": "cross", "X": "M-1,-1L1,1M1,-1L-1,1"}
+_SHAPES |= {"x": "M-1,-1L1,1M1,-1L-1,1", "+": "M-1,0L1,0M0,-1L0,1", "_": "M-1,0L1,0"}
+_SHAPES["*"] = "M0,-1L.22,-.31L.95,-.31L.36,.12L.59,.81L0,.38L-.59,.81L-.36,.12L-.95,-.31L-.22,-.31Z"
+_NEUTRAL = {to_hex(colour) for colour in (style.FAINT, style.INK, "white", "black")}
+_AS_GOOD = 1e-6  # numbers that are the same but for rounding
+
+
+def chart(figure: Figure) -> dict[str, Any] | None:
+    """Panels and legend of a figure as JSON types; None for one that holds what can't be told as series.
+
+    A panel has `x` and `y` (label, whether logarithmic, ends, ticks with their text) and `series`: each with a kind ("line", "band",
+    "points", "bars", "rule", "text"), a colour, numbers `x`, `y`, `low`, `high`, and `of`, the places in the legend that it belongs to.
+    """
+    panels = [axes for axes in figure.axes if axes.axison]
+    if not panels or any(not _known(axes) for axes in panels):
+        return None
+    handles: list[Line2D] = []
+    labels: list[str] = []
+    for legend in [*figure.legends, *(found for axes in panels if (found := axes.get_legend()) is not None)]:
+        for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True):
+            if isinstance(handle, Line2D) and text.get_text():
+                handles.append(handle)
+                labels.append(text.get_text())
+            elif isinstance(handle, Rectangle):
+                handles.append(Line2D([], [], color=handle.get_facecolor(), marker="s", linestyle="none"))
+                labels.append(text.get_text())
+    told = [_panel(axes, handles) for axes in panels]
+    return {"panels": told, "legend": [_entry(handle, text, told, at) for at, (handle, text) in enumerate(zip(handles, labels, strict=True))]}
+
+
+def _known(axes: Axes) -> bool:
+    others = [artist for artist in axes.collections if not isinstance(artist, LineCollection | PolyCollection)]
+    return not others and not axes.images and all(isinstance(patch, Rectangle) for patch in axes.patches)
+
+
+def _panel(axes: Axes, handles: Sequence[Line2D]) -> dict[str, Any]:
+    series: list[dict[str, Any]] = []
+    for collection in axes.collections:
+        series += _band(collection) if isinstance(collection, PolyCollection) else _segments(collection)
+    series += [found for patch in axes.patches if isinstance(patch, Rectangle) and (found := _rectangle(axes, patch)) is not None]
+    for line in axes.lines:
+        series += _line(axes, line)
+    _join_intervals(series)
+    for one in series:
+        one["of"] = [place for place, handle in enumerate(handles) if _belongs(one, handle, handles)]
+        one.pop("marker", None)
+    series += [found for text in axes.texts if (found := _text(axes, text)) is not None]
+    titles = [axes.get_title(loc=loc) for loc in ("left", "center", "right")]
+    return {"title": _plain(next((text for text in titles if text), "")), "x": _axis(axes.xaxis), "y": _axis(axes.yaxis), "series": series}
+
+
+def _axis(axis: Axis) -> dict[str, Any]:
+    low, high = sorted(axis.get_view_interval())
+    places = [float(place) for place in axis.get_majorticklocs() if low * (1 - _AS_GOOD) - _AS_GOOD <= place <= high * (1 + _AS_GOOD) + _AS_GOOD]
+    texts = axis.get_major_formatter().format_ticks(places)
+    return {
+        "label": _plain(axis.get_label_text()),
+        "log": axis.get_scale() == "log",
+        "ends": _numbers([low, high]),
+        "ticks": [[number, _plain(text)] for number, text in zip(_numbers(places), texts, strict=True)],
+    }
+
+
+def _line(axes: Axes, line: Line2D) -> list[dict[str, Any]]:
+    x, y = (np.asarray(values, dtype=np.float64) for values in (line.get_xdata(), line.get_ydata()))
+    colour = to_hex(line.get_color())
+    opacity = float(line.get_alpha() or 1.0)
+    common = {"colour": colour, "opacity": opacity, "marker": str(line.get_marker())}
+    if line.get_transform() != axes.transData:  # axhline, axvline: one coordinate is the panel's
+        upright = len(set(x)) == 1 and not len(set(y)) == 1
+        which = "x" if upright else "y"
+        return [{"kind": "rule", which: _numbers([x[0] if upright else y[0]]), "dash": _dash(line), "width": line.get_linewidth(), **common}]
+    found: list[dict[str, Any]] = []
+    if line.get_linestyle() not in ("None", "none", "") and len(x) > 1:
+        step = line.get_drawstyle() == "steps-post"
+        found.append(
+            {"kind": "line", "x": _numbers(x), "y": _numbers(y), "dash": _dash(line), "width": line.get_linewidth(), "step": step, **common}
+        )
+    if line.get_marker() in _SHAPES:
+        face, edge = (to_hex(found) for found in (line.get_markerfacecolor(), line.get_markeredgecolor()))
+        shape = {"shape": _SHAPES[str(line.get_marker())], "size": float(line.get_markersize()), "face": face, "edge": edge}
+        found.append({"kind": "points", "x": _numbers(x), "y": _numbers(y), **shape, **common})
+    return found
+
+
+def _dash(line: Line2D) -> list[float]:
+    pattern: Any = line.get_linestyle()
+    if isinstance(pattern, str):
+        return {"--": [5.0, 3.0], ":": [1.5, 2.5], "-.": [5.0, 2.5, 1.5, 2.5]}.get(pattern, [])
+    return [float(part) for part in (pattern[1] or [])]
+
+
+def _segments(collection: LineCollection) -> list[dict[str, Any]]:
+    """Bars of points, upright or level, or the curves of seeds."""
+    paths = [np.asarray(path, dtype=np.float64) for path in collection.get_segments()]
+    if not paths:
+        return []
+    colour, opacity = to_hex(collection.get_colors()[0]), float(collection.get_alpha() or 1.0)
+    common = {"colour": colour, "opacity": opacity, "width": float(np.atleast_1d(collection.get_linewidths())[0])}
+    if all(len(path) == 2 for path in paths):
+        ends = np.stack(paths)
+        for kind, fixed, moving in (("bars", 0, 1), ("level-bars", 1, 0)):
+            if np.allclose(ends[:, 0, fixed], ends[:, 1, fixed], rtol=1e-9):
+                name = "x" if kind == "bars" else "y"
+                low, high = ends[:, :, moving].min(axis=1), ends[:, :, moving].max(axis=1)
+                return [{"kind": kind, name: _numbers(ends[:, 0, fixed]), "low": _numbers(low), "high": _numbers(high), **common}]
+    return [{"kind": "line", "x": _numbers(path[:, 0]), "y": _numbers(path[:, 1]), "dash": [], "quiet": True, **common} for path in paths]
+
+
+def _band(collection: PolyCollection) -> list[dict[str, Any]]:
+    """What `fill_between` drew: start, one side, end, the other side backwards."""
+    found = []
+    for path in collection.get_paths():
+        corners = np.asarray(path.vertices)
+        count = (len(corners) - 3) // 2
+        x, low = corners[1 : count + 1].T
+        high = corners[count + 2 : 2 * count + 2, 1][::-1]
+        colours = np.atleast_2d(collection.get_facecolor())
+        low, high = np.minimum(low, high), np.maximum(low, high)
+        found.append(
+            {
+                "kind": "band",
+                "x": _numbers(x),
+                "low": _numbers(low),
+                "high": _numbers(high),
+                "colour": to_hex(colours[0]),
+                "opacity": float(colours[0][3]),
+            }
+        )
+    return found
+
+
+def _rectangle(axes: Axes, patch: Rectangle) -> dict[str, Any] | None:
+    """A bar, or a span of `axvspan`."""
+    x, y, width, height = patch.get_x(), patch.get_y(), patch.get_width(), patch.get_height()
+    colour = np.asarray(patch.get_facecolor())
+    common = {"colour": to_hex(colour), "opacity": float(colour[3])}
+    if patch.get_transform().contains_branch(axes.transAxes) and (y, height) == (0, 1):
+        return {"kind": "span", "x": _numbers([x, x + width]), **common}
+    return {"kind": "block", "x": _numbers([x, x + width]), "y": _numbers([y, y + height]), **common}
+
+
+def _text(axes: Axes, text: Text) -> dict[str, Any] | None:
+    if not text.get_text().strip():
+        return None
+    x, y = text.get_position()
+    if hasattr(text, "xy"):
+        x, y = text.xy
+    inside = text.get_transform() == axes.transData or hasattr(text, "xy")
+    return {
+        "kind": "text",
+        "text": _plain(text.get_text()),
+        "x": _numbers([x]),
+        "y": _numbers([y]),
+        "across": not inside,
+        "align": {"left": "left", "right": "right"}.get(text.get_horizontalalignment(), "center"),
+        "colour": to_hex(text.get_color()),
+        "of": [],
+    }
+
+
+def _join_intervals(series: list[dict[str, Any]]) -> None:
+    """Gives points the ends of the bars that stand on them, lines those of the band behind them, in one colour; bars take their marker."""
+    for one in [item for item in series if item["kind"] in ("points", "line") and not item.get("quiet")]:
+        low: list[float | None] = [None] * len(one["x"])
+        high: list[float | None] = [None] * len(one["x"])
+        wanted = "bars" if one["kind"] == "points" else "band"
+        for other in series:
+            if other["kind"] != wanted or other["colour"] != one["colour"]:
+                continue
+            ends = {x: (a, b) for x, a, b in zip(other["x"], other["low"], other["high"], strict=True)}
+            for place, (x, y) in enumerate(zip(one["x"], one["y"], strict=True)):
+                if x in ends and y is not None and _holds(ends[x], y):
+                    low[place], high[place] = ends[x]
+                    other.setdefault("marker", one["marker"])
+        if any(end is not None for end in low):
+            one["low"], one["high"] = low, high
+
+
+def _holds(ends: tuple[float | None, float | None], value: float) -> bool:
+    low, high = ends
+    return low is not None and high is not None and low - 1e-4 * abs(low) <= value <= high + 1e-4 * abs(high)
+
+
+def _belongs(one: dict[str, Any], handle: Line2D, handles: Sequence[Line2D]) -> bool:
+    """Whether the eye would find the series under this entry: by its colour, by its marker, or both."""
+    colour, marker = to_hex(handle.get_color()), str(handle.get_marker())
+    same_marker = marker == one.get("marker")
+    if colour in _NEUTRAL:
+        has_line = handle.get_linestyle() not in ("None", "none", "")
+        if marker in _SHAPES and not has_line and one["colour"] != colour:
+            return same_marker and one["kind"] in ("points", "bars")
+        return one["colour"] == colour and (marker not in _SHAPES or same_marker) and _dash(handle) == one.get("dash", _dash(handle))
+    if one["colour"] != colour:
+        return False
+    rivals = [other for other in handles if to_hex(other.get_color()) == colour]
+    return len(rivals) == 1 or (marker in _SHAPES) == (one.get("marker") in _SHAPES) and (marker not in _SHAPES or same_marker)
+
+
+def _entry(handle: Line2D, text: str, panels: Sequence[dict[str, Any]], place: int) -> dict[str, Any]:
+    used = any(place in one["of"] for panel in panels for one in panel["series"])
+    marker = str(handle.get_marker())
+    return {
+        "text": _plain(text),
+        "colour": to_hex(handle.get_color()),
+        "face": to_hex(handle.get_markerfacecolor()) if marker in _SHAPES else None,
+        "edge": to_hex(handle.get_markeredgecolor()) if marker in _SHAPES else None,
+        "shape": _SHAPES.get(marker),
+        "dash": _dash(handle) if handle.get_linestyle() not in ("None", "none", "") else None,
+        "toggles": used,
+    }
+
+
+def _plain(text: str) -> str:
+    """Text without matplotlib's marks for exponents."""
+    return re.sub(r"\$\^\{\\mathregular\{(.*?)\}\}\$", r"^\1", text).replace("\n", " ").strip()
+
+
+def _numbers(values: ArrayLike) -> list[float | None]:
+    """Five digits each; null for what is not finite."""
+    array: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
+    return [float(f"{value:.5g}") if np.isfinite(value) else None for value in array.tolist()]
