@@ -66,4 +66,4 @@ lock:           ## refresh the pinned versions (needs uv)
 	requirements/compile.sh --upgrade
 
 clean:          ## what tests and builds leave
-	rm -rf docs/_build dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf docs/_build docs/_extra docs/notebooks_built docs/sg_execution_times.rst dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

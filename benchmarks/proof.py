@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.analysis.bowls import bowl
+from tdscale.analysis.crossings import find_crossings
 from tdscale.analysis.estimate import Estimate, round_digits, short
 from tdscale.analysis.fit import Measured
 from tdscale.analysis.hyperparameters import find_places, surface_input
@@ -28,8 +29,10 @@ from tdscale.analysis.laws_file import laws_to_dict
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.analysis.surface_fit import Surface, fit_surface
 from tdscale.planning import Plan, plan_budget, plan_compute, plan_data
+from tdscale.running.confirm import confirmations
 from tdscale.running.fitting import StudyFit, fitted_study, library_versions
 from tdscale.running.folder import open_study
+from tdscale.runs.cells import load_cells
 from tdscale.validation.predictors import simple_predictions
 
 Floats = NDArray[np.float64]
@@ -218,7 +221,94 @@ def score(directory: Path) -> dict[str, Any]:
         "errors": {name: {utd: float(np.mean(np.abs(values))) for utd, values in by.items()} for name, by in errors.items()},
         "bias": {utd: float(np.mean(values)) for utd, values in errors["law"].items()},
         "inside": {name: [int(sum(values)), len(values)] for name, values in inside.items()},
+        "top_threshold": _top_score(said, fit),
+        "constant": _constant_score(said, fit, directory),
+        "plans": _plan_score(said, fit, directory),
+        "price": _price(said, directory),
     }
+
+
+def _seen(fit: StudyFit, task: str, utd: float, threshold: float) -> float:
+    """D of a cell of stage 2; NaN where none was run."""
+    points = fit.measured.points
+    column, place = np.flatnonzero(np.isclose(points.utd, utd)), points.tasks.index(task)
+    level = int(np.argmin(np.abs(points.thresholds - threshold)))
+    return float(points.data[0, place, column[0], level]) if column.size else np.nan
+
+
+def _top_score(said: dict[str, Any], fit: StudyFit) -> dict[str, Any]:
+    """The highest threshold from fits without it: error of log D, and intervals that held, over cells."""
+    top = said["top_threshold"]
+    errors, held = [], []
+    for row in top.get("data", []):
+        if row["task"] is None:
+            continue
+        seen = _seen(fit, row["task"], row["utd"], top["threshold"])
+        if np.isfinite(seen):
+            errors.append(abs(float(np.log(row["data"]["value"] / seen))))
+            held.append((row["data"]["low"] or 0.0) <= seen <= (row["data"]["high"] or np.inf))
+    return {"error": float(np.mean(errors)) if errors else None, "inside": [int(sum(held)), len(held)]}
+
+
+def _constant_score(said: dict[str, Any], fit: StudyFit, directory: Path) -> list[dict[str, Any]]:
+    """D of the baseline's cells over D of stage 2's, beside what was predicted."""
+    files = open_study(directory)
+    cells, _ = load_cells(files.store, files.study, stages=("baseline",))
+    level = float(max(fit.measured.points.thresholds))
+    rows = []
+    for row in said["constant"]:
+        mine = [cell for cell in cells if cell.spec.task == row["task"] and np.isclose(cell.spec.utd, row["utd"])]
+        if mine:
+            kept = float(find_crossings(mine, [level], n_draws=1, seed=0).data[0, 0])
+            rows.append(row | {"seen": kept / _seen(fit, row["task"], row["utd"], level), "seeds": len(mine[0].seeds)})
+    return rows
+
+
+def _plan_score(said: dict[str, Any], fit: StudyFit, directory: Path) -> list[dict[str, Any]]:
+    """What was predicted of each plan, what `tdscale confirm` saw, and how its σ did beside those of stage 2."""
+    seen = {(one.problem, round_digits(one.limit)): one for one in confirmations(directory)}
+    rows = []
+    for plan in said["plans"]:
+        found = seen.get((plan["problem"], round_digits(plan["limit"])))
+        if found is None:
+            continue
+        rows.append(
+            {"problem": plan["problem"], "limit": plan["limit"], "utd": plan["utd"], "chance": plan["chance"], "reached": found.reached}
+        )
+        for one in found.compared:
+            rows[-1][one.quantity] = {"predicted": one.predicted.to_dict(), "seen": one.seen and one.seen.to_dict(), "inside": one.inside}
+        rows[-1]["neighbours"] = _neighbours(fit, said["laws"]["budget"]["data_cost"], plan["threshold"])
+    return rows
+
+
+def _neighbours(fit: StudyFit, price: float, threshold: float) -> list[dict[str, float]]:
+    """D, C and F as the cells of stage 2 saw them, geometric means over the tasks, at each σ that all of them were run at."""
+    laws, rows = fit.laws, []
+    for utd in fit.measured.points.utd:
+        needs = np.array([_seen(fit, task, utd, threshold) for task in laws.tasks])
+        if np.isfinite(needs).all():
+            costs = np.array(
+                [laws.compute_for(np.array([utd]), np.array([need]), task)[0] for task, need in zip(laws.tasks, needs, strict=True)]
+            )
+            means = [float(np.exp(np.mean(np.log(values)))) for values in (needs, costs, costs + price * needs)]
+            rows.append({"utd": float(utd), "data": means[0], "compute": means[1], "budget": means[2]})
+    return rows
+
+
+def _price(said: dict[str, Any], directory: Path) -> dict[str, dict[str, float]]:
+    """Runs, env steps and core hours of each stage, and of the runs that the predictions are about."""
+    store = open_study(directory).store
+    statuses, total = store.statuses(), defaultdict(lambda: defaultdict(float))
+    beyond = {row["utd"] for row in said["data"]}
+    for run_id, spec in store.specs().items():
+        name = f"{spec.stage}, predicted" if spec.stage == "scaling" and spec.utd in beyond else spec.stage
+        for key, value in (
+            ("runs", 1.0),
+            ("env steps", statuses[run_id].last_step),
+            ("core hours", (statuses[run_id].wall_seconds or 0) / 3600),
+        ):
+            total[name][key] += value
+    return {name: dict(values) for name, values in total.items()}
 
 
 def show(result: dict[str, Any]) -> None:
@@ -236,6 +326,19 @@ def show(result: dict[str, Any]) -> None:
         print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in [*values, float(np.mean(values))]) + " |")
     for name, (held, compared) in result["inside"].items():
         print(f"in their interval ({name}): {held} of {compared}")
+    top = result["top_threshold"]
+    if top["error"] is not None:
+        print(f"the highest threshold from fits without it: error of log D {top['error']:.3f}; in their interval: {top['inside']}")
+    for row in result["constant"]:
+        interval = row["ratio"]
+        predicted = f"{short(interval['value'])} [{short(interval['low'])}, {short(interval['high'])}]"
+        print(
+            f"constant over fitted, {row['task']}, UTD {row['utd']:g}: predicted {predicted}, seen {row['seen']:.2f} ({row['seeds']} seeds)"
+        )
+    for row in result["plans"]:
+        print(json.dumps(row, ensure_ascii=False))
+    for name, values in result["price"].items():
+        print(f"{name}: {', '.join(f'{key} {value:,.1f}' for key, value in values.items())}")
 
 
 def main() -> None:

@@ -24,18 +24,46 @@ if [ -z "$python" ] && ! command -v uv >/dev/null; then
   exit 1
 fi
 
-echo "setting up .venv with the pinned set '$set_name'; once, a minute or two …"
-if command -v uv >/dev/null; then
-  [ -x .venv/bin/python ] || uv venv --quiet --python "${python:-3.12}" .venv
-  uv pip install --quiet --python .venv --require-hashes -r "requirements/$set_name.txt"
-  uv pip install --quiet --python .venv --no-deps --no-build-isolation -e .
+mkdir -p .venv
+log=.venv/setup.log
+what="setting up .venv with the pinned set '$set_name'; once, a minute or two"
+: >"$log"
+
+# pip's own lines and warnings go into the log; people see one line
+quietly() {
+  if ! "$@" >>"$log" 2>&1; then
+    [ -t 1 ] && echo
+    tail -n 15 "$log" >&2
+    echo "the set-up failed at: $1 ${2-} ${3-}; all of it is in $log, and the same command tries again" >&2
+    exit 1
+  fi
+}
+
+SECONDS=0
+ticker=""
+if [ -t 1 ]; then
+  while sleep 1; do printf '\r%s … %s s' "$what" "$SECONDS"; done &
+  ticker=$!
+  trap 'kill $ticker 2>/dev/null || true' EXIT
 else
-  if [ ! -x .venv/bin/pip ] && ! "$python" -m venv .venv; then
+  echo "$what …"
+fi
+
+if command -v uv >/dev/null; then
+  [ -x .venv/bin/python ] || quietly uv venv --quiet --allow-existing --python "${python:-3.12}" .venv
+  quietly uv pip install --quiet --python .venv --require-hashes -r "requirements/$set_name.txt"
+  quietly uv pip install --quiet --python .venv --no-deps --no-build-isolation -e .
+else
+  if [ ! -x .venv/bin/pip ] && ! "$python" -m venv .venv >>"$log" 2>&1; then
     echo "this Python has no working venv module; on Debian: apt-get install python3-venv" >&2
     exit 1
   fi
   # Python compiles what is imported, once; all that lies there would take most of a minute
-  .venv/bin/pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r "requirements/$set_name.txt"
-  .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+  quietly .venv/bin/pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r "requirements/$set_name.txt"
+  quietly .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+fi
+if [ -n "$ticker" ]; then
+  kill "$ticker" 2>/dev/null || true
+  printf '\r%s: done in %s s\n' "$what" "$SECONDS"
 fi
 cat pyproject.toml "requirements/$set_name.txt" | sha256sum >"$stamp"

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tdscale.running.folder import StudyFiles
 
 _SMOKE = "smoke run: every stage, cut down to seconds; its numbers mean nothing"
+_NO_PLAN = 3  # exit code where nothing meets the limit, or the runs don't settle whether something does
 _ROWS = 8  # of the live display, where the number of workers is not known beforehand
 
 
@@ -124,7 +125,7 @@ def _run_and_report(files: "StudyFiles", engine: "Engine", as_json: bool, *, wit
     files = open_study(files.directory)  # a smoke run has put it on another scale
     fitted = fitted_study(files)
     page = workflow.report_study(files, fitted, confirmations(files.directory))
-    plans = workflow.example_plans(fitted.laws)
+    plans = workflow.example_plans(fitted, files.study)
     validation = workflow.validate_study(fitted)
     if as_json:
         content = {"laws": laws_to_dict(fitted.laws), "plans": [plan.to_dict() for plan in plans], "validation": validation.to_dict()}
@@ -304,13 +305,14 @@ def plan(
     """Which σ, B and η to use under a data, a compute or a total budget, and what to expect. Give exactly one limit.
 
     σ: critic updates per env step. B: batch size. η: learning rate. D: env steps. C: compute. F = C + δ·D: both, with env steps priced at
-    δ. A number is followed by its 80 % interval.
+    δ. A number is followed by its 80 % interval. The limit is met with the chance --sure. Exit code 3: there is no plan.
     """
     from tdscale.cli.console import for_people, print_json
     from tdscale.cli.results import print_plan
     from tdscale.paper import NO_INTERVAL, PREFIX, scaling_laws
     from tdscale.running.fitting import current_laws
     from tdscale.running.folder import open_study
+    from tdscale.running.plans import constant_ratios, with_constant
 
     published = str(directory).startswith(PREFIX) and not directory.exists()
 
@@ -324,7 +326,11 @@ def plan(
     answer = asked.answer(laws, None if files is None else files.study)
     if published and answer.feasible:
         answer = replace(answer, notes=(*answer.notes, NO_INTERVAL))
+    if files is not None and answer.feasible:
+        answer = with_constant(answer, constant_ratios(files))
     print_json(answer.to_dict()) if as_json else print_plan(for_people(), answer)
+    if not answer.feasible:
+        raise SystemExit(_NO_PLAN)
 
 
 @command(epilog="Example:  tdscale confirm my-study --data 2e5 --workers 2")
@@ -336,7 +342,7 @@ def confirm(
     training: TrainingOptions,
     as_json: Json = False,
 ) -> None:
-    """Run what a plan says, with fresh seeds, and put what was seen beside what was foretold: D, C and seconds.
+    """Run what a plan says, with fresh seeds, and put what was measured beside what was predicted: D, C and seconds.
 
     The question is asked as of `plan`. What is done is not done again, and no law changes by it.
     """
@@ -351,6 +357,9 @@ def confirm(
     open_study(directory)  # says what is wrong with the folder
     files = prepare_study(directory / STUDY_FILE, directory)
     answer = asked.answer(lambda times: current_laws(files, times=times))
+    if not answer.feasible:
+        print_json({"plan": answer.to_dict(), "confirmation": None}) if as_json else print_plan(for_people(), answer)
+        raise SystemExit(_NO_PLAN)
     laws = None if answer.model_size is None else at_size(current_laws(files, times=True), answer.model_size)
     engine = training.engine(custom=files.trainer is not None)
     console = for_people(stderr=as_json)

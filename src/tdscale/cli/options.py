@@ -134,7 +134,11 @@ class PlanOptions:
     threshold: Annotated[
         float | None, option(metavar="J", what="Return to reach, normalised, for --data and --compute. [default: the highest]")
     ] = None
+    sure: Annotated[float, typer.Option(metavar="P", help="Chance with which the limit is met; 0.5: by the estimate alone.")] = 0.8
     task: Annotated[str | None, option(metavar="T", what="One task instead of the mean over all tasks.")] = None
+    any_utd: Annotated[bool, typer.Option("--any-utd", help="Any UTD ratio, such as 6.04, not only those that train as they stand.")] = (
+        False
+    )
     batch_multiple: Annotated[int, typer.Option(min=1, help="Round B to a multiple of this.")] = 16
     size: Annotated[str | None, option(metavar="NAME", what="One of the study's sizes. [default: the one that serves best]")] = None
     max_model_size: Annotated[float | None, option(metavar="N", what="No larger network than this, in parameters of its critics.")] = None
@@ -147,6 +151,7 @@ class PlanOptions:
         from tdscale.analysis.views import in_unit
         from tdscale.planning import plan_budget, plan_compute, plan_data, plan_sizes
         from tdscale.running.networks import buildable
+        from tdscale.running.plans import in_raw_units
 
         limits = {"--data": self.data, "--compute": self.compute, "--budget": self.budget}
         given = [name for name, value in limits.items() if value is not None]
@@ -163,16 +168,19 @@ class PlanOptions:
         if self.size is not None and self.max_model_size is not None:
             raise UserError("--size goes without --max-model-size: it names the network")
 
+        how: dict[str, Any] = {"batch_multiple": self.batch_multiple, "sure": self.sure, "any_utd": self.any_utd}
+
         def ask(at: "ScalingLaws") -> "Plan":
             if self.budget is not None:
-                return plan_budget(at, self.budget, price, task=self.task, batch_multiple=self.batch_multiple)
+                return plan_budget(at, self.budget, price, task=self.task, **how)
             if self.data is not None:
-                return plan_data(at, self.data, threshold=self.threshold, task=self.task, batch_multiple=self.batch_multiple)
+                return plan_data(at, self.data, threshold=self.threshold, task=self.task, **how)
             assert self.compute is not None
-            return plan_compute(at, self.compute, threshold=self.threshold, task=self.task, batch_multiple=self.batch_multiple)
+            return plan_compute(at, self.compute, threshold=self.threshold, task=self.task, **how)
 
         networks = buildable(study, laws) if study is not None and self.size is None else None
-        return plan_sizes(laws, ask, networks, most=self.max_model_size, size=self.size)
+        answer = plan_sizes(laws, ask, networks, most=self.max_model_size, size=self.size)
+        return answer if study is None else in_raw_units(answer, study)
 
     def _price(self) -> float | Literal["measured"] | None:
         text = self.data_cost

@@ -14,6 +14,7 @@ from tdscale.cli.console import counted, duration, plain_table
 from tdscale.cli.size_results import print_size_laws
 from tdscale.paper import PartlyPublished, Prediction, PublishedLaws
 from tdscale.planning import Confirmation, Plan
+from tdscale.planning.plan import name_of_ratio, sure_in_words
 from tdscale.running.forecast import AdaptiveForecast, Forecast
 from tdscale.running.rehearsed_design import Spread
 from tdscale.runs.types import RunWarning
@@ -136,20 +137,18 @@ def print_warnings(console: Console, warnings: Iterable[RunWarning]) -> None:
 
 
 def print_plan(console: Console, plan: Plan) -> None:
-    """The question, the answer, the second best, what to know."""
+    """The answer in one line, the question, what it takes, the second best, what to know."""
+    console.print(plan.sentence(), soft_wrap=True)
     scope = f" on {plan.task}" if plan.task else ""
     price = f", δ = {short(plan.data_cost)} per env step ({plan.data_cost_source})" if plan.problem == "budget" and plan.data_cost else ""
     console.print(f"\nplan{scope}, {_HEADINGS[plan.problem].format(limit=short(plan.limit), unit=plan.unit_name)}{price}")
     if not plan.feasible:
-        console.print(f"  {'no answer' if plan.refused else 'no plan'}: {plan.reason}")
         return
     for name, text in _plan_rows(plan):
         console.print(f"  {name:<7} {text}")
-    kept = f" It is kept in {plan.chance:.0%} of the bootstrap draws." if plan.chance is not None and plan.chance < 0.995 else ""
-    console.print(f"  {plan.binding}{kept}")
-    more = _relaxed(plan)
-    if more:
-        console.print(f"  {more}")
+    for text in (plan.binding, sure_in_words(plan), _relaxed(plan)):
+        if text:
+            console.print(f"  {text}")
     if plan.alternatives:
         console.print(_alternatives(plan))
     if plan.by_size:
@@ -165,13 +164,16 @@ def _plan_rows(plan: Plan) -> list[tuple[str, str]]:
     else:
         interval = plan.threshold_range
         between = f"   in the draws {short(interval.low)} to {short(interval.high)}" if interval and interval.low < interval.high else ""
-        rows.append(("return", f"{short(plan.threshold)} (normalised){between}"))
+        raw = f", raw {plan.raw_threshold:.4g}" if plan.raw_threshold is not None else ""
+        rows.append(("return", f"{plan.threshold:.4g} (normalised{raw}){between}"))
     assert plan.utd is not None
     if plan.model_size is not None:
         rows.append(("size", f"{plan.size}, N = {short(plan.model_size)} parameters"))
     best = plan.utd_range
     # published laws have no interval
-    rows.append(("σ", short(plan.utd) + (f"   best σ in [{short(best.low)}, {short(best.high)}]" if best and best.low < best.high else "")))
+    exact = f"best {plan.utd_exact:.3g}, " if plan.utd_exact is not None and abs(plan.utd_exact / plan.utd - 1) > 0.005 else "best "
+    inside = f"   {exact}in [{short(best.low)}, {short(best.high)}]" if best and best.low < best.high else ""
+    rows.append(("UTD σ", name_of_ratio(plan.utd) + inside))
     if plan.batch_size is not None:
         best_batch = plan.batch_size_range
         as_run = "batch_size" in plan.not_optimised and best_batch is not None and round(best_batch.value) == plan.batch_size
@@ -200,27 +202,28 @@ def _relaxed(plan: Plan) -> str:
     if more is None or plan.data is None:
         return ""
     if plan.problem == "budget":
-        return f"10% more budget would reach J = {short(more.threshold or 0)}, at σ = {short(more.utd)}."
+        return f"10% more budget would reach J = {more.threshold or 0:.4g}, at UTD {name_of_ratio(more.utd)}."
     if plan.problem == "compute":
         saved, bought = 1 - more.data / plan.data.value, f"D = {short(more.data)}, {{saved:.1%}} less"
     elif more.compute is not None and plan.compute is not None and plan.compute.value > 0:
         saved, bought = 1 - more.compute / plan.compute.value, f"C = {short(more.compute)}, {{saved:.1%}} less"
     else:
         return ""
-    return f"10% more {plan.problem} would buy {bought.format(saved=saved)}, at σ = {short(more.utd)}." if saved > 0 else ""
+    return f"10% more {plan.problem} would buy {bought.format(saved=saved)}, at UTD {name_of_ratio(more.utd)}." if saved > 0 else ""
 
 
 def _alternatives(plan: Plan) -> Table:
     """D, C and F of each with their change against the plan's."""
     pairs = [("D", plan.data), ("C", plan.compute), ("F", plan.budget)]
     known = [(name, value.value) for name, value in pairs if value is not None]
-    table = plain_table("", "  instead", "σ", "B", *(name for name, _ in known), "limit")
+    table = plain_table("", "  instead", "UTD", "B", *(name for name, _ in known), "limit met")
     table.padding = (0, 1)  # within 80 columns
     for row in plan.alternatives:
         values = [value.value for value in (row.data, row.compute, row.budget) if value is not None]
         changes = [_change(value, here) for value, (_, here) in zip(values, known, strict=True)]
         batch = str(row.batch_size) if row.batch_size is not None else "–"
-        table.add_row(f"  {row.label}", short(row.utd), batch, *changes, "kept" if row.within_limit else "broken")
+        met = ("yes" if row.within_limit else "no") if row.chance is None else f"{row.chance:.0%}"
+        table.add_row(f"  {row.label}", name_of_ratio(row.utd), batch, *changes, met)
     return table
 
 
@@ -238,9 +241,9 @@ def _by_size(plan: Plan) -> Table:
             continue
         values = {"D": row.data, "C": row.compute, "F": row.budget}
         changes = [_change(value.value, here) if (value := values[name]) is not None else "–" for name, here in known.items()]
-        level = [short(row.threshold) if row.threshold is not None else "beyond"] if reached else []
+        level = [f"{row.threshold:.4g}" if row.threshold is not None else "beyond"] if reached else []
         batch = str(row.batch_size) if row.batch_size is not None else "–"
-        table.add_row(named, short(row.model_size), *level, short(row.utd), batch, *changes)
+        table.add_row(named, short(row.model_size), *level, name_of_ratio(row.utd), batch, *changes)
     return table
 
 
@@ -296,7 +299,7 @@ def print_partly_published(console: Console, laws: PartlyPublished) -> None:
 def print_confirmation(console: Console, outcome: Confirmation) -> None:
     """What was predicted beside what was measured."""
     title = f"\nreturn {short(outcome.threshold)} at σ = {short(outcome.utd)}, {outcome.seeds} fresh seeds for each task"
-    table = plain_table(title, "", "foretold", "seen", "seen / foretold", "")
+    table = plain_table(title, "", "predicted", "measured", "measured / predicted", "")
     for part in outcome.compared:
         seen = str(part.seen) if part.seen is not None else f"J not reached by {outcome.last_step}"
         ratio = "" if part.ratio is None else f"{part.ratio:.2f}"

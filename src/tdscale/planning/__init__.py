@@ -1,15 +1,16 @@
 """Problems P1 to P3, their answers, the batch size as it is run."""
 
-from tdscale.planning.answer import round_batch
 from tdscale.planning.confirmation import Compared, Confirmation, laws_for, score
 from tdscale.planning.plan import Alternative, Plan, Problem, Relaxed
 from tdscale.planning.problems import plan_compute, plan_data
+from tdscale.planning.question import SURE, round_batch
 from tdscale.planning.sizes import Network, Paths, networks_run, optimal_paths, plan_sizes
 from tdscale.planning.total import plan_budget
 from tdscale.planning.tradeoff import REACH, WORTHWHILE, Tradeoff, tradeoff
 
 __all__ = [
     "REACH",
+    "SURE",
     "WORTHWHILE",
     "Alternative",
     "Compared",

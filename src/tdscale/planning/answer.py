@@ -1,147 +1,132 @@
-"""The whole of a plan at a σ: B and η, what it takes, the chance to keep the limit, the second best, what to know."""
+"""The whole of a plan at what was chosen: B and η, what it takes, the chance to meet the limit, the second best, what to know."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import brentq
 
 from tdscale.analysis.arrays import Floats
+from tdscale.analysis.between import LawBetween
 from tdscale.analysis.estimate import Estimate, short
-from tdscale.analysis.fitted_laws import DataLaw, PowerLaw
-from tdscale.analysis.scaling_laws import ScalingLaws
-from tdscale.planning.plan import Alternative, Plan
-from tdscale.planning.tradeoff import Kind, Tradeoff, reach
+from tdscale.planning.candidates import Bools, Candidates, best_of, chances, meets
+from tdscale.planning.plan import LEAST, Alternative, Plan, Problem, Relaxed, name_of_ratio
+from tdscale.planning.question import Question, estimate
 
 # A σ outside those that were run by less than this factor is not worth a word
 NEAR = 1.05
-# Rounding may take B down to this share of B*(σ) to keep a limit; below, σ gives way instead
-_LEAST_SHARE = 0.75
-SURE = 0.9
+# Rounding σ that costs less than this share is not worth one either
+_CHEAP = 0.005
+SURER = 0.9
+MORE = 1.1  # a plan shows what a limit relaxed by this factor would buy
 
 
-@dataclass(frozen=True)
-class Question:
-    """What is asked of which law, and on what scale.
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What was chosen, and from what.
 
     Attributes:
-        laws, law: of the study, at the threshold.
-        task: None for the domain.
-        cost: δ, None where it is not known.
-        multiple: B is rounded to it.
+        options: those to choose from.
+        index: the one chosen.
+        others: those that other answers are taken from; each trains as it stands.
+        objective, other_objective: what is to be least at `options` and at `others`, shapes (n,).
+        exact: σ that is best by the smooth law, B not rounded; NaN where none meets the limit.
+        free: σ that is best where any number will do, and what it needs of what is to be least.
     """
 
-    laws: ScalingLaws
-    law: DataLaw
-    task: str | None
-    cost: float | None
-    multiple: int
+    options: Candidates
+    index: int
+    others: Candidates
+    objective: Floats
+    other_objective: Floats
+    exact: float
+    free: tuple[float, float]
 
     @property
-    def names(self) -> Sequence[str]:
-        """The tasks asked about."""
-        return [self.task] if self.task is not None else self.laws.tasks
+    def utd(self) -> float:
+        """σ."""
+        return float(self.options.utd[self.index])
 
     @property
-    def batch_law(self) -> PowerLaw | None:
-        """B*(σ); None where it is not known, of this task or at all."""
-        return _known(self.laws.batch_size, self.task)
+    def batch_size(self) -> int | None:
+        """B, rounded."""
+        return self.options.batch(self.index)
 
     @property
-    def rate_law(self) -> PowerLaw | None:
-        """η*(σ), likewise."""
-        return _known(self.laws.learning_rate, self.task)
+    def value(self) -> float:
+        """What is to be least, at what was chosen."""
+        return float(self.objective[self.index])
 
-    def batch_size(self, utd: float) -> int | None:
-        """B*(σ), rounded; None where there is no such law."""
-        law = self.batch_law
-        return None if law is None else round_batch(float(law.predict([utd], self.task)[0]), self.multiple)
-
-    def compute(self, utd: float, batch_size: int | None, data: Floats) -> Floats:
-        """C with this very B, for D of any shape; NaN where it is not known."""
-        if not self.laws.knows_compute:
-            return np.full(np.shape(data), np.nan)
-        return np.asarray(np.mean([self.laws.compute[name].compute_for(utd, batch_size or 1, data) for name in self.names], axis=0))
-
-    def smooth_compute(self, utd: Floats, data: Floats) -> Floats:
-        """C at B*(σ), that no rounding makes jump; a B below the multiple is not to be had."""
-        return self.laws.compute_for(utd, data, self.task, least_batch_size=self.multiple)
-
-    def needs(self, utd: float, batch_size: int | None) -> tuple[Floats, Floats, Floats]:
-        """D, C and F (NaN where not known) at a σ and B: the point estimate first, draws behind, each of shape (1 + n_draws,)."""
-        data = np.concatenate([self.law.predict([utd], self.task), self.law.predict_draws([utd], self.task)[:, 0]])
-        compute = self.compute(utd, batch_size, data)
-        return data, compute, compute + (self.cost if self.cost is not None else np.nan) * data
+    def another(self, allowed: Bools) -> int | None:
+        """Index of the best of `others` where `allowed`, of shape (n,), is true."""
+        return best_of(self.others, self.other_objective, allowed)
 
 
-def _known(law: PowerLaw | None, task: str | None) -> PowerLaw | None:
-    return law if law is not None and np.isfinite(law.predict([1.0], task)[0]) else None
-
-
-def round_batch(batch_size: float, multiple: int) -> int:
-    """B to the nearest multiple, at least one of them."""
-    return max(int(multiple * np.floor(batch_size / multiple + 0.5)), multiple)
-
-
-def estimate(values: Floats) -> Estimate | None:
-    """The estimate in row 0 with the draws behind it; None where it is not known."""
-    return Estimate.from_draws(float(values[0]), values[1:]) if np.isfinite(values[0]) else None
-
-
-def limited(problem: str, needs: tuple[Floats, Floats, Floats]) -> Floats:
-    """What a problem's limit bounds."""
-    return needs[("data", "compute", "budget").index(problem)]
-
-
-def answer(question: Question, start: Plan, utd: Floats, curves: Tradeoff, objective: Floats | None = None) -> Plan:
-    """The plan at the σ in row 0 of `utd`.
+def answer(question: Question, start: Plan, choice: Choice, utd: Floats) -> Plan:
+    """The plan at what was chosen.
 
     Args:
         question: what is asked.
         start: the plan as far as it is known.
-        utd: best σ of the point estimate and of each draw, NaN where nothing meets the limit.
-        curves: the σ to choose a second best from.
-        objective: what is to be least along `curves`, shape (1 + n_draws, n); None if σ is no matter of choice.
+        choice: what was chosen.
+        utd: best σ of each draw, shape (n_draws,), NaN where nothing meets the limit.
     """
-    law, task = question.law, question.task
-    value, batch_size, changed = _keep_limit(question, start, float(utd[0]))
-    needs = question.needs(value, batch_size)
-    if value != utd[0]:
-        start = replace(start, binding=f"The {start.problem} limit binds, with B in multiples of {question.multiple}.")
-    start = settings(question, start, np.concatenate([[value], utd[1:]]), batch_size)
-    kept = limited(start.problem, needs)
-    chance = float(np.mean(kept[1:] <= start.limit * (1 + 1e-9))) if len(kept) > 1 and np.isfinite(kept[0]) else None
-    notes = [*start.notes, *changed]
-    warm_up = max((model.warm_up for model in question.laws.compute.values()), default=0.0)
-    if needs[0][0] <= warm_up:
-        notes.append(f"D lies within the warm-up of {short(warm_up)} random steps: the law does not reach there, ask for more return")
-    missed = float(np.isnan(utd[1:]).mean()) if len(utd) > 1 else 0.0
-    if missed > 0.1:
-        notes.append(f"in {missed:.0%} of the bootstrap draws nothing meets the limit")
-    if kept[0] > start.limit * 1.001:
-        notes.append(f"B comes in multiples of {question.multiple}: that takes {kept[0] / start.limit - 1:.1%} more than the limit")
-    if law.extrapolation(value) > NEAR and len(law.forms) > 1:
-        notes.append("the forms of the data law disagree more the farther σ is from what was run; the interval holds both")
-    return replace(
+    options, index = choice.options, choice.index
+    start = settings(question, start, choice.utd, choice.batch_size, utd)
+    bounded = options.side(start.problem)
+    chance = float(chances(bounded, start.limit)[index])
+    start = replace(
         start,
-        data=estimate(needs[0]),
-        compute=estimate(needs[1]),
-        budget=estimate(needs[2]),
-        chance=chance,
-        alternatives=_alternatives(question, start, value, curves, objective, task),
-        notes=tuple(notes),
+        data=estimate(options.data[:, index]),
+        compute=estimate(options.compute[:, index]),
+        budget=estimate(options.budget[:, index]),
+        chance=None if np.isnan(chance) else chance,
+        alternatives=_alternatives(question, start, choice),
+        notes=(*start.notes, *_notes(question, start, choice, utd)),
     )
+    if np.isfinite(choice.exact):
+        start = replace(start, utd_exact=choice.exact)
+    free, needs = choice.free
+    if needs <= 0 or question.any_utd:
+        return start
+    cost = max(choice.value / needs - 1, 0.0)
+    return replace(start, rounding_cost=cost, notes=(*_rounding(start, choice.utd, free, cost), *start.notes))
 
 
-def settings(question: Question, start: Plan, utd: Floats, batch_size: int | None) -> Plan:
-    """The plan with σ of row 0, its interval, B and η there with theirs, and how far it extrapolates."""
+def _rounding(plan: Plan, utd: float, free: float, cost: float) -> list[str]:
+    """What it costs that σ trains as it stands."""
+    if abs(np.log(free / utd)) < 1e-3 or cost < _CHEAP:
+        return []
+    takes = f"takes {cost:.1%} more {LEAST[plan.problem]} than the best of all, {free:.3g}"
+    return [f"UTD {name_of_ratio(utd)} trains as it stands; it {takes} (--any-utd)"]
+
+
+def _notes(question: Question, start: Plan, choice: Choice, utd: Floats) -> list[str]:
+    law, index = question.law, choice.index
+    notes = []
+    if isinstance(law, LawBetween):
+        low, high = (short(level) for level in law.fitted)
+        notes.append(f"J = {short(law.threshold)} was not fitted: log D is interpolated between the laws at J = {low} and {high}")
+    warm_up = max((model.warm_up for model in question.laws.compute.values()), default=0.0)
+    if choice.options.data[0, index] <= warm_up:
+        notes.append(f"D lies within the warm-up of {short(warm_up)} random steps: the law does not reach there, ask for more return")
+    missed = float(np.isnan(utd).mean()) if len(utd) else 0.0
+    if missed > 0.1:
+        notes.append(f"in {missed:.0%} of the bootstrap draws no UTD ratio meets the limit")
+    wanted = start.batch_size_range
+    if choice.batch_size is not None and wanted is not None and choice.batch_size < wanted.value - question.multiple / 2:
+        notes.append(f"B is rounded down from {short(wanted.value)}: the nearest multiple of {question.multiple} would exceed the limit")
+    if law.extrapolation(choice.utd) > NEAR and len(law.forms) > 1:
+        notes.append("the forms of the data law disagree more the farther the UTD ratio is from what was run; the interval holds both")
+    return notes
+
+
+def settings(question: Question, start: Plan, value: float, batch_size: int | None, utd: Floats) -> Plan:
+    """The plan with σ, its interval by the draws' best σ of shape (n_draws,), B and η there, and how far it extrapolates."""
     law, task = question.law, question.task
     batch_law, rate_law = question.batch_law, question.rate_law
-    value = float(utd[0])
     factor = law.extrapolation(value)
     notes = list(start.notes)
     if factor > NEAR:
-        notes.append(f"σ = {short(value)} lies outside the σ that were run, by a factor of {factor:.2g}: this extrapolates")
+        notes.append(f"UTD {name_of_ratio(value)} lies outside those that were run, by a factor of {factor:.2g}: this extrapolates")
     for power in (batch_law, rate_law):
         if power is None:
             continue
@@ -156,7 +141,7 @@ def settings(question: Question, start: Plan, utd: Floats, batch_size: int | Non
         start,
         feasible=True,
         utd=value,
-        utd_range=Estimate.from_draws(value, utd[1:]),
+        utd_range=Estimate.from_draws(value, utd),
         batch_size=batch_size,
         batch_size_range=batch_law.estimate(value, task) if batch_law is not None else None,
         learning_rate=float(rate_law.predict([value], task)[0]) if rate_law is not None else None,
@@ -169,83 +154,95 @@ def settings(question: Question, start: Plan, utd: Floats, batch_size: int | Non
     )
 
 
-def _keep_limit(question: Question, start: Plan, utd: float) -> tuple[float, int | None, list[str]]:
-    """σ and B at which rounding B does not break a limit on C or F: B a multiple less or, where that is far from B*(σ), less σ."""
-    batch_size = question.batch_size(utd)
+def _alternatives(question: Question, start: Plan, choice: Choice) -> tuple[Alternative, ...]:
+    """What other σ take, each one that trains as it stands; none that meets the limit as surely and needs less."""
+    others = choice.others
+    bounded, here = others.side(start.problem), np.log(choice.utd)
+    allowed = meets(bounded, start.limit, question.sure)
+    offered = ~(allowed & (choice.other_objective < choice.value * (1 - 1e-9)))
+    log_utd = np.log(others.utd)
+    far = np.where(offered, np.abs(log_utd - here), np.inf)
+    seen = np.log(question.law.utd[np.isfinite(question.law.data).any(axis=0)])
+    nearest_run = seen[np.argmin(np.abs(seen - here))]
 
-    def over(at: float, batch: int | None) -> float:
-        return _log(limited(start.problem, question.needs(at, batch))[0] / start.limit)
+    def near(at: float, where: Bools) -> int | None:
+        usable = np.where(offered & where, np.abs(log_utd - at), np.inf)
+        return int(np.argmin(usable)) if np.isfinite(usable).any() else None
 
-    if start.problem == "data" or batch_size is None or over(utd, batch_size) <= 1e-6:
-        return utd, batch_size, []
-    assert question.batch_law is not None
-    wanted = float(question.batch_law.predict([utd], question.task)[0])
-    smaller = _smaller(question, batch_size, wanted)
-    if smaller is not None:
-        return utd, smaller, [f"B is rounded down from {short(wanted)}: the next multiple of {question.multiple} would break the limit"]
-    low = reach(question.law)[0]
-    if start.problem == "compute" and over(low, batch_size) < 0 < over(utd, batch_size):
-        less = float(brentq(over, low, utd, args=(batch_size,)))
-        if question.batch_size(less) == batch_size and question.law.refusal(less, question.task) is None:
-            note = f"with B = {short(wanted)} a higher σ would keep the limit, but B comes in multiples of {question.multiple}"
-            return less, batch_size, [note]
-    return utd, batch_size, []
-
-
-def _log(ratio: float) -> float:
-    """The logarithm, far below any limit where C is 0: warm-up alone reaches the threshold."""
-    return float(np.log(max(ratio, 1e-300)))
-
-
-def _smaller(question: Question, batch_size: int, wanted: float) -> int | None:
-    """The next lower multiple, unless that is far below B*(σ)."""
-    smaller = batch_size - question.multiple
-    return smaller if smaller >= max(_LEAST_SHARE * wanted, question.multiple) else None
-
-
-def _alternatives(
-    question: Question, start: Plan, utd: float, curves: Tradeoff, objective: Floats | None, task: str | None
-) -> tuple[Alternative, ...]:
-    """What another σ would take: half and twice the plan's, the nearest that was run, and the best that surely keeps the limit."""
-    low, high = reach(question.law)
-    seen = question.law.utd[np.isfinite(question.law.data).any(axis=0)]
-    nearest = float(seen[np.argmin(np.abs(np.log(seen / utd)))])
-    asked = [("half σ", utd / 2), ("twice σ", utd * 2), ("nearest σ run", nearest)]
-    bounded = {"data": curves.data, "compute": curves.compute, "budget": None}[start.problem]
-    if objective is not None and bounded is not None and len(bounded) > 1:
-        share = (bounded[1:] <= start.limit).mean(axis=0)
-        if (share >= SURE).any() and not np.isnan(bounded).any():
-            asked.append((f"{SURE:.0%} sure", float(curves.utd[np.argmin(np.where(share >= SURE, objective[0], np.inf))])))
-    rows = []
-    for label, at in asked:
-        if not low * 0.999 <= at <= high * 1.001 or abs(np.log(at / utd)) < np.log(NEAR) or question.law.refusal(at, task) is not None:
+    asked = [
+        ("smaller UTD", near(here - np.log(2), np.abs(log_utd - here + np.log(2)) < np.log(1.45))),
+        ("larger UTD", near(here + np.log(2), np.abs(log_utd - here - np.log(2)) < np.log(1.45))),
+        ("nearest UTD run", near(nearest_run, np.abs(log_utd - nearest_run) < 1e-6)),
+    ]
+    if len(bounded) > 1:
+        if question.sure > 0.5:
+            asked.append(("even chance", choice.another(meets(bounded, start.limit, 0.5))))
+        if question.sure < SURER - 1e-9:
+            asked.append((f"{SURER:.0%} sure", choice.another(meets(bounded, start.limit, SURER) & offered)))
+    rows: list[Alternative] = []
+    for label, index in asked:
+        if index is None or not np.isfinite(far[index]) or far[index] < 1e-6 or any(row.utd == others.utd[index] for row in rows):
             continue
-        batch_size = question.batch_size(at)
-        needs = question.needs(at, batch_size)
-        if batch_size is not None and question.batch_law is not None and limited(start.problem, needs)[0] > start.limit:
-            smaller = _smaller(question, batch_size, float(question.batch_law.predict([at], task)[0]))
-            if smaller is not None and limited(start.problem, question.needs(at, smaller))[0] <= start.limit:
-                batch_size, needs = smaller, question.needs(at, smaller)
-        data = estimate(needs[0])
+        data = estimate(others.data[:, index])
         assert data is not None
+        chance = float(chances(bounded, start.limit)[index])
         rows.append(
             Alternative(
                 label=label,
-                utd=at,
-                batch_size=batch_size,
+                utd=float(others.utd[index]),
+                batch_size=others.batch(index),
                 data=data,
-                compute=estimate(needs[1]),
-                budget=estimate(needs[2]),
-                within_limit=bool(limited(start.problem, needs)[0] <= start.limit * 1.001),
+                compute=estimate(others.compute[:, index]),
+                budget=estimate(others.budget[:, index]),
+                within_limit=bool(allowed[index]),
+                chance=None if np.isnan(chance) else chance,
             )
         )
     return tuple(rows)
 
 
-def snapped(utd: Floats, kind: Kind, curves: Tradeoff) -> Floats:
-    """An answer at the end of the σ to choose from that is the end of those that were run is put on it: 16, not 16.04."""
-    step = float(np.log(curves.utd[1] / curves.utd[0]))
-    for end in curves.run:
-        if kind == "end" and abs(np.log(utd[0] / end)) <= step * 1.01:
-            return np.concatenate([[end], utd[1:]])
-    return utd
+def with_prices(question: Question, plan: Plan, choice: Choice) -> Plan:
+    """The plan with what being sure costs, and what a limit 10 % higher would buy, of a limit on D or C."""
+    bounded = choice.others.side(plan.problem)
+
+    def other(limit: float, sure: float) -> tuple[Relaxed, float] | None:
+        index = choice.another(meets(bounded, limit, sure))
+        if index is None:
+            return None
+        return _relaxed(question, limit, choice.others, index), float(choice.other_objective[index])
+
+    more = other(MORE * plan.limit, question.sure)
+    if more is not None and more[1] < choice.value * (1 - 1e-9):
+        plan = replace(plan, relaxed=more[0])
+    if question.sure > 0.5 and len(bounded) > 1:
+        even = other(plan.limit, 0.5)
+        if even is not None and even[1] <= choice.value and even[1] > 0:
+            plan = replace(plan, even_chance=even[0], price_of_sure=choice.value / even[1] - 1)
+    return plan
+
+
+def _relaxed(question: Question, limit: float, options: Candidates, index: int) -> Relaxed:
+    compute = float(options.compute[0, index])
+    return Relaxed(
+        limit=limit,
+        utd=float(options.utd[index]),
+        data=float(options.data[0, index]),
+        compute=compute if np.isfinite(compute) else None,
+        threshold=question.law.threshold,
+    )
+
+
+def beginning(question: Question, problem: Problem, limit: float) -> Plan:
+    """What is known of a plan before its answer."""
+    laws = question.laws
+    return Plan(
+        problem=problem,
+        limit=limit,
+        sure=question.sure,
+        data_cost=question.cost,
+        data_cost_source=laws.data_cost_source,
+        task=question.task,
+        unit=laws.unit,
+        accounting=next((model.accounting for model in laws.compute.values()), None),
+        feasible=False,
+    )

@@ -7,90 +7,136 @@ import numpy as np
 from scipy.optimize import brentq
 
 from tdscale.analysis.arrays import Floats
+from tdscale.analysis.between import law_at
 from tdscale.analysis.compute import UNIT_NAMES
 from tdscale.analysis.estimate import short
 from tdscale.analysis.fitted_laws import DataLaw
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.analysis.views import measured_data_cost
 from tdscale.errors import UserError
-from tdscale.planning.answer import Question, answer, snapped
-from tdscale.planning.plan import Plan, Problem, Relaxed
-from tdscale.planning.tradeoff import REACH, WORTHWHILE, Kind, Tradeoff, least_within, tradeoff
-
-MORE = 1.1  # a plan shows what a limit relaxed by this factor would buy
+from tdscale.planning.answer import Choice, answer, beginning, with_prices
+from tdscale.planning.candidates import Candidates, best_of, candidates, chances, meets, runnable_ratios, surely
+from tdscale.planning.plan import Plan, Problem, name_of_ratio
+from tdscale.planning.question import SURE, Question
+from tdscale.planning.tradeoff import REACH, WORTHWHILE, Kind, Tradeoff, distance_price, least_within, tradeoff
 
 
 def plan_compute(
-    laws: ScalingLaws, compute: float, *, threshold: float | None = None, task: str | None = None, batch_multiple: int = 16
+    laws: ScalingLaws,
+    compute: float,
+    *,
+    threshold: float | None = None,
+    task: str | None = None,
+    batch_multiple: int = 16,
+    sure: float = SURE,
+    any_utd: bool = False,
 ) -> Plan:
     """P1: the least data that reaches J with at most `compute`: the σ of least D among those with C_J(σ) ≤ C0 (equation 4.3).
 
-    σ is sought where the law can tell D, up to 4 times beyond those that were run. The largest of them are left out where they
-    would save less than 5 % of the data.
+    σ is sought where the law can tell D, up to 4 times beyond those that were run. Outside them it must save 10 % of the data for
+    each doubling of the distance. It is one that trains as it stands: 6, 1.5, 1/4.
 
     Args:
         laws: of a study.
         compute: C0, in the laws' unit.
-        threshold: J, one of those fitted; None for the highest.
+        threshold: J, from the lowest to the highest fitted; None for the highest. Between two that were fitted log D is interpolated.
         task: None for the domain.
         batch_multiple: B is rounded to a multiple of it.
+        sure: the chance that the limit is met, as the share of the bootstrap draws; 0.5: by the estimate alone.
+        any_utd: whether σ may be any number.
 
     Raises:
         UserError: if the question can't be asked of these laws.
     """
-    return _plan(laws, "compute", compute, threshold, task, batch_multiple)
+    return _plan(laws, "compute", compute, threshold, task, batch_multiple, sure, any_utd)
 
 
-def plan_data(laws: ScalingLaws, data: float, *, threshold: float | None = None, task: str | None = None, batch_multiple: int = 16) -> Plan:
+def plan_data(
+    laws: ScalingLaws,
+    data: float,
+    *,
+    threshold: float | None = None,
+    task: str | None = None,
+    batch_multiple: int = 16,
+    sure: float = SURE,
+    any_utd: bool = False,
+) -> Plan:
     """P2: the least compute that reaches J within `data` env steps: the σ of least C among those with D_J(σ) ≤ D0 (equations 4.4, A.7).
 
-    As `plan_compute`; the smallest σ are left out where they would save less than 5 % of the compute. Where compute is
-    not known, the answer is the smallest σ that meets the limit.
+    As `plan_compute`; outside the σ that were run it must save 10 % of the compute for each doubling. Where compute is not known,
+    the answer is the smallest σ that meets the limit.
     """
-    return _plan(laws, "data", data, threshold, task, batch_multiple)
+    return _plan(laws, "data", data, threshold, task, batch_multiple, sure, any_utd)
 
 
 def _plan(
-    laws: ScalingLaws, problem: Literal["compute", "data"], limit: float, threshold: float | None, task: str | None, multiple: int
+    laws: ScalingLaws,
+    problem: Literal["compute", "data"],
+    limit: float,
+    threshold: float | None,
+    task: str | None,
+    multiple: int,
+    sure: float,
+    any_utd: bool,
 ) -> Plan:
-    check(laws, task, problem, limit)
-    law = _law_at(laws, threshold)
-    question = Question(laws, law, task, _known_price(laws, task), multiple)
+    check(laws, task, problem, limit, sure)
+    law = law_at(laws, threshold)
+    question = Question(laws, law, task, _known_price(laws, task), multiple, sure, any_utd)
     start = replace(beginning(question, problem, limit), threshold=law.threshold)
     every = tradeoff(laws, law, task, multiple)
     curves = every.part(every.predictable)
     if len(curves.utd) < 5:
         return replace(start, refused=True, reason=_refusal(law, float(np.sqrt(every.run[0] * every.run[1])), task))
-    choice = _choice(curves, problem)
-    objective, bounded = _sides(choice, problem)
-    utd, kind = least_within(choice, objective, bounded, limit)
-    if kind == "none":
-        # the part that was left out as not worthwhile may still meet the limit
-        choice = curves
-        objective, bounded = _sides(choice, problem)
-        utd, kind = least_within(choice, objective, bounded, limit)
-    if kind == "none":
-        return _nothing(question, start, every, curves)
+    objective, bounded = _sides(curves, problem)
+    priced = objective * distance_price(curves.utd, curves.run)
+    utd, kind = least_within(curves, priced, np.concatenate([surely(bounded, sure)[None], bounded[1:]]), limit)
     if kind == "limit":
         utd = _on_the_limit(question, problem, limit, utd)
-    utd = snapped(utd, kind, choice)
-    start = replace(start, binding=_binding(problem, kind, choice, curves, every, float(utd[0])))
+    choice = _choice(question, problem, limit, curves, float(utd[0]))
+    if isinstance(choice, Candidates):
+        return _nothing(question, start, every, curves, choice)
+    start = replace(start, binding=_binding(problem, kind, question, curves, every, float(utd[0])))
     if problem == "data" and not laws.knows_compute:
-        start = replace(start, notes=("compute is not known for this study: this is the smallest σ that meets the data limit",))
-    plan = answer(question, start, utd, choice, objective)
-    if kind != "limit":
-        return plan
-    more, _ = least_within(choice, objective, bounded, MORE * limit)
-    return replace(plan, relaxed=_relaxed(question, problem, MORE * limit, float(more[0])))
+        start = replace(start, notes=("compute is not known for this study: this is the smallest UTD ratio that meets the data limit",))
+    return with_prices(question, answer(question, start, choice, utd[1:]), choice)
 
 
-def _choice(curves: Tradeoff, problem: Problem) -> Tradeoff:
-    """The σ worth choosing from."""
-    if problem == "compute":
-        return curves.worthwhile_upwards()
-    if np.isnan(curves.compute).any():
-        return curves.part(curves.utd >= curves.run[0] * (1 - 1e-9))
-    return curves.worthwhile_downwards()
+def _choice(question: Question, problem: Problem, limit: float, curves: Tradeoff, exact: float) -> Choice | Candidates:
+    """The best σ that trains as it stands or, where none of them meets the limit, of all; what was tried where none of all does."""
+    law = question.law
+    ran = [float(at) for at in law.utd[np.isfinite(law.data).any(axis=0)]]
+    plain = candidates(question, runnable_ratios(curves.utd[0], curves.utd[-1], ran))
+    every = np.unique(np.concatenate([plain.utd, curves.utd, [] if np.isnan(exact) else [exact]]))
+    tried = plain
+    for rounded_down in (False, True):
+        free = candidates(question, every, rounded_down=rounded_down)
+        best = _best(question, problem, limit, curves, free)
+        for tried in ([] if question.any_utd else [candidates(question, plain.utd, rounded_down=rounded_down)]) + [free]:
+            index = _best(question, problem, limit, curves, tried)
+            if index is None or best is None:
+                continue
+            needs = _objective(free, problem, curves.run)[best]
+            return Choice(
+                options=tried,
+                index=index,
+                others=plain,
+                objective=_objective(tried, problem, curves.run),
+                other_objective=_objective(plain, problem, curves.run),
+                exact=exact,
+                free=(float(free.utd[best]), float(needs)),
+            )
+    return tried
+
+
+def _best(question: Question, problem: Problem, limit: float, curves: Tradeoff, options: Candidates) -> int | None:
+    """Index of the best that meets the limit; None where none does."""
+    return best_of(options, _objective(options, problem, curves.run), meets(options.side(problem), limit, question.sure))
+
+
+def _objective(options: Candidates, problem: Problem, run: tuple[float, float]) -> Floats:
+    """What is to be least, shape (n,). Compute that is not known grows with σ: the least σ that was run stands for it."""
+    values = options.data[0] if problem == "compute" else options.compute[0]
+    return np.asarray(np.where(np.isnan(values), np.maximum(options.utd, run[0]), values))
 
 
 def _sides(curves: Tradeoff, problem: Problem) -> tuple[Floats, Floats]:
@@ -98,8 +144,7 @@ def _sides(curves: Tradeoff, problem: Problem) -> tuple[Floats, Floats]:
     if problem == "compute":
         return curves.data, curves.compute
     if np.isnan(curves.compute).any():
-        # compute grows with σ past its minimum: the least σ stands for it
-        return np.broadcast_to(curves.utd, curves.data.shape), curves.data
+        return np.broadcast_to(np.maximum(curves.utd, curves.run[0]), curves.data.shape), curves.data
     return curves.compute, curves.data
 
 
@@ -108,8 +153,8 @@ def _on_the_limit(question: Question, problem: Problem, limit: float, utd: Float
 
     def over(log_utd: float) -> float:
         at = np.array([np.exp(log_utd)])
-        data = question.law.predict(at, question.task)
-        value = data if problem == "data" else question.smooth_compute(at, data)
+        data = np.concatenate([question.law.predict(at, question.task)[None], question.law.predict_draws(at, question.task)])
+        value = surely(data if problem == "data" else question.smooth_compute(at, data), question.sure)
         return float(np.log(max(float(value[0]), 1e-300) / limit))
 
     centre, step = float(np.log(utd[0])), 0.02
@@ -118,7 +163,7 @@ def _on_the_limit(question: Question, problem: Problem, limit: float, utd: Float
     return utd
 
 
-def _nothing(question: Question, start: Plan, every: Tradeoff, curves: Tradeoff) -> Plan:
+def _nothing(question: Question, start: Plan, every: Tradeoff, curves: Tradeoff, tried: Candidates) -> Plan:
     """No σ meets the limit where the law can tell: infeasible, or refused where it may be met beyond."""
     law, task = question.law, question.task
     side = "compute" if start.problem == "compute" else "data"
@@ -126,62 +171,58 @@ def _nothing(question: Question, start: Plan, every: Tradeoff, curves: Tradeoff)
     best = int(np.argmin(values[0]))
     least, at = float(values[0, best]), float(curves.utd[best])
     unit = UNIT_NAMES[question.laws.unit] if side == "compute" else "env steps"
-    beyond = np.flatnonzero((all_values[0] <= start.limit) & ~every.predictable)
+    beyond = np.flatnonzero(meets(all_values, start.limit, question.sure) & ~every.predictable)
     if beyond.size:
         where = float(every.utd[beyond[np.argmin(np.abs(np.log(every.utd[beyond] / at)))]])
         return replace(start, refused=True, reason=f"{short(start.limit)} may be met, but only where {_refusal(law, where, task)}")
-    chance = float((values[1:].min(axis=1) <= start.limit).mean()) if len(values) > 1 else 0.0
-    reason = (
-        f"J = {law.threshold:.4g} takes at least {short(least)} {unit} (at σ = {short(at)}, the best of σ ="
-        f" {short(float(curves.utd[0]))} to {short(float(curves.utd[-1]))}); {short(start.limit)} is not enough"
-    )
-    if chance >= 0.01:
-        reason += f" (it is in {chance:.0%} of the bootstrap draws)"
-    return replace(start, reason=reason, chance=chance)
+    there = f"J = {law.threshold:.4g} takes at least {short(least)} {unit}"
+    looked = f"the best of UTD {name_of_ratio(curves.utd[0])} to {name_of_ratio(curves.utd[-1])}"
+    reason = f"{there} (at UTD {name_of_ratio(at)}, {looked}); {short(start.limit)} is not enough"
+    if least <= start.limit and question.sure > 0.5:
+        reason = f"no UTD ratio meets {short(start.limit)} {unit} with a chance of {question.sure:.0%}; {there} by the estimate"
+    return replace(start, reason=reason, **best_chance(tried, start))
+
+
+def best_chance(tried: Candidates, start: Plan) -> dict[str, float]:
+    """The best chance to be had, as `Plan.chance`, and its σ, as `Plan.chance_utd`; empty without draws."""
+    share = chances(tried.side(start.problem), start.limit)
+    if np.isnan(share).all():
+        return {}
+    best = int(np.lexsort((tried.distance, -share))[0])
+    return {"chance": float(share[best]), "chance_utd": float(tried.utd[best])}
 
 
 def _refusal(law: DataLaw, utd: float, task: str | None) -> str:
     return law.refusal(utd, task) or f"the runs don't settle D beside σ = {short(utd)}"
 
 
-def _binding(problem: Problem, kind: Kind, choice: Tradeoff, curves: Tradeoff, every: Tradeoff, utd: float) -> str:
+def _binding(problem: Problem, kind: Kind, question: Question, curves: Tradeoff, every: Tradeoff, utd: float) -> str:
     name = "compute" if problem == "compute" else "data"
-    if kind == "limit":
+    if kind in ("limit", "none"):
         return f"The {name} limit binds."
     other = "data" if problem == "compute" else "compute"
     free = f"The {name} limit does not bind: "
-    if kind == "inside":
-        return free + f"this σ needs the least {other} of all."
-    if problem == "data" and np.isnan(choice.compute).any():
-        return free + "this is the smallest σ that was run."
-    side = "larger" if utd >= every.run[1] * 0.99 else "smaller"
-    end = -1 if side == "larger" else 0
-    if curves.utd[end] != every.utd[end]:
-        return free + f"{side} σ would be allowed, but beyond σ = {short(float(curves.utd[end]))} the runs don't settle D."
-    if choice.utd[end] != curves.utd[end]:
-        return free + f"{side} σ would save less than {WORTHWHILE:.0%} of the {other}."
-    return free + f"{side} σ would be allowed, but lies more than {REACH:.0f} times beyond what was run."
+    if problem == "data" and np.isnan(curves.compute).any():
+        return free + "this is the smallest UTD ratio that was run."
+    side, end = ("larger", -1) if utd >= every.run[1] * 0.99 else ("smaller", 0)
+    if kind == "end":
+        if curves.utd[end] != every.utd[end]:
+            return free + f"{side} UTD ratios would be allowed, but beyond {name_of_ratio(curves.utd[end])} the runs don't settle D."
+        return free + f"{side} UTD ratios would be allowed, but lie more than {REACH:.0f} times beyond what was run."
+    outside = not every.run[0] * 1.01 < utd < every.run[1] * 0.99
+    if outside and not np.isclose(utd, curves.utd[end]):
+        farther = np.array([utd * (1.1 if end else 1 / 1.1)])
+        here, there = (_needed(question, problem, at) for at in (np.array([utd]), farther))
+        if there < here:
+            return free + f"{side} UTD ratios would save less than {WORTHWHILE:.0%} of the {other} for each doubling beyond what was run."
+    ratios = "of all" if question.any_utd else "of all that train as they stand"
+    return free + f"this UTD ratio needs the least {other} {ratios}."
 
 
-def _relaxed(question: Question, problem: Problem, limit: float, utd: float) -> Relaxed:
-    data = float(question.law.predict([utd], question.task)[0])
-    compute = float(question.smooth_compute(np.array([utd]), np.array([data]))[0])
-    return Relaxed(limit=limit, utd=utd, data=data, compute=compute if np.isfinite(compute) else None, threshold=question.law.threshold)
-
-
-def beginning(question: Question, problem: Problem, limit: float) -> Plan:
-    """What is known of a plan before its answer."""
-    laws = question.laws
-    return Plan(
-        problem=problem,
-        limit=limit,
-        data_cost=question.cost,
-        data_cost_source=laws.data_cost_source,
-        task=question.task,
-        unit=laws.unit,
-        accounting=next((model.accounting for model in laws.compute.values()), None),
-        feasible=False,
-    )
+def _needed(question: Question, problem: Problem, at: Floats) -> float:
+    """What is to be least, at one σ."""
+    data = question.law.predict(at, question.task)
+    return float((data if problem == "compute" else question.smooth_compute(at, data))[0])
 
 
 def _known_price(laws: ScalingLaws, task: str | None) -> float | None:
@@ -208,10 +249,12 @@ def price(laws: ScalingLaws, data_cost: float | Literal["measured"] | None, task
     return cost, "given"
 
 
-def check(laws: ScalingLaws, task: str | None, name: str, limit: float) -> None:
+def check(laws: ScalingLaws, task: str | None, name: str, limit: float, sure: float) -> None:
     """Raises UserError where a question can't be asked."""
     if not np.isfinite(limit) or limit <= 0:
         raise UserError(f"--{name}: {limit:g} is not a limit; it must be > 0, e.g. 1e6")
+    if not 0.5 <= sure < 1:
+        raise UserError(f"--sure: {sure:g} is not a chance to plan for; it must be from 0.5 to below 1, e.g. 0.8")
     if task is not None and task not in laws.tasks:
         raise UserError(f"--task: there is no {task!r} in this study; there is {', '.join(laws.tasks)}")
     if name != "data" and task is not None and laws.knows_compute and np.isnan(laws.compute_for(np.ones(1), np.ones(1), task)[0]):
@@ -222,16 +265,3 @@ def check(laws: ScalingLaws, task: str | None, name: str, limit: float) -> None:
         raise UserError(
             f"--{name}: compute is not known for this study (no network sizes or no batch size law); see the warnings of `tdscale fit`"
         )
-
-
-def _law_at(laws: ScalingLaws, threshold: float | None) -> DataLaw:
-    if threshold is None:
-        return laws.data[-1]
-    try:
-        return laws.data_law(threshold)
-    except KeyError:
-        known = ", ".join(f"{law.threshold:.4g}" for law in laws.data)
-        near = min(laws.data, key=lambda law: abs(law.threshold - threshold))
-        if abs(near.threshold - threshold) < 0.6:  # thresholds are printed rounded
-            return near
-        raise UserError(f"--threshold: no law was fitted at {threshold:g}; there are laws at {known}") from None

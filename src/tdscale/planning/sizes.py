@@ -13,7 +13,7 @@ from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.analysis.views import at_size
 from tdscale.errors import UserError
 from tdscale.planning.plan import BySize, Plan
-from tdscale.planning.tradeoff import WORTHWHILE, cheapest, tradeoff
+from tdscale.planning.tradeoff import cheapest, distance_price, tradeoff
 
 # Of networks that are as good to this share the one that was run is named
 _AS_GOOD = 0.01
@@ -56,7 +56,7 @@ def plan_sizes(
     """P1, P2 or P3 over σ, N, B and η: the answer at the network that serves the question best.
 
     Of networks whose answers differ by less than 1 % the one that was run is named, else the smaller one. A network outside the N that
-    were run must save 5 %.
+    were run must save 10 % for each doubling of its distance from them.
 
     Args:
         laws: of a study with sizes; without, `ask` is asked of them as they are.
@@ -122,14 +122,15 @@ def plan_sizes(
 
 
 def _worth(plan: Plan) -> tuple[float, float]:
-    """What is to be least, the first in steps, the second as a logarithm: a higher return before a smaller budget."""
-    values = {"data": plan.compute, "compute": plan.data, "budget": plan.budget}
-    value = values[plan.problem]
+    """What is to be least, as a logarithm: D, C or, for a budget, 1/J; of the same J the least F."""
+    if plan.problem == "budget":
+        assert plan.budget is not None
+        return -np.inf if plan.threshold is None else -float(np.log(plan.threshold)), float(np.log(plan.budget.value))
+    value = plan.compute if plan.problem == "data" else plan.data
     if value is None:  # compute is not known: the least data
         value = plan.data
     assert value is not None
-    reached = -(plan.threshold if plan.threshold is not None else np.inf) if plan.problem == "budget" else 0.0
-    return reached, float(np.log(max(value.value, 1e-300)))
+    return float(np.log(max(value.value, 1e-300))), 0.0
 
 
 def _paths_of(laws: ScalingLaws, plans: Sequence[tuple[Network, Plan]]) -> "Paths | None":
@@ -149,17 +150,14 @@ def _best(plans: Sequence[tuple[Network, Plan]], ran: Sequence[float], paths: "P
     known = all(plan.compute is not None for _, plan in feasible)
     if not known and feasible[0][1].problem == "data":
         return feasible[0]  # the smallest network stands for the least compute
-    low, high = ran[0] / 1.01, ran[-1] * 1.01
-
-    def cost(network: Network, plan: Plan) -> tuple[float, float]:
-        reached, worth = _worth(plan)
-        inside = low <= network.model_size <= high
-        return reached, worth + (0.0 if inside else np.log1p(WORTHWHILE))
-
-    costs = [cost(network, plan) for network, plan in feasible]
-    least = min(costs)
-    alike = [pair for pair, (reached, worth) in zip(feasible, costs, strict=True) if reached == least[0] and worth <= least[1] + _AS_GOOD]
-    return min(alike, key=lambda pair: (not pair[0].ran, pair[0].model_size))
+    far = [float(np.log(distance_price(network.model_size, (ran[0] / 1.01, ran[-1] * 1.01)))) for network, _ in feasible]
+    costs = [(worth + dear, then + dear) for (worth, then), dear in zip((_worth(plan) for _, plan in feasible), far, strict=True)]
+    least = min(worth for worth, _ in costs)
+    alike = [(pair, then) for pair, (worth, then) in zip(feasible, costs, strict=True) if worth <= least + _AS_GOOD]
+    if feasible[0][1].problem == "budget":  # of the same J the least F
+        lowest = min(then for _, then in alike)
+        alike = [(pair, then) for pair, then in alike if then <= lowest + _AS_GOOD]
+    return min((pair for pair, _ in alike), key=lambda pair: (not pair[0].ran, pair[0].model_size))
 
 
 def _nothing(plans: Sequence[tuple[Network, Plan]]) -> Plan:

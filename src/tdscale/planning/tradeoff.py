@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.budget import minimum_on_grid, utd_grid
@@ -13,8 +13,8 @@ from tdscale.analysis.scaling_laws import ScalingLaws
 
 # How far beyond the σ that were run an answer is sought, on either side
 REACH = 4.0
-# A σ outside those that were run must save at least this share of what is to be least: below that, the nearer one is the answer
-WORTHWHILE = 0.05
+# A σ outside those that were run must save at least this share of what is to be least for each doubling of its distance from them
+WORTHWHILE = 0.1
 # σ at which the law is asked whether it can tell D; between two that it can, it can
 _ASKED = 41
 
@@ -52,17 +52,12 @@ class Tradeoff:
             utd=self.utd[where], data=self.data[:, where], compute=self.compute[:, where], predictable=self.predictable[where], run=self.run
         )
 
-    def worthwhile_upwards(self) -> "Tradeoff":
-        """Without the largest σ, which would save less than `WORTHWHILE` of the data for going farther from what was run."""
-        enough = self.data[0] <= (1 + WORTHWHILE) * self.data[0].min()
-        beyond = np.flatnonzero(enough & (self.utd >= self.run[1] * (1 - 1e-9)))
-        return self.part(self.utd <= self.utd[beyond[0]]) if beyond.size else self
 
-    def worthwhile_downwards(self) -> "Tradeoff":
-        """Without the smallest σ, which would save less than `WORTHWHILE` of the compute for going farther from what was run."""
-        enough = self.compute[0] <= (1 + WORTHWHILE) * self.compute[0].min()
-        below = np.flatnonzero(enough & (self.utd <= self.run[0] * (1 + 1e-9)))
-        return self.part(self.utd >= self.utd[below[-1]]) if below.size else self
+def distance_price(utd: ArrayLike, run: tuple[float, float]) -> Floats:
+    """What a σ outside those that were run counts more than it takes: 1/0.9 for each doubling of its distance from them; 1 inside."""
+    at = np.asarray(utd, dtype=np.float64)
+    far = np.maximum(np.maximum(run[0] / at, at / run[1]), 1.0)
+    return np.asarray(far ** -np.log2(1 - WORTHWHILE))
 
 
 def tradeoff(laws: ScalingLaws, law: DataLaw, task: str | None, least_batch_size: int) -> Tradeoff:
@@ -104,7 +99,7 @@ def least_within(curves: Tradeoff, objective: Floats, limited: Floats, limit: fl
         keeps row 0 where it is: "limit", "inside" (a minimum), "end" (of the σ to choose from) or "none" (nothing is allowed).
     """
     log_utd = np.log(curves.utd)
-    free = np.log(_minimum(curves, objective)[0])
+    free = np.log(minimum(curves, objective)[0])
     free_best = np.argmin(objective, axis=1)
     held = np.where(limited <= limit, objective, np.inf)
     best = np.argmin(held, axis=1)
@@ -130,10 +125,10 @@ def least_within(curves: Tradeoff, objective: Floats, limited: Floats, limit: fl
 
 def cheapest(curves: Tradeoff, cost: float) -> tuple[Floats, Floats]:
     """σ of the least F = C + δ·D and that F, for each row: each of shape (1 + n_draws,)."""
-    return _minimum(curves, curves.compute + cost * curves.data)
+    return minimum(curves, curves.compute + cost * curves.data)
 
 
-def _minimum(curves: Tradeoff, values: Floats) -> tuple[Floats, Floats]:
+def minimum(curves: Tradeoff, values: Floats) -> tuple[Floats, Floats]:
     """σ of the least value and that value, for each row of shape (n,); `values` are smooth below, within and above the σ that were run."""
     best = np.argmin(values, axis=1)
     utd, lowest = curves.utd[best], values[np.arange(len(values)), best]

@@ -16,6 +16,7 @@ from tdscale.analysis.estimate import short
 from tdscale.analysis.fitted_laws import MORE_DATA, Tolerated
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning import Confirmation, Plan
+from tdscale.planning.plan import sure_in_words
 from tdscale.planning.sizes import Paths
 from tdscale.report import colours, summary
 from tdscale.report.rounds import Story
@@ -175,10 +176,11 @@ def _plan(plan: Plan) -> dict[str, object]:
     }
     facts: list[tuple[str, str]] = []
     if plan.feasible:
-        facts.append(("return J", "not predicted" if plan.threshold is None else f"{plan.threshold:.4g}"))
+        raw = f" (raw {plan.raw_threshold:.4g})" if plan.raw_threshold is not None else ""
+        facts.append(("return J", "not predicted" if plan.threshold is None else f"{plan.threshold:.4g}{raw}"))
         if plan.model_size is not None:
             facts.append(("size", f"{plan.size}, N = {short(plan.model_size)}"))
-        facts.append(("σ", str(plan.utd_range or short(plan.utd or float("nan")))))
+        facts.append(("UTD σ", plan.ratio()))
         if plan.batch_size is not None:
             facts.append(("B", plan.run_with("batch_size") + _tolerated(plan.batch_size_tolerated)))
         if plan.learning_rate is not None:
@@ -188,10 +190,13 @@ def _plan(plan: Plan) -> dict[str, object]:
             for name, e in (("D, env steps", plan.data), (f"C, {plan.compute_name}", plan.compute), (f"F, {plan.unit_name}", plan.budget))
             if e is not None
         ]
+        if plan.chance is not None:
+            facts.append(("chance to meet the limit", f"{plan.chance:.0%}"))
     return {
         "title": limits[plan.problem] + (f" for {plan.task}" if plan.task is not None else ""),
         "feasible": plan.feasible,
-        "sentence": plan.binding if plan.feasible else summary.as_sentence(plan.sentence()),
+        "opening": summary.as_sentence(plan.sentence()),
+        "sentence": f"{plan.binding} {sure_in_words(plan)}".strip() if plan.feasible else "",
         "facts": facts,
         "notes": [summary.as_sentence(note) for note in plan.notes],
     }

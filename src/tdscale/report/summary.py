@@ -163,10 +163,10 @@ def confirmed_sentences(confirmations: Sequence[Confirmation]) -> list[str]:
 def _confirmed(one: Confirmation) -> str:
     data = one.compared[0]
     what = f"σ = {short(one.utd)}, J = {one.threshold:.4g}, {one.seeds} fresh seeds"
-    plan = f"A plan was run ({what}): it foretold {data.predicted} env steps,"
+    plan = f"A plan was run ({what}): it predicted {data.predicted} env steps,"
     if data.seen is None:
         return plan + f" and J was not reached by {one.last_step}."
-    return plan + f" and {data.seen} were seen, {'inside' if data.inside else 'outside'} its interval."
+    return plan + f" and {data.seen} were measured, {'inside' if data.inside else 'outside'} its interval."
 
 
 def grouped_warnings(laws: ScalingLaws) -> list[tuple[str, list[str]]]:

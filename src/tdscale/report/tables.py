@@ -294,16 +294,16 @@ def confirmations_table(confirmations: Sequence[Confirmation]) -> Table:
                     "σ": short(one.utd),
                     "seeds": str(one.seeds),
                     "quantity": part.unit,
-                    "foretold": str(part.predicted),
-                    "seen": str(part.seen or f"J not reached by {one.last_step}"),
-                    "seen / foretold": "–" if part.ratio is None else f"{part.ratio:.2f}",
+                    "predicted": str(part.predicted),
+                    "measured": str(part.seen or f"J not reached by {one.last_step}"),
+                    "measured / predicted": "–" if part.ratio is None else f"{part.ratio:.2f}",
                     "inside": "yes" if part.inside else "no",
                 }
             )
     return Table(
         name="confirmations",
         title="Plans that were run",
-        note="What plans foretold and what fresh seeds at their σ, B and η showed (tdscale confirm). Inside: in the predicted interval.",
+        note="What plans predicted and what fresh seeds at their σ, B and η showed (tdscale confirm). Inside: in the predicted interval.",
         frame=pd.DataFrame(rows),
         shown=pd.DataFrame(shown),
     )
@@ -318,6 +318,7 @@ def plans_table(plans: Sequence[Plan]) -> Table:
             "limit": plan.limit,
             "task": plan.task,
             "feasible": plan.feasible,
+            "chance": plan.chance,
             "J": plan.threshold,
         }
         row |= {"σ": plan.utd, "batch_size": plan.batch_size, "learning_rate": plan.learning_rate}
@@ -328,8 +329,9 @@ def plans_table(plans: Sequence[Plan]) -> Table:
             {
                 "limit": f"{LIMITS[plan.problem]} {short(plan.limit)}",
                 "task": plan.task or DOMAIN,
+                "chance": "–" if plan.chance is None else f"{plan.chance:.0%}",
                 "J": "–" if plan.threshold is None else f"{plan.threshold:.4g}",
-                "σ": "–" if plan.utd is None else str(plan.utd_range or short(plan.utd)),
+                "σ": plan.ratio(),
                 "B": plan.run_with("batch_size"),
                 "η": plan.run_with("learning_rate"),
                 "D (env steps)": str(plan.data or "–"),

@@ -22,6 +22,6 @@ def copy_example(directory: Path) -> None:
         raise UserError(f"{directory.parent}: is no folder; make it first, or name another place")
     with resources.as_file(resources.files("tdscale") / "studies" / NAME) as example:
         if not example.is_dir():  # a checkout whose symbolic links were not made
-            raise UserError("the example study is not part of this installation; install tdscale from its wheel, or use studies/ of a checkout")
+            raise UserError("the example study is not part of this installation; use its wheel, or studies/ of a checkout")
         with whole_folder(directory) as copy:
             shutil.copytree(example, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*", "progress.json", "logs"))

@@ -23,11 +23,12 @@ from tdscale.running.dispatch import Engine
 from tdscale.running.fitting import StudyFit
 from tdscale.running.folder import StudyFiles, replace_study
 from tdscale.running.model_sizes import model_sizes
+from tdscale.running.plans import fitted_ratios, in_raw_units, with_constant
 from tdscale.running.rounds import run_rounds, step_prices
 from tdscale.running.stages import Display, later_specs_by_size, stage_runner
 from tdscale.runs.cells import load_diagnostics
 from tdscale.runs.types import RETURN
-from tdscale.study import is_smoke, with_scale
+from tdscale.study import Study, is_smoke, with_scale
 from tdscale.validation import Validation, validate
 
 
@@ -97,8 +98,13 @@ def validate_study(fitted: Fitted) -> Validation:
     return validate(measured.points, measured.options, fitted.laws, measured.baseline, baseline_cells=measured.baseline_cells)
 
 
-def example_plans(laws: ScalingLaws) -> list[Plan]:
+def example_plans(fitted: StudyFit, study: Study) -> list[Plan]:
     """One plan of each kind with limits within what the study saw, for the report and the demo; over all sizes of a study with some."""
+    ratios = fitted_ratios(fitted)
+    return [with_constant(in_raw_units(plan, study), ratios) for plan in _examples(fitted.laws)]
+
+
+def _examples(laws: ScalingLaws) -> list[Plan]:
     if not laws.data or not laws.knows_compute:
         return []
     law = laws.data[-1]
@@ -150,7 +156,7 @@ def report_study(files: StudyFiles, fitted: StudyFit, confirmations: Sequence[Co
             files.directory,
             fitted.laws,
             fitted.measured,
-            plans=example_plans(fitted.laws),
+            plans=example_plans(fitted, study),
             validation=validate_study(fitted),
             study_summary=summary,
             diagnostics=load_diagnostics(files.store, study, selection=fitted.selection, problems=[]),
