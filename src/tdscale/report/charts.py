@@ -4,16 +4,20 @@ There is one drawing of a figure, the one in `figures/`: panels, series, interva
 as the shades of a surface, is shown as it is.
 """
 
+import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
@@ -37,18 +41,40 @@ def chart(figure: Figure) -> dict[str, Any] | None:
     panels = [axes for axes in figure.axes if axes.axison]
     if not panels or any(not _known(axes) for axes in panels):
         return None
-    handles: list[Line2D] = []
-    labels: list[str] = []
-    for legend in [*figure.legends, *(found for axes in panels if (found := axes.get_legend()) is not None)]:
-        for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True):
-            if isinstance(handle, Line2D) and text.get_text():
-                handles.append(handle)
-                labels.append(text.get_text())
-            elif isinstance(handle, Rectangle):
-                handles.append(Line2D([], [], color=handle.get_facecolor(), marker="s", linestyle="none"))
-                labels.append(text.get_text())
-    told = [_panel(axes, handles) for axes in panels]
-    return {"panels": told, "legend": [_entry(handle, text, told, at) for at, (handle, text) in enumerate(zip(handles, labels, strict=True))]}
+    entries = [_Entry(handle, text) for legend in figure.legends for handle, text in _in_reading_order(legend)]
+    for place, axes in enumerate(panels):
+        legend = axes.get_legend()
+        if legend is not None:
+            entries += [
+                _Entry(handle, text.get_text(), place) for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True)
+            ]
+    entries = [entry for entry in entries if entry.text and isinstance(entry.handle, Line2D | Rectangle)]
+    told = [_panel(axes, [entry if entry.panel in (None, place) else None for entry in entries]) for place, axes in enumerate(panels)]
+    return {"panels": told, "legend": [_told(entry, told, place) for place, entry in enumerate(entries)]}
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One of a legend. `panel`: the place of the panel that it is of; None: of all."""
+
+    handle: Artist | None
+    text: str
+    panel: int | None = None
+
+    @property
+    def line(self) -> Line2D:
+        """The handle; a square stands for a bar."""
+        if isinstance(self.handle, Line2D):
+            return self.handle
+        assert isinstance(self.handle, Rectangle)
+        return Line2D([], [], color=self.handle.get_facecolor(), marker="s", linestyle="none")
+
+
+def _in_reading_order(legend: Legend) -> list[tuple[Artist | None, str]]:
+    """The entries of a legend below the panels, which was filled column by column (`style.legend_below`)."""
+    entries = [(handle, text.get_text()) for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True)]
+    rows = math.ceil(len(entries) / legend._ncols)  # type: ignore[attr-defined]
+    return [entry for row in range(rows) for entry in entries[row::rows]]
 
 
 def _known(axes: Axes) -> bool:
@@ -56,7 +82,7 @@ def _known(axes: Axes) -> bool:
     return not others and not axes.images and all(isinstance(patch, Rectangle) for patch in axes.patches)
 
 
-def _panel(axes: Axes, handles: Sequence[Line2D]) -> dict[str, Any]:
+def _panel(axes: Axes, entries: Sequence[_Entry | None]) -> dict[str, Any]:
     series: list[dict[str, Any]] = []
     for collection in axes.collections:
         series += _band(collection) if isinstance(collection, PolyCollection) else _segments(collection)
@@ -64,8 +90,9 @@ def _panel(axes: Axes, handles: Sequence[Line2D]) -> dict[str, Any]:
     for line in axes.lines:
         series += _line(axes, line)
     _join_intervals(series)
+    lines = [entry.line for entry in entries if entry is not None]
     for one in series:
-        one["of"] = [place for place, handle in enumerate(handles) if _belongs(one, handle, handles)]
+        one["of"] = [place for place, entry in enumerate(entries) if entry is not None and _belongs(one, entry.line, lines)]
         one.pop("marker", None)
     series += [found for text in axes.texts if (found := _text(axes, text)) is not None]
     titles = [axes.get_title(loc=loc) for loc in ("left", "center", "right")]
@@ -220,11 +247,12 @@ def _belongs(one: dict[str, Any], handle: Line2D, handles: Sequence[Line2D]) -> 
     return len(rivals) == 1 or (marker in _SHAPES) == (one.get("marker") in _SHAPES) and (marker not in _SHAPES or same_marker)
 
 
-def _entry(handle: Line2D, text: str, panels: Sequence[dict[str, Any]], place: int) -> dict[str, Any]:
+def _told(entry: _Entry, panels: Sequence[dict[str, Any]], place: int) -> dict[str, Any]:
+    """An entry as the page shows it: its key, and whether it switches anything."""
+    handle, marker = entry.line, str(entry.line.get_marker())
     used = any(place in one["of"] for panel in panels for one in panel["series"])
-    marker = str(handle.get_marker())
     return {
-        "text": _plain(text),
+        "text": _plain(entry.text),
         "colour": to_hex(handle.get_color()),
         "face": to_hex(handle.get_markerfacecolor()) if marker in _SHAPES else None,
         "edge": to_hex(handle.get_markeredgecolor()) if marker in _SHAPES else None,

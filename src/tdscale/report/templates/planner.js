@@ -256,12 +256,14 @@ class Planner {
     const colour = "#0072b2", mark = "#d55e00", grey = "#8a8a8a";
     const x = rows.map((row) => x_of(row.at, row.data[0])), y = rows.map((row) => row.data[0]);
     const series = [{ kind: "line", colour, x, y, width: 1.5, of: [0], quiet: true },
-      ...rows.filter((row) => !Number.isNaN(row.data[1])).map((row) => ({ kind: "line", colour, opacity: 0.35, width: 1.5, quiet: true, of: [0],
-        x: [x_of(row.at, row.data[1]), x_of(row.at, row.data[2])], y: [row.data[1], row.data[2]] })),
       ...rows.map((row, place) => ({ kind: "points", colour, face: "#ffffff", edge: colour, shape: "circle", size: 5, opacity: 1, x: [x[place]],
         y: [y[place]], low: [row.data[1]], high: [row.data[2]], of: [1 + place] }))];
     const legend = [{ text: "frontier" }, ...rows.map((row) => ({ text: `UTD ratio ${size.names[row.at]}` }))];
     if (answer.feasible) {
+      if (!Number.isNaN(answer.data[1])) series.push({ kind: "line", colour: mark, opacity: 0.8, width: 2, quiet: true, of: [],
+        x: answer.data.slice(1).map((one) => x_of(answer.at, one)), y: answer.data.slice(1) });
+      series.push({ kind: "text", colour: mark, text: `UTD ratio ${answer.name}`, align: "left", of: [], x: [x_of(answer.at, answer.data[0]) * 1.02],
+        y: [answer.data[0] * 1.03] });
       series.push({ kind: "points", colour: mark, face: mark, edge: mark, shape: "circle", size: 9, opacity: 1, x: [x_of(answer.at, answer.data[0])],
         y: [answer.data[0]], of: [legend.length], low: [answer.data[1]], high: [answer.data[2]] });
       legend.push({ text: `the plan, UTD ratio ${answer.name}` });
@@ -283,7 +285,8 @@ class Planner {
     }
     const of_limit = (problem) => (asked.problem === problem ? [asked.limit] : []);
     const told = { title: `To return ${this.with_raw(answer.threshold)}`, series,
-      x: { label: by_compute ? `compute (${this.unit_name(asked.unit)})` : "UTD ratio", log: true, ends: ends(x, of_limit("compute")), ticks: [] },
+      x: { label: by_compute ? `compute (${this.unit_name(asked.unit)})` : "UTD ratio", log: true, ends: ends(x, of_limit("compute")), ticks: [],
+        format: by_compute && asked.unit !== "seconds" ? ".2~e" : "~g" },
       y: { label: "data (env steps)", log: true, ends: ends(y, of_limit("data")), ticks: [] } };
     if (!this.panel) this.panel = new Panel(this.root.querySelector(".frontier"), told, legend, "Data against compute, a point for each UTD ratio; the plan is filled.");
     [this.panel.told, this.panel.legend, this.panel.at] = [told, legend, undefined];
