@@ -25,7 +25,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from tdscale.report import style
 
-_SHAPES = {"o": "circle", "s": "square", "D": "diamond", "^": "triangle-up", "v": "triangle-down", "P": "cross", "X": "M-1,-1L1,1M1,-1L-1,1"}
+_SHAPES = {
+    "o": "circle",
+    "s": "square",
+    "D": "diamond",
+    "^": "triangle-up",
+    "v": "triangle-down",
+    "P": "cross",
+    "X": "M-1,-1L1,1M1,-1L-1,1",
+}
 _SHAPES |= {"x": "M-1,-1L1,1M1,-1L-1,1", "+": "M-1,0L1,0M0,-1L0,1", "_": "M-1,0L1,0"}
 _SHAPES["*"] = "M0,-1L.22,-.31L.95,-.31L.36,.12L.59,.81L0,.38L-.59,.81L-.36,.12L-.95,-.31L-.22,-.31Z"
 _NEUTRAL = {to_hex(colour) for colour in (style.FAINT, style.INK, "white", "black")}
@@ -85,7 +93,10 @@ def _known(axes: Axes) -> bool:
 def _panel(axes: Axes, entries: Sequence[_Entry | None]) -> dict[str, Any]:
     series: list[dict[str, Any]] = []
     for collection in axes.collections:
-        series += _band(collection) if isinstance(collection, PolyCollection) else _segments(collection)
+        if isinstance(collection, PolyCollection):
+            series += _band(collection)
+        elif isinstance(collection, LineCollection):
+            series += _segments(collection)
     series += [found for patch in axes.patches if isinstance(patch, Rectangle) and (found := _rectangle(axes, patch)) is not None]
     for line in axes.lines:
         series += _line(axes, line)
@@ -101,7 +112,9 @@ def _panel(axes: Axes, entries: Sequence[_Entry | None]) -> dict[str, Any]:
 
 def _axis(axis: Axis) -> dict[str, Any]:
     low, high = sorted(axis.get_view_interval())
-    places = [float(place) for place in axis.get_majorticklocs() if low * (1 - _AS_GOOD) - _AS_GOOD <= place <= high * (1 + _AS_GOOD) + _AS_GOOD]
+    places = [
+        float(place) for place in axis.get_majorticklocs() if low * (1 - _AS_GOOD) - _AS_GOOD <= place <= high * (1 + _AS_GOOD) + _AS_GOOD
+    ]
     texts = axis.get_major_formatter().format_ticks(places)
     return {
         "label": _plain(axis.get_label_text()),
@@ -117,9 +130,11 @@ def _line(axes: Axes, line: Line2D) -> list[dict[str, Any]]:
     opacity = float(line.get_alpha() or 1.0)
     common = {"colour": colour, "opacity": opacity, "marker": str(line.get_marker())}
     if line.get_transform() != axes.transData:  # axhline, axvline: one coordinate is the panel's
-        upright = len(set(x)) == 1 and not len(set(y)) == 1
+        upright = len(set(x)) == 1 and len(set(y)) > 1
         which = "x" if upright else "y"
-        return [{"kind": "rule", which: _numbers([x[0] if upright else y[0]]), "dash": _dash(line), "width": line.get_linewidth(), **common}]
+        return [
+            {"kind": "rule", which: _numbers([x[0] if upright else y[0]]), "dash": _dash(line), "width": line.get_linewidth(), **common}
+        ]
     found: list[dict[str, Any]] = []
     if line.get_linestyle() not in ("None", "none", "") and len(x) > 1:
         step = line.get_drawstyle() == "steps-post"
@@ -145,8 +160,8 @@ def _segments(collection: LineCollection) -> list[dict[str, Any]]:
     paths = [np.asarray(path, dtype=np.float64) for path in collection.get_segments()]
     if not paths:
         return []
-    colour, opacity = to_hex(collection.get_colors()[0]), float(collection.get_alpha() or 1.0)
-    common = {"colour": colour, "opacity": opacity, "width": float(np.atleast_1d(collection.get_linewidths())[0])}
+    colour, opacity = _hex(np.atleast_2d(np.asarray(collection.get_colors()))[0]), float(collection.get_alpha() or 1.0)
+    common = {"colour": colour, "opacity": opacity, "width": float(np.ravel(np.asarray(collection.get_linewidth()))[0])}
     if all(len(path) == 2 for path in paths):
         ends = np.stack(paths)
         for kind, fixed, moving in (("bars", 0, 1), ("level-bars", 1, 0)):
@@ -173,7 +188,7 @@ def _band(collection: PolyCollection) -> list[dict[str, Any]]:
                 "x": _numbers(x),
                 "low": _numbers(low),
                 "high": _numbers(high),
-                "colour": to_hex(colours[0]),
+                "colour": _hex(colours[0]),
                 "opacity": float(colours[0][3]),
             }
         )
@@ -184,7 +199,7 @@ def _rectangle(axes: Axes, patch: Rectangle) -> dict[str, Any] | None:
     """A bar, or a span of `axvspan`."""
     x, y, width, height = patch.get_x(), patch.get_y(), patch.get_width(), patch.get_height()
     colour = np.asarray(patch.get_facecolor())
-    common = {"colour": to_hex(colour), "opacity": float(colour[3])}
+    common = {"colour": _hex(colour), "opacity": float(colour[3])}
     if patch.get_transform().contains_branch(axes.transAxes) and (y, height) == (0, 1):
         return {"kind": "span", "x": _numbers([x, x + width]), **common}
     return {"kind": "block", "x": _numbers([x, x + width]), "y": _numbers([y, y + height]), **common}
@@ -244,7 +259,7 @@ def _belongs(one: dict[str, Any], handle: Line2D, handles: Sequence[Line2D]) -> 
     if one["colour"] != colour:
         return False
     rivals = [other for other in handles if to_hex(other.get_color()) == colour]
-    return len(rivals) == 1 or (marker in _SHAPES) == (one.get("marker") in _SHAPES) and (marker not in _SHAPES or same_marker)
+    return len(rivals) == 1 or ((marker in _SHAPES) == (one.get("marker") in _SHAPES) and (marker not in _SHAPES or same_marker))
 
 
 def _told(entry: _Entry, panels: Sequence[dict[str, Any]], place: int) -> dict[str, Any]:
@@ -260,6 +275,12 @@ def _told(entry: _Entry, panels: Sequence[dict[str, Any]], place: int) -> dict[s
         "dash": _dash(handle) if handle.get_linestyle() not in ("None", "none", "") else None,
         "toggles": used,
     }
+
+
+def _hex(colour: NDArray[np.float64]) -> str:
+    """Red, green, blue (and how opaque), from 0 to 1, as "#rrggbb"."""
+    red, green, blue = (float(part) for part in colour[:3])
+    return to_hex((red, green, blue))
 
 
 def _plain(text: str) -> str:

@@ -20,10 +20,7 @@ def in_the_dark(colour: str) -> str:
     """A grey is turned round, white the card's and black the text's; a colour is as light as it must be."""
     red, green, blue = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
     hue, light, saturation = colorsys.rgb_to_hls(red, green, blue)
-    if saturation < _GREY:
-        light = _DARK_INK - (_DARK_INK - _DARK_CARD) * light
-    else:
-        light = max(light, _LIGHT_ENOUGH)
+    light = _DARK_INK - (_DARK_INK - _DARK_CARD) * light if saturation < _GREY else max(light, _LIGHT_ENOUGH)
     return "#" + "".join(f"{round(255 * part):02x}" for part in colorsys.hls_to_rgb(hue, light, saturation))
 
 

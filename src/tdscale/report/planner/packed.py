@@ -22,7 +22,6 @@ def packed(log_values: Floats) -> tuple[str, float, float]:
     step = max((high - low) / LARGEST, _FINEST)
     whole = np.clip(np.round((np.where(finite, log_values, low) - low) / step), 0, LARGEST)
     whole = np.where(finite | np.isneginf(log_values), whole, np.where(np.isnan(log_values), UNKNOWN, INFINITE))
-    differences = np.diff(whole.astype(np.int64), axis=1, prepend=0) & 0xFFFF
-    flat = differences.astype("<u2").ravel().view(np.uint8)
+    flat = np.diff(whole.astype("<u2"), axis=1, prepend=np.uint16(0)).ravel().view(np.uint8)
     planes = np.concatenate([flat[0::2], flat[1::2]])
     return base64.b64encode(gzip.compress(planes.tobytes(), 9, mtime=0)).decode("ascii"), low, step

@@ -88,7 +88,7 @@ def _named(name: str | None, laws: ScalingLaws, scales: Mapping[str, tuple[float
 
 def _units(laws: ScalingLaws, by_size: Sequence[ScalingLaws]) -> list[ComputeUnit]:
     """Those that compute can be told in, the study's own first; gradient steps only where they are the study's own."""
-    wanted: list[ComputeUnit] = [laws.unit, *[unit for unit in ("flops", "seconds") if unit != laws.unit]]  # type: ignore[list-item]
+    wanted: list[ComputeUnit] = [laws.unit, *[unit for unit in ("flops", "seconds") if unit != laws.unit]]
     return [unit for unit in wanted if all(_knows(one, unit) for one in by_size)]
 
 
