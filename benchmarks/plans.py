@@ -29,7 +29,7 @@ UTD = (0.5, 1.0, 2.0, 4.0, 8.0)
 THRESHOLDS = (500.0, 650.0, 800.0)
 PRICE = 4e9
 LIMITS = ("data", "compute", "budget")
-PLACES = {"inside": (1.4, 4.5), "2x beyond": (0.25, 16.0)}
+PLACES = {"inside": (1.4, 4.5), "2x beyond": (16.0, 0.25)}
 
 
 def simulate(index: int, *, noise: str, seeds: int, shape: str, draws: int, sure: float) -> list[dict[str, object]]:
@@ -52,7 +52,8 @@ def simulate(index: int, *, noise: str, seeds: int, shape: str, draws: int, sure
     found = []
     task = None if index % 2 else truth.tasks[0]
     for where, ratios in PLACES.items():
-        for utd, problem, any_utd in product(ratios, LIMITS, (False, True)):
+        utd = ratios[index // 2 % 2]
+        for problem, any_utd in product(LIMITS, (False, True)):
             plan = ask(laws, laws.data[-1], task, utd, problem, sure, any_utd=any_utd)
             if plan is None or not plan.feasible or plan.threshold is None or plan.chance is None:
                 continue

@@ -178,7 +178,10 @@ def test_a_plan_for_each_limit(fitted, limit):
     data = _estimate(plan["data"])
     if limit[0] == "--data":
         assert data <= limit[1] * 1.001
-        assert plan["utd"] == pytest.approx(BETA, rel=0.2)  # D = 2·d_min where σ = β
+        assert plan["chance"] >= 0.8
+        even = _json("plan", "syn", *limit, "--sure", 0.5, "--json", cwd=folder)
+        assert even["utd_exact"] == pytest.approx(BETA, rel=0.2)  # D = 2·d_min where σ = β
+        assert even["utd"] <= plan["utd"]
     assert plan["utd"] > 0
     assert math.isfinite(_estimate(plan["compute"]))
 
@@ -194,7 +197,9 @@ def test_a_plan_in_gradient_steps(fitted):
 
 def test_a_plan_that_cannot_be_is_an_answer_with_its_reason(fitted):
     folder, _ = fitted
-    plan = _json("plan", "syn", "--data", 10, "--json", cwd=folder)
+    answer = called("plan", "syn", "--data", 10, "--json", cwd=folder)
+    assert answer.returncode == 3
+    plan = json.loads(answer.stdout)
     assert plan["feasible"] is False
     assert plan["refused"] is False
     assert "10 is not enough" in plan["reason"]
@@ -215,7 +220,7 @@ def test_a_plan_that_cannot_be_is_an_answer_with_its_reason(fitted):
         (["--data", "nan"], "nan is not a limit"),
         (["--compute", -1], "-1 is not a limit"),
         (["--data", 1e5, "--task", "Hopper-v4"], "there is Ant-v4, HalfCheetah-v4"),
-        (["--data", 1e5, "--threshold", 5000], "no law was fitted at 5000"),
+        (["--data", 1e5, "--threshold", 5000], "5000 lies beyond the returns that were fitted"),
         (["--data", "plenty"], "'--data'"),
     ],
 )

@@ -6,15 +6,16 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from known_truth import synthetic_study
 from tdscale.analysis.fit import FitOptions, fit_laws
 from tdscale.errors import UserError
-from tdscale.planning import REACH, WORTHWHILE, plan_budget, plan_compute, plan_data
+from tdscale.planning import REACH, plan_budget, plan_compute, plan_data
 
 PRICE = 1e7
+FREE = {"sure": 0.5, "any_utd": True}  # what the smooth laws say by their estimate alone
 OPTIONS = FitOptions(
     study="known",
     tasks=("one", "two"),
@@ -59,77 +60,87 @@ def scaled(laws, factor):
     return replace(laws, data=tuple(data))
 
 
-@settings(max_examples=30, deadline=None)
+def counted(utd):
+    """What the distance from the σ that were run counts: it must save 10 % for each doubling."""
+    far = np.maximum(np.maximum(0.25 / utd, utd / 8), 1)
+    return (1 / 0.9) ** np.log2(far)
+
+
+@settings(max_examples=20, deadline=None)
 @given(st.floats(9.0, 12.5), TASKS, THRESHOLDS)
 def test_p1_is_the_least_data_that_the_compute_allows(exponent, task, threshold):
     laws = known_laws()
     limit = 10**exponent
     law = laws.data_law(threshold)
-    plan = plan_compute(laws, limit, threshold=threshold, task=task, batch_multiple=1)
-    _, data, compute = brute(laws, law, task)
+    plan = plan_compute(laws, limit, threshold=threshold, task=task, batch_multiple=1, **FREE)
+    utd, data, compute = brute(laws, law, task)
     allowed = compute <= limit
-    assert plan.feasible == bool(allowed.any()) or abs(np.log(compute.min() / limit)) < 1e-3
+    assert plan.feasible == bool(allowed.any()) or abs(np.log(compute.min() / limit)) < 0.03
     if plan.feasible and allowed.any():
-        # on the limit exactly so; else it may stay nearer to the σ that were run
-        exact = plan.binding == "The compute limit binds."
-        assert plan.data.value <= data[allowed].min() * (1.001 if exact else 1.001 + WORTHWHILE)
-        assert plan.data.value >= data[allowed].min() * 0.999
-        assert plan.compute.value <= limit * 1.03
+        # B is a whole number, which makes C jump by a percent or two
+        assert plan.data.value * counted(plan.utd) == pytest.approx((data * counted(utd))[allowed].min(), rel=0.02)
+        assert plan.compute.value <= limit * (1 + 1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.floats(2.8, 6.0), TASKS, THRESHOLDS)
 def test_p2_is_the_least_compute_that_the_data_allow(exponent, task, threshold):
     laws = known_laws()
     limit = 10**exponent
     law = laws.data_law(threshold)
-    plan = plan_data(laws, limit, threshold=threshold, task=task)
-    _, data, compute = brute(laws, law, task)
+    plan = plan_data(laws, limit, threshold=threshold, task=task, batch_multiple=1, **FREE)
+    utd, data, compute = brute(laws, law, task)
     allowed = data <= limit
     assert plan.feasible == bool(allowed.any()) or abs(np.log(data.min() / limit)) < 1e-3
     if plan.feasible and allowed.any():
-        found = laws.compute_for(np.array([plan.utd]), np.array([plan.data.value]), task)[0]
-        exact = plan.binding == "The data limit binds."
-        assert compute[allowed].min() * 0.999 <= found <= compute[allowed].min() * (1.001 if exact else 1.001 + WORTHWHILE)
+        assert plan.compute.value * counted(plan.utd) == pytest.approx((compute * counted(utd))[allowed].min(), rel=0.02)
         assert plan.data.value <= limit * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("task", [None, "two"])
-def test_p3_is_the_highest_threshold_that_the_budget_reaches(laws, task):
-    best = []
-    for law in laws.data:
-        _, data, compute = brute(laws, law, task)
-        best.append((compute + PRICE * data).min())
-    for budget in (best[0] * 1.001, best[2] * 1.05, best[3] * 1.01):
-        plan = plan_budget(laws, budget, task=task)
-        reached = max(j for j, f in zip(OPTIONS.thresholds, best, strict=True) if f <= budget)
-        assert plan.threshold == reached
-        law = laws.data_law(reached)
-        at = law.predict([plan.utd], task)
-        least = best[OPTIONS.thresholds.index(reached)]
-        assert laws.compute_for(np.array([plan.utd]), at, task)[0] + PRICE * at[0] == pytest.approx(least, rel=0.0101)
-        assert plan.threshold_range.low <= plan.threshold <= plan.threshold_range.high
-        assert plan.regret.low >= 0
-    assert not plan_budget(laws, best[0] * 0.9, task=task).feasible
+@pytest.mark.parametrize("share", [0.001, 0.3, 0.8])
+def test_p3_is_the_highest_return_that_the_budget_reaches(laws, task, share):
+    below, above = laws.data[1], laws.data[2]
+
+    def least(weight):
+        """min F at log D between the two thresholds, and its σ."""
+        utd, low, _ = brute(laws, below, task)
+        data = np.exp((1 - weight) * np.log(low) + weight * np.log(above.predict(utd, task)))
+        total = laws.compute_for(utd, data, task) + PRICE * data
+        return (total * counted(utd)).min()
+
+    plan = plan_budget(laws, least(share), task=task, batch_multiple=1, **FREE)
+    expected = below.threshold + share * (above.threshold - below.threshold)
+    assert plan.threshold == pytest.approx(expected, abs=5)  # downwards to a whole number; B is one, too
+    assert plan.budget.value <= least(share) * (1 + 1e-9)
+    assert plan.threshold_range.low <= plan.threshold <= plan.threshold_range.high
+    assert plan.regret.low >= 0
+    assert share < 0.01 or any("interpolated" in note for note in plan.notes)
+
+
+def test_a_budget_below_that_of_the_lowest_threshold_has_no_plan(laws):
+    _, data, compute = brute(laws, laws.data[0])
+    assert not plan_budget(laws, 0.9 * float((compute + PRICE * data).min())).feasible
 
 
 def test_along_the_frontier_data_falls_and_compute_rises(laws):
     least = brute(laws, laws.data[-1])[2].min()
-    plans = [plan_compute(laws, limit, batch_multiple=1) for limit in least * np.geomspace(1.01, 30, 25)]
+    plans = [plan_compute(laws, limit, batch_multiple=1) for limit in least * np.geomspace(1.5, 30, 12)]
     data = [plan.data.value for plan in plans]
     assert all(later <= earlier * 1.0001 for earlier, later in pairwise(data))
     least = brute(laws, laws.data[-1])[1].min()
-    utd = [plan_data(laws, limit).utd for limit in least * np.geomspace(1.01, 30, 25)]
+    utd = [plan_data(laws, limit, batch_multiple=1).utd for limit in least * np.geomspace(1.5, 30, 12)]
     assert utd == sorted(utd, reverse=True)
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.floats(-6, 6), st.floats(1.2, 4.0))
+@settings(max_examples=8, deadline=None)
+@given(st.floats(-6, 6), st.floats(1.5, 4.0))
 def test_the_units_of_data_and_compute_do_not_matter(log_factor, share):
     laws = known_laws()
     factor = float(np.exp(log_factor))
     limit = share * float(laws.data[-1].predict([8.0])[0])
     plan = plan_data(laws, limit)
+    assume(plan.feasible)
     assert plan_data(scaled(laws, factor), factor * limit).utd == pytest.approx(plan.utd, rel=1e-6)
     other = replace(laws, compute={task: replace(m, per_critic_update=factor * m.per_critic_update) for task, m in laws.compute.items()})
     assert plan_data(other, limit).utd == pytest.approx(plan.utd, rel=1e-6)
@@ -168,13 +179,13 @@ def test_batch_sizes_are_multiples_of_what_is_asked(laws):
         assert all(row.batch_size % multiple == 0 for row in plan.alternatives)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.floats(1.05, 6.0), st.sampled_from([1, 16, 32, 128]))
-def test_rounding_the_batch_size_keeps_the_compute_limit_or_says_by_how_much_not(share, multiple):
+def test_rounding_the_batch_size_keeps_the_compute_limit(share, multiple):
     laws = known_laws()
     limit = share * float(brute(laws, laws.data[-1])[2].min())
     plan = plan_compute(laws, limit, batch_multiple=multiple)
-    assert plan.compute.value <= limit * 1.001 or any("multiples of" in note for note in plan.notes)
+    assert not plan.feasible or (plan.compute.value <= limit and plan.chance >= 0.8)
 
 
 @pytest.mark.parametrize("multiple", [16, 64, 256])
@@ -188,29 +199,34 @@ def test_no_other_sigma_with_the_same_batch_size_takes_less_compute(laws, multip
 
 
 def test_an_answer_outside_the_sigma_that_were_run_says_by_what_factor(laws):
-    plan = plan_compute(laws, 1e14)
-    assert plan.extrapolation > 1
+    plan = plan_data(laws, float(laws.data[-1].predict([16.0])[0]), sure=0.5)
+    assert plan.extrapolation >= 2
     assert any("extrapolates" in note for note in plan.notes)
-    assert "does not bind" in plan.binding
 
 
-def test_the_chance_to_keep_the_limit_is_that_of_the_draws(laws):
-    limit = 1e4
-    plan = plan_data(laws, limit)
+def test_where_nothing_binds_the_answer_stays_with_the_runs_unless_going_farther_saves_a_tenth_for_each_doubling(laws):
+    plan = plan_compute(laws, 1e14)
+    data = laws.data[-1].predict([8.0, 16.0, 32.0])
+    assert (data[1] > 0.9 * data[0], data[2] > 0.81 * data[0]) == (True, True)
+    assert plan.utd == 8
+    assert "would save less than 10%" in plan.binding
+
+
+def test_the_chance_to_meet_the_limit_is_that_of_the_draws(laws):
+    limit = 1.001 * float(laws.data[-1].predict([3.0])[0])
+    plan = plan_data(laws, limit, sure=0.5)
     assert plan.chance == (laws.data[-1].predict_draws([plan.utd])[:, 0] <= limit * (1 + 1e-9)).mean()
     sure = next(row for row in plan.alternatives if row.label == "90% sure")
-    assert (laws.data[-1].predict_draws([sure.utd])[:, 0] <= limit).mean() >= 0.9
+    assert sure.chance == (laws.data[-1].predict_draws([sure.utd])[:, 0] <= limit).mean() >= 0.9
     assert sure.utd > plan.utd
     assert sure.compute.value > plan.compute.value
 
 
 def test_the_second_best_is_what_the_laws_say_of_another_sigma(laws):
-    plan = plan_data(laws, 1e4, task="one")
+    plan = plan_data(laws, 1.001 * float(laws.data[-1].predict([3.0], "one")[0]), task="one", batch_multiple=1)
     labels = {row.label: row for row in plan.alternatives}
-    assert labels["half σ"].utd == plan.utd / 2
-    assert labels["twice σ"].utd == plan.utd * 2
-    assert labels["nearest σ run"].utd in laws.data[-1].utd
-    assert not labels["half σ"].within_limit
+    assert plan.utd / 3 < labels["smaller UTD"].utd < plan.utd < labels["larger UTD"].utd < plan.utd * 3
+    assert not labels["smaller UTD"].within_limit
     for row in plan.alternatives:
         assert row.data == laws.data[-1].estimate(row.utd, "one")
         assert row.compute.value == pytest.approx(laws.compute["one"].compute_for(row.utd, row.batch_size, row.data.value))
@@ -218,14 +234,13 @@ def test_the_second_best_is_what_the_laws_say_of_another_sigma(laws):
 
 
 def test_what_ten_percent_more_buys_is_the_plan_for_ten_percent_more(laws):
-    for ask, limit in ((plan_data, 1e4), (plan_compute, 1.1e11)):
-        plan = ask(laws, limit, batch_multiple=1)
-        more = ask(laws, 1.1 * limit, batch_multiple=1)
-        assert plan.relaxed.utd == pytest.approx(more.utd, rel=1e-3)
-        assert plan.relaxed.data == pytest.approx(more.data.value, rel=1e-3)
-    budgets = [point.budget.value for point in laws.budget.points]
-    assert plan_budget(laws, budgets[-1] / 1.05).relaxed.threshold == 800
-    assert plan_budget(laws, budgets[1] * 1.001).relaxed is None
+    data = laws.data[-1].predict([3.0])
+    limits = float(data[0]), float(laws.compute_for(np.array([3.0]), data)[0])
+    for ask, limit in zip((plan_data, plan_compute), limits, strict=True):
+        plan, more = (ask(laws, share * limit, batch_multiple=1) for share in (1, 1.1))
+        assert (plan.relaxed.utd, plan.relaxed.data) == (more.utd, more.data.value)
+    budget = laws.budget.points[1].budget.value
+    assert plan_budget(laws, budget).relaxed.threshold == plan_budget(laws, 1.1 * budget).threshold
 
 
 def unsettled(laws):
@@ -237,7 +252,7 @@ def unsettled(laws):
 def test_where_the_runs_do_not_settle_it_the_plan_is_refused_and_not_infeasible(laws):
     law = laws.data[-1]
     limit = float(law.predict([8 * REACH])[0]) * 1.01
-    plan = plan_data(unsettled(laws), limit)
+    plan = plan_data(unsettled(laws), limit, sure=0.5)
     assert (plan.feasible, plan.refused) == (False, True)
     assert "the runs don't settle D" in plan.reason
     assert plan.utd is None
@@ -250,7 +265,6 @@ def test_the_answer_stays_where_the_law_can_tell(laws):
     plan = plan_compute(unsettled(laws), 1e14)
     assert plan.feasible
     assert plan.utd < 8 * 1.5
-    assert "the runs don't settle D" in plan.binding
 
 
 def test_a_law_that_tells_nothing_refuses_everything(laws):
@@ -267,8 +281,8 @@ def test_a_law_that_tells_nothing_refuses_everything(laws):
 
 def test_without_compute_the_smallest_sigma_that_meets_the_data_limit_is_the_answer(laws):
     bare = replace(laws, compute={}, budget=None)
-    plan = plan_data(bare, 1e4)
-    assert plan.utd == pytest.approx(plan_data(laws, 1e4).utd, rel=1e-6)
+    plan = plan_data(bare, 1e4, batch_multiple=1)
+    assert plan.utd == plan_data(laws, 1e4, batch_multiple=1).utd
     assert plan.compute is None
     assert plan_data(bare, 1e9).utd == 0.25
     with pytest.raises(UserError, match="compute is not known"):
@@ -281,10 +295,9 @@ def test_a_plan_says_which_settings_no_sweep_chose_and_claims_no_interval_for_th
     assert plan.not_optimised == ("batch_size", "learning_rate")
     assert plan.to_dict()["batch_size_range"]["low"] is None
     assert plan.shown("learning_rate").endswith("(not optimised)")
-    assert plan.sentence().count("(not optimised)") == 2
     with_sweep = plan_data(known_laws(), 1e4)
     assert with_sweep.not_optimised == ()
-    assert "optimised" not in with_sweep.sentence() + with_sweep.shown("batch_size")
+    assert "optimised" not in with_sweep.shown("batch_size")
 
 
 def test_a_plan_says_how_exact_its_settings_must_be(laws):
@@ -314,7 +327,8 @@ def test_a_plan_as_json_holds_plain_values(laws):
         (lambda laws: plan_data(laws, -1), "--data: -1 is not a limit"),
         (lambda laws: plan_data(laws, float("nan")), "is not a limit"),
         (lambda laws: plan_compute(laws, 1e9, task="three"), "there is no 'three'"),
-        (lambda laws: plan_compute(laws, 1e9, threshold=650), "there are laws at 300, 500, 700, 800"),
+        (lambda laws: plan_compute(laws, 1e9, threshold=850), "850 lies beyond the returns that were fitted"),
+        (lambda laws: plan_data(laws, 1e4, sure=0.3), "--sure: 0.3 is not a chance"),
         (lambda laws: plan_budget(laws, 1e12, "measured"), "recorded no times"),
         (lambda laws: plan_budget(replace(laws, data_cost=None), 1e12), "needs the price of an env step"),
     ],

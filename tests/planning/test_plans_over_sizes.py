@@ -25,6 +25,7 @@ from tdscale.planning import Network, optimal_paths, plan_budget, plan_compute, 
 B = 256
 ALPHA, BETA, A, SIZE_B = 0.8, 1.1, 2.0e6, 3.0e11  # a and b of (a/σ)^α + (b/N)^β, in env steps
 UTD, SIZES = np.array([0.25, 0.5, 1, 2, 4, 8, 16]), np.array([3e5, 1e6, 3e6, 1e7, 3e7])
+FREE = {"any_utd": True, "batch_multiple": 1}
 NETWORKS = [Network(name=f"{size:.3g}", model_size=float(size), ran=False) for size in np.geomspace(SIZES[0], SIZES[-1], 150)]
 
 
@@ -115,13 +116,13 @@ def test_a_data_limit_is_met_by_the_closed_forms_updates_and_parameters(laws, mo
     utd = A * ((ALPHA + BETA) / (BETA * spare)) ** (1 / ALPHA)
     size = SIZE_B * ((ALPHA + BETA) / (ALPHA * spare)) ** (1 / BETA)
     assert truth(d_min, utd, size) == pytest.approx(more * d_min)
-    plan = plan_sizes(laws, lambda at: plan_data(at, more * d_min), NETWORKS)
+    plan = plan_sizes(laws, lambda at: plan_data(at, more * d_min, **FREE), NETWORKS)
     # networks as good to 1 % count alike, and the smallest of them is named
     assert plan.model_size == pytest.approx(size, rel=0.35)
     assert plan.compute.value == pytest.approx(cost(utd, size, more * d_min), rel=0.012)
     assert plan.data.value == pytest.approx(more * d_min, rel=1e-6)
     fine = [network for network in NETWORKS if abs(np.log(network.model_size / size)) < 0.016]
-    near = plan_sizes(laws, lambda at: plan_data(at, more * d_min), fine)
+    near = plan_sizes(laws, lambda at: plan_data(at, more * d_min, **FREE), fine)
     assert near.utd == pytest.approx(utd, rel=0.04)
     assert near.model_size == pytest.approx(size, rel=0.016)
 
@@ -131,7 +132,7 @@ def test_a_compute_limit_is_spent_as_brute_force_spends_it(laws, compute):
     utd, size = np.meshgrid(np.geomspace(UTD[0], UTD[-1], 600), np.geomspace(SIZES[0], SIZES[-1], 600), indexing="ij")
     data = truth(1.2e5, utd, size)
     least = np.where(cost(utd, size, data) <= compute, data, np.inf).min()
-    plan = plan_sizes(laws, lambda at: plan_compute(at, compute, threshold=500.0), NETWORKS)
+    plan = plan_sizes(laws, lambda at: plan_compute(at, compute, threshold=500.0, **FREE), NETWORKS)
     assert plan.data.value == pytest.approx(least, rel=0.012)
     assert plan.compute.value <= compute * 1.001
 
@@ -156,10 +157,14 @@ def test_the_way_along_the_budget_is_brute_forces(laws):
 def test_a_budget_reaches_the_return_that_brute_force_reaches(laws):
     utd, size = np.meshgrid(np.geomspace(UTD[0], UTD[-1], 600), np.geomspace(SIZES[0], SIZES[-1], 600), indexing="ij")
     least = [(cost(utd, size, truth(d_min, utd, size)) + 1e10 * truth(d_min, utd, size)).min() for d_min in (6e4, 1.2e5, 2.4e5)]
-    for budget, threshold in ((1.02 * least[0], 300.0), (0.98 * least[2], 500.0), (1.02 * least[2], 700.0)):
-        plan = plan_sizes(laws, lambda at, budget=budget: plan_budget(at, budget), NETWORKS)
-        assert plan.threshold == threshold
-    assert not plan_sizes(laws, lambda at: plan_budget(at, 0.98 * least[0]), NETWORKS).feasible
+    # log D is interpolated between J = 500 and 700
+    data = np.sqrt(truth(1.2e5, utd, size) * truth(2.4e5, utd, size))
+    between = (cost(utd, size, data) + 1e10 * data).min()
+    few = NETWORKS[::10]
+    for budget, threshold in ((1.002 * between, 600.0), (1.03 * least[2], 700.0)):
+        plan = plan_sizes(laws, lambda at, budget=budget: plan_budget(at, budget, **FREE), few)
+        assert plan.threshold == pytest.approx(threshold, rel=0.02)
+    assert not plan_sizes(laws, lambda at: plan_budget(at, 0.98 * least[0], **FREE), NETWORKS).feasible
 
 
 def test_keeping_the_size_or_the_updates_never_costs_less_than_following_both(laws):
@@ -169,29 +174,29 @@ def test_keeping_the_size_or_the_updates_never_costs_less_than_following_both(la
 
 
 def test_no_larger_network_than_allowed_is_named(laws):
-    free = plan_sizes(laws, lambda at: plan_data(at, 5e5), NETWORKS)
-    bounded = plan_sizes(laws, lambda at: plan_data(at, 5e5), NETWORKS, most=free.model_size / 1.3)
+    free = plan_sizes(laws, lambda at: plan_data(at, 5e5, **FREE), NETWORKS)
+    bounded = plan_sizes(laws, lambda at: plan_data(at, 5e5, **FREE), NETWORKS, most=free.model_size / 1.3)
     assert bounded.model_size <= free.model_size / 1.3
     assert bounded.compute.value > free.compute.value
     with pytest.raises(UserError, match="--max-model-size: 1000 leaves no network; the smallest is"):
-        plan_sizes(laws, lambda at: plan_data(at, 5e5), NETWORKS, most=1000)
+        plan_sizes(laws, lambda at: plan_data(at, 5e5, **FREE), NETWORKS, most=1000)
 
 
 def test_a_size_that_is_named_is_the_one_planned_with(laws):
-    plan = plan_sizes(laws, lambda at: plan_data(at, 4e5), size="3e+06")
+    plan = plan_sizes(laws, lambda at: plan_data(at, 4e5, **FREE), size="3e+06")
     assert (plan.size, plan.model_size) == ("3e+06", 3e6)
     with pytest.raises(UserError, match="--size: there is no 'huge'; there is"):
-        plan_sizes(laws, lambda at: plan_data(at, 4e5), size="huge")
+        plan_sizes(laws, lambda at: plan_data(at, 4e5, **FREE), size="huge")
 
 
 def test_of_networks_as_good_the_one_that_was_run_is_named(laws):
-    plan = plan_sizes(laws, lambda at: plan_data(at, 3.4e5))
+    plan = plan_sizes(laws, lambda at: plan_data(at, 3.4e5, **FREE))
     near = plan.model_size * 1.002
     both = [Network(name="ran", model_size=plan.model_size), Network(name="other", model_size=near, ran=False)]
-    assert plan_sizes(laws, lambda at: plan_data(at, 3.4e5), both).size == "ran"
+    assert plan_sizes(laws, lambda at: plan_data(at, 3.4e5, **FREE), both).size == "ran"
 
 
 def test_without_sizes_a_question_about_them_is_refused(laws):
     alone = replace(laws, sizes=None, model_size=None)
     with pytest.raises(UserError, match="this study has no sizes"):
-        plan_sizes(alone, lambda at: plan_data(at, 3e5), most=1e6)
+        plan_sizes(alone, lambda at: plan_data(at, 3e5, **FREE), most=1e6)

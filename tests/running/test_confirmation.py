@@ -67,14 +67,14 @@ def test_a_plan_is_run_with_fresh_seeds_and_scored_and_changes_no_law(study, no_
     assert called("report", "micro", cwd=study).returncode == 0
     page = (study / "micro" / "report.html").read_text()
     assert "Plans that were run" in page
-    assert "2 fresh seeds): it foretold" in page
+    assert "2 fresh seeds): it predicted" in page
     assert (study / "micro" / "tables" / "confirmations.csv").is_file()
 
 
 def test_a_plan_without_an_answer_is_one_sentence(study):
     answer = called("confirm", "micro", "--data", "1", cwd=study)
-    assert answer.returncode == 2
-    assert len(answer.stderr.strip().splitlines()) == 1
+    assert answer.returncode == 3
+    assert answer.stdout.startswith("no ")
 
 
 def test_more_seeds_and_another_sigma_run_only_what_is_new(study):

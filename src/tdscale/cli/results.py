@@ -14,7 +14,7 @@ from tdscale.cli.console import counted, duration, plain_table
 from tdscale.cli.size_results import print_size_laws
 from tdscale.paper import PartlyPublished, Prediction, PublishedLaws
 from tdscale.planning import Confirmation, Plan
-from tdscale.planning.plan import name_of_ratio, sure_in_words
+from tdscale.planning.plan import name_of_ratio, percent, sure_in_words
 from tdscale.running.forecast import AdaptiveForecast, Forecast
 from tdscale.running.rehearsed_design import Spread
 from tdscale.runs.types import RunWarning
@@ -222,7 +222,7 @@ def _alternatives(plan: Plan) -> Table:
         values = [value.value for value in (row.data, row.compute, row.budget) if value is not None]
         changes = [_change(value, here) for value, (_, here) in zip(values, known, strict=True)]
         batch = str(row.batch_size) if row.batch_size is not None else "–"
-        met = ("yes" if row.within_limit else "no") if row.chance is None else f"{row.chance:.0%}"
+        met = ("yes" if row.within_limit else "no") if row.chance is None else percent(row.chance)
         table.add_row(f"  {row.label}", name_of_ratio(row.utd), batch, *changes, met)
     return table
 

@@ -217,12 +217,12 @@ class Plan:
     @property
     def met(self) -> str:
         """With what chance the limit is met, as the end of a sentence."""
-        return "" if self.chance is None else f"; the limit is met with a chance of {_percent(self.chance)}"
+        return "" if self.chance is None else f"; the limit is met with a chance of {percent(self.chance)}"
 
     def _best_chance(self) -> str:
         if not self.chance or self.chance_utd is None or self.refused:
             return ""
-        best = f"; the best chance to be had is {_percent(self.chance)}, at UTD {name_of_ratio(self.chance_utd)}"
+        best = f"; the best chance to be had is {percent(self.chance)}, at UTD {name_of_ratio(self.chance_utd)}"
         return best + (f" (--sure {np.floor(100 * self.chance) / 100:.2g} has a plan)" if 0.5 < self.chance < self.sure else "")
 
 
@@ -236,12 +236,12 @@ def sure_in_words(plan: Plan) -> str:
         return f"With an even chance the budget would reach J = {even.threshold or 0:.4g}, at {at}."
     if not plan.price_of_sure or plan.price_of_sure < 0.0005:
         return ""
-    return f"Being {_percent(plan.sure)} sure costs {_percent(plan.price_of_sure)} more {LEAST[plan.problem]} than an even chance, at {at}."
+    return f"Being {percent(plan.sure)} sure costs {plan.price_of_sure:.1%} more {LEAST[plan.problem]} than an even chance, at {at}."
 
 
-def _percent(share: float) -> str:
-    """A share as a percentage; never rounded to all or nothing."""
-    return "more than 99 %" if 0.995 <= share < 1 else "less than 1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
+def percent(share: float) -> str:
+    """A share as a percentage."""
+    return "less than 1 %" if 0 < share < 0.01 else f"{int(100 * share + 1e-6)} %"  # never up: 79.5 % is not 80 %
 
 
 def _between(found: Estimate | None, say: Callable[[float], str]) -> str:

@@ -180,16 +180,16 @@ def _nothing(question: Question, start: Plan, every: Tradeoff, curves: Tradeoff,
     reason = f"{there} (at UTD {name_of_ratio(at)}, {looked}); {short(start.limit)} is not enough"
     if least <= start.limit and question.sure > 0.5:
         reason = f"no UTD ratio meets {short(start.limit)} {unit} with a chance of {question.sure:.0%}; {there} by the estimate"
-    return replace(start, reason=reason, **best_chance(tried, start))
+    return with_best_chance(replace(start, reason=reason), tried)
 
 
-def best_chance(tried: Candidates, start: Plan) -> dict[str, float]:
-    """The best chance to be had, as `Plan.chance`, and its σ, as `Plan.chance_utd`; empty without draws."""
-    share = chances(tried.side(start.problem), start.limit)
+def with_best_chance(plan: Plan, tried: Candidates) -> Plan:
+    """The plan, that there is none, with the best chance to be had and its σ; as it is without draws."""
+    share = chances(tried.side(plan.problem), plan.limit)
     if np.isnan(share).all():
-        return {}
+        return plan
     best = int(np.lexsort((tried.distance, -share))[0])
-    return {"chance": float(share[best]), "chance_utd": float(tried.utd[best])}
+    return replace(plan, chance=float(share[best]), chance_utd=float(tried.utd[best]))
 
 
 def _refusal(law: DataLaw, utd: float, task: str | None) -> str:

@@ -15,7 +15,7 @@ from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning.answer import MORE, Choice, answer, beginning, settings
 from tdscale.planning.candidates import Bools, Candidates, best_of, candidates, meets, runnable_ratios, surely
 from tdscale.planning.plan import Plan, Relaxed, name_of_ratio
-from tdscale.planning.problems import best_chance, check, price
+from tdscale.planning.problems import check, price, with_best_chance
 from tdscale.planning.question import SURE, Question
 from tdscale.planning.tradeoff import Tradeoff, distance_price, minimum, reach, tradeoff
 
@@ -116,8 +116,9 @@ def _level(question: Question) -> _Level | None:
     law = question.law
     ran = [float(at) for at in law.utd[np.isfinite(law.data).any(axis=0)]]
     ratios = runnable_ratios(curves.utd[0], curves.utd[-1], ran)
-    every = np.unique(np.concatenate([ratios, curves.utd, exact[:1]]))
-    return _Level(law, curves, candidates(question, every if question.any_utd else ratios), exact, minimum(curves, total)[1])
+    if question.any_utd:
+        ratios = np.unique(np.concatenate([ratios, curves.utd, exact[:1]]))
+    return _Level(law, curves, candidates(question, ratios), exact, minimum(curves, total)[1])
 
 
 def _allowed(options: Candidates, budget: float, sure: float) -> Bools:
@@ -200,7 +201,7 @@ def _nothing(start: Plan, levels: Sequence[_Level]) -> Plan:
     reason = f"{takes}; {short(start.limit)} is not enough"
     if least <= start.limit and start.sure > 0.5:
         reason = f"no UTD ratio meets {short(start.limit)} with a chance of {start.sure:.0%}; {takes} by the estimate"
-    return replace(start, reason=reason, **best_chance(first.options, start))
+    return with_best_chance(replace(start, reason=reason), first.options)
 
 
 def _reached(question: Question, levels: Sequence[_Level], choice: Choice, budget: float, value: float) -> Estimate:

@@ -16,7 +16,7 @@ from tdscale.analysis.estimate import short
 from tdscale.analysis.fitted_laws import MORE_DATA, Tolerated
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning import Confirmation, Plan
-from tdscale.planning.plan import sure_in_words
+from tdscale.planning.plan import percent, sure_in_words
 from tdscale.planning.sizes import Paths
 from tdscale.report import colours, summary
 from tdscale.report.rounds import Story
@@ -191,7 +191,7 @@ def _plan(plan: Plan) -> dict[str, object]:
             if e is not None
         ]
         if plan.chance is not None:
-            facts.append(("chance to meet the limit", f"{plan.chance:.0%}"))
+            facts.append(("chance to meet the limit", percent(plan.chance)))
     return {
         "title": limits[plan.problem] + (f" for {plan.task}" if plan.task is not None else ""),
         "feasible": plan.feasible,

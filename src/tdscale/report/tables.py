@@ -12,6 +12,7 @@ from tdscale.analysis.estimate import LEVEL, Estimate, short
 from tdscale.analysis.fitted_laws import MORE_DATA, SYMBOLS
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning import Confirmation, Plan, round_batch
+from tdscale.planning.plan import percent
 from tdscale.report.style import plain_utd
 from tdscale.validation import PREDICTORS, SIZE_PREDICTORS, HeldOut, HeldOutSize, Validation
 
@@ -329,7 +330,7 @@ def plans_table(plans: Sequence[Plan]) -> Table:
             {
                 "limit": f"{LIMITS[plan.problem]} {short(plan.limit)}",
                 "task": plan.task or DOMAIN,
-                "chance": "–" if plan.chance is None else f"{plan.chance:.0%}",
+                "chance": "–" if plan.chance is None else percent(plan.chance),
                 "J": "–" if plan.threshold is None else f"{plan.threshold:.4g}",
                 "σ": plan.ratio(),
                 "B": plan.run_with("batch_size"),
