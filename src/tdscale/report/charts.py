@@ -41,9 +41,9 @@ _AS_GOOD = 1e-6  # numbers that are the same but for rounding
 
 
 def chart(figure: Figure) -> dict[str, Any] | None:
-    """Panels and legend of a figure as JSON types; None for one that holds what can't be told as series.
+    """Panels and legend of a figure, laid out (saved once), as JSON types; None for one that holds what can't be told as series.
 
-    A panel has `x` and `y` (label, whether logarithmic, ends, ticks with their text) and `series`: each with a kind ("line", "band",
+    A panel has `x` and `y` (label, whether logarithmic, ends, ticks with their text), its height over its width, and `series`: each with a kind ("line", "band",
     "points", "bars", "rule", "text"), a colour, numbers `x`, `y`, `low`, `high`, and `of`, the places in the legend that it belongs to.
     """
     panels = [axes for axes in figure.axes if axes.axison]
@@ -107,7 +107,9 @@ def _panel(axes: Axes, entries: Sequence[_Entry | None]) -> dict[str, Any]:
         one.pop("marker", None)
     series += [found for text in axes.texts if (found := _text(axes, text)) is not None]
     titles = [axes.get_title(loc=loc) for loc in ("left", "center", "right")]
-    return {"title": _plain(next((text for text in titles if text), "")), "x": _axis(axes.xaxis), "y": _axis(axes.yaxis), "series": series}
+    title = _plain(next((text for text in titles if text), ""))
+    width, height = axes.get_position().size * axes.figure.get_size_inches()
+    return {"title": title, "x": _axis(axes.xaxis), "y": _axis(axes.yaxis), "shape": round(float(height / width), 2), "series": series}
 
 
 def _axis(axis: Axis) -> dict[str, Any]:
@@ -120,6 +122,8 @@ def _axis(axis: Axis) -> dict[str, Any]:
         "label": _plain(axis.get_label_text()),
         "log": axis.get_scale() == "log",
         "ends": _numbers([low, high]),
+        "turned": bool(axis.get_inverted()),
+        "bare": not places,
         "ticks": [[number, _plain(text)] for number, text in zip(_numbers(places), texts, strict=True)],
     }
 
@@ -218,6 +222,7 @@ def _text(axes: Axes, text: Text) -> dict[str, Any] | None:
         "x": _numbers([x]),
         "y": _numbers([y]),
         "across": not inside,
+        "middle": text.get_verticalalignment() in ("center", "center_baseline"),
         "align": {"left": "left", "right": "right"}.get(text.get_horizontalalignment(), "center"),
         "colour": to_hex(text.get_color()),
         "of": [],

@@ -4,7 +4,7 @@ import colorsys
 import re
 
 # what the scripts of the page draw with
-OF_THE_PAGE = ("#0072b2", "#d55e00", "#8a8a8a", "#ffffff")
+OF_THE_PAGE = ("#0072b2", "#d55e00", "#8a8a8a", "#222222", "#ffffff")
 _HEX = re.compile(r"#[0-9a-fA-F]{6}\b")
 _DARK_CARD, _DARK_INK = 0.13, 0.92  # lightness of the page's cards and text in the dark
 _GREY = 0.08  # below this saturation a colour is a grey

@@ -19,13 +19,13 @@ function specification(panel, width, height, off, scales, paint) {
     const names = Object.fromEntries(told.ticks.map(([place, text]) => [place, text]));
     const ticks = which === "x" ? fewer(told.ticks, width < 380 ? 5 : 12) : told.ticks;
     return { orient, scale: which, title: told.label, grid: true, gridColor: faint, domainColor: ink, tickColor: ink, tickCount: 5,
-      labelColor: ink, titleColor: ink, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelOverlap: true, ...(told.ticks.length ? {} : { format: told.format ?? "~s" }),
+      labelColor: ink, titleColor: ink, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelOverlap: true, ...(told.bare ? { values: [], ticks: false } : {}), ...(told.ticks.length ? {} : { format: told.format ?? "~s" }),
       titleLimit: which === "y" ? height + 20 : width, ...(own ? { values: ticks.map(([place]) => place),
         encode: { labels: { update: { text: { signal: `${JSON.stringify(names)}[datum.value] || datum.label` } } } } } : {}) };
   };
   const scale = (which, range) => {
     const [low, high] = panel[which].ends, log = scales[which] === "log";
-    return { name: which, type: log ? "log" : "linear", domain: [!log && low > 0 && panel[which].log ? 0 : low, high], range, zero: false,
+    return { name: which, type: log ? "log" : "linear", domain: [!log && low > 0 && panel[which].log ? 0 : low, high], range, zero: false, reverse: panel[which].turned ?? false,
       nice: false, clamp: false };
   };
   return {
@@ -94,7 +94,8 @@ function marks_of(one, data, rows, paint) {
     }
     case "text":
       return [mark("text", { x: one.across ? { signal: `${one.x[0]} * width` } : x, y, text: { value: one.text }, fill: { value: colour },
-        fontSize: { value: 11 }, align: { value: one.align }, dx: { value: one.across ? 0 : 6 }, dy: { value: -5 } })];
+        fontSize: { value: 11 }, align: { value: one.align }, dx: { value: one.across ? 0 : one.middle ? 2 : 6 }, dy: { value: one.middle ? 0 : -5 },
+        baseline: { value: one.middle ? "middle" : "alphabetic" } })];
     default:
       return [];
   }
@@ -164,7 +165,11 @@ class Panel {
     this.holder.addEventListener("keydown", (event) => this.step(event));
   }
 
-  height(width) { return Math.round(Math.min(Math.max(width * 0.66, 230), 360)); }
+  /** As high as the figure in print, unless that is flat or taller than a screen; a row of names needs its room. */
+  height(width) {
+    const names = this.told.y.turned ? 17 * this.told.y.ticks.length + 60 : 0;
+    return Math.round(Math.max(Math.min(Math.max(width * (this.told.shape ?? 0.62) * 0.9, 230), 380), names));
+  }
 
   async draw() {
     const width = Math.max(Math.floor(this.holder.clientWidth), 240);
@@ -267,7 +272,7 @@ class Chart {
   choices(caption) {
     const row = element("div", { class: "choices" });
     for (const which of ["x", "y"]) {
-      if (!this.told.panels.every((panel) => panel[which].ends[0] > 0 || panel[which].log)) continue;
+      if (!this.told.panels.every((panel) => panel[which].log || (panel[which].ends[0] > 0 && !panel[which].bare && !panel[which].turned))) continue;
       const now = this.panels[0].scales[which];
       row.append(element("label", {}, `${which} axis `, element("select", { onchange: (event) => {
         for (const panel of this.panels) {

@@ -262,7 +262,7 @@ class Planner {
     if (answer.feasible) {
       if (!Number.isNaN(answer.data[1])) series.push({ kind: "line", colour: mark, opacity: 0.8, width: 2, quiet: true, of: [],
         x: answer.data.slice(1).map((one) => x_of(answer.at, one)), y: answer.data.slice(1) });
-      series.push({ kind: "text", colour: mark, text: `UTD ratio ${answer.name}`, align: "left", of: [], x: [x_of(answer.at, answer.data[0]) * 1.02],
+      series.push({ kind: "text", colour: "#222222", text: `UTD ratio ${answer.name}`, align: "left", of: [], x: [x_of(answer.at, answer.data[0]) * 1.02],
         y: [answer.data[0] * 1.03] });
       series.push({ kind: "points", colour: mark, face: mark, edge: mark, shape: "circle", size: 9, opacity: 1, x: [x_of(answer.at, answer.data[0])],
         y: [answer.data[0]], of: [legend.length], low: [answer.data[1]], high: [answer.data[2]] });
