@@ -43,8 +43,9 @@ _AS_GOOD = 1e-6  # numbers that are the same but for rounding
 def chart(figure: Figure) -> dict[str, Any] | None:
     """Panels and legend of a figure, laid out (saved once), as JSON types; None for one that holds what can't be told as series.
 
-    A panel has `x` and `y` (label, whether logarithmic, ends, ticks with their text), its height over its width, and `series`: each with a kind ("line", "band",
-    "points", "bars", "rule", "text"), a colour, numbers `x`, `y`, `low`, `high`, and `of`, the places in the legend that it belongs to.
+    A panel has `x` and `y` (label, whether logarithmic, ends, ticks with their text), its height over its width, and `series`: each with
+    a kind ("line", "band", "points", "bars", "level-bars", "rule", "span", "block" or "text"), a colour, numbers `x`, `y`, `low`, `high`,
+    and `of`, the places in the legend that it belongs to.
     """
     panels = [axes for axes in figure.axes if axes.axison]
     if not panels or any(not _known(axes) for axes in panels):
@@ -57,7 +58,9 @@ def chart(figure: Figure) -> dict[str, Any] | None:
                 _Entry(handle, text.get_text(), place) for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True)
             ]
     entries = [entry for entry in entries if entry.text and isinstance(entry.handle, Line2D | Rectangle)]
-    told = [_panel(axes, [entry if entry.panel in (None, place) else None for entry in entries]) for place, axes in enumerate(panels)]
+    told = [
+        _panel(figure, axes, [entry if entry.panel in (None, place) else None for entry in entries]) for place, axes in enumerate(panels)
+    ]
     return {"panels": told, "legend": [_told(entry, told, place) for place, entry in enumerate(entries)]}
 
 
@@ -90,7 +93,7 @@ def _known(axes: Axes) -> bool:
     return not others and not axes.images and all(isinstance(patch, Rectangle) for patch in axes.patches)
 
 
-def _panel(axes: Axes, entries: Sequence[_Entry | None]) -> dict[str, Any]:
+def _panel(figure: Figure, axes: Axes, entries: Sequence[_Entry | None]) -> dict[str, Any]:
     series: list[dict[str, Any]] = []
     for collection in axes.collections:
         if isinstance(collection, PolyCollection):
@@ -108,7 +111,7 @@ def _panel(axes: Axes, entries: Sequence[_Entry | None]) -> dict[str, Any]:
     series += [found for text in axes.texts if (found := _text(axes, text)) is not None]
     titles = [axes.get_title(loc=loc) for loc in ("left", "center", "right")]
     title = _plain(next((text for text in titles if text), ""))
-    width, height = axes.get_position().size * axes.figure.get_size_inches()
+    width, height = axes.get_position().size * figure.get_size_inches()
     return {"title": title, "x": _axis(axes.xaxis), "y": _axis(axes.yaxis), "shape": round(float(height / width), 2), "series": series}
 
 

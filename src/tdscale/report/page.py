@@ -135,7 +135,7 @@ def _styles(environment: Environment, drawings: Sequence[Drawing], charts: Mappi
 
 def _as_json(value: Any) -> Markup:
     """JSON as it may stand in a script element."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
 

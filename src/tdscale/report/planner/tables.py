@@ -148,7 +148,11 @@ def _of_task(laws: ScalingLaws, task: str | None, shape: _Shape) -> dict[str, An
         "batch": None if batches is None else [[int(batch) for batch in row] for row in batches],
         "batch_size": _settings(first.batch_law, shape.utd, task),
         "learning_rate": _settings(first.rate_law, shape.utd, task),
-        "compute": {unit: _costs(laws, unit, task, shape.utd, batches) for unit in _units(laws, [laws])},
+        "compute": {
+            unit: _costs(laws, unit, task, shape.utd, batches)
+            for unit in _units(laws, [laws])
+            if batches is not None or not any(model.needs_batch_size for model in _models(laws, unit).values())
+        },
         "levels": [_level(laws, law, task, shape) for law in laws.data],
     }
 

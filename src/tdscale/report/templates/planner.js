@@ -123,6 +123,8 @@ class Planner {
     const { answer, asked } = this, unit = asked.problem === "data" ? "env steps" : this.unit_name(asked.unit);
     if (answer.refused) return [element("p", { class: "refusal" }, "The runs do not tell how much data this return takes, so there is no answer. "
       + "Ask for a lower return or another task.")];
+    if (!answer.feasible && Number.isNaN(answer.least)) return [element("p", { class: "refusal" },
+      "Compute is not known for this task: the runs do not tell its best batch size. Ask with a limit on data.")];
     if (!answer.feasible) {
       const least = `Return ${this.with_raw(answer.threshold)} takes at least ${shortly(answer.least)} ${unit} by the estimate (UTD ratio ${answer.least_name}).`;
       const best = answer.best_chance > 0 ? ` The best chance to be had is ${this.percent(answer.best_chance)}, at UTD ratio ${answer.best_name}.` : "";
