@@ -67,3 +67,12 @@ def test_a_plan_keeps_the_batch_size_of_all_runs_as_it_is(tmp_path):
     lines = [line.split() for line in said("plan", "one", "--data", "2e5", cwd=tmp_path).splitlines()]
     # not "1024 rounded from 1020"
     assert ["B", "1024", "(not", "optimised)"] in lines
+
+
+def test_a_batch_size_that_all_tasks_share_is_printed_once_and_in_full(tmp_path):
+    batch, rate = Bowl(coefficient=1024.0, exponent=0.0), Bowl(coefficient=5e-4, exponent=0.0)
+    truth = LawTruth(d_min={"one": 3e4, "two": 6e4}, batch_size=batch, learning_rate=rate)
+    write_simulation(tmp_path / "one", truth, [SweepDesign(utd=(1.0, 2.0, 4.0), seeds=2)], "low", thresholds=(800,), data_cost=1e9)
+    text = said("fit", "one", "--draws", "20", cwd=tmp_path)
+    rows = [line.split() for line in text.splitlines() if line.startswith(("each of", "one ", "two "))]
+    assert [row[:5] for row in rows] == [["each", "of", "2", "tasks", "1024"], ["each", "of", "2", "tasks", "5.00e−4"]]

@@ -74,7 +74,7 @@ class Estimate:
 
 
 def short(value: float) -> str:
-    """A number as people read it: three digits, thousands as they are, larger ones as 2.17e5."""
+    """A number as people read it: three digits, thousands as they are, larger ones as 2.17e5; whole numbers below 10,000 in full."""
     if np.isnan(value):
         return "–"
     if np.isinf(value):
@@ -85,6 +85,8 @@ def short(value: float) -> str:
     if size >= 1e5 or size < 0.0009995:  # as it will be rounded
         mantissa, exponent = f"{value:.2e}".split("e")
         text = f"{mantissa}e{int(exponent)}"
+    elif size >= 999.5 and size < 10_000 and value == round(value):
+        text = f"{value:.0f}"
     elif size >= 999.5:
         text = f"{round(value / 10 ** (int(np.log10(size)) - 2)) * 10 ** (int(np.log10(size)) - 2):.0f}"
     else:

@@ -9,15 +9,42 @@ from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
+from typer.core import TyperGroup
 
 from tdscale.errors import RunFailure, UserError
 
 _Command = TypeVar("_Command", bound=Callable[..., None])
 
+# in the order of `tdscale --help`
+GROUPS = {
+    "Plan": ("plan", "predict", "compare", "start", "export", "published"),
+    "Study": ("example", "demo", "run", "status", "suggest", "confirm", "simulate", "compact"),
+    "Logs": ("import",),
+    "Report": ("fit", "validate", "report"),
+}
+
+
+class _Grouped(TyperGroup):
+    """Lists the commands by groups, each with its whole first sentence."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """See `click.Group.format_commands`."""
+        for title, names in GROUPS.items():
+            rows = [(name, _first_sentence(self.commands[name].help or "")) for name in names if name in self.commands]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+
+def _first_sentence(text: str) -> str:
+    return text.split("\n\n")[0].replace("\n", " ").split(". ")[0].rstrip(".")
+
+
 app = typer.Typer(
     name="tdscale",
+    cls=_Grouped,
     help="Predicts what value-based deep RL will need, data and compute, before the money is spent.",
-    epilog="A first look: tdscale demo trains a small real study and ends with its plan and report.",
+    epilog="A first look:  tdscale example sac    then    tdscale fit sac    and    tdscale plan sac --data 20k",
     no_args_is_help=True,
     add_completion=False,
     # plain help: importing rich for it would take longer than all the rest

@@ -91,9 +91,9 @@ def _print_one_size(console: Console, laws: ScalingLaws) -> None:
             if entry.identified:
                 table.add_row(short(entry.threshold), str(entry.d_min()), str(entry.beta()), str(entry.alpha()))
             else:
-                table.add_row(
-                    short(entry.threshold), f"below {short(entry.d_min().high)}", "not identified", f"as a power law: {entry.formula()[9:]}"
-                )
+                high = entry.d_min().high
+                least = f"below {short(high)}" if np.isfinite(high) else "not identified"
+                table.add_row(short(entry.threshold), least, "not identified", f"as a power law: {entry.formula()[9:]}")
         console.print(table)
         top = laws.data[-1]
         if len(laws.tasks) > 1 and top.identified:
@@ -115,10 +115,15 @@ def _power_table(law: PowerLaw, name: str) -> Table:
     title = f"\n{name} = {least}coefficient·σ^exponent{source}; exponent {law.shown(estimate)}{state}"
     columns = ["coefficient (at σ = 1)"] if law.offset is None else [f"{symbol[0]}_min", "coefficient"]
     table = plain_table(title, "task", *columns, *((f"from, × {symbol}", f"to, × {symbol}") if law.leeway is not None else ()))
+    rows = {}
     for index, task in enumerate(law.tasks):
         offset = law.offset_estimate(task)
         texts = [law.shown(value) for value in (offset, law.coefficient_estimate(task)) if value is not None]
-        table.add_row(task, *texts, *map(str, law.leeway.factors(index) if law.leeway is not None else ()))
+        rows[task] = (*texts, *map(str, law.leeway.factors(index) if law.leeway is not None else ()))
+    if len(rows) > 1 and len(set(rows.values())) == 1:
+        rows = {f"each of {len(rows)} tasks": next(iter(rows.values()))}
+    for task, row in rows.items():
+        table.add_row(task, *row)
     return table
 
 
