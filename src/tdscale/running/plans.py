@@ -18,11 +18,12 @@ _NEAR = float(np.log(1.5))  # how far from the plan's σ runs at constant B and 
 
 
 def in_raw_units(plan: Plan, study: Study) -> Plan:
-    """The plan with its return in the task's own units, where it is about one task."""
+    """The plan with its return in the task's own units, where it is about one task and they are not the normalised ones."""
     task = plan.task if plan.task is not None else next(iter(study.tasks)) if len(study.tasks) == 1 else None
     if task is None or plan.threshold is None:
         return plan
-    return replace(plan, raw_threshold=study.raw_return(task, plan.threshold))
+    raw = study.raw_return(task, plan.threshold)
+    return plan if np.isclose(raw, plan.threshold) else replace(plan, raw_threshold=raw)
 
 
 def constant_ratios(files: StudyFiles) -> Sequence[BaselineRatio]:
