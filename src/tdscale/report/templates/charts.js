@@ -19,7 +19,7 @@ function specification(panel, width, height, off, scales, paint) {
     const names = Object.fromEntries(told.ticks.map(([place, text]) => [place, text]));
     const ticks = which === "x" ? fewer(told.ticks, width < 380 ? 5 : 12) : told.ticks;
     return { orient, scale: which, title: told.label, grid: true, gridColor: faint, domainColor: ink, tickColor: ink, tickCount: 5,
-      labelColor: ink, titleColor: ink, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelOverlap: true, ...(told.bare ? { values: [], ticks: false } : {}), ...(told.ticks.length ? {} : { format: told.format ?? "~s" }),
+      labelColor: ink, titleColor: ink, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelOverlap: !told.turned, ...(told.bare ? { values: [], ticks: false } : {}), ...(told.ticks.length ? {} : { format: told.format ?? "~s" }),
       titleLimit: which === "y" ? height + 20 : width, ...(own ? { values: ticks.map(([place]) => place),
         encode: { labels: { update: { text: { signal: `${JSON.stringify(names)}[datum.value] || datum.label` } } } } } : {}) };
   };
