@@ -62,6 +62,7 @@ benchmarks: setup  ## speed, prediction and calibration tables of the analysis; 
 	.venv/bin/python benchmarks/hyperparameters.py
 	.venv/bin/python benchmarks/calibration.py
 	.venv/bin/python benchmarks/new_task.py
+	.venv/bin/python benchmarks/first_settings.py
 	.venv/bin/python benchmarks/adaptive.py --peers .venv-analysis/bin/python
 	.venv/bin/python benchmarks/adaptive_simulated.py
 

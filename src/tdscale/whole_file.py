@@ -51,4 +51,4 @@ def write_text(path: Path, text: str) -> None:
     try:
         write_whole(path, text.encode())
     except OSError as error:
-        raise UserError(f"{path}: can't be written ({error.strerror or error}); see to space and permissions") from None
+        raise UserError(f"{path}: can't be written ({error.strerror or error}); check disk space and permissions") from None

@@ -217,7 +217,7 @@ def test_a_plan_that_cannot_be_is_an_answer_with_its_reason(fitted):
         (["--budget", 1e15, "--data-cost", "measured"], "recorded no times"),
         (["--data", 1e5, "--unit", "seconds"], "there is --unit flops or --unit gradient-steps"),
         (["--budget", 1e6, "--unit", "gradient-steps"], "give --data-cost"),
-        (["--data", "nan"], "nan is not a limit"),
+        (["--data", "nan"], "'nan' is not a number of env steps"),
         (["--compute", -1], "-1 is not a limit"),
         (["--data", 1e5, "--task", "Hopper-v4"], "there is Ant-v4, HalfCheetah-v4"),
         (["--data", 1e5, "--threshold", 5000], "5000 lies beyond the returns that were fitted"),

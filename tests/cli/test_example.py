@@ -25,9 +25,9 @@ def test_the_example_is_a_whole_study_of_at_most_two_megabytes(tmp_path):
 def test_nothing_is_written_over(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
-    assert "is there already" in refused("example", "mine", cwd=tmp_path)
+    assert "exists already" in refused("example", "mine", cwd=tmp_path)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
-    assert "is no folder" in refused("example", "nowhere/sac", cwd=tmp_path)
+    assert "is not a folder" in refused("example", "nowhere/sac", cwd=tmp_path)
 
 
 def test_a_copy_that_fails_leaves_nothing(tmp_path, monkeypatch):

@@ -48,7 +48,7 @@ def said(*arguments, cwd):
 
 def test_the_table_shows_the_regret_before_and_after_each_run_and_its_price(folder):
     text = said("suggest", "swept", "-n", "5", cwd=folder)
-    assert "expected regret of the choice of B and η" in text
+    assert "expected regret of the chosen B and η" in text
     found = json.loads(said("suggest", "swept", "-n", "5", "--json", cwd=folder))
     assert f"today {found['before']:.3g}, below {found['bound']:.3g} with a chance of 80 %" in text
     lines = [line.split() for line in text.splitlines() if line.split()[:1] in (["one"], ["two"])]
@@ -170,28 +170,28 @@ def test_where_no_run_reaches_a_threshold_it_is_said(folder, tmp_path):
 
 def test_what_is_named_is_narrowed(folder):
     text = said("suggest", "three", "--for", "D@16", "-n", "4", cwd=folder)
-    assert "half the 80 % interval of log D at UTD ratio 16, mean over tasks; today" in text
+    assert "half the width of the 80 % interval of log D at UTD ratio 16, mean over tasks; today" in text
     found = json.loads(said("suggest", "three", "--for", "D@16", "-n", "4", "--json", cwd=folder))
     assert max(run["utd"] for run in found["suggestions"]) == 16
     assert found["suggestions"][-1]["after"] < 0.7 * found["before"]
     budget = json.loads(said("suggest", "three", "--for", "budget", "-n", "3", "--json", cwd=folder))
-    assert budget["measure"] == "half the 80 % interval of the exponent of σ*(F)"
+    assert budget["measure"] == "half the width of the 80 % interval of the exponent of σ*(F)"
     assert len(budget["suggestions"]) == 3
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--for", "16"), "'16' names nothing that runs could tell; it must be D@UTD, D@UTD:TASK or budget, e.g. D@16"),
-        (("--for", "D@0"), "names nothing"),
-        (("--for", "D@nan"), "names nothing"),
+        (("--for", "16"), "'16' is not known; it must be D@UTD, D@UTD:TASK or budget, e.g. D@16"),
+        (("--for", "D@0"), "is not known; it must be"),
+        (("--for", "D@nan"), "is not known; it must be"),
         (("--for", "D@4:three"), "there is no task 'three'; there is one, two"),
         (("--for", "budget"), "there is no law σ*(F): "),
         (("--hours", "3"), "the runs of one, two recorded no times"),
         (("--hours", "3", "--env-steps", "3"), "give one limit"),
         (("--env-steps", "-1"), "it must be above 0"),
-        (("--env-steps", "nan"), "it must be above 0"),
-        (("--template", "x", "--json"), "--template goes without --json"),
+        (("--env-steps", "nan"), "is not a number of env steps"),
+        (("--template", "x", "--json"), "--template and --json can't be combined"),
         (("--template", "{lr}"), "there is no placeholder {lr}"),
         (("-n", "0"), "`tdscale suggest --help` shows"),
         (("--where", "nothing=1"), "no run has nothing=1"),

@@ -189,7 +189,7 @@ def test_it_ends_once_it_has_taken_half_of_what_the_whole_grid_would():
     grid = sum(2 * stopped(archive.whole(key), THRESHOLDS[-1], np.inf, 0.1).last_step for key in keys)
     done = replay(archive, small, THRESHOLDS, Rules(regret=1e-9))
     end = next_round(archive.cells, THRESHOLDS, small, Rules(regret=1e-9), spent=archive.env_steps)
-    assert end.why == "it has taken half of the env steps that the whole grid would"
+    assert end.why == "it has taken half of the env steps of the whole grid"
     assert 0.45 * grid < done[-1].env_steps < 0.8 * grid
 
 

@@ -246,7 +246,7 @@ def test_runs_of_several_algorithms_are_never_one_study(tmp_path, key):
     names = {"sac": 4000.0, "td3": 10_000.0}
     write_logs(tmp_path / "logs", [c | {key: f"{n}_script"} for n in names for c in every()], lambda c: names[c[key][:3]])
     said = refused("import", "logs", *SCALE, "--dir", "d", cwd=tmp_path)
-    assert said.startswith(f"the runs are of several algorithms: {key} is sac_script (12 runs), td3_script (12 runs)")
+    assert said.startswith(f"the runs have several algorithms: {key} is sac_script (12 runs), td3_script (12 runs)")
     called("import", "logs", *SCALE, "--where", answers_in(said, "--where")[0], "--dir", "d", cwd=tmp_path)
     assert_lawful(tmp_path / "d", UTDS, 500, {"A": 4000.0})
     called("import", "logs", *SCALE, "--split-by", answers_in(said, "--split-by")[0], "--dir", "e", cwd=tmp_path)
@@ -259,7 +259,7 @@ def test_algorithms_in_the_names_of_folders_are_seen(tmp_path):
     for name in ("sac", "td3"):
         long_log().to_csv(tmp_path / f"{name}.csv", index=False)
     said = refused("import", ".", *HYPERPARAMETERS, *SCALE, "--dir", "d", cwd=tmp_path)
-    assert "of several algorithms by their names (sac, the first sac, " in said
+    assert "the names of the runs show several algorithms (sac, the first sac, " in said
     shown = called(
         "import", ".", *HYPERPARAMETERS, *SCALE, "--names", "{algorithm}", "--where", "algorithm=td3", "--dir", "d", cwd=tmp_path
     )
@@ -272,7 +272,7 @@ def test_files_that_other_words_name_are_not_seeds_of_one_cell_unasked(tmp_path)
         for number in range(3):
             long_log(d_min, seeds=[number]).drop(columns="seed").to_csv(tmp_path / f"{name}-{number}.csv", index=False)
     said = refused("import", ".", *HYPERPARAMETERS, *SCALE, "--dir", "d", cwd=tmp_path)
-    assert "returns-0 and returns_of_ours-0 would count as seeds of one cell, but are called by other words" in said
+    assert "returns-0 and returns_of_ours-0 would count as seeds of one cell, but have different names" in said
     shown = called("import", ".", *HYPERPARAMETERS, *SCALE, "--names", "{who}-{seed}", "--where", "who=returns", "--dir", "d", cwd=tmp_path)
     assert shown.returncode == 0, shown
     assert_lawful(tmp_path / "d", UTDS, 500, {"A": 4000.0})
@@ -304,7 +304,7 @@ def test_keys_that_contradict_each_other_are_said_or_asked(tmp_path):
     write_logs(tmp_path / "said", every(critic_lr=1e-3))
     report = import_runs(tmp_path / "said", "auto", tmp_path / "d")
     assert (
-        "learning rate is that of critic_lr (0.001), not of lr (0.0003); --learning-rate lr takes it (12 runs"
+        "learning rate comes from critic_lr (0.001), not from lr (0.0003); --learning-rate lr chooses it (12 runs"
         in messages(report)["other-key"]
     )
     write_logs(tmp_path / "asked", every(train_batch_size=256))
@@ -381,7 +381,7 @@ def test_names_are_held_against_the_file_alone(tmp_path):
 def test_a_value_within_text_that_does_not_fit_is_one_sentence(tmp_path):
     long_log(exp_name="simba_v2").to_csv(tmp_path / "log.csv", index=False)
     said = refused("import", "log.csv", *HYPERPARAMETERS, "--utd", "exp_name:*_utd{utd}", "--dry-run", cwd=tmp_path)
-    assert "exp_name is 'simba_v2', which does not fit '*_utd{utd}'; --utd KEY:PATTERN takes" in said
+    assert "exp_name is 'simba_v2', which does not fit '*_utd{utd}'; --utd KEY:PATTERN reads" in said
 
 
 def test_a_mapping_file_says_the_same(tmp_path):
@@ -422,7 +422,7 @@ def test_thresholds_that_the_curves_do_not_cover_are_said(tmp_path):
     table.to_csv(tmp_path / "a.csv", index=False)
     found = messages(import_runs(tmp_path / "a.csv", "csv", tmp_path / "d", low=["0"], high=["2000"], thresholds=[200, 500, 800, 900]))
     assert "no curve of Pendulum-v1 ends above threshold 800 (return 1600), 900 (return 1800)" in found["threshold-not-reached"]
-    assert "most curves of Pendulum-v1 begin above threshold 200 (return 400)" in found["threshold-from-start"]
+    assert "most curves of Pendulum-v1 start above threshold 200 (return 400)" in found["threshold-from-start"]
 
 
 @pytest.mark.parametrize(
@@ -484,7 +484,7 @@ def test_the_replay_ratio_case(cases, tmp_path):
 
 def test_the_three_scripts_case(cases, tmp_path):
     said = refused("import", cases / "cleanrl-three-scripts", "--utd", "=1", "--dir", "d", cwd=tmp_path)
-    assert "of several algorithms: exp_name is ddpg_continuous_action (3 runs), sac_" in said
+    assert "have several algorithms: exp_name is ddpg_continuous_action (3 runs), sac_" in said
     called("import", cases / "cleanrl-three-scripts", "--utd", "=1", "--split-by", "exp_name", "--dir", "d", cwd=tmp_path)
     assert {(folder.name.partition("_")[0], read_study(folder / "study.toml").algorithm) for folder in (tmp_path / "d").iterdir()} == {
         (name, name) for name in ("sac", "td3", "ddpg")

@@ -116,7 +116,7 @@ def test_a_run_that_was_resumed_is_one_run(offline, tmp_path):
     subprocess.run(command, check=True, env=environment, capture_output=True, timeout=120)
     report = import_runs(folder, "wandb", tmp_path / "study")
     assert report.runs == 1
-    assert "put together" in messages(report)["resumed-run"]
+    assert "joined" in messages(report)["resumed-run"]
     (curve,) = curves_of(tmp_path / "study").values()
     np.testing.assert_array_equal(curve["env_step"], 100 * np.arange(60))
 
@@ -208,7 +208,7 @@ def test_a_saved_model_says_sigma_by_the_updates_it_counts(tmp_path):
     for folder, changes in (("a", {}), ("b", {"_n_updates": 2950, "seed": 1}), ("c", {"gradient_steps": -1, "seed": 2})):
         write_monitor(tmp_path / "logs" / folder / "monitor.csv", [200] * 30, rising(2, 0))
         write_model(tmp_path / "logs" / folder / "model.zip", **changes)
-    with pytest.raises(UserError, match=r"by the update counters .* it is 0\.5, 2, .*--utd =derived"):
+    with pytest.raises(UserError, match=r"from the update counters .* it is 0\.5, 2, .*--utd =derived"):
         gather_runs(tmp_path / "logs")
     import_runs(tmp_path / "logs", "auto", tmp_path / "study", utd="=derived")
     assert set(curves_of(tmp_path / "study")) == {(2.0, 0), (0.5, 1), (1.0, 2)}
@@ -245,7 +245,7 @@ def test_evaluations_stand_beside_the_training_returns_or_for_them(tmp_path):
 def test_objects_and_bombs_in_evaluations_are_refused(tmp_path):
     path = tmp_path / "evaluations.npz"
     np.savez(path, timesteps=[1], results=np.array([[{}]], dtype=object))
-    with pytest.raises(UserError, match="never loaded"):
+    with pytest.raises(UserError, match="never loads"):
         gather_runs(tmp_path, "sb3", Columns(**GIVEN))
     np.savez_compressed(path, timesteps=np.zeros(1 << 20), results=np.zeros((1, 1)))
     with pytest.raises(UserError, match="would unpack"):

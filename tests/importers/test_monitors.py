@@ -33,8 +33,8 @@ def three(folder, apart=0.0, speed=0.0, cut=0):
 @pytest.mark.parametrize(
     ("how", "says"),
     [
-        ({"apart": 7200.0}, "they begin 2 hours apart"),
-        ({"cut": 30_000}, r"their episodes come to 359,000 and 329,000 env steps"),
+        ({"apart": 7200.0}, "they start 2 hours apart"),
+        ({"cut": 30_000}, r"their episodes add up to 359,000 and 329,000 env steps"),
         ({"speed": 1.0}, "the same env steps took them"),
     ],
 )
@@ -42,7 +42,7 @@ def test_monitors_of_one_folder_that_were_not_stepped_together_are_seeds(tmp_pat
     report = import_runs(three(tmp_path / "logs", **how), "auto", tmp_path / "study", names="utd{utd}", **UNSAID, **TRUE_SCALE)
     said = [message.message for message in report.messages if message.code == "monitors"]
     assert len(said) == 3
-    assert all("taken for 3 seeds, not for one run's environments" in text for text in said)
+    assert all("count as 3 seeds, not as environments of one run" in text for text in said)
     assert any(says in text for text in said)
     assert {seed for _, seed in curves_of(tmp_path / "study")} == {0, 1, 2}
     assert_true(tmp_path / "study", seeds=3)
@@ -52,7 +52,7 @@ def test_those_that_were_are_one_run_unless_the_user_says_otherwise(tmp_path):
     logs = three(tmp_path / "logs", apart=2.0)
     report = import_runs(logs, "auto", tmp_path / "together", names="utd{utd}", **UNSAID, **TRUE_SCALE)
     assert report.runs == 3
-    assert "environments of one run (they begin together" in messages(report)["monitors"]
+    assert "environments of one run (they start together" in messages(report)["monitors"]
     assert max(curve["env_step"][-1] for curve in curves_of(tmp_path / "together").values()) == 3 * 359_000
     assert import_runs(logs, "auto", tmp_path / "apart", names="utd{utd}", monitors="seeds", **UNSAID, **TRUE_SCALE).runs == 9
     assert_true(tmp_path / "apart", seeds=3)
@@ -85,7 +85,7 @@ def test_a_row_may_hold_quoted_lists_and_line_breaks(tmp_path):
     (tmp_path / "logs/monitor.csv").write_text(text.replace('"[0.0', '"0.0\n', 1))
     assert import_runs(tmp_path / "logs", "auto", tmp_path / "study", **GIVEN).preview.tasks[0].points == (12, 12)
     (tmp_path / "logs/monitor.csv").write_text(text.replace('""]"', '""]', 1))  # never closed
-    with pytest.raises(UserError, match=r"line 3: is no row of r,l,t,goal"):
+    with pytest.raises(UserError, match=r"line 3: is not a row of r,l,t,goal"):
         import_runs(tmp_path / "logs", "auto", tmp_path / "study", **GIVEN)
 
 

@@ -66,7 +66,7 @@ def bring(logs, folder, **options):
 def test_a_mean_of_a_hundred_episodes_is_turned_back(tmp_path, length, uneven, every, lengths):
     report = bring(events(tmp_path / "logs", length, every=every, uneven=uneven, lengths=lengths), tmp_path / "study")
     assert "is a mean over the last 100 episodes of about" in messages(report)["moving-mean"]
-    assert "is turned back into means of the episodes between two rows" in messages(report)["moving-mean"]
+    assert "is converted into means of the episodes between two rows" in messages(report)["moving-mean"]
     assert_true(tmp_path / "study", room=0.1, seeds=3)
 
 
@@ -81,7 +81,7 @@ def test_a_window_that_the_rows_contradict_is_asked_for(tmp_path, window):
 
 def test_the_length_of_episodes_is_asked_for_where_nothing_tells_it(tmp_path):
     logs = events(tmp_path / "logs", lengths=False, noise=0.0, seeds=1)
-    with pytest.raises(UserError, match="does not say how long an episode is; give --episode-length N"):
+    with pytest.raises(UserError, match="does not show how long an episode is; give --episode-length N"):
         bring(logs, tmp_path / "study")
     bring(logs, tmp_path / "study", episode_length="1000")
     assert_true(tmp_path / "study", room=0.1)
@@ -89,7 +89,7 @@ def test_the_length_of_episodes_is_asked_for_where_nothing_tells_it(tmp_path):
 
 def test_taken_as_it_is_it_is_late_and_that_is_said(tmp_path):
     report = bring(events(tmp_path / "logs"), tmp_path / "study", return_window="none")
-    assert "is taken as it is, as --return-window none says" in messages(report)["moving-mean"]
+    assert "is taken as it is, because of --return-window none" in messages(report)["moving-mean"]
     with pytest.raises(AssertionError):
         assert_true(tmp_path / "study")
     with pytest.raises(UserError, match="must be a count of episodes"):
@@ -173,7 +173,7 @@ def test_a_key_of_a_mean_whose_rows_scatter_each_by_itself_is_taken_as_it_is(tmp
 
 def test_rllib_s_first_result_may_have_no_return_and_a_log_without_any_says_so(tmp_path):
     logs = rllib(tmp_path / "logs", lambda step, *rest: {"timesteps_total": step, "loss": 1.0})
-    with pytest.raises(UserError, match=r"result.json: which of its keys holds the return can't be told; give --return KEY"):
+    with pytest.raises(UserError, match=r"result.json: it is not clear which of its keys holds the return; give --return KEY"):
         bring(logs, tmp_path / "study")
 
 

@@ -93,7 +93,7 @@ _SAID = {
     },
     "simbav2": {
         "means-of-seeds": "mean of 5 seeds",
-        "assumed-hyperparameters": "η is not recorded",
+        "assumed-hyperparameters": "the learning rate is not recorded",
         "sizes-by-width": "N, the critics' parameters",
         "unequal-seeds": "most files have 5 seeds",
         "never-reached": "of 160 mean curves",

@@ -250,7 +250,7 @@ def test_a_total_that_is_too_large_is_refused(refused, monkeypatch):
 def test_half_a_zip_is_refused(refused, make_zip, kept):
     path = make_zip({ENTRY: gym()})
     path.write_bytes(path.read_bytes()[:kept])
-    assert "not a zip file" in refused(path)
+    assert "not a complete zip file" in refused(path)
 
 
 def test_a_zip_with_flipped_bytes_is_refused(refused, make_zip):
@@ -264,10 +264,10 @@ def test_a_zip_with_flipped_bytes_is_refused(refused, make_zip):
 def test_what_is_no_published_file_is_refused(refused, tmp_path):
     text = tmp_path / "gym_ours.zip"
     text.write_text("<html>404</html>")
-    assert "not a zip file" in refused(text)
+    assert "not a complete zip file" in refused(text)
     assert "no such file" in refused(tmp_path / "absent.zip")
     (tmp_path / "empty").mkdir()
-    assert "holds no such file" in refused(tmp_path / "empty")
+    assert "has no file of this kind" in refused(tmp_path / "empty")
     assert "holds no array of the layout 'gym_ours'" in refused({"readme.txt": "nothing here"})
     assert "holds no array of the layout 'dmc_sweep'" in refused({ENTRY: gym()}, layout="dmc_sweep")
     assert "must be one of gym_ours" in refused({ENTRY: gym()}, layout="gym")

@@ -84,7 +84,7 @@ def test_a_resumed_run_has_the_d_of_one_that_was_not(tmp_path, kind, write, how)
     report = imported(tmp_path, kind, write, how, **({"returns": "episode_return"} if kind == "rllib" else {}))
     said = [message.message for message in report.messages if message.code == "resumed-run"]
     assert len(said) == (0 if how == "clean" else 9)
-    words = {"checkpoint": "it was resumed at env step", "zero": "counter of env steps begins again", "anew": "it was begun anew"}
+    words = {"checkpoint": "it was resumed at env step", "zero": "counter of env steps starts again", "anew": "it was started again"}
     assert all(words[how] in text for text in said)
     assert_true(tmp_path / "study", seeds=3)
 

@@ -10,9 +10,9 @@ from known_logs import answers_in, long_table, messages, rising
 from test_loggers import write_monitor
 
 from command import called, refused
+from tdscale.amounts import number
 from tdscale.errors import UserError
 from tdscale.importers import Columns, gather_runs, import_runs
-from tdscale.importers.model_size import parameters
 from tdscale.runs.store import RunStore
 from tdscale.study import read_study
 
@@ -45,7 +45,7 @@ def parameters_in(folder):
     + [(text, None) for text in ("m", "nan", "inf", "1e400", "1e999M", "2.8 M", "", "[64, 64]", True, None, "0x10", "١٢")],
 )
 def test_numbers_of_parameters_are_read_as_people_write_them(text, n):
-    assert parameters(text) == n
+    assert number(text) == n
 
 
 def test_widths_are_sizes_once_their_n_is_said(tmp_path):
@@ -65,7 +65,7 @@ def test_widths_without_n_are_a_question_whose_answer_makes_them_sizes(tmp_path)
             gather_runs(path, "csv", columns)
         (answer,) = answers_in(str(refusal.value), "--model-size")
         assert answer == "width:64=N,256=N"
-    with pytest.raises(UserError, match="N is not said for 256") as refusal:
+    with pytest.raises(UserError, match="N is not given for 256") as refusal:
         gather_runs(path, "csv", Columns(model_size="width:64=12000"))
     (answer,) = answers_in(str(refusal.value), "--model-size")
     import_runs(path, "csv", tmp_path / "d", model_size=answer.replace("=N", "=2e5"))
@@ -80,8 +80,8 @@ def test_widths_without_n_are_a_question_whose_answer_makes_them_sizes(tmp_path)
         ("width:64=nan,256=2e5", "'nan' can't be N"),
         ("width:64=1e400,256=2e5", "'1e400' can't be N"),
         ("width:64=true,256=2e5", "'true' can't be N"),
-        ("width:64=1e5,64=2e5", "says N of width = 64 twice"),
-        ("width:64=1e5,64.0=2e5", "says N of width = 64 twice"),
+        ("width:64=1e5,64=2e5", "gives N of width = 64 twice"),
+        ("width:64=1e5,64.0=2e5", "gives N of width = 64 twice"),
         ("width:64=1e5,256=100k", "64 and 256 have the same N"),
         ("width:=1e5", "must be VALUE=N"),
         ("width:64=1e5,256", "'256' must be VALUE=N"),
@@ -227,7 +227,7 @@ def test_an_n_that_the_study_says_otherwise_is_refused_and_kept(tmp_path):
     path = table(tmp_path / "w.csv", width=(64, 256))
     import_runs(path, "csv", tmp_path / "d", model_size=TOLD)
     before = (tmp_path / "d/study.toml").read_bytes()
-    with pytest.raises(UserError, match="is there already and has N = 200000 for '256', not 300000; edit that file"):
+    with pytest.raises(UserError, match="exists already and has N = 200000 for '256', not 300000; edit that file"):
         import_runs(path, "csv", tmp_path / "d", model_size="width:64=12000,256=3e5")
     assert (tmp_path / "d/study.toml").read_bytes() == before
 
@@ -320,7 +320,7 @@ BRO = {"xs": 0.55e6, "s": 1.05e6, "sm": 2.83e6, "m": 4.92e6, "l": 26.31e6}
 )
 def test_the_published_files_have_their_sizes_by_themselves(published_data, tmp_path, name, key, expected):
     answer = called("import", published_data / f"{name}.zip", "--dir", "d", cwd=tmp_path)
-    assert f"told apart by {key}" in answer.stdout
+    assert f" sizes, by {key}" in answer.stdout
     assert "has no N" not in answer.stdout
     assert {size[key]: size["model_size"] for size in sizes_in(tmp_path / "d").values()} == expected
     assert list(sizes_in(tmp_path / "d")) == list(map(str, expected))
@@ -341,7 +341,7 @@ def test_a_published_file_again_keeps_what_the_study_says_of_sizes(published_dat
     whole = path.read_text()
     path.write_text(whole.replace("604362", "604000"))
     report = import_runs(published_data / "simbav2.zip", "qscaled", tmp_path / "d")
-    assert "N = 604000 for '128', not 604362; it is kept" in messages(report)["sizes-kept"]
+    assert "N = 604000 for '128', not 604362; it is not changed" in messages(report)["sizes-kept"]
     assert read_study(path).sizes["128"]["model_size"] == 604_000
     path.write_text(whole[: whole.index("[sizes]")])
     report = import_runs(published_data / "simbav2.zip", "qscaled", tmp_path / "d")

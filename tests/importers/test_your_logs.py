@@ -84,13 +84,14 @@ def test_what_cannot_be_imported_is_told_at_once_and_may_be_left_out(tmp_path):
     second.write_bytes(b"env_step,return\n\xff\xfe,1\n")
     pd.read_csv(third).drop(columns="learning_rate").to_csv(third, index=False)
     said = refused("import", tmp_path / "logs", "--dir", tmp_path / "study", cwd=tmp_path)
-    assert f"{first}: can't be read as a table ('oops' stands where a number should); nor can 2 more of 12 be imported, the next: " in said
+    table = f"{first}: can't be read as a table ('oops' is there instead of a number)"
+    assert f"{table}; 2 more of 12 can't be imported either, the next: " in said
     assert said.strip().endswith("--skip-bad imports the others")
     assert not (tmp_path / "study").exists()
     answer = called("import", tmp_path / "logs", "--dir", tmp_path / "study", "--skip-bad", cwd=tmp_path)
     assert "9 runs in 3 cells" in answer.stdout
     assert answer.stdout.count("left out: ") == 3
-    assert "the log does not say η" in answer.stdout
+    assert "the log does not have η" in answer.stdout
 
 
 def test_where_all_is_bad_nothing_is_left_to_skip_to(tmp_path):
@@ -278,7 +279,7 @@ def test_resets_of_imported_runs_are_kept_in_the_studys_file(tmp_path):
         assert line in text.splitlines()
         assert study_to_toml(read_study(tmp_path / line[:12] / "study.toml")) == text
     given += ["--dir", "b", "--reset-env-steps"]
-    assert "reset_env_steps: stands beside reset_critic_updates" in refused(*given, "5", "--reset-critic-updates", 5, cwd=tmp_path)
+    assert "reset_env_steps: can't be combined with reset_critic_updates" in refused(*given, "5", "--reset-critic-updates", 5, cwd=tmp_path)
     assert "--reset-env-steps 5,six: must be whole numbers" in refused(*given, "5,six", cwd=tmp_path)
     assert refused(*given, "6,5", cwd=tmp_path).startswith("--reset-env-steps: must rise from one to the next")
     assert "less than or equal to 1000000000000000" in refused(*given, f"1{'0' * 400}", cwd=tmp_path)

@@ -41,7 +41,7 @@ def test_the_printed_laws_give_the_printed_batch_sizes():
     """All 42 on DMC; on Gym, where the exponent is printed with two digits only, 24 of 28, the others one step of 16 off."""
     off = {
         name: [
-            predict(PUBLISHED[name], task, 2.0 ** (i - 2)).batch_size_rounded - batch_size
+            predict(PUBLISHED[name], 2.0 ** (i - 2), task=task).batch_size - batch_size
             for task, row in rows.items()
             for i, batch_size in enumerate(row)
         ]
@@ -72,16 +72,38 @@ def test_the_committed_data_law_agrees_with_the_authors_printout_but_for_beta(na
 def test_a_prediction_follows_its_law(name, utd, index):
     laws = PUBLISHED[name]
     task = laws.tasks[index % len(laws.tasks)]
-    prediction = predict(laws, task, utd)
-    assert prediction.batch_size == pytest.approx(laws.batch_size[task] * utd**laws.batch_size_exponent)
-    assert prediction.learning_rate == pytest.approx(laws.learning_rate[task] * utd**laws.learning_rate_exponent)
+    prediction = predict(laws, utd, task=task)
+    batch_size = laws.batch_size[task] * utd**laws.batch_size_exponent
+    assert prediction.batch_size_range.value == pytest.approx(batch_size)
+    assert abs(prediction.batch_size - batch_size) <= 8.001 or prediction.batch_size == 16
+    assert prediction.learning_rate_range.value == pytest.approx(laws.learning_rate[task] * utd**laws.learning_rate_exponent)
+    assert prediction.raw_threshold == pytest.approx(laws.high[task] * prediction.threshold / 1000)
     law = laws.data[-1]
     if task in law.tasks:
-        assert prediction.data == pytest.approx(law.tasks[task] * (1 + (utd / law.beta) ** -law.alpha))
-        assert prediction.compute == pytest.approx(10 * laws.model_size * prediction.batch_size * utd * prediction.data)
+        assert prediction.data.value == pytest.approx(law.tasks[task] * (1 + (utd / law.beta) ** -law.alpha))
+        assert prediction.compute.value == pytest.approx(10 * laws.model_size * prediction.batch_size * utd * prediction.data.value)
+        assert np.isnan(prediction.data.low)
     else:
         assert prediction.data is prediction.compute is None
+        assert prediction.refused == f"no D_min of {task} is published"
     assert prediction.extrapolation == pytest.approx(max(1, laws.utd[0] / utd, utd / laws.utd[-1]))
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_scale_of_returns_of_a_set_is_known_for_each_task(name):
+    """METHOD.md, "Normalised returns": 8500 for HalfCheetah-v4 in the paper, 9800 in the authors' code; 1000 on DeepMind Control."""
+    high = PUBLISHED[name].high
+    assert set(high) == set(PUBLISHED[name].tasks)
+    assert high.get("HalfCheetah-v4", {"gym": 8500, "gym-committed": 9800}.get(name)) == {"gym": 8500, "gym-committed": 9800}.get(name)
+    if name.startswith("dmc"):
+        assert set(high.values()) == {1000}
+
+
+def test_published_says_which_of_two_sets_to_use_and_what_return_each_means(tmp_path):
+    text = called("published", "HalfCheetah-v4", "--utd", "4", cwd=tmp_path).stdout
+    assert text.count("which to use: ") == 1
+    assert "a raw return of 6800;" in text
+    assert "a raw return of 7840;" in text
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -103,7 +125,7 @@ def test_all_laws_are_shown_with_both_algorithms(tmp_path):
 def test_several_sigma_may_follow_the_option(tmp_path):
     spaced = _json("published", "HalfCheetah-v4", "--utd", "0.5", "4", cwd=tmp_path)
     assert [(p["laws"], p["utd"]) for laws in spaced["laws"] for p in laws["predictions"]] == [
-        (name, utd) for name in ("gym", "gym-committed") for utd in (0.5, 4.0)
+        (f"published:{name}", utd) for name in ("gym", "gym-committed") for utd in (0.5, 4.0)
     ]
     assert _json("published", "--utd", "4,0.5", "HalfCheetah-v4", cwd=tmp_path) == spaced
 

@@ -155,7 +155,7 @@ def test_without_disk_for_checkpoints_runs_begin_from_the_start_and_the_study_is
     display = Noted()
     files, failures = adaptive_study.run(study, tmp_path / "toy", display=display)
     assert failures == []
-    assert any("stopped runs are removed: they take more than 0 GB" in note for note in display.notes)
+    assert any("stopped runs were removed: they took more than 0 GB" in note for note in display.notes)
     assert not list(files.directory.rglob("checkpoint"))
     assert (files.directory / "rounds.json").read_bytes() == (done[0].directory / "rounds.json").read_bytes()
     assert files.store.fingerprint() == done[0].store.fingerprint()
@@ -198,7 +198,7 @@ def test_rounds_are_written_and_read_as_they_are(done, tmp_path):
     ("change", "says"),
     [
         (("[scaling]\nutd = [1, 2, 4]\nseeds = 2\n", ""), 'sweep.design: "adaptive" needs a [scaling]'),
-        (('design = "adaptive"', "regret = 0.1"), "sweep: regret: is about the adaptive design"),
+        (('design = "adaptive"', "regret = 0.1"), "sweep: regret: is for the adaptive design"),
         (("seeds = 3", 'seeds = 3\nprice = "seconds"'), 'sweep.price: "seconds" is measured on tdscale\'s own agents'),
         (("[32, 64, 128, 256]\nlearning_rate = [1e-4, 3e-4, 1e-3]", "[32]\nlearning_rate = [1e-4]"), "has one B and one η to choose from"),
         (('"adaptive"', '"random"'), "sweep.design: \"random\" is not known; it must be 'grid' or 'adaptive'"),
@@ -298,7 +298,7 @@ def test_prices_in_seconds_are_measured_once_and_stored_before_the_first_round(t
     assert small == pytest.approx((1.2 + 0.64) / 1200, rel=0.25)
     assert large == pytest.approx((1.2 + 2.56) / 1200, rel=0.25)
     write_rounds(tmp_path, study, "sweep", Rounds())
-    with pytest.raises(UserError, match="on CPU cores of this machine alone"):
+    with pytest.raises(UserError, match="only on CPU cores of this machine"):
         step_prices(files, Engine(workers=1, gpu=True), notes.append)
 
 
@@ -313,7 +313,7 @@ def test_prices_in_seconds_are_those_of_each_sizes_networks(tmp_path, monkeypatc
     files = StudyFiles(directory=tmp_path, study=study, store=RunStore(tmp_path))
     notes: list[str] = []
     prices = step_prices(files, Engine(workers=1), notes.append)
-    assert notes == ["measuring what an env step costs at each UTD ratio, batch size and size, 40 s or so …"]
+    assert notes == ["measuring the cost of an env step at each UTD ratio, batch size and size, 40 s …"]
     # 1 ms for each of 1200 env steps, and 200·2 updates of B·width²·1e-7 s
     for size, width in (("64x64", 64), ("256x256", 256)):
         assert prices["Pendulum-v1", 2.0, 64, size] == pytest.approx((1.2 + 400 * 64 * width**2 * 1e-7) / 1200, rel=0.01)

@@ -111,7 +111,7 @@ def test_what_is_expected_falls_from_run_to_run_and_limits_are_kept(study):
     assert part.runs == found.runs[: len(part)]
     nothing = tdscale.Advisor(study).ask(6, env_steps=10)
     assert not nothing
-    assert "more than was given" in nothing.notes[0]
+    assert "more than the limit" in nothing.notes[0]
 
 
 def test_seed_numbers_go_on_after_those_that_a_cell_has(study, tmp_path):
@@ -154,9 +154,9 @@ def test_a_run_may_be_told_as_far_as_it_is_and_again_later(study):
         (("one", 1, 32, 1e-4, 0), [2, 1], [0, 1], "each larger than the one before"),
         (("one", 1, 32, 1e-4, 0), [0.5, 1], [0, 1], "whole numbers"),
         (("one", 1, 32, 1e-4, 0), [1, np.nan], [0, 1], "whole numbers"),
-        (("one", -1, 32, 1e-4, 0), [1, 2], [0, 1], "-1 is no UTD ratio"),
-        (("one", 1, 0, 1e-4, 0), [1, 2], [0, 1], "0 is no batch size"),
-        (("one", 1, 32, 2.0, 0), [1, 2], [0, 1], "2 is no learning rate"),
+        (("one", -1, 32, 1e-4, 0), [1, 2], [0, 1], "-1 is not a UTD ratio"),
+        (("one", 1, 0, 1e-4, 0), [1, 2], [0, 1], "0 is not a batch size"),
+        (("one", 1, 32, 2.0, 0), [1, 2], [0, 1], "2 is not a learning rate"),
     ],
 )
 def test_what_is_no_curve_is_one_sentence_and_changes_nothing(study, run, steps, returns, said):
@@ -170,7 +170,7 @@ def test_what_is_no_curve_is_one_sentence_and_changes_nothing(study, run, steps,
 def test_a_study_without_runs_and_without_a_sweep_is_refused(tmp_path):
     path = tmp_path / "study.toml"
     path.write_text(STUDY.split("[sweep]")[0], encoding="utf-8")
-    with pytest.raises(tdscale.UserError, match=r"neither runs nor a \[sweep\]"):
+    with pytest.raises(tdscale.UserError, match=r"no runs and no \[sweep\]"):
         tdscale.Advisor(tdscale.read_study(Path(path)))
     with pytest.raises(tdscale.UserError, match="no such folder"):
         tdscale.suggest(tmp_path / "nowhere")

@@ -132,7 +132,7 @@ def test_a_return_that_is_not_a_number_is_a_divergence(trainer):
 
 def test_a_trainer_that_ends_too_early_has_not_reached_its_limit(trainer):
     (result,) = _train(_job("short", 1), trainer)
-    assert (result.status.state, result.status.reason) == ("failed", "ended well, but after env step 100 of 1000")
+    assert (result.status.state, result.status.reason) == ("failed", "exited with status 0, but after env step 100 of 1000")
 
 
 def test_a_program_that_is_not_there_is_a_reason(trainer):
@@ -241,7 +241,7 @@ def none(run):
     ("name", "reason"),
     [
         ("pairs", None),
-        ("wrong", "the function gave (100, 'high'); it must give pairs of env_step and return (exit code 1)"),
+        ("wrong", "the function yielded (100, 'high'); it must yield pairs of env_step and return (exit code 1)"),
         ("misreports", "report: 'parameters' is not known; known are critic_parameters"),
         ("none", "the function returned NoneType; it must yield or return pairs"),
     ],

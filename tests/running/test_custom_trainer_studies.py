@@ -106,7 +106,7 @@ def test_what_failed_is_told_and_tried_again_and_another_trainers_runs_are_not_m
     ("rows", "says"),
     [
         ("100,inf", "every run of stage 1 diverged below the lowest threshold"),
-        ("100,nan\n1500,nan", "stage 1 left no run to choose B and η by"),
+        ("100,nan\n1500,nan", "stage 1 has no run from which B and η can be chosen"),
     ],
 )
 def test_a_study_whose_runs_all_diverge_at_once_ends_in_one_sentence(tmp_path, rows, says):

@@ -390,7 +390,7 @@ def test_a_second_run_is_refused_and_workers_do_not_outlive_a_killed_parent(tmp_
             assert _until((tmp_path / "long" / "progress.json").exists)
             second = tdscale(*arguments, cwd=tmp_path)
             assert (second.returncode, second.stdout) == (2, "")
-            assert second.stderr.startswith("tdscale: long: is being run by another process already")
+            assert second.stderr.startswith("tdscale: long: another process is running this study")
             assert second.stderr.count("\n") == 1
             status = called("status", "long", "--json", cwd=tmp_path)
             assert json.loads(status.stdout)["running"] is True

@@ -87,7 +87,7 @@ def test_workers_that_end_in_mid_cell_are_followed_by_one_that_goes_on_to_the_sa
     # two more tries, since SIGTERM costs none, and no checkpoint is refused
     told = [event for event in events if event.kind != "progress"]
     assert [event.kind for event in told] == ["start", "again", "start", "again", "start", "done"]
-    assert ["signal 9" in told[1].message, "told to end" in told[3].message] == [True, True]
+    assert ["signal 9" in told[1].message, "was stopped" in told[3].message] == [True, True]
     after = events[max(place for place, event in enumerate(events) if event.kind == "start") + 1]
     assert after.done >= stood[-1], "at SIGTERM it had time to save: nothing is done twice"
     assert _curves(tmp_path) == uninterrupted

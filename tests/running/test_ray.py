@@ -264,7 +264,7 @@ def test_a_folder_that_a_node_does_not_see_is_one_sentence(tmp_path, cluster, mo
 
 def test_an_address_where_no_cluster_is_is_one_sentence(tmp_path):
     (tmp_path / "micro.toml").write_text(STUDY)
-    for address, said in (("127.0.0.1:1", "no Ray cluster answers there"), ("ray://127.0.0.1:10001", "from a machine of the cluster")):
+    for address, said in (("127.0.0.1:1", "there is no Ray cluster"), ("ray://127.0.0.1:10001", "from a machine of the cluster")):
         answer = tdscale("run", "micro.toml", "--dir", "micro", "--ray", address, cwd=tmp_path)
         assert answer.returncode == 2
         assert said in answer.stderr
@@ -273,7 +273,7 @@ def test_an_address_where_no_cluster_is_is_one_sentence(tmp_path):
 
 def test_ray_that_is_not_installed_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UserError, match=r'pip install "tdscale\[ray\]" brings it'):
+    with pytest.raises(UserError, match=r'pip install "tdscale\[ray\]" installs it'):
         Engine(workers=None, ray="auto").pool(tmp_path, custom=False, quick=False)
 
 

@@ -128,7 +128,7 @@ def test_each_size_has_choices_of_its_own(done):
 
 def test_a_size_whose_sweep_tells_nothing_is_named(done, tmp_path):
     files = _place(tmp_path)
-    with pytest.raises(RunFailure, match=r"size 4: stage 1 left no run .* or leave the size out of \[sizes\]"):
+    with pytest.raises(RunFailure, match=r"size 4: stage 1 has no run .* or leave the size out of \[sizes\]"):
         choose_by_size(files)
 
 
@@ -143,7 +143,7 @@ def test_status_counts_the_runs_of_each_size(done):
 
 
 def test_runs_are_suggested_for_one_size(done):
-    with pytest.raises(UserError, match=r"has several sizes, whose runs are suggested one by one; name one of 4, 8x8 \(--size\)"):
+    with pytest.raises(UserError, match=r"has several sizes, and suggests runs of one at a time; choose one of 4, 8x8 \(--size\)"):
         Advisor(done[0])
     with pytest.raises(UserError, match="there is no size '16'; there is 4, 8x8"):
         Advisor(done[0], size="16")

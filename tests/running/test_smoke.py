@@ -98,5 +98,5 @@ def test_a_study_and_its_smoke_run_never_share_a_folder(first, tmp_path):
     place_study(tmp_path / "good.toml", tmp_path / "study", smoke=first)
     before = (tmp_path / "study" / "study.toml").read_text()
     sentence = refused("run", "good.toml", "--dir", "study", *([] if first else ["--smoke"]), cwd=tmp_path)
-    assert sentence == f"study: holds {'a smoke run' if first else 'a study that is no smoke run'} already; give --dir another folder"
+    assert sentence == f"study: holds {'a smoke run' if first else 'a full study'} already; give --dir another folder"
     assert (tmp_path / "study" / "study.toml").read_text() == before

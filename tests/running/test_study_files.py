@@ -90,7 +90,7 @@ MISTAKES = {
         "'gymnasium', 'dm_control' or 'tdscale'",
     ),
     "no-such-suite": ("high = -150", 'high = -150\nsuite = "atari"', "tasks.Pendulum-v1.suite", "'gymnasium', 'dm_control'"),
-    "duplicate-values": ("[16, 32]", "[16, 16]", "sweep.batch_size", "16 stands twice"),
+    "duplicate-values": ("[16, 32]", "[16, 16]", "sweep.batch_size", "16 is there twice"),
     "nan": ("high = -150", "high = nan", "tasks.Pendulum-v1.high", "NaN is not a finite number"),
     "infinite-threshold": ("[300, 500]", "[300, inf]", "return_thresholds[1]", "Infinity is not a finite number"),
     "low-not-below-high": ("high = -150", "high = -1200", "tasks.Pendulum-v1", "high = -1200 must be above low = -1200"),

@@ -30,9 +30,9 @@ depth = 2
 """
 MISTAKES = {
     "unknown": ('"{task}"', '"{tusk}"', "command[7]: there is no placeholder {tusk}; there is {algorithm}, {suite}, {task}, {utd}"),
-    "no-output": ("{output}", "out.csv", "command: nowhere says {output}"),
-    "lone-brace": ('"{task}"', '"{task"', "command[7]: '{task' has a lone {; a brace itself is written {{"),
-    "lone-closing": ('"{task}"', '"task}"', "has a lone }; a brace itself is written }}"),
+    "no-output": ("{output}", "out.csv", "command: has no {output}"),
+    "lone-brace": ('"{task}"', '"{task"', "command[7]: '{task' has a lone {; write a brace as {{"),
+    "lone-closing": ('"{task}"', '"task}"', "has a lone }; write a brace as }}"),
     "a-format": ('"{utd}"', '"{utd!r}"', "there is no placeholder {utd!r}"),
     "an-attribute": ('"{utd}"', '"{utd.real}"', "there is no placeholder {utd.real}"),
     "empty": (COMMAND, "command = []", "command: is empty; it must be a program and its arguments"),
@@ -40,7 +40,7 @@ MISTAKES = {
     "forgotten-utd": ('"{utd}"', '"1"', "command: nowhere says {utd}, so that runs with 2 values of it would all be the same one"),
     "forgotten-seed": ('"--seed={seed}", ', "", "command: nowhere says {seed}"),
     "nul": ('"train.py"', '"train\\u0000.py"', "command[1]: holds a NUL character"),
-    "both": (COMMAND, f'{COMMAND}\nfunction = "a:b"', "function: stands beside command"),
+    "both": (COMMAND, f'{COMMAND}\nfunction = "a:b"', "function: can't be combined with command"),
     "no-function": (COMMAND, 'function = "train.py"', "function: 'train.py' names no function"),
     "a-placeholder-as-setting": ("depth = 2", "output = 2", "settings.output: is the name of a placeholder"),
     "misspelt-option": ("[limits]", "[trainer]\nretry = 2\n\n[limits]", "trainer.retry: unknown key; did you mean 'retries'?"),
@@ -70,7 +70,7 @@ def test_a_mistake_in_a_trainer_is_one_sentence(mistake):
 
 
 def test_a_string_is_no_command_and_options_are_no_trainer():
-    with pytest.raises(UserError, match="trainer: is about a command or a function, of which there is none"):
+    with pytest.raises(UserError, match="trainer: needs a command or a function, and there is none"):
         parse_study(STUDY.replace(COMMAND, 'algorithm = "x:y"').replace("[limits]", "[trainer]\nretries = 2\n\n[limits]"))
     with pytest.raises(UserError, match=r'command: "python train.py \{output\}" is not a list, e\.g\. \["python", "train\.py"'):
         parse_study(STUDY.replace(COMMAND, 'command = "python train.py {output}"'))

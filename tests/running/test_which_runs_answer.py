@@ -102,7 +102,7 @@ def test_after_an_edit_of_the_network_only_the_new_runs_are_fitted_and_the_old_o
     assert minimum(fitted.laws) == pytest.approx(12000, rel=0.15)
     assert {tuple(cell.spec.settings["hidden_sizes"]) for cell in fitted.measured.cells} == {(32, 32)}
     (left_out,) = [w for w in fitted.laws.warnings if w.code == "other-settings"]
-    assert left_out.message == "66 runs are left out: they have hidden_sizes = [64, 64], the study asks for [32, 32]"
+    assert left_out.message == "66 runs are left out: they have hidden_sizes = [64, 64], the study has [32, 32]"
     status = json.loads(called("status", ".", "--json", cwd=folder).stdout)
     assert status["left_out"] == [left_out.message]
     # edited back, the old runs and their choice are there again
@@ -113,9 +113,9 @@ def test_after_an_edit_of_the_network_only_the_new_runs_are_fitted_and_the_old_o
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ('algorithm = "sac"', 'algorithm = "bro"', 'algorithm = "sac", the study asks for "bro"'),
-        ("high = 1000", "high = 1000\nreward_scale = 0.1", "reward_scale = 1.0, the study asks for 0.1"),
-        ("warm_up = 100", "warm_up = 200", "warm_up = 100, the study asks for 200"),
+        ('algorithm = "sac"', 'algorithm = "bro"', 'algorithm = "sac", the study has "bro"'),
+        ("high = 1000", "high = 1000\nreward_scale = 0.1", "reward_scale = 1.0, the study has 0.1"),
+        ("warm_up = 100", "warm_up = 200", "warm_up = 100, the study has 200"),
     ],
 )
 def test_whatever_decides_a_curve_makes_other_runs_of_it(folder, old, new, words):

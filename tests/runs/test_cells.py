@@ -113,7 +113,7 @@ def test_a_row_that_one_seed_lacks_is_left_out_and_the_others_stay_as_they_are(l
     assert cell.env_steps.tolist() == np.delete(steps, 20).tolist()
     np.testing.assert_array_equal(cell.returns, [np.delete(whole.columns["return"], 20), lacking.columns["return"]])
     assert [warning.message for warning in warnings] == [
-        "sweep Ant-v4 σ=1 B=64 η=0.0003: 1 env steps that some seeds logged and others did not are left out"
+        "sweep Ant-v4 σ=1 B=64 η=0.0003: 1 env steps that not all seeds logged are left out"
     ]
 
 
@@ -130,7 +130,7 @@ def test_another_aggregate_than_the_mean_is_reported_and_where_it_is_the_mean(lo
     four = [make_result(seed, utd=2.0) for seed in range(4)]
     _, warnings = load([*two, *four], study=study.model_copy(update={"aggregate": "iqm"}))
     (said,) = [warning.message for warning in warnings if warning.code == "aggregate"]
-    assert said.startswith("the interquartile mean over the seeds of a cell is taken")
+    assert said.startswith("the interquartile mean over the seeds of a cell is used")
     assert said.endswith("in 1 of 2 cells there are so few seeds that the two are the same")
     assert "aggregate" not in _codes(load([])[1])
 

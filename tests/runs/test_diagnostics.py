@@ -50,9 +50,9 @@ def test_norms_of_any_number_of_layers_come_back_in_order_from_folders_and_packe
 )
 def test_a_layers_norm_has_its_number_at_the_end_and_nothing_else(tmp_path, make_result, name):
     store = RunStore(tmp_path)
-    with pytest.raises(ValueError, match=r"no column of a curve; known are .*critic_parameter_norm_layer_0, "):
+    with pytest.raises(ValueError, match=r"not a column of a curve; known are .*critic_parameter_norm_layer_0, "):
         store.write(make_result(0, columns={name: np.zeros(10)}))
-    with pytest.raises(ValueError, match="no column"):
+    with pytest.raises(ValueError, match="not a column"):
         store.curves(columns=[name])
 
 

@@ -136,6 +136,6 @@ def test_a_study_that_is_trained_takes_the_runs_of_its_sizes_and_says_why_others
     selection = select_runs(store, study)
     assert list(selection.specs) == sorted(spec.run_id for spec in study.sweep_specs())
     assert [warning.message for warning in selection.left_out] == [
-        "1 run is left out: they have discount = 0.9, the study asks for 0.99",
+        "1 run is left out: they have discount = 0.9, the study has 0.99",
         "3 runs are left out: they have hidden_sizes = [32, 32]; the study's sizes have hidden_sizes = [64, 64] or [256, 256]",
     ]

@@ -71,7 +71,7 @@ def test_the_command_answers_and_writes_a_study_that_fits(tmp_path):
     assert json.loads(answer.stdout)["data"]
     answer = called("simulate", "sim", "--seeds", "2,4", "--repeats", "2", cwd=tmp_path)
     assert answer.returncode == 0, answer
-    assert "the laws fitted to this study are taken as the truth" in answer.stdout
+    assert "the laws fitted to this study are the truth" in answer.stdout
     assert max(map(len, answer.stdout.splitlines()[2:5])) <= 100
 
 
@@ -89,12 +89,12 @@ def test_what_a_study_takes_over_its_seeds_is_rehearsed_and_kept(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["small.toml", "--seeds", "1"], "'1' is no number of seeds"),
-        (["small.toml", "--seeds", "3", "many"], "'many' is no number of seeds"),
+        (["small.toml", "--seeds", "1"], "'1' is not a number of seeds"),
+        (["small.toml", "--seeds", "3", "many"], "'many' is not a number of seeds"),
         (["none.toml"], "none.toml"),
         (["small.toml", "--noise", "loud"], "'low', 'medium', 'high'"),
         (["small.toml", "--dir", "full"], "not an empty folder"),
-        (["unknown.toml"], "names no σ to run"),
+        (["unknown.toml"], "has no UTD ratios to run"),
     ],
 )
 def test_what_can_not_be_rehearsed_is_refused_in_a_sentence(arguments, said, tmp_path):

@@ -42,5 +42,5 @@ def test_the_baseline_is_run_at_the_ratios_it_names_and_without_them_at_all_of_s
 
 
 def test_a_ratio_that_stage_2_does_not_run_is_refused():
-    with pytest.raises(UserError, match=r"baseline\.at: 4 is no σ of \[scaling\]"):
+    with pytest.raises(UserError, match=r"baseline\.at: 4 is not a σ of \[scaling\]"):
         parse_study(STUDY.format(at="at = [0.25, 4]"))

@@ -74,22 +74,26 @@ MISTAKES = {
     "not-allowed": ("[256, 256]", "[256, 0]", "sizes.large.hidden_sizes[1]: 0 is not allowed; it must be ≥ 1"),
     "not-a-table": ("small = { hidden_sizes = [64, 64] }", "small = 64", "sizes.small: 64 is not a table"),
     "another-table": ("[sizes]", "[size]", "size: unknown key; did you mean 'sizes'?"),
-    "twice": ("[sizes]", "[settings]\nhidden_sizes = [8]\n\n[sizes]", "sizes.small.hidden_sizes: stands in [settings] too; a setting that"),
+    "twice": ("[sizes]", "[settings]\nhidden_sizes = [8]\n\n[sizes]", "sizes.small.hidden_sizes: is in [settings] too; a setting of"),
     "counted": (
         "[64, 64] }",
         "[64, 64], model_size = 5e3 }",
-        "sizes.small.model_size: N of tdscale's own networks is counted; leave it out",
+        "sizes.small.model_size: tdscale counts N of its own networks; leave it out",
     ),
     "no-network": (
         "hidden_sizes = [64, 64]",
         "discount = 0.9",
-        "sizes.small: discount makes the critics no larger; it must set hidden_sizes",
+        "sizes.small: discount does not change the size of the critics; it must set hidden_sizes",
     ),
-    "one-n": ('name = "sized"', 'name = "sized"\nmodel_size = 100', "model_size: stands beside [sizes], whose networks have an N each"),
-    "alike": ("[256, 256]", "[64, 64]", "sizes: large: has the settings of 'small'; each size once is enough"),
+    "one-n": (
+        'name = "sized"',
+        'name = "sized"\nmodel_size = 100',
+        "model_size: can't be combined with [sizes], whose networks have an N each",
+    ),
+    "alike": ("[256, 256]", "[64, 64]", "sizes: large: has the settings of 'small'; give each size once"),
     "unequal": ("[256, 256]", "[256, 256], discount = 0.9", "sizes: large: sets discount, hidden_sizes, another size hidden_sizes"),
     "warm-up": ("[64, 64] }", "[64, 64], warm_up = 50000 }", "sizes.small: settings.warm_up: 50000 env steps of warm-up leave nothing"),
-    "recorded": ("[64, 64] }", "[64, 64], evaluation_interval = 5 }", "sizes.small.evaluation_interval: says what is recorded of a run"),
+    "recorded": ("[64, 64] }", "[64, 64], evaluation_interval = 5 }", "sizes.small.evaluation_interval: only controls recording"),
 }
 
 

@@ -220,7 +220,7 @@ def test_one_of_a_later_format_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("tdscale.training.checkpoint._FORMAT", 2)
     filled(tmp_path, 10)
     monkeypatch.undo()
-    assert "is of format 2, this version reads 1" in found(tmp_path)[1][0]
+    assert "has format 2, this version reads 1" in found(tmp_path)[1][0]
 
 
 @pytest.mark.parametrize("content", ["", "null", "[]", "{}", '{"body": {}, "sha256": 3}', "\udcff", "[" * 100_000])
@@ -245,7 +245,7 @@ def test_a_manifest_that_names_files_elsewhere_is_refused(tmp_path: Path) -> Non
     path.write_text(json.dumps({"body": body, "sha256": module._digest(body)}))
     checkpoint, told = found(tmp_path)
     assert checkpoint is None
-    assert "names files that are not a checkpoint's" in told[0]
+    assert "names files that do not belong to a checkpoint" in told[0]
 
 
 def test_objects_are_neither_written_nor_read(tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_objects_are_neither_written_nor_read(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="Python objects"):
         folder(tmp_path).write(bad)
     np.savez(tmp_path / "state-000001.npz", a=np.array([{}], object))
-    with pytest.raises(CheckpointRefused, match="is no archive of arrays"):
+    with pytest.raises(CheckpointRefused, match="is not an archive of arrays"):
         Checkpoint(tmp_path, 1, {}, {}, {}).arrays()
 
 

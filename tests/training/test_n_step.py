@@ -43,7 +43,7 @@ def test_every_transition_gives_one_row_with_its_n_step_return(n_step: int) -> N
     wanted = set().union(*(plain(episode, n_step) for one in episodes for episode in one[:-1]))
     assert len(got) == len(set(got))
     assert wanted <= {tuple(np.float32(row).tolist()) for row in got}
-    # of the episodes that are going on, all but the last n − 1
+    # of the episodes in progress, all but the last n − 1
     assert len(got) == len(wanted) + sum(max(len(one[-1]) - n_step + 1, 0) for one in episodes)
 
 

@@ -165,7 +165,7 @@ def _other_format(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
-        (lambda path, monkeypatch: _damage(path), "bytes, not the"),
+        (lambda path, monkeypatch: _damage(path), "bytes instead of"),
         (_other_library, "numpy 0.0.1"),
         (_other_format, "networks of other shapes"),
     ],
@@ -196,7 +196,7 @@ def test_a_checkpoint_past_a_lowered_limit_is_not_used(tmp_path: Path) -> None:
     train_until(tmp_path, spec, 90)
     found = train(tmp_path, spec, env_steps=60, told=told)
     assert_same(found, train(None, spec, env_steps=60))
-    assert "stands at env step 91, past the 60 that are wanted" in told[0]
+    assert "is at env step 91, beyond the limit of 60" in told[0]
 
 
 def test_a_disk_that_fills_up_costs_the_checkpoint_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +209,7 @@ def test_a_disk_that_fills_up_costs_the_checkpoint_alone(tmp_path: Path, monkeyp
     ((_, found),) = train_cells(goals, saving=saving(tmp_path, told, minutes=1e-6))
     assert_same(found, train(None, spec))
     assert len(told) == 1
-    assert told[0].startswith("training goes on without a checkpoint: ")
+    assert told[0].startswith("training continues without a checkpoint: ")
     assert "No space left on device" in told[0]
     with pytest.raises(Stopped):
         list(train_cells(goals, saving=saving(tmp_path, told, stop=_After(50))))

@@ -128,9 +128,7 @@ def test_a_size_at_which_nothing_is_reached_is_told(study):
     silent = points.model_size == points.model_size.max()
     hidden = replace(points, data=np.where(silent[None, None, :, None], np.inf, points.data))
     plan = next(plan for plan in size_plans(points) if plan[1] == "largest N")
-    assert leave_sizes_out(hidden, DEFAULT, 0, plan) == (
-        "largest N left out: no cell there reaches any threshold that the law was fitted at"
-    )
+    assert leave_sizes_out(hidden, DEFAULT, 0, plan) == ("largest N left out: no cell there reaches a fitted threshold")
     alone = replace(points, data=np.where(silent[None, None, :, None], points.data, np.inf))
     assert "largest N left out: no data law at J = 300" in leave_sizes_out(alone, DEFAULT, 0, plan)
 

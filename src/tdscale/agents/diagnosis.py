@@ -102,7 +102,7 @@ def mean_by_source(squared: Array, uniform: int, newest: int) -> tuple[Array, Ar
 
 
 def diagnosis_columns(diagnosis: Any) -> dict[str, Any]:
-    """A diagnosis, whatever named tuple it is, by column of the curve: a field that is a tuple becomes its name with _0, _1, …
+    """A diagnosis, of any named tuple, by column of the curve: a field that is a tuple becomes its name with _0, _1, …
 
     `finite` is among them; fields that are None are not.
     """

@@ -6,13 +6,17 @@ below J.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tdscale.analysis.arrays import Bools, Floats
+from tdscale.analysis.estimate import Estimate, short
 from tdscale.runs.types import Cell, RunWarning, over_seeds, seeds_trimmed
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _MOST = 0.5  # of a task's cells
 
@@ -165,6 +169,7 @@ class Crossings:
         upper: env step logged at the crossing, same shape; infinity where censored.
         bound: last env step seen, shape (n_cells,).
         draws: bootstrap replicates of `data`, shape (n_draws, n_cells, n_thresholds).
+        places: task, σ, B and η of each cell.
     """
 
     thresholds: Floats
@@ -173,6 +178,23 @@ class Crossings:
     upper: Floats
     bound: Floats
     draws: Floats
+    places: tuple[tuple[str, float, int, float], ...] = ()
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A row for each cell and J: D with its 80 % interval, infinite where the cell never reaches J by its last step, `bound`."""
+        import pandas as pd
+
+        rows: list[dict[str, Any]] = []
+        for cell, (task, utd, batch_size, learning_rate) in enumerate(self.places):
+            for place, threshold in enumerate(self.thresholds):
+                found = Estimate.from_draws(float(self.data[cell, place]), self.draws[:, cell, place])
+                row = {"task": task, "utd": utd, "batch_size": batch_size, "learning_rate": learning_rate, "threshold": float(threshold)}
+                rows.append(row | {"value": found.value, "low": found.low, "high": found.high, "bound": float(self.bound[cell])})
+        columns = ["task", "utd", "batch_size", "learning_rate", "threshold", "value", "low", "high", "bound"]
+        return pd.DataFrame(rows, columns=columns)
+
+    def _repr_html_(self) -> str:
+        return str(self.to_frame().head(20).to_html(index=False, float_format=lambda value: short(float(value))))
 
     @property
     def censored(self) -> Bools:
@@ -211,7 +233,8 @@ def find_crossings(
         data[index], upper[index] = values[0], top[0]
         lower[index] = np.where(np.isfinite(top[0]), below[0], bound[index])
         draws[:, index] = values[1:]
-    return Crossings(thresholds=levels, data=data, lower=lower, upper=upper, bound=bound, draws=draws)
+    places = tuple((cell.spec.task, cell.spec.utd, cell.spec.batch_size, cell.spec.learning_rate) for cell in cells)
+    return Crossings(thresholds=levels, data=data, lower=lower, upper=upper, bound=bound, draws=draws, places=places)
 
 
 def reached_at_start(cells: Sequence[Cell], crossings: Crossings) -> list[RunWarning]:

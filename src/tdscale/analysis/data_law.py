@@ -17,7 +17,16 @@ from tdscale.analysis.fitted_laws import DataLaw, Tilt
 from tdscale.analysis.form_fit import FormFit, Prior, fit_form, profile_likelihood, task_curves
 from tdscale.analysis.form_weights import weigh_forms
 from tdscale.analysis.forms import FittedForm, Form
-from tdscale.analysis.misfit import SHARED, beyond, measure_misfit, middle_of, noisy_draws, shift_of_tasks, tilts_of_tasks
+from tdscale.analysis.misfit import (
+    SHARED,
+    beyond,
+    generator_of_runs,
+    measure_misfit,
+    middle_of,
+    noisy_draws,
+    shift_of_tasks,
+    tilts_of_tasks,
+)
 from tdscale.analysis.sizes import Sizes
 from tdscale.runs.types import Cell, RunWarning
 
@@ -151,7 +160,7 @@ class _Fitter:
         drift = beyond(rng, n_draws)
         prior = Prior(noise=float(np.sqrt(misfit.scatter[index] ** 2 + n_tasks * SHARED**2)))
         noise = float(np.sqrt(np.mean(misfit.seeds[..., index] ** 2) + misfit.points**2 + 1e-4))
-        own, shared = noisy_draws(data[1:], misfit, index, rng)
+        own, shared = noisy_draws(data[1:], misfit, index, generator_of_runs(self.seed, points.data[0]))
         # what a finite number of tasks leaves open of their mean
         middle = shift_of_tasks(points.utd, rng, misfit.tasks / np.sqrt(n_tasks), n_draws)
         seen = np.isfinite(data[0])

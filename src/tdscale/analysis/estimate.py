@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 LEVEL = 0.8
 
@@ -71,6 +71,11 @@ class Estimate:
         if np.isnan(low) and np.isnan(high):
             return f"{short(value)} (no interval)"
         return f"{short(value)} [{short(low)}, {short(high)}]"
+
+
+def estimates(values: NDArray[np.float64], draws: NDArray[np.float64]) -> list[Estimate]:
+    """`Estimate.from_draws` of each of n values, with draws of shape (n_draws, n)."""
+    return [Estimate.from_draws(float(value), draws[:, index]) for index, value in enumerate(values)]
 
 
 def short(value: float) -> str:

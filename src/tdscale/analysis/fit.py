@@ -317,7 +317,8 @@ def _crossings(cells: Sequence[Cell], options: FitOptions) -> Crossings:
 def _of_cells(crossings: Crossings, chosen: Sequence[int]) -> Crossings:
     """The crossings of some of the cells."""
     kept = {name: getattr(crossings, name)[chosen] for name in ("data", "lower", "upper", "bound")}
-    return replace(crossings, **kept, draws=crossings.draws[:, chosen])
+    places = tuple(crossings.places[index] for index in chosen)
+    return replace(crossings, **kept, draws=crossings.draws[:, chosen], places=places)
 
 
 def _best_cells(cells: Sequence[Cell], crossings: Crossings) -> list[int]:

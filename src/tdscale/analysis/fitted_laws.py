@@ -5,13 +5,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tdscale.analysis.arrays import Floats
-from tdscale.analysis.estimate import Estimate, short
+from tdscale.analysis.estimate import Estimate, estimates, short
 from tdscale.analysis.forms import FittedForm, reached_range
 from tdscale.analysis.size_part import SizePart
 
@@ -180,9 +180,15 @@ class PowerLaw:
         factor = self.size.factor_draws(model_size)
         return np.asarray(value * factor.reshape(len(factor), -1))
 
-    def estimate(self, utd: float, task: str | None = None, model_size: float | None = None) -> Estimate:
-        """Value at one σ, and N, with its interval."""
-        return Estimate.from_draws(float(self.predict([utd], task, model_size)[0]), self.predict_draws([utd], task, model_size)[:, 0])
+    @overload
+    def estimate(self, utd: float, task: str | None = None, model_size: float | None = None) -> Estimate: ...
+    @overload
+    def estimate(self, utd: Sequence[float] | Floats, task: str | None = None, model_size: float | None = None) -> list[Estimate]: ...
+    def estimate(self, utd: ArrayLike, task: str | None = None, model_size: float | None = None) -> Estimate | list[Estimate]:
+        """Value at σ, and N, with its interval; of several σ a list."""
+        at = np.atleast_1d(np.asarray(utd, dtype=np.float64))
+        found = estimates(self.predict(at, task, model_size), self.predict_draws(at, task, model_size))
+        return found if np.ndim(utd) else found[0]
 
     def tolerated(self, utd: float, task: str | None = None, model_size: float | None = None) -> Tolerated | None:
         """The range at σ, for a task or the domain, that costs at most `MORE_DATA` more data; None where it is not known.
@@ -357,9 +363,15 @@ class DataLaw:
             result = result + self.field.draws_at(log_utd, place)
         return np.asarray(np.exp(result + self.drift_draws @ np.stack([below, above])))
 
-    def estimate(self, utd: float, task: str | None = None) -> Estimate:
-        """D at one σ with its interval."""
-        return Estimate.from_draws(float(self.predict([utd], task)[0]), self.predict_draws([utd], task)[:, 0])
+    @overload
+    def estimate(self, utd: float, task: str | None = None) -> Estimate: ...
+    @overload
+    def estimate(self, utd: Sequence[float] | Floats, task: str | None = None) -> list[Estimate]: ...
+    def estimate(self, utd: ArrayLike, task: str | None = None) -> Estimate | list[Estimate]:
+        """D at σ with its interval; of several σ a list."""
+        at = np.atleast_1d(np.asarray(utd, dtype=np.float64))
+        found = estimates(self.predict(at, task), self.predict_draws(at, task))
+        return found if np.ndim(utd) else found[0]
 
     def extrapolation(self, utd: float) -> float:
         """By what factor σ, or N, lies outside those that were run; 1 inside."""

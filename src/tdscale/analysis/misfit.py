@@ -4,6 +4,7 @@ A bootstrap over seeds knows only the first. The other two are measured on the p
 there are few of them.
 """
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -213,13 +214,26 @@ def seed_deviation(data: Floats, n_seeds: Floats) -> Floats:
     return np.asarray(np.sqrt((worth * variance + _SEED_WORTH * pooled) / (worth + _SEED_WORTH)))
 
 
+def generator_of_runs(seed: int, data: Floats) -> np.random.Generator:
+    """For what belongs to these runs alone: other D have other random numbers, whatever the seed.
+
+    What belongs to the law and to the tasks comes from the seed alone instead. So draws of one number, of two studies of the same tasks,
+    have the law's and the tasks' part in common, and their noise apart: that is what a comparison of studies needs.
+
+    Args:
+        seed: of the fit.
+        data: D of the point estimate.
+    """
+    return np.random.default_rng([seed, 205, zlib.crc32(np.ascontiguousarray(data).tobytes())])
+
+
 def noisy_draws(draws: Floats, misfit: Misfit, index: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Draws of log D whose spread holds all that keeps the points from the law.
 
     Args:
         draws: D, shape (n_draws, n_tasks, n_utds), at one threshold; infinity where censored, NaN where missing.
         misfit: as measured; index: of the threshold.
-        rng: the same state for every threshold, so that a draw's laws fit together.
+        rng: of these runs (`generator_of_runs`); the same state for every threshold, so that a draw's laws fit together.
 
     Returns:
         D of each task's own law, and D as the shared law sees it (tasks' other shapes not included); both of the shape of `draws`.

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from html import escape
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,10 +11,14 @@ from pydantic import InstanceOf
 
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.compute import UNIT_NAMES, ComputeModel, ComputeUnit
+from tdscale.analysis.estimate import Estimate, estimates, short
 from tdscale.analysis.fitted_laws import BudgetLaw, DataLaw, PowerLaw
 from tdscale.analysis.method import Method
 from tdscale.analysis.size_family import SizeFamily
 from tdscale.runs.types import RunWarning
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +124,54 @@ class ScalingLaws:
         batch = self.batch_size_at(ratio, task) if as_run else self._fitted_batch_size(ratio, task)
         batch = np.maximum(batch, least_batch_size)
         return np.asarray(np.mean([self.compute[name].compute_for(ratio, batch, data) for name in names], axis=0))
+
+    def compute_estimate(self, utd: ArrayLike, threshold: float | None = None, task: str | None = None) -> Estimate | list[Estimate]:
+        """C at σ, with the interval that D leaves it; of several σ a list.
+
+        Args:
+            utd: one σ, or several.
+            threshold: J, one of those fitted; None for the highest.
+            task: None for the domain.
+
+        Raises:
+            KeyError: where no law was fitted at the threshold.
+        """
+        law = self.data[-1] if threshold is None else self.data_law(threshold)
+        at = np.atleast_1d(np.asarray(utd, dtype=np.float64))
+        compute = (self.compute_for(at, data, task) for data in (law.predict(at, task), law.predict_draws(at, task)))
+        found = estimates(*compute)
+        return found if np.ndim(utd) else found[0]
+
+    def to_frame(self) -> "pd.DataFrame":
+        """B*, η*, D and C at the σ that were run: a row for each quantity, task (empty: the domain), J and σ, with its 80 % interval."""
+        import pandas as pd
+
+        rows: list[dict[str, Any]] = []
+
+        def add(quantity: str, task: str | None, threshold: float, utd: Floats, found: list[Estimate]) -> None:
+            for ratio, one in zip(utd, found, strict=True):
+                row = {"quantity": quantity, "task": task or "", "threshold": threshold, "utd": float(ratio)}
+                rows.append(row | {"value": one.value, "low": one.low, "high": one.high})
+
+        scopes: list[str | None] = [None, *self.tasks]
+        for law in filter(None, (self.batch_size, self.learning_rate)):
+            for task in scopes:
+                add(law.quantity, task, float("nan"), law.utd, law.estimate(law.utd, task))
+        for at in self.data:
+            for task in scopes:
+                add("data", task, at.threshold, at.utd, at.estimate(at.utd, task))
+                if self.knows_compute:
+                    compute = self.compute_estimate(at.utd, at.threshold, task)
+                    assert isinstance(compute, list)
+                    add("compute", task, at.threshold, at.utd, compute)
+        return pd.DataFrame(rows, columns=["quantity", "task", "threshold", "utd", "value", "low", "high"])
+
+    def _repr_html_(self) -> str:
+        """D and C of the domain at the highest J."""
+        frame = self.to_frame()
+        top = frame[(frame["task"] == "") & (frame["threshold"].isna() | (frame["threshold"] == frame["threshold"].max()))]
+        table = top.drop(columns="task").to_html(index=False, float_format=lambda value: short(float(value)), na_rep="")
+        return f"<p>{escape(self.study)}: laws over {len(self.tasks)} tasks, {escape(self.method.name)} method</p>{table}"
 
     def batch_size_at(self, utd: ArrayLike, task: str | None = None) -> Floats:
         """B at σ of any shape: that of the runs where σ was run, B*(σ) between and beyond; the domain's is the geometric mean."""

@@ -15,7 +15,7 @@ from tdscale.analysis.fitted_laws import form_of_draws
 from tdscale.analysis.form_fit import FormFit, Prior, fit_form, profile_likelihood
 from tdscale.analysis.form_weights import weigh_forms
 from tdscale.analysis.forms import FittedForm, Form, Profile
-from tdscale.analysis.misfit import SHARED, Misfit, beyond, noisy_draws, seed_deviation
+from tdscale.analysis.misfit import SHARED, Misfit, beyond, generator_of_runs, noisy_draws, seed_deviation
 from tdscale.analysis.size_forms import SIZE_FORMS, SUM
 from tdscale.analysis.size_law import SizeLaw, kernel
 from tdscale.runs.types import RunWarning
@@ -97,7 +97,7 @@ class _Fitter:
         drift = beyond(rng, n_draws)
         size_drift = _SIZE_DRIFT * rng.standard_normal((n_draws, 2))
         prior = Prior(noise=float(np.sqrt(misfit.scatter[index] ** 2 + n_tasks * SHARED**2)))
-        own, _ = noisy_draws(data[1:], misfit, index, rng)
+        own, _ = noisy_draws(data[1:], misfit, index, generator_of_runs(self.seed, points.data[0]))
         fits: dict[Form, tuple[FormFit, FormFit]] = {}
         for form in dict.fromkeys(form.base for form in SIZE_FORMS):
             shift = rng.standard_normal((n_draws, len(form.parameters)))

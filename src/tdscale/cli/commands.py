@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tdscale.cli.amounts import amount
 from tdscale.cli.app import command
 from tdscale.cli.options import (
     ColumnOptions,
@@ -45,7 +46,7 @@ def demo(
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
-    """Train a real small study end to end, here and now; ends with laws, a plan and a report.
+    """Train a small study here and now, from sweep to plan.
 
     SAC on Pendulum and Reacher, some minutes on two cores. Killed and called again, it goes on where it was.
     """
@@ -79,7 +80,7 @@ def run(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Start a study, or go on with it: both stages, then the laws and the report.
+    """Start or resume a study: both stages, laws and report.
 
     Runs that are done are not repeated, whatever ended the call before. An edited study runs only what is new.
     """
@@ -153,7 +154,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="On a terminal: again every few seconds, until Ctrl-C.")] = False,
     as_json: Json = False,
 ) -> None:
-    """What is done, running, failed and left of a study, and how long it still takes."""
+    """What is done, running, failed and left of a study."""
     from tdscale.cli.console import print_json
     from tdscale.cli.status import show_status, study_status  # without the libraries that fit
     from tdscale.running.folder import open_study
@@ -170,7 +171,10 @@ def compact(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Pack the folders of runs that ended into a few files; `tdscale run` does it by itself once there are thousands."""
+    """Pack the folders of finished runs into a few files.
+
+    `tdscale run` does it by itself once there are thousands.
+    """
     from tdscale.cli.console import counted, print_json
     from tdscale.cli.results import size_on_disk
     from tdscale.running.folder import open_study, sole_runner
@@ -211,7 +215,7 @@ def import_(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what was understood and write nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Bring learning curves from elsewhere into a study's folder; everything after it is the same road.
+    """Read learning curves from other programs' logs.
 
     KEY is a name in the log's configuration or table, or =VALUE, the same for every run. KEY:PATTERN takes a value out of a key's text.
     """
@@ -261,7 +265,12 @@ def fit(
     directory: Directory,
     method: Annotated[FitMethod, typer.Option(help="paper is the authors' own procedure.")] = FitMethod.default,
     offsets: Offsets = False,
-    draws: Annotated[int, typer.Option(min=20, max=100_000, help="Bootstrap draws.")] = 200,
+    draws: Annotated[
+        int,
+        typer.Option(
+            metavar="N", parser=amount("a number of draws", "1k", least=20, most=100_000, whole=True), help="Bootstrap draws, 20 to 100k."
+        ),
+    ] = 200,
     where: Annotated[
         list[str] | None,
         option(
@@ -271,7 +280,7 @@ def fit(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Fit the laws B*(σ), η*(σ), D_J(σ), σ*(F); writes laws.json and prints a summary with intervals.
+    """Fit the scaling laws, print them and write laws.json.
 
     plan, validate and report use what was fitted here. Where the runs or the study have changed, they fit again with the same method,
     draws and conditions.
@@ -302,7 +311,9 @@ def plan(
     asked: PlanOptions,
     as_json: Json = False,
 ) -> None:
-    """Which σ, B and η to use under a data, a compute or a total budget, and what to expect. Give exactly one limit.
+    """Which UTD ratio, batch size and learning rate to use.
+
+    Give exactly one limit: on data, on compute, or a total budget.
 
     σ: critic updates per env step. B: batch size. η: learning rate. D: env steps. C: compute. F = C + δ·D: both, with env steps priced at
     δ. A number is followed by its 80 % interval. The limit is met with the chance --sure. Exit code 3: there is no plan.
@@ -338,11 +349,18 @@ def confirm(
     directory: Directory,
     *,
     asked: PlanOptions,
-    seeds: Annotated[int | None, option(min=1, max=1000, what="Of each task. [default: as in stage 2]")] = None,
+    seeds: Annotated[
+        int | None,
+        option(
+            metavar="N",
+            parser=amount("a number of seeds", "5", least=1, most=1000, whole=True),
+            what="Of each task. [default: as in stage 2]",
+        ),
+    ] = None,
     training: TrainingOptions,
     as_json: Json = False,
 ) -> None:
-    """Run what a plan says, with fresh seeds, and put what was measured beside what was predicted: D, C and seconds.
+    """Train what a plan says, with fresh seeds, and score it.
 
     The question is asked as of `plan`. What is done is not done again, and no law changes by it.
     """
@@ -378,7 +396,10 @@ def confirm(
 
 @command(epilog="Example:  tdscale validate my-study")
 def validate(directory: Directory, as_json: Json = False) -> None:
-    """Predictions against runs that the fit did not see: held-out σ, held-out budgets, simpler laws."""
+    """Compare predictions with runs that the fit did not see.
+
+    UTD ratios, budgets and tasks are left out in turn; simpler rules stand beside the laws.
+    """
     from tdscale.cli.console import for_people, print_json
     from tdscale.cli.results import print_validation
     from tdscale.running.fitting import fitted_study
@@ -391,7 +412,7 @@ def validate(directory: Directory, as_json: Json = False) -> None:
 
 @command(epilog="Example:  tdscale report my-study")
 def report(directory: Directory, as_json: Json = False) -> None:
-    """Write report.html (one file, opened without network), figures and tables."""
+    """Write the report page, figures and tables."""
     from tdscale.cli.console import print_json
     from tdscale.running.confirm import confirmations
     from tdscale.running.fitting import fitted_study
@@ -421,14 +442,21 @@ def simulate(
         bool, typer.Option("--designs", help="Compare designs of stage 1 instead: the grid, and the adaptive one; seeds as in the study.")
     ] = False,
     noise: Annotated[NoiseRegime, typer.Option(help="How noisy runs are; medium is as the published Gym runs.")] = NoiseRegime.medium,
-    repeats: Annotated[int, typer.Option(min=2, max=10_000, help="Simulated sweeps for each number of seeds, or each design.")] = 16,
+    repeats: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            parser=amount("a number of simulated sweeps", "16", least=2, most=10_000, whole=True),
+            help="Simulated sweeps for each number of seeds, or each design.",
+        ),
+    ] = 16,
     directory: Annotated[
         Path | None, option("--dir", metavar="DIR", what="Write one simulated sweep there, as a study to try commands on.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random draws.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", parser=amount("a seed", "0", least=0, whole=True), help="Of the random draws.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """How many seeds a sweep needs: simulates it, fits it, and shows how far D, α and σ* would be settled, and at what cost.
+    """How many seeds a study needs, by simulation.
 
     Where no laws are known yet, published ones stand in. With --dir the sweep has the first number of seeds.
     """

@@ -38,7 +38,7 @@ def print_preview(console: Console, source: str, preview: Preview, label: str = 
         if task.holes:
             console.print(f"  holes   {_holes(task, preview.stage)}")
     if preview.sizes is not None:
-        console.print(f"\nnetworks of {len(preview.sizes.sizes)} sizes, told apart by {preview.sizes.key}; N is an axis of the laws")
+        console.print(f"\nnetworks of {len(preview.sizes.sizes)} sizes, by {preview.sizes.key}; N is an axis of the laws")
         wide = max(len(size.name) for size in preview.sizes.sizes)
         for size in preview.sizes.sizes:
             console.print(f"  {size.name:<{wide}}  N {_parameters(size)}")

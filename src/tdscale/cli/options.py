@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from tdscale.amounts import number
+from tdscale.cli.amounts import COMPUTE, ENV_STEPS, MODEL_SIZE, THRESHOLD, Duration, amount
 from tdscale.errors import UserError
 
 if TYPE_CHECKING:
@@ -72,6 +74,10 @@ def option(*names: str, what: str, metavar: str | None = None, **limits: Any) ->
     return typer.Option(*names, metavar=metavar, help=what, show_default=False, **limits)
 
 
+_FACTOR = amount("a factor", "4")
+_RESET = amount("an env step", "15001,50k", whole=True)
+
+
 def _key(what: str) -> Any:
     return option(metavar="KEY", what=f"Key of {what}")
 
@@ -80,7 +86,14 @@ Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The study's fold
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else.")]
 Offsets = Annotated[bool, typer.Option("--offsets", help="B* = B_min + β·σ^−α and η* likewise (the paper's D.2, D.3), of a sweep.")]
 Workers = Annotated[
-    int | None, option("--workers", "-w", min=1, what="Worker processes. [default: one per core, or per GPU, the most there]")
+    int | None,
+    option(
+        "--workers",
+        "-w",
+        metavar="N",
+        parser=amount("a number of processes", "2", least=1, whole=True),
+        what="Worker processes. [default: one per core, or per GPU, the most there]",
+    ),
 ]
 
 
@@ -94,8 +107,17 @@ class TrainingOptions:
         Device, typer.Option("--device", help="gpu: runs that share shapes advance together on it. auto: the GPU where JAX finds one.")
     ] = Device.auto
     ray: Annotated[str | None, option(metavar="ADDRESS", what="Train on a Ray cluster: auto, or HOST:PORT. All nodes must see DIR.")] = None
-    cores: Annotated[int, typer.Option(min=1, help="With --ray: cores that a worker holds.")] = 1
-    retries: Annotated[int, typer.Option(min=0, help="How often a cell is tried again whose worker died.")] = 1
+    cores: Annotated[
+        int, typer.Option(metavar="N", parser=amount("a number of cores", "2", least=1, whole=True), help="With --ray: a worker's cores.")
+    ] = 1
+    retries: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            parser=amount("a number of retries", "2", least=0, whole=True),
+            help="How often a cell is tried again whose worker died.",
+        ),
+    ] = 1
 
     def engine(self, *, custom: bool = False) -> "Engine":
         """What trains. `custom`: a trainer of the user's, which is not for `--device gpu`."""
@@ -120,9 +142,15 @@ class TrainingOptions:
 class PlanOptions:
     """What `plan` and `confirm` are asked."""
 
-    data: Annotated[float | None, option(metavar="D0", what="At most so many env steps: the least compute.")] = None
-    compute: Annotated[float | None, option(metavar="C0", what="At most so much compute (FLOPs, or --unit): the least data.")] = None
-    budget: Annotated[float | None, option(metavar="F0", what="At most C + δ·D, in the unit of compute: the highest return.")] = None
+    data: Annotated[
+        float | None, option(metavar="D0", parser=ENV_STEPS, what="At most so many env steps, e.g. 300k: the least compute.")
+    ] = None
+    compute: Annotated[
+        float | None, option(metavar="C0", parser=COMPUTE, what="At most so much compute, e.g. 2e15 FLOPs (or --unit): the least data.")
+    ] = None
+    budget: Annotated[
+        float | None, option(metavar="F0", parser=COMPUTE, what="At most C + δ·D, in the unit of compute, e.g. 2e15: the highest return.")
+    ] = None
     data_cost: Annotated[
         str | None,
         option(
@@ -132,22 +160,28 @@ class PlanOptions:
     ] = None
     unit: Annotated[Unit | None, option("--unit", what="What compute is told in. [default: the study's]")] = None
     threshold: Annotated[
-        float | None, option(metavar="J", what="Return to reach, normalised, for --data and --compute. [default: the highest]")
+        float | None,
+        option(metavar="J", parser=THRESHOLD, what="Return to reach, normalised, for --data and --compute. [default: the highest]"),
     ] = None
     sure: Annotated[float, typer.Option(metavar="P", help="Chance with which the limit is met; 0.5: by the estimate alone.")] = 0.8
     task: Annotated[str | None, option(metavar="T", what="One task instead of the mean over all tasks.")] = None
     any_utd: Annotated[bool, typer.Option("--any-utd", help="Any UTD ratio, such as 6.04, not only those that train as they stand.")] = (
         False
     )
-    batch_multiple: Annotated[int, typer.Option(min=1, help="Round B to a multiple of this.")] = 16
+    batch_multiple: Annotated[
+        int, typer.Option(metavar="N", parser=amount("a batch size", "16", least=1, whole=True), help="Round B to a multiple of this.")
+    ] = 16
     size: Annotated[str | None, option(metavar="NAME", what="One of the study's sizes. [default: the one that serves best]")] = None
-    max_model_size: Annotated[float | None, option(metavar="N", what="No larger network than this, in parameters of its critics.")] = None
+    max_model_size: Annotated[
+        float | None, option(metavar="N", parser=MODEL_SIZE, what="No larger network than this, in parameters of its critics, e.g. 1.5M.")
+    ] = None
 
     def answer(self, laws_with: "Callable[[bool], ScalingLaws]", study: "Study | None" = None) -> "Plan":
         """P1, P2 or P3, by the limit that is given.
 
         `laws_with`: the laws, with measured times where its argument is true. `study`: whose they are; None for published ones.
         """
+        from tdscale.analysis.compute import UNIT_NAMES
         from tdscale.analysis.views import in_unit
         from tdscale.planning import plan_budget, plan_compute, plan_data, plan_sizes
         from tdscale.running.networks import buildable
@@ -165,6 +199,8 @@ class PlanOptions:
         laws = laws_with(self.unit == Unit.seconds or price == "measured")
         if self.unit is not None:
             laws = in_unit(laws, self.unit.value)
+        if isinstance(limits[given[0]], Duration) and laws.unit != "seconds":
+            raise UserError(f"{given[0]}: is a time, but compute is told in {UNIT_NAMES[laws.unit]}; add --unit seconds, or give e.g. 2e15")
         if self.size is not None and self.max_model_size is not None:
             raise UserError("--size goes without --max-model-size: it names the network")
 
@@ -188,11 +224,8 @@ class PlanOptions:
             return None
         if text.strip() == "measured":
             return "measured"
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not 0 < value < float("inf"):
+        value = number(text)
+        if value is None or value <= 0:
             raise UserError(f"--data-cost: {text} is not a price; it must be > 0, in units of compute per env step, e.g. 5e9, or measured")
         return value
 
@@ -215,8 +248,8 @@ class ColumnOptions:
     names: Annotated[str | None, option(metavar="PATTERN", what="What folders, files or columns are called, e.g. utd{utd}/seed{seed}.")] = (
         None
     )
-    utd_scale: Annotated[float | None, option(metavar="X", what="Multiplies σ.")] = None
-    env_step_scale: Annotated[float | None, option(metavar="X", what="Multiplies env steps, e.g. by a frame skip.")] = None
+    utd_scale: Annotated[float | None, option(metavar="X", parser=_FACTOR, what="Multiplies σ.")] = None
+    env_step_scale: Annotated[float | None, option(metavar="X", parser=_FACTOR, what="Multiplies env steps, e.g. by a frame skip.")] = None
     repeated: Annotated[
         str | None,
         option(metavar="mean|last|seeds", what="What rows of one run and env step are: parallel episodes, a resumed run, several runs."),
@@ -246,9 +279,16 @@ class ScaleOptions:
     low: Annotated[list[str] | None, option(metavar="[TASK=]R", what="Return that counts as 0, for study.toml.")] = None
     high: Annotated[list[str] | None, option(metavar="[TASK=]R", what="Return that counts as 1000, for study.toml.")] = None
     thresholds: Annotated[str | None, option(metavar="J,J,…", what="Normalised returns, for study.toml. [default: 300,500,800]")] = None
-    data_cost: Annotated[float | None, option(metavar="δ", what="FLOPs per env step, for study.toml.")] = None
+    data_cost: Annotated[
+        float | None, option(metavar="δ", parser=amount("the price of an env step", "5e9"), what="FLOPs per env step, for study.toml.")
+    ] = None
     reset_critic_updates: Annotated[
-        int | None, option(metavar="N", min=1, what="Networks were reset after every N critic updates, for study.toml.")
+        int | None,
+        option(
+            metavar="N",
+            parser=amount("a number of critic updates", "250k", least=1, whole=True),
+            what="Networks were reset after every N critic updates, for study.toml.",
+        ),
     ] = None
     reset_env_steps: Annotated[str | None, option(metavar="E,E,…", what="Networks were reset at these env steps, for study.toml.")] = None
 
@@ -261,9 +301,9 @@ class ScaleOptions:
         except ValueError:
             raise UserError(f"--thresholds {self.thresholds}: must be numbers with commas between, e.g. 300,500,800") from None
         try:
-            steps = tuple(int(text) for text in self.reset_env_steps.split(",")) if self.reset_env_steps is not None else ()
-        except ValueError:
-            raise UserError(f"--reset-env-steps {self.reset_env_steps}: must be whole numbers, e.g. 15001,50001") from None
+            steps = tuple(map(_RESET, self.reset_env_steps.split(","))) if self.reset_env_steps is not None else ()
+        except typer.BadParameter as error:
+            raise UserError(f"--reset-env-steps {self.reset_env_steps}: {error}") from None
         return Scale(
             low=self.low or (),
             high=self.high or (),

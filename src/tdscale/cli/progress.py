@@ -24,7 +24,7 @@ _TITLES = {
     "sweep": "stage 1, sweep over σ, B, η",
     "scaling": "stage 2, fitted B and η, fresh seeds",
     "baseline": "stage 3, constant B and η",
-    "confirm": "what the plan says, fresh seeds",
+    "confirm": "the plan's settings, fresh seeds",
 }
 _WRITE_EVERY = 2.0
 _LINE_EVERY = 60.0
@@ -86,7 +86,7 @@ class RunDisplay:
         if not jobs:
             self.note(f"{self._stage}: all {self._total} cells are done")
             return
-        there = f", {cells_done} of them done already" if cells_done else ""
+        there = f", {cells_done} of them already done" if cells_done else ""
         runs = sum(len(job.specs) for job in jobs)
         if part is not None:
             self.note(f"{_TITLES.get(name, name)}, {part.note}")
@@ -125,7 +125,7 @@ class RunDisplay:
         self._show()
 
     def _line(self) -> None:
-        """One a minute, where the output is no terminal."""
+        """One a minute, where the output is not a terminal."""
         now = time.monotonic()
         if self._live or now - self._last_line < _LINE_EVERY:
             return
@@ -285,7 +285,7 @@ class TimeLeft:
         self._work = self._taken = self._expected = 0.0
 
     def ended(self, job: CellJob, share: float, begun: float = 0.0) -> None:
-        """A cell ended, at this share of its limit; at `begun` it was taken up."""
+        """A cell ended, at this share of its limit; at `begun` it was started."""
         if job.likely_env_steps is not None:
             self._taken += job.cost * share
             self._expected += self._likely(job)
@@ -299,7 +299,7 @@ class TimeLeft:
         partial = sum(running[worker].cost * share for worker, share in shares.items())
         earlier = sum(running[worker].cost * share for worker, share in (begun or {}).items())
         work = self._work + partial - earlier
-        # a first cell compiles before it steps: too early to tell
+        # a first cell compiles before it steps: too early for an estimate
         if elapsed < 5 or work <= 0 or (not self._shares and partial - earlier < 0.1 * sum(map(self._likely, running.values()))):
             return None
         # half as much in doubt as one more cell of this stage

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from tdscale.amounts import number
+from tdscale.cli.amounts import utds as read_utds
 from tdscale.cli.app import command
 from tdscale.cli.options import Json, option
 from tdscale.errors import UserError
@@ -22,8 +24,10 @@ def published(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """The published laws: the paper's printed ones and the authors' committed ones (B, η and D for any σ), and their follow-up's with model
-    size (D for any σ and N).
+    """The published laws, and what they predict.
+
+    The paper's printed laws and its authors' committed ones (B, η and D for any σ), and their follow-up's with model size (D for any σ
+    and N).
     """
     from tdscale.cli.console import for_people, print_json
     from tdscale.cli.results import print_partly_published, print_published
@@ -39,8 +43,8 @@ def published(
         raise UserError(f"{bare[0]} stands alone and may be a UTD ratio or a model size; write --utd 0.5,4 and --model-size 1e6,1e7")
     task = names[0] if names else None
     sets, sized = laws_of_task(task), size_laws_of_task(task)
-    utds = sorted({_positive(part, "utd") for text in (*(utd or ()), *bare) for part in text.split(",")})
-    sizes = sorted({_positive(part, "model-size") for text in model_size or () for part in text.split(",")})
+    utds = sorted(set(read_utds((*(utd or ()), *bare))))
+    sizes = sorted({_size(part) for text in model_size or () for part in text.split(",")})
     partly = partly_published(task)
     if task is not None and utds:
         refuse_prediction(task)
@@ -51,7 +55,9 @@ def published(
         utds = list(STANDARD_UTD)
     if sizes:  # the others know one N each
         sets, partly = (), ()
-    predicted = {laws.name: [predict(laws, name, at) for name in (laws.tasks if task is None else (task,)) for at in utds] for laws in sets}
+    predicted = {
+        laws.name: [predict(laws, at, task=name) for name in (laws.tasks if task is None else (task,)) for at in utds] for laws in sets
+    }
     if as_json:
         content = [laws.to_dict() | {"predictions": [p.to_dict() for p in predicted[laws.name]]} for laws in sets]
         with_size = [law.to_dict() | {"predictions": [p.to_dict() for p in of_sizes[law.name]]} for law in sized]
@@ -64,21 +70,18 @@ def published(
         print_published_sizes(console, law, of_sizes[law.name])
     for part in partly:
         print_partly_published(console, part)
+    for use in dict.fromkeys(laws.use for laws in sets):
+        console.print(f"\nwhich to use: {use}")
     if sets or sized:
         console.print(f"\n{NO_INTERVAL}")
 
 
 def _is_number(text: str) -> bool:
-    try:
-        float(text.split(",")[0])
-    except ValueError:
-        return False
-    return True
+    return number(text.split(",")[0]) is not None
 
 
-def _positive(text: str, name: str) -> float:
-    value = float(text) if _is_number(text) else float("nan")
-    if not 0 < value < float("inf"):
-        what, example = ("a UTD ratio", "--utd 0.5 4") if name == "utd" else ("a number of parameters", "--model-size 1e6,1e7")
-        raise UserError(f"--{name}: {text!r} is not {what}; it must be a number above 0, e.g. {example}")
+def _size(text: str) -> float:
+    value = number(text)
+    if value is None or value <= 0:
+        raise UserError(f"--model-size: {text!r} is not a number of parameters; it must be a number above 0, e.g. --model-size 1.5M,10M")
     return value

@@ -11,9 +11,10 @@ from tdscale.analysis.estimate import Estimate, short
 from tdscale.analysis.fitted_laws import MORE_DATA, SYMBOLS, PowerLaw, Tolerated
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.cli.console import counted, duration, plain_table
+from tdscale.cli.prediction_results import prediction_table
 from tdscale.cli.size_results import print_size_laws
-from tdscale.paper import PartlyPublished, Prediction, PublishedLaws
-from tdscale.planning import Confirmation, Plan
+from tdscale.paper import PartlyPublished, PublishedLaws
+from tdscale.planning import Confirmation, Plan, Prediction
 from tdscale.planning.plan import name_of_ratio, percent, sure_in_words
 from tdscale.running.forecast import AdaptiveForecast, Forecast
 from tdscale.running.rehearsed_design import Spread
@@ -274,18 +275,14 @@ def print_published(console: Console, laws: PublishedLaws, task: str | None, pre
         table.add_row("all tasks", "", "", short(top.d_min))
     console.print(table)
     if predictions:
-        table = plain_table("", "task", "σ", "B", "rounded", "η", "D (env steps)", "C (FLOPs)")
-        for p in predictions:
-            needs = (short(float("nan") if value is None else value) for value in (p.data, p.compute))
-            table.add_row(p.task, short(p.utd), short(p.batch_size), str(p.batch_size_rounded), short(p.learning_rate), *needs)
-        console.print(table)
+        console.print(prediction_table(predictions))
     for note in laws.notes:
         console.print(f"  · {note}")
     far = sorted({p.utd for p in predictions if p.extrapolation > 1})
     if predictions:
-        console.print(
-            f"  · D is for J = {short(top.threshold)}; C = 10·N·B·σ·D with N = {short(laws.model_size)}, the actor's updates neglected",
-        )
+        raw = "" if task is None else f", a raw return of {short(top.threshold / 1000 * laws.high[task])}"
+        accounting = f"C = 10·N·B·σ·D with N = {short(laws.model_size)}, the actor's updates neglected"
+        console.print(f"  · D is for J = {short(top.threshold)}{raw}; {accounting}")
     if far:
         console.print(f"  · σ = {', '.join(map(short, far))}: outside the σ that were run, {short(laws.utd[0])} to {short(laws.utd[-1])}")
 

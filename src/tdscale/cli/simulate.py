@@ -39,7 +39,7 @@ class RehearsalPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class DesignComparison:
-    """Designs of stage 1 on the same simulated studies. `utd`: the σ at which stage 2 is asked for D."""
+    """Designs of stage 1 on the same simulated studies. `utd`: the σ at which D of stage 2 is compared."""
 
     utd: tuple[float, float, float]
     repeats: int
@@ -57,7 +57,7 @@ def seed_counts(texts: Sequence[str]) -> list[int]:
     counts = set()
     for text in texts:
         if not text.isdecimal() or not 2 <= int(text) <= 1000:
-            raise UserError(f"--seeds: {text!r} is no number of seeds from 2 to 1000; give e.g. --seeds 3 5 10")
+            raise UserError(f"--seeds: {text!r} is not a number of seeds from 2 to 1000; give e.g. --seeds 3 5 10")
         counts.add(int(text))
     if not counts:
         raise UserError("--seeds: no number is given; give e.g. --seeds 3 5 10")
@@ -76,7 +76,7 @@ def plan_rehearsal(source: Path) -> RehearsalPlan:
         study = read_study(source)
     if study.sizes:
         raise UserError(
-            f"{source}: has [sizes], and what is simulated has one; give a copy of the file with the settings of one of them in [settings]"
+            f"{source}: has [sizes], but only one can be simulated; give a copy of the file with the settings of one size in [settings]"
         )
     try:
         truth, design, assumed = rehearsed_sweep(study, laws)
@@ -108,9 +108,11 @@ def rehearse_designs(plan: RehearsalPlan, noise: str, repeats: int, seed: int, c
     study = plan.study
     if study.sweep is None or study.scaling is None:
         missing = "sweep" if study.sweep is None else "scaling"
-        raise UserError(f"--designs: {study.name} has no [{missing}]; designs of stage 1 are compared by what stage 2 then tells")
+        raise UserError(f"--designs: {study.name} has no [{missing}]; designs of stage 1 are compared by the results of stage 2")
     if len(study.sweep.batch_size) == len(study.sweep.learning_rate) == 1:
-        raise UserError(f"--designs: [sweep] of {study.name} has one B and one η, so there is nothing to choose; give several")
+        raise UserError(
+            f"--designs: [sweep] of {study.name} has one batch size and one learning rate, so there is nothing to choose; give several"
+        )
     candidates, rules = candidates_of(study), rules_of(study)
     truths, assumed = likely_truths(study, plan.laws, candidates, repeats, seed=seed)
     options = _options(plan, seed)
@@ -159,11 +161,11 @@ def print_rehearsal(console: Console, result: Rehearsal, plan: RehearsalPlan, no
         row = [str(sweep.seeds), str(sweep.runs), short(sweep.env_steps), *factors, f"± {sweep.alpha.half_width:.2f}"]
         table.add_row(*row, *([_factor(sweep.best_utd)] if sweep.best_utd is not None else ["–"] * with_budget))
     console.print(table)
-    console.print("×÷ 1.2: the 80 % interval reaches from the estimate divided by 1.2 to it times 1.2 (median of the simulated sweeps)")
-    beyond = f"the outer two σ lie {BEYOND:g}× beyond those that are run"
-    console.print(f"D is that of one task to reach J = {short(result.threshold)}; {beyond}")
+    console.print("×÷ 1.2: the 80 % interval is from the estimate / 1.2 to the estimate × 1.2 (median of the simulated sweeps)")
+    beyond = f"the outer two σ lie {BEYOND:g}× beyond those of the study"
+    console.print(f"D: for one task to reach J = {short(result.threshold)}; {beyond}")
     if any("open" in map(_factor, (s.inside, s.small, s.large, s.best_utd or s.inside)) for s in result.sweeps):
-        console.print("open: not known to a factor of 10, or, for σ*, at an end of the σ that are run")
+        console.print("open: not known to within a factor of 10, or, for σ*, at an end of the σ of the study")
     for sweep in result.sweeps:
         if sweep.unsettled > 0:
             console.print(f"{sweep.unsettled:.0%} of the sweeps with {sweep.seeds} seeds gave no law")
@@ -203,15 +205,15 @@ def print_designs(console: Console, result: DesignComparison, plan: RehearsalPla
             row += [_factor(scaling.best_utd) if scaling.best_utd is not None else "–"] * with_budget
         table.add_row(*row)
     console.print(table)
-    console.print("runs, env steps: of stage 1, median of the simulated studies and the range of most of them")
-    console.print("regret: what the chosen B and η cost, as log D above the best ones': 0.05 is 5 % more data (mean over tasks and σ)")
+    console.print("runs, env steps: of stage 1, median of the simulated studies, with the 10 to 90 % range")
+    console.print("regret: cost of the chosen B and η as log D above the best ones; 0.05 is 5 % more data (mean over tasks and σ)")
     console.print(
-        "D, α, σ*: after stage 2 at the chosen B and η; ×÷ 1.2: the 80 % interval reaches from the estimate / 1.2 to it times 1.2"
+        "D, α, σ*: after stage 2 at the chosen B and η; ×÷ 1.2: the 80 % interval is from the estimate / 1.2 to the estimate × 1.2"
     )
     within = [content["within_bound"] for content in result.to_dict()["designs"] if content["within_bound"] is not None]
     if within:
         console.print(
-            f"in {within[-1]:.0%} of the adaptive sweeps the regret was below the bound that the sweep itself gives (80 % is meant)"
+            f"in {within[-1]:.0%} of the adaptive sweeps the regret was below the bound that the sweep itself reports (target: 80 %)"
         )
     for text in result.assumed:
         console.print(f"assumed: {text}")

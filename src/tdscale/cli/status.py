@@ -22,7 +22,7 @@ from tdscale.study import STAGES, RunSpec
 from tdscale.study.spec import with_size
 
 _COUNTS = ("runs", "finished", "diverged", "failed", "running", "left")
-_SHOWN = 8  # cells and failures that people are shown; machines get all
+_SHOWN = 8  # cells and failures shown as text; JSON has all
 _WATCH_EVERY = 3.0
 
 
@@ -54,7 +54,7 @@ def study_status(files: StudyFiles) -> dict[str, Any]:
     cells = {
         cell_id: failure
         for cell_id, failure in cell_failures(files.directory).items()
-        # runs that failed and were stored tell of themselves
+        # failed runs that were stored have their own reason
         if any(run_id not in statuses for run_id in failure["run_ids"])
     }
     lost = {run_id for failure in cells.values() for run_id in failure["run_ids"]}
@@ -172,7 +172,7 @@ def _failures(
 
 
 def _page(content: dict[str, Any]) -> RenderableType:
-    """For people: plain where the output is no terminal."""
+    """As text: plain where the output is not a terminal."""
     state = "running" if content["running"] else "not running"
     parts: list[RenderableType] = [f"{content['study']}: {state}, {content['env_steps']:,} env steps done"]
     table = plain_table("", "", *_COUNTS, gap=2)

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from tdscale.cli.amounts import ENV_STEPS, amount
+from tdscale.cli.amounts import hours as hours_of
 from tdscale.cli.app import command
 from tdscale.cli.options import Directory, Json, option
 from tdscale.errors import UserError
@@ -18,35 +20,54 @@ _EXAMPLE = "tdscale suggest mine -n 6 --template 'python train.py --env {task} -
 @command(epilog=f"Example:  {_EXAMPLE}")
 def suggest(
     directory: Directory,
-    number: Annotated[int | None, option("-n", min=1, max=10_000, what="Runs at most. [default: 12, or as many as are paid for]")] = None,
-    env_steps: Annotated[
-        float | None, option(metavar="E", what="As many runs as are expected to take no more env steps than these, in all.")
+    number: Annotated[
+        int | None,
+        option(
+            "-n",
+            metavar="N",
+            parser=amount("a number of runs", "12", least=1, most=10_000, whole=True),
+            what="Maximum number of runs. [default: 12, or as many as the limit allows]",
+        ),
     ] = None,
-    hours: Annotated[float | None, option(metavar="H", what="The same in hours of one worker, where runs recorded their times.")] = None,
+    env_steps: Annotated[
+        float | None,
+        option(metavar="E", parser=ENV_STEPS, what="Limit on the expected env steps of all runs together, e.g. 1.5M."),
+    ] = None,
+    hours: Annotated[
+        float | None,
+        option(metavar="H", parser=hours_of, what="The same limit in time of one worker, e.g. 2h; needs runs that recorded their times."),
+    ] = None,
     aim: Annotated[
         str | None,
-        option("--for", metavar="WHAT", what="What to know better: D@UTD, D@UTD:TASK or budget. [default: the best B and η]"),
+        option(
+            "--for",
+            metavar="WHAT",
+            what="What to learn more about: D@UTD, D@UTD:TASK or budget. [default: the best batch size and learning rate]",
+        ),
     ] = None,
     where: Annotated[list[str] | None, option(metavar="KEY=V[,V]", what="Only runs with this setting; != for those without it.")] = None,
-    size: Annotated[str | None, option(metavar="NAME", what="Of a study with [sizes]: the size that the runs are of.")] = None,
+    size: Annotated[str | None, option(metavar="NAME", what="In a study with [sizes]: the size of the runs.")] = None,
     template: Annotated[
         str | None,
         option(metavar="TEXT", what="A command for each run: {task} {utd} {batch_size} {learning_rate} {seed} {env_steps}."),
     ] = None,
-    csv: Annotated[Path | None, option(metavar="FILE", what="Write the table there, a row for each run.")] = None,
+    csv: Annotated[Path | None, option(metavar="FILE", what="Write the table to this file, one row per run.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Which runs next: those worth most for what they cost. For any study's folder, also one of imported logs; nothing is trained.
+    """Which runs to train next: worth most for their cost.
 
-    Without --for: the cells that tell most of the best B and η. With it: the UTD ratios and seeds that narrow most what is named.
+    For any study's folder, also of imported logs. Trains nothing.
+
+    Without --for: the cells that help most to find the best batch size and learning rate. With it: the UTD ratios and seeds
+    that narrow its answer most.
     """
     from tdscale.cli.console import for_people, print_json
     from tdscale.running.advisor import suggest as suggested
 
     if template is not None and as_json:
-        raise UserError("--template goes without --json: each prints something else")
+        raise UserError("--template and --json can't be combined: they print different things")
     if hours is not None and env_steps is not None:
-        raise UserError("--hours goes without --env-steps: give one limit")
+        raise UserError("--hours and --env-steps can't be combined: give one limit")
     found = suggested(directory, number, env_steps=env_steps, hours=hours, aim=aim, where=where or (), size=size)
     lines = [run.command(template) for run in found] if template is not None else []
     if csv is not None:
@@ -84,6 +105,6 @@ def print_suggestions(console: "Console", found: "Suggestions") -> None:
         total = sum(run.seconds or 0.0 for run in found)
         time = f", {duration(total)} of one worker" if timed else ""
         console.print(f"{counted(len(found), 'run')}, {short(found.env_steps)} env steps expected{time}")
-        console.print("stop at: a run that has not reached the top threshold by then tells little more")
+        console.print("stop at: a run that has not reached the top threshold by then may be stopped: more of it tells little")
     for note in found.notes:
         console.print(f"  · {note}")

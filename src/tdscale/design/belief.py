@@ -90,7 +90,7 @@ class Belief:
 
     Attributes:
         candidates, seen: what it was made of.
-        reached: places of the model, as indices into `candidates.places`, −1 for a σ that is no candidate; shape (n_model_places,).
+        reached: places of the model, as indices into `candidates.places`, −1 for a σ that is not a candidate; shape (n_model_places,).
         model, state, equations: the surface; the candidates' cells are the last `n_pairs` of each place.
     """
 
@@ -280,7 +280,7 @@ class Belief:
         rng = np.random.default_rng(7)
         root = np.linalg.cholesky(self.equations.shared_inverse + 1e-12 * np.eye(len(self.equations.shared_inverse)))
         drawn = (rng.standard_normal((_DRAWS, len(root))) @ root.T).reshape(_DRAWS, *state.shared.shape)
-        # few cells tell their noise badly, few places the deviations from the laws: Student-t
+        # few cells determine their noise poorly, few places the deviations from the laws: Student-t
         cells, places = self.noise_degrees, max(model.n_places - model.n_tasks - 1, 0) + DEVIATION_WEIGHT
         drawn = drawn * np.sqrt(cells / rng.chisquare(cells, (_DRAWS, 1, 1)))
         targets, _ = self.targets

@@ -75,7 +75,7 @@ class Candidates:
         return (*key, self.place_sizes[place]) if self.sizes else key
 
     def where(self, key: CellKey) -> tuple[int, int] | None:
-        """Numbers of a cell's place and pair; None where it is no candidate."""
+        """Numbers of a cell's place and pair; None where it is not a candidate."""
         task, utd, batch, rate = key[:4]
         place, pair = self.place_of(task, utd, key[4] if len(key) > 4 else ""), (batch, rate)
         return (place, self.pairs.index(pair)) if place is not None and pair in self.pairs else None
@@ -156,7 +156,7 @@ class AdaptiveSweep:
         candidates: what could be run.
         rounds: in order.
         goal: expected regret at which it ends.
-        ended: why it has ended, in a sentence; empty where it goes on.
+        ended: why it has ended, in a sentence; empty if it continues.
     """
 
     candidates: Candidates

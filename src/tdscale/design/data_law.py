@@ -26,7 +26,7 @@ from tdscale.runs.types import Cell
 Place = tuple[str, float]  # task, σ
 FIRST_SEEDS = 2
 _DRAWS = 200
-_FAR = 3.0  # a draw's log D is no further than this from the middle one: "more than was run" is no number
+_FAR = 3.0  # a draw's log D is no further than this from the middle one: "more than was run" is not a number
 _SEED_NOISE = 0.15  # standard deviation of one seed's log D where no cell has two seeds
 _HALF_WIDTH = 1.2815515655446004  # half the 80 % interval of a normal distribution, in standard deviations
 
@@ -50,7 +50,7 @@ class ScalingCandidates:
 
 @dataclass(frozen=True, kw_only=True)
 class ScalingRules:
-    """How stage 2 goes on and ends.
+    """How stage 2 continues and ends.
 
     Attributes:
         precision: it ends once half the 80 % interval of log D, mean over tasks, is below this at every σ that is wanted.
@@ -114,7 +114,7 @@ def next_seeds(
     """The runs of stage 2 to make next, a function of what was run alone.
 
     Args:
-        cells: of stage 2, as far as they were run; those at other B, η than the candidates' are left out.
+        cells: of stage 2, those that were run; those at other B, η than the candidates' are left out.
         thresholds: J, rising, normalised return.
         candidates: what may be run.
         rules: when it ends, how many at a time.
@@ -137,11 +137,13 @@ def next_seeds(
     precision = known.precision()
     if precision < rules.precision:
         return NextSeeds(
-            cells=(), precision=precision, why=f"half the 80 % interval of log D is below {rules.precision:g} at every UTD ratio"
+            cells=(),
+            precision=precision,
+            why=f"half the width of the 80 % interval of log D is below {rules.precision:g} at every UTD ratio",
         )
     all_of_them = known.after(dict.fromkeys(have, candidates.seeds), have)
     if rules.worth and all_of_them > (1 - rules.worth) * precision and any(count < candidates.seeds for count in have.values()):
-        why = f"all the seeds that are left would narrow the intervals of D by less than {rules.worth:.0%}"
+        why = f"all remaining seeds would narrow the intervals of D by less than {rules.worth:.0%}"
         return NextSeeds(cells=(), precision=precision, why=why)
     size = rules.round_size or max(len(have) // 2, 1)
     ranked = known.ranked(have, size, candidates, rules)
@@ -206,7 +208,7 @@ class LawDraws:
         self.places, self.variance, self.misfit = list(places), variance, misfit
         self.data = np.array([law.predict([utd], task)[0] for task, utd in self.places])
         at_places = np.stack([_log(law.predict_draws([utd], task)[:, 0]) for task, utd in self.places], axis=1)
-        # a task that never reaches J: nothing is known of it, nor told by it
+        # a task that never reaches J: nothing is known about it, and it gives no information
         at_places = np.where(np.isnan(at_places).any(axis=0), 0.0, at_places)
         kept = np.isfinite(targets).all(axis=1)
         self._targets, self._groups = targets[kept], groups
@@ -276,7 +278,7 @@ class LawDraws:
         return 1 / max(after - (1 / (variance / have + misfit) if have else 0.0), 1e-12)
 
     def ranked(self, have: Mapping[Place, int], size: int, candidates: ScalingCandidates, rules: ScalingRules) -> list[RankedSeed]:
-        """So many seeds, greedily by gain for each env step; fewer where none is left that tells anything."""
+        """So many seeds, greedily by gain for each env step; fewer if the remaining ones give no information."""
         seeds, covariance = dict(have), self._start
         limits = np.array([candidates.env_steps[task] for task, _ in self.places], dtype=np.float64)
         steps = np.minimum(np.where(np.isfinite(self.data), (1 + rules.margin) * self.data, np.inf), limits)
@@ -314,7 +316,7 @@ def top_law(laws: Sequence[DataLaw]) -> DataLaw | None:
 def noise_of_seeds(points: DataPoints, law: DataLaw, places: Sequence[Place]) -> tuple[Floats, float]:
     """Variance of one seed's log D at each place, shape (n_places,), and of a place's log D from its task's law.
 
-    A cell's own variance where it has several seeds, drawn to that of all cells as few seeds tell it badly; elsewhere that of all cells.
+    A cell's own variance where it has several seeds, shrunk to that of all cells (few seeds are imprecise); elsewhere that of all cells.
     """
     misfit = measure_misfit(FORMS[0], points.utd, points.data, points.bound, points.n_seeds)
     column = int(np.argmin(np.abs(points.thresholds - law.threshold)))
@@ -342,7 +344,7 @@ def _observed(covariance: Floats, index: int, variance: float) -> Floats:
 
 
 def _covariance(draws: Floats) -> Floats:
-    """Of draws, shape (n_draws, n) to (n, n), its correlations shrunk to 0 as few draws tell them badly (Schäfer and Strimmer, 2005)."""
+    """Of draws, shape (n_draws, n) to (n, n), its correlations shrunk to 0 as few draws are imprecise (Schäfer and Strimmer, 2005)."""
     count = len(draws)
     deviation = draws.std(axis=0, ddof=1)
     scaled = (draws - draws.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)

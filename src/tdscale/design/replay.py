@@ -55,7 +55,7 @@ class Archive:
         return self._cells[key]
 
     def run(self, request: CellRequest) -> None:
-        """Reveal what a request asks for; seeds that were run before go on from where they stopped."""
+        """Reveal what a request asks for; seeds that were run before continue from where they stopped."""
         whole, before = self.whole(request.cell), self._seen.get(request.cell)
         seeds = min(request.seeds, len(whole.seeds))
         had = 0 if before is None else len(before.seeds)
@@ -66,7 +66,7 @@ class Archive:
         self._seen[request.cell] = seen
 
     def seen(self, key: CellKey) -> Cell:
-        """A cell as far as it was revealed. Raises KeyError if it was not."""
+        """A cell up to where it was revealed. Raises KeyError if it was not."""
         return self._seen[key]
 
     @property

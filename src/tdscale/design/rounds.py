@@ -31,7 +31,7 @@ CUT = 1.5  # times the D of the best cell of the place, and what it is uncertain
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """How an adaptive sweep goes on and ends.
+    """How an adaptive sweep continues and ends.
 
     Attributes:
         regret: it ends once the expected regret is below this.
@@ -85,7 +85,7 @@ def next_round(cells: Sequence[Cell], thresholds: Sequence[float], candidates: C
     """The cells to run next, a function of what was run alone.
 
     Args:
-        cells: of the sweep, as far as they were run.
+        cells: of the sweep, those that were run.
         thresholds: J, rising, normalised return.
         candidates: what may be run.
         rules: when it ends, how many at a time.
@@ -98,7 +98,7 @@ def next_round(cells: Sequence[Cell], thresholds: Sequence[float], candidates: C
     if not np.isfinite(seen.data).any():
         wanted = tuple(requests.values()) or tuple(_open(counts, seen, None, candidates).values())
         wanted = _within(wanted, room, seen, candidates)
-        why = "" if wanted else "no cell has reached a threshold, and there is none left to try"
+        why = "" if wanted else "no cell has reached a threshold, and none is left to try"
         return Next(cells=wanted, env_steps=float(sum(request.env_steps for request in wanted)), why=why)
     belief = Belief(seen, candidates)
     requests |= _open(counts, seen, belief, candidates)
@@ -110,7 +110,7 @@ def next_round(cells: Sequence[Cell], thresholds: Sequence[float], candidates: C
     size = rules.round_size or len(candidates.places)
     picks = _best(belief, counts, rules, max(size - len(requests), 0))
     if not requests and picks.chosen and spent >= MOST_OF_GRID * grid_price(belief, rules):
-        why = "it has taken half of the env steps that the whole grid would"
+        why = "it has taken half of the env steps of the whole grid"
         return Next(cells=(), regret=regret, why=why, given_up=given_up)
     for request, _ in picks.chosen:
         requests[request.cell] = request
@@ -134,7 +134,7 @@ class RankedRun:
     Attributes:
         request: its cell, with the seeds that it has then; where the run may be cut.
         env_steps: that it is expected to take.
-        regret: expected once it and those before it are there; None for the first cells of a (task, σ), which tell where to look.
+        regret: expected once it and those before it are there; None for the first cells of a (task, σ), which show where to look.
     """
 
     request: CellRequest
@@ -159,7 +159,7 @@ def ranked_runs(
     *,
     pending: Sequence[CellKey] = (),
 ) -> Ranking:
-    """The runs that are worth most, one by one, whatever the rules say of an end.
+    """The runs that are worth most, one by one, even if the rules would end the stage.
 
     Args:
         cells, thresholds, candidates, rules: as for `next_round`.
@@ -395,7 +395,7 @@ class _Greedy:
 
 
 def censored_information(z: Floats) -> Floats:
-    """What a normal variable that is cut off above tells of its mean, as a share of what it tells whole; any shape.
+    """The information about its mean in a normal variable censored above, as a share of that of an uncensored one; any shape.
 
     Φ(z) + φ(z)·(φ(z)/(1 − Φ(z)) − z): the expected information of type I censoring at z standard deviations above the mean.
     """

@@ -78,7 +78,7 @@ def next_sized_seeds(
     """The runs of stage 2 to make next, at every size, a function of what was run alone.
 
     Args:
-        cells: of stage 2, as far as they were run; those of other sizes, or at other B, η than the candidates', are left out.
+        cells: of stage 2, those that were run; those of other sizes, or at other B, η than the candidates', are left out.
         thresholds: J, rising, normalised return.
         candidates: what may be run, by the sizes' names.
         rules: when it ends, how many at a time; the precision is wanted at each size. With sizes `step_price` is by (task, σ, B, size).
@@ -95,11 +95,11 @@ def next_sized_seeds(
         return _within(more, room, precision=precision)
     wide = [(size, law) for size, law in laws if law.precision() >= rules.precision]
     if not wide:
-        why = f"half the 80 % interval of log D is below {rules.precision:g} at every UTD ratio and size"
+        why = f"half the width of the 80 % interval of log D is below {rules.precision:g} at every UTD ratio and size"
         return NextSeeds(cells=(), precision=precision, why=why)
     worthwhile = [(size, law) for size, law in wide if not _worth_little(size, law)]
     if not worthwhile and any(size.up_to(dict.fromkeys(size.have, size.candidates.seeds)) for size, _ in wide):
-        why = f"all the seeds that are left would narrow the intervals of D by less than {rules.worth:.0%}"
+        why = f"all remaining seeds would narrow the intervals of D by less than {rules.worth:.0%}"
         return NextSeeds(cells=(), precision=precision, why=why)
     chosen = _merged(worthwhile, rules.round_size or max(sum(len(size.have) for size in sizes) // 2, 1))
     wanted: dict[tuple[str, Place], _Wanted] = {}

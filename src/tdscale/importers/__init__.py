@@ -31,7 +31,7 @@ __all__ = ["ARRAYS", "READERS", "Columns", "Gathered", "ImportReport", "Preview"
 
 
 def kind_of(source: str | Path, kind: str = "auto") -> str:
-    """A kind by name, or the one that a source is seen to be. Raises UserError if there is no such kind or it can't be seen."""
+    """A kind by name, or the kind that a source is recognised as. Raises UserError if there is no such kind or none is recognised."""
     if kind == "auto":
         return detect_kind(Path(source))
     if kind not in READERS:
@@ -62,7 +62,7 @@ def gather_runs(
         runs, filled, conventions = read(Path(source), chosen, columns, layout)
         return Gathered(runs, chosen, str(source), filled, conventions=conventions, skip_bad=skip_bad)
     if layout is not None:
-        raise UserError("--layout: goes with --from qscaled alone")
+        raise UserError("--layout: works with --from qscaled only")
     path: Any = source if chosen == "wandb" else Path(source)
     return Gathered(mended(read(path, columns), columns), chosen, str(source), columns, skip_bad=skip_bad)
 

@@ -38,7 +38,7 @@ class Archive:
         others: names of entries that are neither arrays nor junk.
 
     Raises:
-        UserError: on opening, if the file is no zip, too large when unpacked, or has entries that point out of it.
+        UserError: on opening, if the file is not a zip, too large when unpacked, or has entries that point out of it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -107,22 +107,22 @@ class Archive:
             where = f"{path or self.path}, {shown(entry.filename)}"
             parts = PurePosixPath(entry.filename).parts
             if entry.filename.startswith(("/", "\\")) or "\\" in entry.filename or ":" in entry.filename or ".." in parts:
-                raise UserError(f"{where}: an entry that points out of the archive; this is not a file to trust")
+                raise UserError(f"{where}: an entry that points out of the archive; do not trust this file")
             if stat.S_ISLNK(entry.external_attr >> 16):
-                raise UserError(f"{where}: a link; this is not a file to trust")
+                raise UserError(f"{where}: a link; do not trust this file")
             if not parts or entry.is_dir() or _is_junk(parts):  # an empty name is that of no file
                 continue
             if entry.flag_bits & 1:
                 raise UserError(f"{where}: is encrypted; give a zip without a password")
             if entry.file_size > _MAX_ENTRY_BYTES or entry.file_size > _MAX_RATIO * max(entry.compress_size, 64):
                 raise UserError(
-                    f"{where}: would unpack to {entry.file_size / 2**20:.0f} MiB out of {entry.compress_size} bytes; it is not read"
+                    f"{where}: would unpack to {entry.file_size / 2**20:.0f} MiB out of {entry.compress_size} bytes; that is too much"
                 )
             total += entry.file_size
             if total > _MAX_TOTAL_BYTES:
-                raise UserError(f"{path or self.path}: would unpack to more than {_MAX_TOTAL_BYTES >> 20} MiB; it is not read")
+                raise UserError(f"{path or self.path}: would unpack to more than {_MAX_TOTAL_BYTES >> 20} MiB; that is too much")
             if entry.filename in seen:
-                raise UserError(f"{where}: stands in the archive twice")
+                raise UserError(f"{where}: is in the archive twice")
             seen.add(entry.filename)
             yield entry
 
@@ -132,10 +132,10 @@ class Archive:
         try:
             yield
         except zipfile.BadZipFile as error:
-            what = f"is damaged ({first_line(error)})" if name else "is not a zip file, or not all of it"
+            what = f"is damaged ({first_line(error)})" if name else "is not a complete zip file"
             raise UserError(f"{where}: {what}; download it again") from None
         except _DAMAGED as error:
-            raise UserError(f"{where}: is damaged or packed in an unknown way ({first_line(error)}); download it again") from None
+            raise UserError(f"{where}: is damaged or compressed in an unknown way ({first_line(error)}); download it again") from None
         except OSError as error:
             raise UserError(f"{where}: can't be read ({error.strerror or error})") from None
 
@@ -218,7 +218,7 @@ def _parse(data: bytes, where: str) -> NDArray[Any]:
     except Exception:  # the header is parsed as Python's literals, which raises what it likes at bytes that are none
         raise UserError(f"{where}: is not a NumPy array file; download the zip again, or save the array again") from None
     if dtype.hasobject:
-        raise UserError(f"{where}: holds Python objects, which are never loaded; it must hold plain numbers")
+        raise UserError(f"{where}: holds Python objects, which tdscale never loads; it must hold plain numbers")
     if dtype.kind not in "iufb":
         raise UserError(f"{where}: holds {_short(dtype)}, not numbers")
     expected = dtype.itemsize

@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Entry:
-    """One array: its name, as --names is held against it, and what its path says."""
+    """One array: its name, with which --names is compared, and what its path says."""
 
     name: str
     label: str
@@ -40,7 +40,7 @@ def open_arrays(
 
     Args:
         source: a zip, a folder, or one file.
-        kind: "qscaled": the paths must be of one of the authors' layouts. "arrays": they are held against `Columns.names`, if that is
+        kind: "qscaled": the paths must be of one of the authors' layouts. "arrays": they are compared with `Columns.names`, if that is
             given, else against those layouts, else they say nothing.
         columns: `step_column`, or `first_step` and `step_every`, say where env steps are, where that can't be seen.
         layout: which published file it is, a key of `LAYOUTS`; None = seen by its folder or its cells.
@@ -63,7 +63,7 @@ def open_arrays(
                 raise UserError(f"{source}: holds no array of the layout {layout or source.stem!r}, e.g. {_example(layout or source.stem)}")
             raise UserError(
                 f"{source}: holds no array in a layout of the paper's authors, e.g. {_example('gym_ours')}; "
-                "say what their names mean with --from arrays --names PATTERN"
+                "describe their names with --from arrays --names PATTERN"
             )
         if not entries:
             raise UserError(f"{source}: {_nothing(archive, columns)}")
@@ -88,7 +88,7 @@ def open_arrays(
 
 def _nothing(archive: Archive | Folder, columns: Columns) -> str:
     if not archive.names:
-        return "holds no array (.npy, .npz)"
+        return "has no array (.npy, .npz)"
     return f"no array fits --names {columns.names}; the first is {shown(archive.names[0])}"
 
 
@@ -137,7 +137,7 @@ def _returns(source: Path, entries: list[_Entry], columns: Columns, known: Layou
         usual = usual or [name for name in sorted(metrics) if re.search("return|reward|score", name) and name not in EXTRAS]
     if len(usual) != 1:
         there = shown_keys(usual or sorted(metrics))
-        raise UserError(f"{source}: which of its folders holds the return can't be told; give --return FOLDER; there are {there}")
+        raise UserError(f"{source}: it is not clear which of its folders holds the return; give --return FOLDER; there are {there}")
     return [entry for entry in entries if entry.keys.get("metric", usual[0]) == usual[0]]
 
 
@@ -158,7 +158,7 @@ def _one_variant(source: Path, entries: list[_Entry], columns: Columns) -> None:
             elif "width" in other.keys:
                 pattern = pattern.replace(f"w{other.keys['width']}/utd", "w{width}/utd")
             raise UserError(
-                f"{source}: {shown(other.name)} and {shown(entry.name)} are of one task, σ, B and η; say which of such runs are meant with "
+                f"{source}: {shown(other.name)} and {shown(entry.name)} are of one task, σ, B and η; choose with "
                 f"--from arrays --names '{pattern}'"
             )
 
@@ -194,7 +194,7 @@ def _steps(source: Path, archive: Archive | Folder, entries: list[_Entry], colum
     if why is None:
         return StepSource(column=0)
     raise UserError(
-        f"{source}: where its env steps are can't be told, for {why}; give --step-column 0 if column 0 holds them, or --first-step F and "
+        f"{source}: it is not clear where its env steps are: {why}; give --step-column 0 if column 0 holds them, or --first-step F and "
         "--step-every E if no column does: row r is env step F + E·r"
     )
 
@@ -264,7 +264,7 @@ def _of_entry(
     for name, column in ({} if parts else _siblings(entry.name, there)).items():
         found = archive.array(name)
         if found.shape != array.shape or (rule.column is not None and not np.array_equal(found[:, rule.column], array[:, rule.column])):
-            remarks.append(("columns-left-out", f"{shown(name)} is left out: its steps and columns are not those of the returns beside it"))
+            remarks.append(("columns-left-out", f"{shown(name)} is left out: its steps and columns differ from those of the returns"))
             continue
         extras[column] = np.ascontiguousarray(found[:, numbers].T)
     config, settings = conventions.of_run(entry.keys, where)
@@ -290,7 +290,7 @@ def _split(array: Floats, rule: StepSource, where: str, strict: bool) -> tuple[N
         raise UserError(f"{where}: has {array.shape[1]} column; it must have the env step and at least one seed")
     if rule.column is not None and rule.column >= array.shape[1]:
         raise UserError(
-            f"{where}: has {array.shape[1]} columns, the last is number {array.shape[1] - 1}; --step-column {rule.column} is none"
+            f"{where}: has {array.shape[1]} columns, and the last is number {array.shape[1] - 1}; --step-column {rule.column} is none"
         )
     if array.shape[1] > max(_MAX_SEEDS, len(array)):
         raise UserError(
@@ -322,5 +322,5 @@ def _named(archive: Archive | Folder, parts: list[str], where: str, columns: Col
         raise UserError(f"{where}, {step}: {problem}")
     returns = returns[:, None] if returns.ndim == 1 else returns
     if len(returns) != len(steps):
-        raise UserError(f"{where}: {value} has {len(returns)} rows, but {step} has {len(steps)}; each row must be an env step's")
+        raise UserError(f"{where}: {value} has {len(returns)} rows, but {step} has {len(steps)}; each row must belong to one env step")
     return steps.astype(np.int64), np.ascontiguousarray(returns.T)

@@ -87,22 +87,22 @@ def _findings(arrays: Mapping[str, _Array], layout: Layout | None, published: bo
     usual = Counter(one.seeds for one in arrays.values()).most_common(1)[0][0]
     unequal = {entry: one.seeds for entry, one in arrays.items() if one.seeds != usual}
     if unequal:
-        yield "unequal-seeds", f"most files have {usual} seeds, but {_listed(unequal, 'seeds')}; all of them are kept"
+        yield "unequal-seeds", f"most files have {usual} seeds, but {_listed(unequal, 'seeds')}; all of them are used"
     gaps = {entry: one.gaps for entry, one in arrays.items() if one.gaps}
     if gaps:
-        yield "step-gaps", f"the step axis has gaps ({_listed(gaps, 'of them')}); it is kept as recorded and nothing is filled in"
+        yield "step-gaps", f"the step axis has gaps ({_listed(gaps, 'of them')}); nothing is filled in"
     cap = layout.unverified_rows if layout is not None and published else None
     capped = [one for one in arrays.values() if one.rows == cap]
     if capped:
         yield (
             "unverified-steps",
-            f"{len(capped)} of {len(arrays)} files have exactly {cap} rows, a cap of the logger: "
-            "their env steps can't be verified and are taken by the same rule as the others'",
+            f"{len(capped)} of {len(arrays)} files have exactly {cap} rows, a limit of the logger: "
+            "their env steps can't be checked and follow the same rule as the others",
         )
     length = Counter(one.rows for one in arrays.values()).most_common(1)[0][0]
     odd = {entry: one.rows for entry, one in arrays.items() if one.rows != length}
     if odd and layout is not None and published and layout.step is not None and layout.unverified_rows is None:
-        yield "unequal-lengths", f"most files have {length} rows, but {_listed(odd, 'rows')}; their env steps are taken by the same rule"
+        yield "unequal-lengths", f"most files have {length} rows, but {_listed(odd, 'rows')}; their env steps follow the same rule"
     fractional = {one.task for one in arrays.values() if not one.whole}
     # whole numbers of successes say nothing
     coarse = {one.task for one in arrays.values() if layout is not None and (layout.maximum(one.task) or 1000) <= 1}
@@ -112,7 +112,7 @@ def _findings(arrays: Mapping[str, _Array], layout: Layout | None, published: bo
     if all(one.rises for one in arrays.values()):
         yield (
             "already-isotonic",
-            "no curve ever falls: an isotonic regression went over each seed before publication, so single seeds hide their noise",
+            "no curve ever falls: each seed was smoothed by isotonic regression before publication, which hides the noise of single seeds",
         )
     short = [one.short for one in arrays.values() if one.short is not None]
     singles, means = sum(seeds for seeds, _ in short), sum(mean for _, mean in short)
@@ -173,21 +173,21 @@ class Conventions:
         """What the names of arrays show."""
         self._widths = any("width" in cell or "model_size" in cell for cell in cells)
         if self.layout is not None and self.published and stem != self.layout.name:
-            self._said.append(("renamed-file", f"its content is that of {self.layout.name}.zip, and it is read as that"))
+            self._said.append(("renamed-file", f"its content is that of {self.layout.name}.zip, and it is read as that file"))
         elif self.layout is not None and not self.published:
             what = f"algorithm {self.layout.algorithm}, the scale of returns, thresholds, δ{'' if self.model_size is None else ' and N'}"
-            others = "--algorithm, --low, --high, --thresholds, --data-cost, --model-size say others"
-            message = f"its tasks are of the kind of the authors' {self.layout.name}.zip: {what} are taken from there; {others}"
+            others = "--algorithm, --low, --high, --thresholds, --data-cost, --model-size override them"
+            message = f"its tasks are of the kind of the authors' {self.layout.name}.zip: {what} are taken from that file; {others}"
             self._said.append(("authors-conventions", message))
         if left:
             fits = f"the layout {self.layout.name!r}" if self.layout is not None else "that kind"
-            self._said.append(("skipped-entries", f"{len(left)} entries are not of {fits} and are left out, the first: {left[0]}"))
+            self._said.append(("skipped-entries", f"{len(left)} entries do not belong to {fits} and are left out, the first: {left[0]}"))
         missing = missing_cells({(cell["task"], float(cell["utd"])) for cell in cells}) if self._by_path else []
         if missing:
             self._said.append(("missing-cells", f"{len(missing)} pairs of task and σ have no array, the first: {missing[0]}"))
 
     def of_run(self, keys: Keys, where: str) -> tuple[dict[str, Any], dict[str, str | int]]:
-        """A run's configuration, and the settings that tell its cell from others."""
+        """A run's configuration, and the settings that separate its cell from others."""
         config: dict[str, Any] = {key: value for key, value in keys.items() if key not in ("root", "metric")}
         if self.layout is not None:
             config["algorithm"] = self.layout.algorithm
@@ -200,7 +200,7 @@ class Conventions:
             try:
                 float(keys["learning_rate"])
             except ValueError:
-                raise UserError(f"{where}: its name holds no learning rate; it must be like bs_256_lr_3e-4.npy") from None
+                raise UserError(f"{where}: its name has no learning rate; it must be like bs_256_lr_3e-4.npy") from None
         settings: dict[str, str | int] = {"origin": self.name} if self.name is not None else {}
         if "size" in keys:
             settings["size"] = keys["size"]

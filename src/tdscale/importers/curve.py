@@ -186,7 +186,7 @@ def _refuse_repeats(name: str, steps: Floats, returns: Floats, *, series: bool) 
     if not series and far.size:
         at = int(far[0])
         what = f"its env steps fall back {'once' if len(far) == 1 else f'{len(far)} times'}, first from {steps[at]:g} to {steps[at + 1]:g}"
-        raise UserError(f"{name}: {what}, as if several runs stood one after the other, or one was resumed; {answers}")
+        raise UserError(f"{name}: {what}, as if it held several runs, or one that was resumed; {answers}")
 
 
 def _known_steps(steps: Floats, values: Floats, where: str) -> tuple[Floats, Floats]:

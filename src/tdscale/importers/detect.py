@@ -23,7 +23,7 @@ def detect_kind(source: Path) -> str:
         if kind == "zip":
             return _of_arrays(source)
         if kind is None:
-            raise UserError(f"{source}: which kind of log this is can't be told; say which with --from, e.g. --from csv for a table")
+            raise UserError(f"{source}: the kind of this log is not clear; give --from, e.g. --from csv for a table")
         return _of_arrays(source) if kind == "arrays" else kind
     if not source.is_dir():
         raise UserError(f"{source}: no such file or folder (a project on W&B's server is imported with --from wandb)")
@@ -58,9 +58,9 @@ def detect_kind(source: Path) -> str:
         kind = next(iter(found))
         return kind if kind != "arrays" or not any(keys_of(name) for name in arrays) else "qscaled"
     if not found:
-        raise UserError(f"{source}: holds no log of a known kind; say which kind it is with --from, e.g. --from csv for tables")
+        raise UserError(f"{source}: has no log of a known kind; give --from, e.g. --from csv for tables")
     (first, where), (second, other) = sorted(found.items())[:2]
-    raise UserError(f"{source}: holds logs of several kinds, {where} and {other}; say which with --from {first} or --from {second}")
+    raise UserError(f"{source}: has logs of several kinds, {where} and {other}; choose with --from {first} or --from {second}")
 
 
 def _of_arrays(source: Path) -> str:
@@ -73,7 +73,7 @@ def _of_arrays(source: Path) -> str:
 
 
 def _within(path: Path, *, any_name: bool = False) -> str | None:
-    """By what stands in a file."""
+    """By the content of a file."""
     try:
         with path.open("rb") as file:
             head = file.read(8)

@@ -43,7 +43,7 @@ def write_study(text: str, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{path.parent}: can't be written ({error.strerror or error}); see to space and permissions") from None
+        raise UserError(f"{path.parent}: can't be written ({error.strerror or error}); check disk space and permissions") from None
     write_text(path, text)
 
 
@@ -55,7 +55,7 @@ def existing_study(directory: Path, tasks: Collection[str], algorithm: str | Non
     found = read_study(path)
     missing = sorted(set(tasks) - set(found.tasks))
     if missing:
-        raise UserError(f"{path}: this study has no task {missing[0]!r}, which {source} is about; import it into another folder")
+        raise UserError(f"{path}: the study has no task {missing[0]!r}, which {source} has; import it into another folder")
     if algorithm is not None and found.algorithm != algorithm:
         raise UserError(f"{path}: this is a study of {found.algorithm!r}, not {algorithm!r}; import {source} into another folder")
     return found
@@ -106,7 +106,7 @@ def draft_scale(ends: Mapping[str, Sequence[Ends]], low: Mapping[str, float], hi
 
     Args:
         ends: by task, of each cell.
-        low, high: by task, as far as given.
+        low, high: by task, those that are given.
     """
     tasks = {}
     for task, cells in sorted(ends.items()):
@@ -145,7 +145,7 @@ def refuse_other_scale(study: Study, path: Path, low: Mapping[str, float], high:
             given.append((option, f"{name} = {_listed(there)}" if there else f"no {name}", rest[name] == there))
     for option, says, same in given:
         if not same:
-            raise UserError(f"{option}: {path} is there already and has {says}; edit that file, or leave the option out")
+            raise UserError(f"{option}: {path} exists already and has {says}; edit that file, or leave the option out")
 
 
 def uncovered(study: Study, ends: Mapping[str, Sequence[Ends]]) -> Iterator[tuple[str, str]]:
@@ -162,9 +162,9 @@ def uncovered(study: Study, ends: Mapping[str, Sequence[Ends]]) -> Iterator[tupl
             begun += [shown] if 2 * above >= len(cells) else []
         if beyond:
             said = f"no curve of {task} ends above threshold {', '.join(beyond)}: the best ends at {best:.6g}"
-            yield "threshold-not-reached", f"{said}; give --thresholds or --high for what the curves cover"
+            yield "threshold-not-reached", f"{said}; give --thresholds or --high within the range of the curves"
         if begun:
-            said = f"most curves of {task} begin above threshold {', '.join(begun)}, which says nothing about learning"
+            said = f"most curves of {task} start above threshold {', '.join(begun)}, which says nothing about learning"
             yield "threshold-from-start", f"{said}; give higher --thresholds, or --low for the return of an untrained agent"
 
 
@@ -189,7 +189,7 @@ def draft_study(
 
     Args:
         ends: what each task's curves show.
-        given: low and high, by task, as far as they are known.
+        given: low and high, by task, those that are known.
         scale: what the options say.
         names: of the study, of the kind of log, of the algorithm.
         sizes: N of the runs; and their [sizes], where they have several.
@@ -207,9 +207,9 @@ def draft_study(
         what = "; ".join(f"{task} {tasks[task].low:g} to {tasks[task].high:g}" for task in drafted[:_SOME])
         more = f"; {len(drafted) - _SOME} more" if len(drafted) > _SOME else ""
         message = (
-            f"the scale of returns is read off these curves ({what}{more}): low is the 5 % quantile of the first quarter of a "
-            "curve, 0 where that is positive, high where the best curve ends; put the tasks' own into study.toml, or give --low and "
-            "--high"
+            f"the scale of returns comes from these curves ({what}{more}): low is the 5 % quantile of the first quarter of a "
+            "curve, 0 if that is positive, high is where the best curve ends; write the task's own scale into study.toml, or give --low "
+            "and --high"
         )
     known, tables = sizes
     size = next(iter(known)) if len(known) == 1 else None

@@ -34,7 +34,7 @@ def files_below(source: Path, fits: Callable[[str], bool], within: Callable[[Pat
         raise UserError(f"{source}: no such file or folder")
     found = [Path(folder, name) for folder, _, names in os.walk(source) for name in names if fits(name) and within(Path(folder, name))]
     if not found:
-        raise UserError(f"{source}: holds no such file as this kind of log has; --from says which kind it is")
+        raise UserError(f"{source}: has no file of this kind of log; --from chooses the kind")
     return sorted(found, key=lambda path: natural(path.as_posix()))
 
 

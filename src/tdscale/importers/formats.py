@@ -61,11 +61,11 @@ def opened(path: Path) -> IO[bytes] | gzip.GzipFile:
 
 
 def form_of(path: Path) -> TableFormat:
-    """How a text file is written; of JSON lines every line is looked at.
+    """The format of a text file; of JSON lines every line is read.
 
     Raises:
         UserError: if it begins with nothing that could be a table.
-        UnicodeDecodeError: if its beginning is no UTF-8.
+        UnicodeDecodeError: if its beginning is not UTF-8.
     """
     lines = _beginning(path)
     if lines and lines[0][1].lstrip().startswith("{"):
@@ -77,7 +77,7 @@ def form_of(path: Path) -> TableFormat:
 
 
 def kind_of_text(path: Path) -> Kind | None:
-    """Which kind of log a text file is, by its content; None if it is no table of numbers, or can't be read."""
+    """Which kind of log a text file is, by its content; None if it is not a table of numbers, or can't be read."""
     try:
         lines = _beginning(path)
         if lines and lines[0][1].lstrip().startswith("{"):
@@ -166,11 +166,11 @@ def cells_of(line: str, delimiter: str) -> list[str]:
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbers, from 1, and texts of a file's lines. Raises UserError where one is endless, UnicodeDecodeError where it is no UTF-8."""
+    """Numbers, from 1, and texts of a file's lines. Raises UserError where one is endless, UnicodeDecodeError where it is not UTF-8."""
     with opened(path) as file:
         for place, line in enumerate(iter(lambda: file.readline(_MAX_LINE), b""), 1):
             if len(line) == _MAX_LINE:
-                raise UserError(f"{path}, line {place}: is longer than {_MAX_LINE >> 20} MiB; this is no table")
+                raise UserError(f"{path}, line {place}: is longer than {_MAX_LINE >> 20} MiB; this is not a table")
             yield place, line.decode("utf-8-sig" if place == 1 else "utf-8").rstrip("\r\n")
 
 
@@ -178,14 +178,14 @@ def json_objects(path: Path) -> Iterator[dict[str, Any] | None]:
     """The objects of JSON lines, nested keys joined by dots; None for a line that is none.
 
     Raises:
-        UserError: if another line than the last is no object.
+        UserError: if another line than the last is not an object.
     """
     torn = 0
     for place, line in text_lines(path):
         if not line.strip():
             continue
         if torn:
-            raise UserError(f"{path}, line {torn}: is no JSON object; every line must be one, only the last may be torn")
+            raise UserError(f"{path}, line {torn}: is not a JSON object; every line must be one, only the last may be incomplete")
         try:
             found = json.loads(line)
         except (ValueError, RecursionError):
@@ -206,7 +206,7 @@ def _json_form(path: Path) -> TableFormat:
             if value is None or isinstance(value, list):
                 continue
             if len(values) > _MAX_KEYS:
-                raise UserError(f"{path}: has over {_MAX_KEYS} keys; this is no log of curves")
+                raise UserError(f"{path}: has over {_MAX_KEYS} keys; this is not a log of curves")
             if key not in values:
                 values[key] = value
             elif values[key] != value:

@@ -135,7 +135,7 @@ class Gathered:
         for why in bad[:_SOME]:
             first.say("left-out", f"left out: {why}")
         if len(bad) > _SOME:
-            first.say("left-out", f"left out for such reasons: {len(bad) - _SOME} more")
+            first.say("left-out", f"left out for the same reasons: {len(bad) - _SOME} more")
         if unnamed:
             first.say("names-left-out", f"{len(unnamed)} runs don't fit --names and are left out, the first: {unnamed[0]}")
         if elsewhere:
@@ -169,7 +169,7 @@ class Gathered:
         return self._where.holds(settings)
 
     def _settings(self, run: LoggedRun, keys: Iterable[str]) -> Mapping[str, Any]:
-        """A run's configuration, with σ, B and so on under their own names where they are asked for and the log calls them otherwise."""
+        """A run's configuration, with σ, B and so on under their own names where they are needed and have other names in the log."""
         own: dict[str, Any] = {}
         for key in keys:
             if key in USUAL_NAMES and matching(key, run.config) is None:
@@ -210,12 +210,12 @@ class Gathered:
 
 
 def _refusal(bad: list[str], found: int, *, held: bool) -> str:
-    """What stands in an import's way: the first of it, and how much more there is."""
+    """What prevents an import: the first problem, and how many more there are."""
     whys = [without_numbers(why.partition(": ")[2] or why) for why in bad]
     other = next((why for why, short in zip(bad, whys, strict=True) if short != whys[0]), None)
     more = ""
     if len(bad) > 1:
         count = len(bad) - 1
         more = f"; the same holds for {count} more of {found} runs"
-        more = more if other is None else f"; nor can {count} more of {found} be imported, the next: {other}"
+        more = more if other is None else f"; {count} more of {found} can't be imported either, the next: {other}"
     return f"{bad[0]}{more}{'; --skip-bad imports the others' if held else ''}"

@@ -3,7 +3,6 @@
 Arrays use the same rule for env steps (`importers.arrays`).
 """
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tdscale import amounts
 from tdscale.errors import UserError
 from tdscale.importers.logged_run import Columns, LoggedRun
 from tdscale.runs.records import step_problem
@@ -31,12 +31,14 @@ def given_steps(columns: Columns) -> StepSource | None:
     column, first, every = (_whole(name, getattr(columns, name)) for name in ("step_column", "first_step", "step_every"))
     if column is not None:
         if first is not None or every is not None:
-            raise UserError("--step-column: goes without --first-step and --step-every, which are for rows without env steps")
+            raise UserError("--step-column: can't be combined with --first-step and --step-every, which are for rows without env steps")
         return StepSource(column=column)
     if first is None and every is None:
         return None
     if first is None or not every:
-        raise UserError("--first-step and --step-every go together: row r is env step F + E·r, e.g. --first-step 1000 --step-every 1000")
+        raise UserError(
+            "--first-step and --step-every must be given together: row r is env step F + E·r, e.g. --first-step 1000 --step-every 1000"
+        )
     return StepSource(first=first, every=every)
 
 
@@ -54,9 +56,10 @@ def why_not_steps(values: NDArray[Any]) -> str | None:
 def _whole(name: str, text: str | None) -> int | None:
     if text is None:
         return None
-    if not re.fullmatch(r"=?[0-9]{1,15}", text):
-        raise UserError(f"--{name.replace('_', '-')} {text}: must be a whole number, 0 or more")
-    return int(text.removeprefix("="))
+    found = amounts.number(text.removeprefix("="))
+    if found is None or not found.is_integer() or not 0 <= found < 1e15:
+        raise UserError(f"--{name.replace('_', '-')} {text}: must be a whole number, 0 or more, e.g. 5k")
+    return int(found)
 
 
 Floats = NDArray[np.float64]
@@ -99,11 +102,11 @@ def _columns(path: Path, rows: Floats, columns: Columns) -> tuple[StepSource, li
     given = given_steps(columns)
     if given is not None:
         if given.column is not None and given.column >= count:
-            raise UserError(f"{path}: has {count} columns, numbered from 0; --step-column {given.column} is none of them")
+            raise UserError(f"{path}: has {count} columns, numbered from 0; --step-column {given.column} is not one of them")
         if columns.returns is None:
             others = [n for n in range(count) if n != given.column]
             if not others:
-                raise UserError(f"{path}: has one column; it must have a return beside the env steps")
+                raise UserError(f"{path}: has one column; it must have env steps and a return")
             return given, others
         return given, [_number(path, "--return", columns.returns, count)]
     if columns.env_step is not None and columns.returns is not None:
@@ -115,7 +118,7 @@ def _columns(path: Path, rows: Floats, columns: Columns) -> tuple[StepSource, li
     rising = [n for n, reason in enumerate(reasons) if reason is None]
     if count == 2 and len(rising) == 1:
         return StepSource(column=rising[0]), [1 - rising[0]]
-    why = f"column 0 {reasons[0]}" if count == 2 and not rising else "which column is which can't be told"
+    why = f"column 0 {reasons[0]}" if count == 2 and not rising else "it is not clear which column is which"
     raise UserError(
         f"{path}: has {count} columns without a header, and {why}; give --env-step 0 --return 1 (numbers of columns, from 0)"
         + (", or --step-column 0 if every other column is a seed's return" if count > 2 else "")

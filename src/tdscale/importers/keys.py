@@ -49,7 +49,7 @@ def words_of(name: str) -> tuple[str, ...]:
 
 
 def words_of_algorithms(name: str) -> tuple[str, ...]:
-    """The algorithms that a run's name tells of, sorted."""
+    """The algorithms that are named in a run's name, sorted."""
     return tuple(sorted(set(_KNOWN.findall(name.lower()))))
 
 
@@ -63,15 +63,15 @@ def refuse_names(algorithms: Mapping[tuple[str, ...], str], cells: Iterable[Mapp
     if len(algorithms) > 1:
         shown = "; ".join(f"{' and '.join(words)}, the first {name}" for words, name in list(algorithms.items())[:_SHOWN_NAMES])
         raise UserError(
-            f"the runs are of several algorithms by their names ({shown}); a study is of one: read it with {{algorithm}} in --names, "
-            "or with --algorithm KEY:PATTERN, and choose with --where algorithm=NAME; if it is one all the same, give --algorithm =NAME"
+            f"the names of the runs show several algorithms ({shown}); a study has one: read it with {{algorithm}} in --names, "
+            "or with --algorithm KEY:PATTERN, and choose with --where algorithm=NAME; if it is one algorithm, give --algorithm =NAME"
         )
     for names in cells:
         if len(names) > 1:
             first, second, *_ = names.values()
             raise UserError(
-                f"{first} and {second} would count as seeds of one cell, but are called by other words; if they are seeds, "
-                f"give --seed {COUNT}; else read what tells them apart with a {{key}} in --names, and choose with --where KEY=VALUE"
+                f"{first} and {second} would count as seeds of one cell, but have different names; if they are seeds, "
+                f"give --seed {COUNT}; otherwise read what separates them with a {{key}} in --names, and choose with --where KEY=VALUE"
             )
 
 
@@ -160,8 +160,8 @@ class KeySurvey:
             first = ",".join(next(iter(kinds.values())))
             shown = _listed([f"{text} ({count} {'run' if count == 1 else 'runs'})" for text, count in counts.items()])
             raise UserError(
-                f"the runs are of several algorithms: {key} is {shown}; a study is of one: choose with --where {_quoted(f'{key}={first}')}"
-                f"{apart}; if it is one algorithm all the same, add --ignore {key}"
+                f"the runs have several algorithms: {key} is {shown}; a study has one: choose with --where {_quoted(f'{key}={first}')}"
+                f"{apart}; if it is one algorithm, add --ignore {key}"
             )
 
     def refuse_differences(self) -> tuple[KeyNote, ...]:
@@ -266,17 +266,17 @@ def _question(asked: Sequence[tuple[int, int, str, str, Key]]) -> str:
     also = f" (they also differ in {_listed(others)})" if others else ""
     runs = {
         0: "runs with the same task, UTD ratio, batch size, learning rate and seed differ in",
-        1: f"runs that would be of one {'study' if key in _FREE else 'cell'} differ in",
+        1: f"runs that would belong to one {'study' if key in _FREE else 'cell'} differ in",
         2: "runs that would count as seeds of one cell differ in",
         3: f"runs of different {'UTD ratio' if along == _UTD else 'cells'} also differ in",
     }[rank]
     choice = next((value for value in values if value != "none"), values[0])
     tell = f"{OPTION} {_quoted(key)}" if all(counts(key, value) for value in values) else how_to_tell(key, values)
     sized = is_size(key) and "none" not in values
-    axis = f"if it is the networks' size, say their N with {tell}; else " if sized else ""
+    axis = f"if it is the size of the networks, give their N with {tell}; else " if sized else ""
     return (
         f"{runs} {key}: {_listed(values)}{also}; {axis}choose with --where {_quoted(f'{key}={choice}')}, or import each with "
-        f"--split-by {_quoted(key)} into a study of its own; if it makes no difference, add --ignore {_quoted(key)}"
+        f"--split-by {_quoted(key)} into a study of its own; if it does not matter, add --ignore {_quoted(key)}"
     )
 
 

@@ -72,7 +72,7 @@ class Layout:
         batch_size, learning_rate: assumed where the path does not say.
         reset_critic_updates: critic updates between resets of the networks; None for no resets.
         sizes: N by a key of the paths that does not hold it, as `Columns.model_size` takes it.
-        remarks: (code, message) of what a person must know and no look at the arrays can tell.
+        remarks: (code, message) of what users must know and the arrays don't show.
     """
 
     name: str
@@ -109,7 +109,7 @@ class Layout:
 
 
 def digest(cells: Iterable[Keys]) -> str:
-    """Digest of the arrays' cells: equal for equal cells, whatever their order and the name of their folder."""
+    """Digest of the arrays' cells: equal for equal cells, independent of their order and of the name of their folder."""
     parts = ("task", "utd", "batch_size", "learning_rate", "size", "width")
     lines = sorted("|".join(_plain(cell.get(part, "")) for part in parts) for cell in cells)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
@@ -173,7 +173,7 @@ LAYOUTS: dict[str, Layout] = {
         data_cost=1e10,
         model_size=4.92e6,
         unverified_rows=1000,
-        remarks=(("assumed-steps", "no env steps are recorded; row r is taken as env step 5000 + 1000·r"),),
+        remarks=(("assumed-steps", "no env steps are recorded; row r counts as env step 5000 + 1000·r"),),
     ),
     "dmc_bro_ablations": Layout(
         name="dmc_bro_ablations",
@@ -191,12 +191,12 @@ LAYOUTS: dict[str, Layout] = {
         learning_rate=3e-4,
         reset_critic_updates=2_500_000,
         remarks=(
-            ("assumed-steps", "no env steps are recorded; row r is taken as env step 25000·(r + 1)"),
-            ("assumed-hyperparameters", "B is not recorded and taken as 1024; η is 3e-4 throughout"),
+            ("assumed-steps", "no env steps are recorded; row r counts as env step 25000·(r + 1)"),
+            ("assumed-hyperparameters", "the batch size is not recorded and assumed to be 1024; the learning rate is always 3e-4"),
             (
                 "resets",
-                "the networks were reset after every 2.5e6 critic updates; a new study.toml says so (reset_critic_updates), and a fit then "
-                "leaves out the dips of the return",
+                "the networks were reset after every 2.5e6 critic updates; a new study.toml has reset_critic_updates, so that fits "
+                "leave out the dips of the return",
             ),
         ),
     ),
@@ -212,9 +212,9 @@ LAYOUTS: dict[str, Layout] = {
         model_size=None,
         learning_rate=1e-4,
         remarks=(
-            ("means-of-seeds", "every column is a mean of 5 seeds and counts as one run here; intervals are those of such means"),
-            ("assumed-hyperparameters", "η is not recorded and taken as 1e-4"),
-            ("sizes-by-width", "N, the critics' parameters, is not recorded and taken from the width, as the authors count it"),
+            ("means-of-seeds", "every column is a mean of 5 seeds and counts as one run here; intervals are those of means"),
+            ("assumed-hyperparameters", "the learning rate is not recorded and assumed to be 1e-4"),
+            ("sizes-by-width", "N, the critics' parameters, is not recorded and computed from the width, as the authors count it"),
         ),
         sizes="width:128=604362,256=2322634,512=9101514,1024=36028618,2048=143360202",
     ),

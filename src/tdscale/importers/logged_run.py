@@ -31,7 +31,7 @@ _CHOICES = {
     "repeated": (("mean", "last", "seeds"), "mean, last or seeds"),
     "resumed": (
         ("continue", "restart"),
-        "continue (a counter that begins again goes on, its steps are added) or restart (what came before is dead)",
+        "continue (only the counter started again; its steps are added) or restart (what came before is discarded)",
     ),
     "monitors": (("seeds", "environments"), "seeds, each file a run, or environments, all of them one run"),
 }
@@ -49,16 +49,16 @@ class Columns:
             `config.` before one may be left out. `KEY:PATTERN` takes the value out of a key's text, as "exp_name:*_utd{utd}" does;
             `KEY/KEY` divides. `seed` may be `=count`: the runs of a cell are numbered. `utd` may be `=derived`: from the counters of a
             saved model. `model_size` may be `KEY:VALUE=N,VALUE=N`: N by the values of a key.
-        names: pattern of a run's path, whose `{key}` are keys of its configuration and whose `*` stands for anything, for example
-            "sac-utd{utd}/seed{seed}"; it is held against the last folders, the file or the column, and nothing else.
+        names: pattern of a run's path, whose `{key}` are keys of its configuration and whose `*` matches anything, for example
+            "sac-utd{utd}/seed{seed}"; it is compared with the last folders, the file or the column, and nothing else.
         env_step_scale, utd_scale: numbers that env steps and σ are multiplied by.
         repeated: what rows of one run are whose env steps occur twice: "mean", episodes of parallel environments; "last", a later row
             replaces the earlier; "seeds", each pass through the env steps is a run of its own. None asks.
         where: conditions on runs, as `parse_where` takes them; the others are left out.
         split_by: keys whose values make studies of their own.
         ignore: keys whose differences do not matter.
-        resumed: of a counter of env steps that begins again, "continue" (its steps are added to those before) or "restart" (what came
-            before is dead).
+        resumed: of a counter of env steps that starts again, "continue" (its steps are added to those before) or "restart" (what came
+            before is discarded).
         return_window: of a return that is a mean over the last episodes, how many; "none": it is taken as it is.
         episode_length: env steps of an episode, where the log does not say.
         monitors: what 0.monitor.csv, 1.monitor.csv, … of one folder are, "seeds" or "environments" of one run.
@@ -136,9 +136,9 @@ class LoggedRun:
     """One run of a log.
 
     Attributes:
-        name: for messages; its folder, file or column below the source, parts divided by "/", and what else tells it apart.
-        path: what `Columns.names` is held against, where that is not the name.
-        column: the column of a wide table that it stands in; part of what `Columns.names` is held against.
+        name: for messages; its folder, file or column below the source, parts divided by "/", and anything else that separates it.
+        path: what `Columns.names` is compared with, where that is not the name.
+        column: the column of a wide table that holds it; part of what `Columns.names` is compared with.
         named, logged: what `Columns.names` says of it, which `config` holds too, and the configuration without that.
         apart: keys of `config` that alone distinguish this run's rows from others of its table.
         config: its configuration; keys of nested tables are joined by dots.
@@ -150,11 +150,11 @@ class LoggedRun:
         evaluations: None, or steps and returns of evaluations, shapes (m,).
         last_step: env steps done, where the log says so beyond its last row.
         columns: what else was logged at `steps`, by the store's names.
-        settings: what else tells its cell from others, for its spec.
+        settings: what else separates its cell from others, for its spec.
         notes: for its status.
         nan_at_end_is_divergence: whether NaN up to the end says that the run diverged, and not that nothing was logged there.
         remarks: codes and sentences about the run.
-        of_log: codes and sentences about the log; those that several runs have are said once.
+        of_log: codes and sentences about the log; those of several runs are reported once.
     """
 
     name: str
@@ -243,8 +243,8 @@ def series_key(name: str, asked: str | None, there: Collection[str], usual: Iter
         if key in there:
             return key
     if name == "env_step":
-        raise UserError(f"{where}: which of its keys holds the env steps can't be told; {_which_steps(there)}")
-    raise UserError(f"{where}: which of its keys holds the return can't be told; give --return KEY; there are {shown_keys(there)}")
+        raise UserError(f"{where}: it is not clear which of its keys holds the env steps; {_which_steps(there)}")
+    raise UserError(f"{where}: it is not clear which of its keys holds the return; give --return KEY; there are {shown_keys(there)}")
 
 
 def _which_steps(there: Collection[str]) -> str:
@@ -255,7 +255,9 @@ def _which_steps(there: Collection[str]) -> str:
     if steps:
         return f"{said}give --env-step with one of the keys that look like steps: {shown_keys(steps)}"
     if calls:
-        give = f"give --env-step {calls[0]} if it counts env steps here, and --env-step-scale K with it if a call is made each K env steps"
+        give = (
+            f"give --env-step {calls[0]} if it counts env steps here, and --env-step-scale K with it if there is one call every K env steps"
+        )
         return f"{said}{give}; there are {shown_keys(there)}"
     return f"give --env-step KEY; there are {shown_keys(there)}"
 
@@ -268,8 +270,8 @@ def series_keys(columns: Columns, there: Collection[str], steps: Iterable[str], 
         if columns.env_step is not None or columns.returns is not None or not set(returns).isdisjoint(there):
             raise
         raise UserError(
-            f"{where}: which of its keys hold the env steps and the return can't be told; give --env-step KEY and --return KEY; there are "
-            f"{shown_keys(there)}"
+            f"{where}: it is not clear which of its keys hold the env steps and the return; give --env-step KEY and --return KEY; "
+            f"there are {shown_keys(there)}"
         ) from None
     return step, series_key("returns", columns.returns, there, returns, where)
 
@@ -321,7 +323,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise UserError(f"{path}: over 1 MiB is no mapping; give a small TOML file, e.g. {_EXAMPLE}")
+            raise UserError(f"{path}: over 1 MiB is too large for a mapping; give a small TOML file, e.g. {_EXAMPLE}")
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]

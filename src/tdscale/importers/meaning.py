@@ -1,6 +1,6 @@
 """What a run's keys mean: its σ, B, η, task, seed, N and algorithm, by an option, by --names, or by usual names; checked.
 
-What the log does not say is asked for by name.
+What the log does not have is asked for by name.
 """
 
 import re
@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tdscale import amounts
 from tdscale.errors import UserError
 from tdscale.importers.logged_run import (
     COUNT,
@@ -24,7 +25,7 @@ from tdscale.importers.logged_run import (
     shown_keys,
     shown_value,
 )
-from tdscale.importers.model_size import can_name, counts, parameters, told_sizes
+from tdscale.importers.model_size import can_name, counts, told_sizes
 from tdscale.importers.patterns import LEVELS, USUAL_NAMES, WITHIN, fitted
 from tdscale.runs.where import as_text
 
@@ -55,7 +56,7 @@ class Found:
 
 
 def columns_asked(asked: str, there: Collection[str]) -> tuple[str, ...]:
-    """The keys that an option's KEY, KEY:PATTERN or KEY/KEY takes a value from, as far as they are there; none for a constant."""
+    """The keys that an option's KEY, KEY:PATTERN or KEY/KEY takes a value from, those that exist; none for a constant."""
     if asked.startswith("="):
         return ()
     key = _key_in(asked, there)
@@ -108,7 +109,7 @@ def _asked(name: str, asked: str, run: LoggedRun) -> Found:
         found = fitted(pattern.replace("{}", f"{{{name}}}").replace("/", WITHIN), text.replace("/", WITHIN), f"{option(name)} {keys[0]}:")
         if not found:
             raise UserError(
-                f"{run.name}: {keys[0]} is {text!r}, which does not fit {pattern!r}; {option(name)} KEY:PATTERN takes what stands at "
+                f"{run.name}: {keys[0]} is {text!r}, which does not fit {pattern!r}; {option(name)} KEY:PATTERN reads the text at "
                 f"{{{name}}}, and * stands for anything, e.g. {option(name)} '{keys[0]}:*_x{{{name}}}'"
             )
         return Found(value=found.get(name, next(iter(found.values()))), keys=keys)
@@ -172,7 +173,7 @@ def _sb3_utd(config: Mapping[str, Any]) -> Found | None:
 
 
 def _counted_utd(gradient_steps: float, config: Mapping[str, Any]) -> float | None:
-    """From the updates that a saved model counts: its train_freq is pickled, and not looked at."""
+    """From the updates that a saved model counts: its train_freq is pickled, and never read."""
     updates, total, start = (number(config.get(key)) for key in ("_n_updates", "num_timesteps", "learning_starts"))
     if not updates or updates < 0 or total is None or start is None or total <= start:
         return None
@@ -248,7 +249,7 @@ def meaning_of(run: LoggedRun, columns: Columns) -> Meaning:
 
 
 def seed_of(run: LoggedRun, columns: Columns, counts: Counter[CellPlace], place: CellPlace) -> tuple[int, Found | None]:
-    """The seed that the log says, else how many runs of its cell came before. Raises UserError where it is no whole number."""
+    """The seed of the log, or else the number of runs of its cell before it. Raises UserError where it is not a whole number."""
     found = None if columns.seed == COUNT else value_of("seed", run, columns)
     if found is None:
         counts[place] += 1
@@ -256,7 +257,7 @@ def seed_of(run: LoggedRun, columns: Columns, counts: Counter[CellPlace], place:
     seed = number(found.value)
     if seed is None or seed != int(seed) or not 0 <= seed < 2**62:
         raise UserError(
-            f"{run.name}: {shown_value(found.value)} is no seed; give --seed KEY of a whole number, or --seed {COUNT} to number the runs"
+            f"{run.name}: {shown_value(found.value)} is not a seed; give --seed KEY of a whole number, or --seed {COUNT} to number the runs"
         )
     return int(seed), found
 
@@ -271,17 +272,17 @@ def _size(found: Found | None, run: LoggedRun, columns: Columns) -> Network:
         return Network(parameters=found.value, key=key, value=as_text(run.config[key]))
     key = found.keys[0] if found.keys else ""
     whole = bool(key) and (asked is None or same_value(run.config.get(key), found.value))
-    size = parameters(found.value)
+    size = amounts.number(found.value)
     if size is not None and (counts(key, found.value) if whole else size >= (_LEAST_READ if key else 1)):
         return Network(parameters=size, source=key if whole else "")
     if whole and can_name(found.value):
         logged = logged_value("model_size", run.config)
         known = logged is not None and key not in logged.keys and counts(logged.keys[0], logged.value)
-        return Network(parameters=parameters(logged.value) if logged is not None and known else None, key=key, value=as_text(found.value))
+        return Network(
+            parameters=amounts.number(logged.value) if logged is not None and known else None, key=key, value=as_text(found.value)
+        )
     tell = f", or give N of each value, --model-size {key}:VALUE=N,VALUE=N" if whole else ""
-    raise UserError(
-        f"{run.name}: {shown_value(found.value)} can't be N, the critics' parameters; say where it is with --model-size KEY{tell}"
-    )
+    raise UserError(f"{run.name}: {shown_value(found.value)} can't be N, the critics' parameters; give its key with --model-size KEY{tell}")
 
 
 def _contradictions(name: str, found: Found, run: LoggedRun, columns: Columns) -> Iterator[tuple[str, str]]:
@@ -297,7 +298,7 @@ def _contradictions(name: str, found: Found, run: LoggedRun, columns: Columns) -
         (key, other), *_ = found.others
         yield (
             "other-key",
-            f"the {what} is that of {found.keys[0]} ({value}), not of {key} ({shown_value(other)}); {option(name)} {key} takes it",
+            f"the {what} comes from {found.keys[0]} ({value}), not from {key} ({shown_value(other)}); {option(name)} {key} chooses it",
         )
     asked = getattr(columns, name)
     told = name == "model_size" and found.value is not None and told_sizes(asked) is not None
@@ -334,7 +335,7 @@ def _quantity(name: str, found: Found | None, run: LoggedRun, columns: Columns, 
     }
     if value is None or not fits[name]:
         raise UserError(
-            f"{run.name}: {shown_value(found.value)} can't be {SYMBOLS[name]} ({WORDS[name]}), which is {_ALLOWED[name]}; say where it is "
+            f"{run.name}: {shown_value(found.value)} can't be {SYMBOLS[name]} ({WORDS[name]}), which is {_ALLOWED[name]}; give its key "
             f"with {option(name)}"
         )
     return value
@@ -347,11 +348,11 @@ def _missing(name: str, run: LoggedRun, columns: Columns) -> UserError:
         batch = value_of("batch_size", run, columns)
         per = f"{ratio}/{'BATCH_SIZE' if batch is None else batch.keys[0] if batch.keys else batch.value}"
         return UserError(
-            f"{run.name}: the log does not say σ (UTD ratio): its {ratio} may count critic updates per env step, or transitions "
+            f"{run.name}: the log does not have σ (UTD ratio): its {ratio} may count critic updates per env step, or transitions "
             f"that they use; for updates give --utd {ratio}, for transitions give --utd {per}"
         )
     keys = shown_keys(key for key, value in run.config.items() if value is not None)
     return UserError(
-        f"{run.name}: the log does not say {what}; give {option(name)} KEY or {option(name)} ={_EXAMPLES[name]}, or {{{name}}} in "
+        f"{run.name}: the log does not have {what}; give {option(name)} KEY or {option(name)} ={_EXAMPLES[name]}, or {{{name}}} in "
         f"--names; its configuration has {keys}"
     )

@@ -1,4 +1,4 @@
-"""N of a log's networks: numbers of parameters as logs and people write them, and `--model-size KEY:VALUE=N,VALUE=N`, which tells them."""
+"""N of a log's networks: numbers of parameters as logs and users write them, and `--model-size KEY:VALUE=N,VALUE=N`, which gives them."""
 
 import math
 import re
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tdscale.amounts import number
 from tdscale.errors import UserError
 from tdscale.runs.where import as_text, decides
 
@@ -16,8 +17,6 @@ _NEVER_N = re.compile(r"(^|_)(width|depth|hidden|dim|arch|layers?|units|neurons|
 _COUNTED = re.compile(r"param")
 _LEAST_UNSAID, _LEAST = 5000, 1000  # under another key than one of parameters a smaller number is rather a width
 _MOST = 1e15
-_UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
-_WRITTEN = re.compile(r"\s*([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)([kKmMbB]?)\s*", re.ASCII)
 
 
 def _last(key: str) -> str:
@@ -29,21 +28,9 @@ def is_size(key: str) -> bool:
     return decides(key) and bool(_SIZE.search(_last(key)))
 
 
-def parameters(value: Any) -> float | None:
-    """A finite number, also as text and with a unit: 2.8e6, "2800000", "2.8M"; None for anything else."""
-    if isinstance(value, bool):
-        return None
-    match = _WRITTEN.fullmatch(str(value))
-    try:
-        found = float(match[1]) * _UNITS[match[2].lower()] if match else float("nan")
-    except OverflowError:
-        return None
-    return found if math.isfinite(found) else None
-
-
 def counts(key: str, value: Any) -> bool:
     """Whether a value under a key can be N itself, by the key's name: 512 under "width" names a size, 512 under "n_params" is N."""
-    name, found = _last(key), parameters(value)
+    name, found = _last(key), number(value)
     if found is None or _NEVER_N.search(name):
         return False
     return found >= (1 if _COUNTED.search(name) else _LEAST if name == "model_size" else _LEAST_UNSAID)
@@ -66,7 +53,7 @@ class Told:
     """What `--model-size KEY:VALUE=N,VALUE=N` says.
 
     Attributes:
-        key: the setting that tells sizes apart.
+        key: the setting that separates sizes.
         by_value: N by its value, as text.
     """
 
@@ -78,7 +65,7 @@ def told_sizes(asked: str | None) -> Told | None:
     """N by the values of a key; None where the option names N in another way, as `KEY`, `=N`, `KEY:PATTERN` and `KEY/KEY` do.
 
     Raises:
-        UserError: where an N is none, a value stands twice, or two values have one N.
+        UserError: if an N is not a number, a value is given twice, or two values have one N.
     """
     if asked is None or asked.startswith("=") or not re.fullmatch(r"[^:]+:[^{*]*=[^{*]*", asked, flags=re.DOTALL):
         return None
@@ -86,16 +73,16 @@ def told_sizes(asked: str | None) -> Told | None:
     found: dict[str, float] = {}
     for part in re.split(r",(?![^\[\](){}]*[\])}])", rest):
         value, sign, text = part.rpartition("=")
-        size, value = parameters(text), as_text(value.strip())
+        size, value = number(text), as_text(value.strip())
         if not sign or not value:
             raise UserError(f"{OPTION} {asked}: {part.strip()!r} must be VALUE=N, e.g. {OPTION} {key}:64=2.1e5,256=2.4e6")
         if size is None or not 1 <= size <= _MOST:
             raise UserError(f"{OPTION} {asked}: {text.strip()!r} can't be N, the critics' parameters; it must be a number ≥ 1, e.g. 2.8e6")
         if value in found:
-            raise UserError(f"{OPTION} {asked}: says N of {key} = {value} twice; each value has one N")
+            raise UserError(f"{OPTION} {asked}: gives N of {key} = {value} twice; each value has one N")
         other = next((one for one, there in found.items() if there == size), None)
         if other is not None:
-            raise UserError(f"{OPTION} {asked}: {other} and {value} have the same N; networks of two sizes differ in theirs")
+            raise UserError(f"{OPTION} {asked}: {other} and {value} have the same N; different sizes must have different N")
         found[value] = size
     return Told(key, found)
 

@@ -59,7 +59,9 @@ def read_monitor(path: Path) -> Monitor:
         with path.open(encoding="utf-8", errors="replace", newline="") as file:
             header, columns = _header(file.readline(_MAX_LINE), file.readline(_MAX_LINE))
             if header is None or "r" not in columns or "l" not in columns:
-                raise UserError(f"{path}: is no monitor file of Stable-Baselines3: a line of JSON after #, then the columns r,l,t")
+                raise UserError(
+                    f"{path}: is not a monitor file of Stable-Baselines3, which has a line of JSON after #, then the columns r,l,t"
+                )
             rows, sessions = _rows(path, file, columns)
     except csv.Error as error:
         raise UserError(f"{path}: can't be read as CSV ({error})") from None
@@ -87,7 +89,7 @@ def _header(first: str, second: str) -> tuple[dict[str, Any] | None, list[str]]:
 
 
 def _rows(path: Path, file: Any, columns: list[str]) -> tuple[list[tuple[float, float, float]], list[int]]:
-    """Length, return and time of each episode, and where a header stands again."""
+    """Length, return and time of each episode, and the rows where a header appears again."""
     at, length, clock = columns.index("r"), columns.index("l"), columns.index("t") if "t" in columns else None
     rows: list[tuple[float, float, float]] = []
     sessions: list[int] = []
@@ -111,7 +113,7 @@ def _rows(path: Path, file: Any, columns: list[str]) -> tuple[list[tuple[float, 
         # a quotation mark that is not closed takes all that follows into its row
         if not torn or torn == last + 2:
             return rows, sessions
-    raise UserError(f"{path}, line {torn}: is no row of {','.join(columns)[:60]}; only the last line of a run may be torn")
+    raise UserError(f"{path}, line {torn}: is not a row of {','.join(columns)[:60]}; only the last line of a run may be incomplete")
 
 
 class _Lines:
@@ -142,16 +144,16 @@ def stepped_together(monitors: Sequence[Monitor]) -> tuple[list[list[Monitor]], 
             reasons.append(reason)
         else:
             groups.append([monitor])
-    return groups, reasons[0] if reasons else "they begin together and are equally long"
+    return groups, reasons[0] if reasons else "they start together and are equally long"
 
 
 def _apart(one: Monitor, other: Monitor) -> str | None:
     """Why two monitors can't be of environments stepped together; None if they can."""
     if one.started is not None and other.started is not None and abs(one.started - other.started) > _APART:
-        return f"they begin {_duration(abs(one.started - other.started))} apart (t_start)"
-    # each may have an episode under way that is in no file
+        return f"they start {_duration(abs(one.started - other.started))} apart (t_start)"
+    # each may have an unfinished episode that is in no file
     if abs(one.total - other.total) > max(2 * max(one.longest, other.longest), 0.05 * max(one.total, other.total)):
-        return f"their episodes come to {one.total:,.0f} and {other.total:,.0f} env steps"
+        return f"their episodes add up to {one.total:,.0f} and {other.total:,.0f} env steps"
     if one.started is None or other.started is None or min(len(one.times), len(other.times)) < 3 or one.sessions or other.sessions:
         return None
     mine, theirs = one.steps(), other.steps()

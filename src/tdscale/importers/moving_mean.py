@@ -2,8 +2,8 @@
 
 With w episodes in the window, m the logged mean and E the episodes that have ended, C(E), the sum of all returns so far, is known at
 each row from the rows before: C(E) = n·m + C(E − n), n = min(w, E). What C grows by between two rows, divided by the episodes that
-ended there, is their mean return. Between rows C is taken for linear, so that the mean of any window is again what was logged: errors
-don't shift the curve. A block's mean stands at the mean of its episodes' ends.
+ended there, is their mean return. Between rows C is interpolated linearly, so the mean of any window equals the logged one: errors
+don't shift the curve. A block's mean is placed at the mean of its episodes' ends.
 """
 
 import re
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tdscale import amounts
 from tdscale.errors import UserError
 from tdscale.importers.logged_run import Columns, Floats, LoggedRun, MeanOf, Unreadable, number
 
@@ -23,7 +24,7 @@ _WINDOWS = ("stats_window_size", "_stats_window_size", "metrics_num_episodes_for
 _LENGTHS = ("ep_len_mean", "episode_len_mean", "episode_length_mean")
 _COUNTS = ("episodes", "num_episodes_lifetime", "episodes_total")
 _LATE = 0.05  # of the env steps to the middle of a curve: a warning
-_FEW = 8.5  # episodes between two rows: up to so many, an estimate tells how many
+_FEW = 8.5  # episodes between two rows: up to so many, an estimate shows how many
 _BLOCK = 5  # episodes of a block at least, where their number is estimated
 _ALONE, _MOVING = -0.33, -0.25  # autocorrelation of what rows differ by: below, noise of single rows; above, of a moving mean
 _TELLING, _SEEN = 400, 1.5  # rows that must show a window, and by how many standard errors, or it is doubted
@@ -53,13 +54,13 @@ def preferred(key: str, there: Collection[str], asked: str | None) -> tuple[tupl
     means = sorted(name for name in there if is_mean(name))
     if asked is not None or is_mean(key) or not means:
         return ()
-    return (("no-moving-mean", f"the return is read from {key}, not from {means[0]}, a mean over many episodes that is late"),)
+    return (("no-moving-mean", f"the return is read from {key}, not from {means[0]}, a mean over many episodes, which lags"),)
 
 
 def mean_of(
     key: str, columns: Columns, config: Mapping[str, Any], there: Collection[str] = (), series: Callable[[str], Floats] | None = None
 ) -> MeanOf | None:
-    """What is to be undone of a return: None if it is no moving mean. Raises UserError where `--return-window` is no window.
+    """The mean that must be converted: None if it is not a moving mean. Raises UserError where `--return-window` is not a window.
 
     Args:
         key: the return's.
@@ -73,7 +74,7 @@ def mean_of(
     said = number(asked)
     if asked not in (None, "none") and (said is None or said < 1 or said != int(said)):
         raise UserError(
-            f"--return-window {asked}: must be a count of episodes, e.g. {_USUAL_WINDOW}, or none for a return that is no moving mean"
+            f"--return-window {asked}: must be a count of episodes, e.g. {_USUAL_WINDOW}, or none for a return that is not a moving mean"
         )
     inside = [number(value) for name, value in config.items() if name.rpartition(".")[2] in _WINDOWS]
     known = [value for value in inside if value is not None and value >= 1]
@@ -86,9 +87,9 @@ def turned_back(runs: Iterable[LoggedRun | Unreadable], columns: Columns) -> Ite
     """Runs whose returns are moving means with the means of the episodes between their rows instead, where that can be done.
 
     Raises:
-        UserError: if `--episode-length` is no length.
+        UserError: if `--episode-length` is not a length.
     """
-    asked = None if columns.episode_length is None else number(columns.episode_length.removeprefix("="))
+    asked = None if columns.episode_length is None else amounts.number(columns.episode_length.removeprefix("="))
     if columns.episode_length is not None and (asked is None or asked < 1):
         raise UserError(f"--episode-length {columns.episode_length}: must be a number of env steps, e.g. 1000")
     waiting: dict[tuple[str, int], list[LoggedRun]] = defaultdict(list)
@@ -97,7 +98,7 @@ def turned_back(runs: Iterable[LoggedRun | Unreadable], columns: Columns) -> Ite
         if isinstance(run, Unreadable) or mean is None or mean.window == 1 or not np.isfinite(run.returns).any():
             yield run
         elif mean.said == "none":
-            said = f"{mean.key} is taken as it is, as --return-window none says; where it is a mean over the last episodes, D is too large"
+            said = f"{mean.key} is taken as it is, because of --return-window none; if it is a mean over the last episodes, D is too large"
             yield replace(run, mean_of=None, of_log=(*run.of_log, ("moving-mean", said)))
         else:
             tidy = _tidy(run)
@@ -119,8 +120,8 @@ def _tidy(run: LoggedRun) -> LoggedRun | Unreadable:
     if again.any():
         step = run.steps[known][np.argmax(again)]
         return Unreadable(
-            f"{run.name}: has several values of {run.mean_of.key if run.mean_of else 'the return'} at env step {step:,.0f}, as one run has "
-            "not; give --seed KEY of what tells its runs apart"
+            f"{run.name}: has several values of {run.mean_of.key if run.mean_of else 'the return'} at env step {step:,.0f}, which one "
+            "run can't have; give --seed KEY to separate its runs"
         )
     ended = float(np.nanmax(run.steps)) if np.isfinite(run.steps).any() else 0.0
     begun = [float(run.steps[row]) for row, _ in run.begins if row < len(run.steps) and np.isfinite(run.steps[row])]
@@ -144,12 +145,12 @@ def _group(key: str, window: int, runs: list[LoggedRun], length: float | None) -
     rows = sum(len(run.returns) for run in runs)
     if not _is_said(runs[0]) and rows >= 30 and independent < _MOVING and (not overlap or np.median(overlap) >= 3):
         if independent > _ALONE:
-            why = f"whether {key} is a mean over the last {window} episodes can't be told from its rows"
+            why = f"its rows do not show whether {key} is a mean over the last {window} episodes"
             yield from (Unreadable(f"{run.name}: {why}; {_ask(window)}") for run in runs)
             return
         said = (
-            f"{key} is taken as it is: its rows scatter as those of no mean over {window} episodes do (--return-window {window} says that "
-            "it is one)"
+            f"{key} is taken as it is: its rows scatter more than those of a mean over {window} episodes do (--return-window {window} says "
+            "that it is one)"
         )
         yield from (replace(run, mean_of=None, of_log=(*run.of_log, ("no-moving-mean", said))) for run in runs)
         return
@@ -163,7 +164,7 @@ def _group(key: str, window: int, runs: list[LoggedRun], length: float | None) -
         left = rows_of_window(unknown, window)
         if left is None:
             for run in unknown:
-                why = f"{key} is a mean over the last {window} episodes, and the log does not say how long an episode is"
+                why = f"{key} is a mean over the last {window} episodes, and the log does not show how long an episode is"
                 yield Unreadable(f"{run.name}: {why}; give --episode-length N, or {_none()}")
             runs = [run for run, known in zip(runs, ends, strict=True) if known is not None]
             ends = [known for known in ends if known is not None]
@@ -216,7 +217,7 @@ def _by_lengths(steps: Floats, lengths: Floats, window: int) -> _Ends:
     early = steps <= window * lengths * (1 + 1e-6)
     whole = _whole(steps[early], lengths[early])
     first = steps[early] / lengths[early] if whole is None else whole
-    # env steps of the episodes that are under way
+    # env steps of the unfinished episodes
     under_way = 0.0 if whole is None else max(float(np.median((steps[early] - whole * lengths[early])[len(whole) // 2 :])), 0.0)
     at, counts = np.zeros(len(steps) + 1), np.zeros(len(steps) + 1)
     at[1:] = np.maximum.accumulate(np.maximum(steps - under_way, 0.0))
@@ -235,7 +236,7 @@ def _whole(steps: Floats, lengths: Floats) -> Floats | None:
         most = int(step / length * (1 + 1e-6))
         for count in range(most, most // 2, -1):
             total = count * length
-            # as far as 32 bits tell
+            # within 32 bits
             if abs(total - round(total)) <= 6.5e-8 * total + 1e-6 < 0.1:
                 counts.append(count)
                 break
@@ -313,7 +314,7 @@ def _said(key: str, window: int, runs: list[tuple[LoggedRun, _Ends]]) -> str:
     share = f", {late / typical:.0%} of the env steps that half of a curve's rise takes" if late > _LATE * typical > 0 else ""
     return (
         f"{key} is a mean over the last {window} episodes of about {_short(length)} env steps: read off it, D would be up to "
-        f"{_short(late)} env steps too large{share}; it is turned back into means of the episodes between two rows"
+        f"{_short(late)} env steps too large{share}; it is converted into means of the episodes between two rows"
     )
 
 
@@ -328,7 +329,7 @@ def _short(value: float) -> str:
 
 
 def _doubtful(runs: list[LoggedRun], ends: list[_Ends], window: int) -> str | None:
-    """Why a window may be another one: a clause; None where the rows show it, or can't tell."""
+    """Why a window may be another one: a clause; None if the rows show it, or can't show it."""
     rises = np.concatenate([np.diff(known.counts) for known in ends])
     every = float(np.median(rises)) if rises.size else 0.0
     if not 0 < every < window / 2:
@@ -372,7 +373,7 @@ def leaving(runs: list[LoggedRun], most: int) -> dict[float, tuple[float, int]]:
     """How clearly episodes leave the window after so many rows: there the mean moves by their noise, turned round.
 
     Returns:
-        By rows, in halves: standard errors, and how many rows tell.
+        By rows, in halves: standard errors, and how many rows they rest on.
     """
     series = []
     for run in runs:

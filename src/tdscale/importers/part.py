@@ -92,8 +92,8 @@ class Part:
         return bool(self._held)
 
     def add(self, run: LoggedRun) -> None:
-        """Take a run in. What it is is asked for before what its rows are. Raises UserError where it can't be understood."""
-        # what the run's own settings say tells cells apart, and needs no question
+        """Add a run. Questions about its configuration come before those about its rows. Raises UserError where it can't be understood."""
+        # the run's own settings separate cells, and need no question
         index = self.keys.add({key: value for key, value in run.config.items() if key not in run.settings}, run.apart)
         meaning = meaning_of(run, self._columns) if np.isfinite(run.returns).any() else None
         # environments stepped together have a monitor each
@@ -178,15 +178,15 @@ class Part:
             values = ", ".join(f"{value:g}" for value in sorted(self._derived))
             first = next(iter(self._derived.values()))
             raise UserError(
-                f"{first}: the log does not say σ (UTD ratio); by the update counters of the saved models it is {values}, if each was "
-                "trained by one learn(); give --utd =derived to take that, --utd =VALUE, or {utd} in --names"
+                f"{first}: the log does not have σ (UTD ratio); from the update counters of the saved models it is {values}, if each was "
+                "trained by one call of learn(); give --utd =derived to use that, --utd =VALUE, or {utd} in --names"
             )
         algorithms = list(dict.fromkeys(str(one.algorithm) for one in self._held))
         asked = self._columns.algorithm
         if len(algorithms) > 1 and asked is not None:
             key = "algorithm" if re.search("[:/]", asked) else asked
             choose = f"choose with --where {key}={algorithms[0]}, or import each with --split-by {key} into a study of its own"
-            raise UserError(f"the runs are of several algorithms: {key} is {', '.join(algorithms[:6])}; a study is of one: {choose}")
+            raise UserError(f"the runs have several algorithms: {key} is {', '.join(algorithms[:6])}; a study has one: {choose}")
         refuse_unknown([one.network for one in self._held])
         refuse_names(self._by_name, self._names.values())
         self._algorithm = algorithms[0] if len(algorithms) == 1 and algorithms[0] != "None" else _ANY
@@ -231,7 +231,7 @@ class Part:
         )
 
     def _find_sizes(self) -> None:
-        """The sizes of the networks, by which cells are told apart, too."""
+        """The sizes of the networks, which also separate cells."""
         self._axis = axis = axis_of([one.sized for one in self._held], _key_of_parameters(self._columns.model_size))
         if axis is None:
             several: dict[str, set[float | None]] = defaultdict(set)
@@ -239,8 +239,8 @@ class Part:
                 several[one.spec.task].add(one.network.parameters)
             if any(len(sizes) > 1 for sizes in several.values()):
                 message = (
-                    "N differs, but nothing tells which networks are of one size in all runs and tasks, so size is no axis of the laws; "
-                    "give --model-size KEY, a key with one value for each size"
+                    "N differs, but nothing shows which networks have the same size in all runs and tasks, so model size is not an axis "
+                    "of the laws; give --model-size KEY, a key with one value for each size"
                 )
                 self.say("sizes-unclear", message)
             elif self._columns.model_size is None and (found := untold([one.sized for one in self._held])) is not None:
@@ -336,7 +336,7 @@ class Part:
         known = {message.code for message in messages}
         messages += [one for one in said if one.code not in known]
         if text is None:
-            message = "study.toml was there already and is kept as it is; the conventions in it hold for these runs too"
+            message = "study.toml existed already and is not changed; its settings also hold for these runs"
             messages.append(RunWarning("study-kept", message, str(path)))
         return study, text
 
@@ -355,8 +355,8 @@ class Part:
             if not same and shorter.survey.last_step > _ENDED_EARLY * longer.survey.last_step:
                 raise UserError(
                     f"{other.survey.name} and {one.survey.name} have the same task, UTD ratio, batch size, learning rate and seed "
-                    f"({one.spec.seed}) and about the same length; if they are seeds of one cell, give --seed {COUNT}; else tell them "
-                    "apart, with a {key} in --names or a KEY of their configuration, and choose with --where KEY=VALUE"
+                    f"({one.spec.seed}) and about the same length; if they are seeds of one cell, give --seed {COUNT}; otherwise separate "
+                    "them with a {key} in --names or a KEY of their configuration, and choose with --where KEY=VALUE"
                 )
             (copies if same else again).append(shorter.survey.name)
             best[one.spec.run_id] = longer
@@ -373,7 +373,7 @@ class Part:
     def _say_notes(self) -> None:
         said = {
             "unsorted": "with # out of order; they are sorted by env step",
-            "repeated": "with # at the env step of another one, episodes of parallel environments; their mean is taken",
+            "repeated": "with # at the env step of another one, as episodes of parallel environments; their mean is used",
             "copies": "with # that are exact copies of another one; they are left out",
             "not-finite": "with # whose return is NaN or infinite; they are left out",
             "no-returns": "without any return, left out",
@@ -392,7 +392,7 @@ class Part:
                 self.say(code, f"{len(sentences) - _SOME} more of this kind")
 
     def _refuse_known(self, store: RunStore, part: str) -> None:
-        # whatever stage they were taken for there
+        # of any stage
         stages: tuple[Stage, ...] = ("sweep", "scaling")
         ours = {replace(one.spec, stage=stage).run_id: one.survey.name for one in self._held for stage in stages}
         known: set[str] = set()
@@ -401,7 +401,7 @@ class Part:
         both = [name for run_id, name in ours.items() if run_id in known or (store.runs / run_id).exists()]
         if both:
             where = f"{len(both)} of its runs, the first {both[0]}, are in {store.directory} already, from another source"
-            raise UserError(f"{self._source}: {where}; import into another folder, or give --seed a key that tells them apart")
+            raise UserError(f"{self._source}: {where}; import into another folder, or give --seed a key that separates them")
 
     def _results(self) -> Iterator[RunResult]:
         first: dict[tuple[Any, ...], str] = {}
@@ -423,7 +423,7 @@ def _status(curve: CleanCurve, size: float | None) -> RunStatus:
     return RunStatus(
         state="diverged" if curve.diverged else "finished",
         last_step=curve.last_step,
-        reason="its returns are NaN up to the end of its log" if curve.diverged else None,
+        reason="its returns are NaN to the end of its log" if curve.diverged else None,
         critic_parameters=None if size is None else int(size),
     )
 
@@ -436,7 +436,7 @@ def _settings_of(network: Network) -> dict[str, Any]:
 
 
 def _key_of_parameters(asked: str | None) -> str:
-    """The setting under which N tells sizes apart: the key that it was read from, where that is one."""
+    """The setting under which N separates sizes: the key that it was read from, where that is one."""
     return asked if asked is not None and re.fullmatch(r"[A-Za-z]\w{0,40}", asked) and asked != "model_size" else COUNTED
 
 

@@ -44,8 +44,8 @@ def from_name(pattern: str | None, name: str, column: str | None = None) -> dict
 
     Args:
         pattern: as `Columns.names` has it.
-        name: folders and file, divided by "/"; its last parts are looked at, as many as the pattern has.
-        column: of a wide table; "*" stands for any part of it, also over a "/".
+        name: folders and file, divided by "/"; as many of its last parts are used as the pattern has.
+        column: of a wide table; "*" matches any part of it, also over a "/".
     """
     if pattern is None:
         return {}
@@ -59,7 +59,7 @@ def from_name(pattern: str | None, name: str, column: str | None = None) -> dict
 
 
 def fitted(pattern: str, text: str, what: str) -> dict[str, str] | None:
-    """The `{key}` of a pattern, found in a text; None where it does not fit. Raises UserError if it is no pattern."""
+    """The `{key}` of a pattern, found in a text; None where it does not fit. Raises UserError if it is not a pattern."""
     keys: set[str] = set()
     parts = [part for part in re.split(r"(\{[^{}]*\}|\*)", pattern) if part]
     literal = [part != "*" and not _is_key(part) for part in parts]

@@ -70,7 +70,7 @@ class Preview:
         kind: of the source.
         stage: "sweep" (several B or η at one σ) or "scaling".
         tasks: sorted.
-        swept: whether there are several B or η at some σ, whatever the stage.
+        swept: whether there are several B or η at some σ, in any stage.
         keys: those in which runs differ and that are not used.
         sizes: of networks, where there are several and N is known.
         messages: what a person should know.
@@ -137,7 +137,7 @@ class ImportReport:
         runs, cells: counts.
         tasks, utds: sorted.
         messages: everything about the source that bears on the laws.
-        study: as it stands in the folder's study.toml now.
+        study: as it is in the folder's study.toml now.
         preview: what was understood, where the log was the user's own.
     """
 

@@ -1,4 +1,4 @@
-"""One rule for runs that were resumed, whatever logged them: where the env step falls back, what was logged beyond it is dead.
+"""One rule for runs that were resumed, in any log: where the env step falls back, what was logged beyond it is discarded.
 
 A counter that begins at 0 again is recognised by the size of the fall and by the returns.
 """
@@ -16,7 +16,7 @@ from tdscale.importers.logged_run import Floats, LoggedRun
 _FEW = 5  # rows at either side of a fall whose returns are compared
 _NEAR = 0.1  # of the env steps before: a fall to here may be a counter's new beginning
 _MANY_FALLS = 0.1  # of the rows: these are not sessions, the rows are out of order
-_CLEAR = 4.0  # standard errors by which returns must have moved to tell anything
+_CLEAR = 4.0  # standard errors by which returns must have moved to show anything
 
 
 def as_one(run: LoggedRun, resumed: str | None) -> LoggedRun:
@@ -24,13 +24,13 @@ def as_one(run: LoggedRun, resumed: str | None) -> LoggedRun:
 
     Args:
         run: rows in the order in which they were logged, `begins` where sessions begin.
-        resumed: "continue" or "restart", what the user says of a counter that begins again; None: the returns decide.
+        resumed: "continue" or "restart", what the user says about a counter that starts again; None: the returns decide.
 
     Returns:
-        The run without dead rows, with a remark where something was done; as it is where its rows are merely out of order.
+        The run without discarded rows, with a remark if something was done; unchanged if its rows are only out of order.
 
     Raises:
-        UserError: if a counter begins again and nothing tells why.
+        UserError: if a counter starts again and nothing shows why.
     """
     if run.evaluations is not None:
         at, values = run.evaluations
@@ -141,12 +141,12 @@ class _Tape:
                 return False  # rows of a table may be those of several runs
             if not means:
                 raise UserError(
-                    f"{self.run.name}: its env steps fall from {last:,.0f} to {at:,.0f} and its returns don't tell why; say --resumed "
-                    "continue if only the counter began again there (its steps are added to those before), or --resumed restart if "
-                    "what came before is dead"
+                    f"{self.run.name}: its env steps fall from {last:,.0f} to {at:,.0f} and its returns do not show why; give --resumed "
+                    "continue if only the counter started again there (its steps are added to those before), or --resumed restart if "
+                    "what came before is to be discarded"
                 )
         if means == "continue":
-            self.said.append(f"its counter of env steps begins again after {last:,.0f}; the steps are added to those before")
+            self.said.append(f"its counter of env steps starts again after {last:,.0f}; the steps are added to those before")
             self._offset, self._origin, self._begun = last, last + begin, self._returns(rows)
             return True
         dead = int((done >= at).sum())
@@ -156,14 +156,14 @@ class _Tape:
         if dead:
             self.cut = True
             what = "1 row" if dead == 1 else f"{dead:,} rows"
-            how = "it was begun anew" if near else f"it was resumed at env step {at:,.0f}"
+            how = "it was started again" if near else f"it was resumed at env step {at:,.0f}"
             self.said.append(f"{how} after env step {last:,.0f}; what it had logged beyond is left out ({what})")
         if not any(steps.size for steps in self.steps):
             self._offset, self._origin, self._begun = 0.0, begin, self._returns(rows)
         return True
 
     def _by_returns(self, rows: NDArray[np.intp], done: int) -> str | None:
-        """Whether the returns go on where they were, or begin where they began; None where they don't tell."""
+        """Whether the returns continue where they were, or start where they first started; None if they don't show it."""
         before = self._returns(np.concatenate(self.kept))
         if done <= 2:
             return "restart"  # too little to matter
@@ -180,7 +180,7 @@ class _Tape:
         return "continue" if place - room > 0.6 else "restart" if place + room < 0.4 else None
 
     def _by_total(self, begin: float, last: float) -> str | None:
-        """By the env steps that a model counts which stands beside the log."""
+        """By the env steps of a model saved beside the log."""
         total, end = self.run.total, float(np.nanmax(self.run.steps[-1:]))
         if total is None or not np.isfinite(end):
             return None

@@ -59,7 +59,7 @@ def read_rllib(source: Path, columns: Columns) -> Iterator[LoggedRun | Unreadabl
             found = _Results(columns)
             torn, inside = _json_rows(results, found)
         path = progress if results is None else results
-        remarks = (("torn-line", "its last line is not complete; the lines before it are taken"),) if torn else ()
+        remarks = (("torn-line", "its last line is not complete; the lines before it are used"),) if torn else ()
         yield replace(found.run(name, inside | config, str(path)), remarks=remarks)
 
     return each(folders, read)
@@ -102,7 +102,7 @@ class _Results:
         ended = next((key for key in _ENDED if any(self._values[key])), None)
         if self._columns.returns is None and episodes is not None and ended is not None:
             at, means = _ended_here(steps, self._values[episodes], self._numbers(ended))
-            said = f"the return is that of single episodes, read from {episodes}, not {value}, a mean over many that is late"
+            said = f"the return is that of single episodes, read from {episodes}, not {value}, a mean over many, which lags"
             return replace(run, steps=at, returns=means, of_log=(("no-moving-mean", said),))
         return replace(run, mean_of=mean_of(value, self._columns, config, self.keys, self._numbers))
 
@@ -134,17 +134,19 @@ def _csv_rows(path: Path, found: _Results) -> bool:
             header = next(reader)
             for cells in reader:
                 if torn:
-                    raise UserError(f"{path}, line {reader.line_num - 1}: is no whole row; only the last line of a run may be torn")
+                    raise UserError(
+                        f"{path}, line {reader.line_num - 1}: is not a complete row; only the last line of a run may be incomplete"
+                    )
                 torn = len(cells) != len(header)
                 if not torn:
                     found.add(dict(zip(header, cells, strict=True)))
         except (csv.Error, StopIteration) as error:
-            raise UserError(f"{path}: is no table of results ({error or 'it is empty'})") from None
+            raise UserError(f"{path}: is not a table of results ({error or 'it is empty'})") from None
     return torn
 
 
 def _json_rows(path: Path, found: _Results) -> tuple[bool, dict[str, Any]]:
-    """Whether its last line is torn, and the configuration, which stands in every result."""
+    """Whether its last line is torn, and the configuration, which is in every result."""
     config: dict[str, Any] = {}
     with reading(path):
         for result in json_objects(path):

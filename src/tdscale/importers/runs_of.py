@@ -1,4 +1,4 @@
-"""Which rows of a long table are one run, where columns that no name tells of may say it."""
+"""Which rows of a long table are one run, where columns without a known name may show it."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from tdscale.importers.logged_run import number
 from tdscale.runs.where import as_text
 
 Floats = NDArray[np.float64]
-_MAX_VALUES = 4096  # of a column; one with more is no key of runs
+_MAX_VALUES = 4096  # of a column; one with more is not a key of runs
 _SPAN = 0.05  # of a run's env steps, which a value of a key lasts on average
 _FLAGS = ("true", "false")
 
@@ -57,7 +57,7 @@ class KeyColumns:
         return name not in self._changing
 
     def value(self, name: str, code: float) -> Any:
-        """What a code stands for."""
+        """The meaning of a code."""
         return list(self._values[name])[int(code)]
 
     def varied(self, name: str) -> bool:
@@ -74,7 +74,7 @@ def runs_of(
 ) -> Iterator[tuple[NDArray[np.intp], dict[str, Any], tuple[str, ...]]]:
     """The rows of each run, what its columns say, and which of them distinguish it, among rows that agree in σ, B, η, task and seed.
 
-    A column of text tells runs apart, and one whose name says that it decides a curve; a column of numbers does where rows of one env step,
+    A column of text separates runs, and one whose name says that it decides a curve; a column of numbers does where rows of one env step,
     or passes through the env steps, would otherwise be one run, and it divides them into curves.
 
     Args:

@@ -69,7 +69,7 @@ def _read_progress(source: Path, paths: list[Path], columns: Columns) -> Iterato
 
 EVALUATIONS = "evaluations.npz"
 _NETWORK, COUNTED = ("net_arch", "n_critics"), "critic_parameters"
-_ON_THE_WAY = re.compile(r"best|_steps$|checkpoint|interrupt")  # models that were saved while the run went on
+_ON_THE_WAY = re.compile(r"best|_steps$|checkpoint|interrupt")  # models that were saved during the run
 _ENVIRONMENT = re.compile(r"\d+\.monitor\.csv")
 
 Floats = NDArray[np.float64]
@@ -90,7 +90,7 @@ def read_sb3(source: Path, columns: Columns) -> Iterator[LoggedRun | Unreadable]
         yield from _read_progress(source, progress, columns)
         return
     if columns.returns not in (None, "r", "evaluations"):
-        raise UserError(f"--return {columns.returns}: Stable-Baselines3 has r, of training episodes, and evaluations")
+        raise UserError(f"--return {columns.returns}: Stable-Baselines3 has r (training episodes) and evaluations")
     if columns.env_step not in (None, "l", "timesteps"):
         raise UserError(
             f"--env-step {columns.env_step}: Stable-Baselines3's env steps are counted from the episodes' lengths; leave it out"
@@ -144,10 +144,10 @@ def _runs(folder: Path, label: str, name: str, paths: list[Path], columns: Colum
         groups = [monitors] if columns.monitors == "environments" else [[monitor] for monitor in monitors]
         why = "as --monitors says" if columns.monitors is not None else "the model beside them has one environment"
     if len(groups) == 1:
-        said = f"{name}: its {len(monitors)} monitor files are taken for environments of one run ({why}); --monitors seeds makes each a run"
+        said = f"{name}: its {len(monitors)} monitor files count as environments of one run ({why}); --monitors seeds makes each a run"
         run = _run(name, config, monitors, total, columns)
         return [replace(run, remarks=(*run.remarks, ("monitors", said)))]
-    said = f"{name}: its {len(monitors)} monitor files are taken for {len(groups)} seeds, not for one run's environments ({why})"
+    said = f"{name}: its {len(monitors)} monitor files count as {len(groups)} seeds, not as environments of one run ({why})"
     found = []
     for number_, group in enumerate(groups):
         index = int(group[0].path.name.split(".")[0]) if len(groups) == len(monitors) else number_
@@ -175,7 +175,7 @@ def _agreeing(run: LoggedRun, monitors: list[Monitor], total: float, columns: Co
     counted = len(monitors) * float(np.mean([monitor.total for monitor in monitors]))
     last = monitors[0].sessions[-1] if monitors[0].sessions and len(monitors) == 1 else 0
     environments = max(number(run.config.get("n_envs")) or 1.0, len(monitors))
-    # each environment may have an episode under way that is in no file
+    # each environment may have an unfinished episode that is in no file
     room = max(2 * environments * max(monitor.longest for monitor in monitors), 0.02 * total)
     alone = float(monitors[0].lengths[last:].sum())
     if min(abs(counted - total), abs(alone - total) if last else np.inf) <= room or columns.env_step_scale is not None:
@@ -189,11 +189,11 @@ def _agreeing(run: LoggedRun, monitors: list[Monitor], total: float, columns: Co
         skip = f" of {ratio:.0f}" if round(ratio) > 1 and abs(ratio - round(ratio)) < 0.1 else ""
         scale = 1 / round(ratio) if skip else total / counted
         raise UserError(
-            f"{both}; give --env-step-scale {scale:.4g} if the monitor stands inside a frame skip{skip}, or --env-step-scale 1 if the "
-            "monitor is right, as where learn() was called again"
+            f"{both}; give --env-step-scale {scale:.4g} if the monitor counts inside a frame skip{skip}, or --env-step-scale 1 if the "
+            "monitor is right, for example because learn() was called again"
         )
     raise UserError(
-        f"{both}; give --resumed continue if the model had been trained before this monitor began (those env steps are added), or "
+        f"{both}; give --resumed continue if the model had been trained before this monitor started (those env steps are added), or "
         "--env-step-scale 1 if the monitor is right"
     )
 

@@ -1,4 +1,4 @@
-"""A saved model of Stable-Baselines3: its hyperparameters, and its networks as far as its JSON says them. Nothing is unpickled."""
+"""A saved model of Stable-Baselines3: its hyperparameters, and its networks if its JSON has them. Nothing is unpickled."""
 
 import json
 import zipfile
@@ -37,7 +37,7 @@ def read_model(path: Path) -> dict[str, Any]:
                 return {}
             values = json.loads(model.read(entry))
     except (OSError, KeyError, ValueError, RecursionError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile, zlib.error):
-        return {}  # no model, or a torn one: the hyperparameters are asked for
+        return {}  # no model, or an incomplete one: the import asks for the hyperparameters
     return values if isinstance(values, dict) else {}
 
 

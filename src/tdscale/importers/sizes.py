@@ -1,4 +1,4 @@
-"""Networks of several sizes among a log's runs: the setting that tells them apart and N of each, for [sizes] of study.toml."""
+"""Networks of several sizes among a log's runs: the setting that separates them and N of each, for [sizes] of study.toml."""
 
 import math
 import re
@@ -13,14 +13,14 @@ from tdscale.importers.meaning import Network
 from tdscale.importers.model_size import how_to_tell, in_order, is_size
 from tdscale.runs.where import as_text
 
-COUNTED = "critic_parameters"  # the setting that tells sizes apart where N alone does
+COUNTED = "critic_parameters"  # the setting that separates sizes where only N does
 _RESERVED = "model_size"
 _SHOWN = 6
 
 
 @dataclass(frozen=True, kw_only=True)
 class SizedRun:
-    """A run as far as its size goes: its task, the settings of its spec, its networks."""
+    """What matters of a run for its size: its task, the settings of its spec, its networks."""
 
     task: str
     settings: Mapping[str, Any]
@@ -53,7 +53,7 @@ class Axis:
     """The sizes of some runs, by N.
 
     Attributes:
-        key: the setting that tells them apart.
+        key: the setting that separates them.
         carried: whether the runs have that setting; else their N is to be put there.
     """
 
@@ -89,16 +89,16 @@ def refuse_unknown(networks: Sequence[Network]) -> None:
     shown, without = (
         ", ".join(some[:_SHOWN]) + (" …" if len(some) > _SHOWN else "") for some in (values, in_order(set(values) - set(known)))
     )
-    said = f"N is not said for {without}" if known else f"which is not {'all ' if numbers else ''}N, the critics' parameters"
-    raise UserError(f"{key} is {shown}, {said}; say N of each value with {how_to_tell(key, values, known)}")
+    said = f"N is not given for {without}" if known else f"which is not {'all ' if numbers else ''}N, the critics' parameters"
+    raise UserError(f"{key} is {shown}, {said}; give N of each value with {how_to_tell(key, values, known)}")
 
 
 def axis_of(runs: Sequence[SizedRun], own: str | None = COUNTED) -> Axis | None:
-    """The sizes of runs; None where no task has several, or N is not known, or nothing tells which are one size in several tasks.
+    """The sizes of runs; None where no task has several, or N is not known, or nothing shows which are one size in several tasks.
 
     Args:
         runs: all of a study.
-        own: the setting to put N into where no setting of theirs tells sizes apart; None: there is to be one.
+        own: the setting to put N into where no setting of theirs separates sizes; None: there is to be one.
 
     Raises:
         UserError: where one size has two N within a task, or two have one.
@@ -147,7 +147,7 @@ def _candidates(runs: Sequence[SizedRun]) -> list[str]:
 
 
 def _by_setting(runs: Sequence[SizedRun], key: str, *, strict: bool) -> Axis | None:
-    """Sizes told apart by a setting; where N does not follow from it, or it from N, None or, strictly, a UserError."""
+    """Sizes separated by a setting; where N does not follow from it, or it from N, None or, strictly, a UserError."""
     sizes: dict[str, dict[str, float]] = defaultdict(dict)  # by value and task: N
     values: dict[str, Any] = {}
     for run in runs:
@@ -160,8 +160,8 @@ def _by_setting(runs: Sequence[SizedRun], key: str, *, strict: bool) -> Axis | N
         if other != size:
             if strict:
                 raise UserError(
-                    f"{key} = {text} has two N in {run.task}, {other:.12g} and {size:.12g}; a size has one: "
-                    f"{how_to_tell(key, sizes)}, or tell them apart by another key"
+                    f"{key} = {text} has two N in {run.task}, {other:.12g} and {size:.12g}; a size has one N: "
+                    f"{how_to_tell(key, sizes)}, or separate them by another key"
                 )
             return None
     for task in {run.task for run in runs}:
@@ -173,8 +173,8 @@ def _by_setting(runs: Sequence[SizedRun], key: str, *, strict: bool) -> Axis | N
             if other_text != text:
                 if strict:
                     raise UserError(
-                        f"{key} = {other_text} and {text} have the same N in {task}, {sizes[text][task]:.12g}; two sizes differ in "
-                        f"theirs: {how_to_tell(key, sizes)}"
+                        f"{key} = {other_text} and {text} have the same N in {task}, {sizes[text][task]:.12g}; different sizes "
+                        f"must have different N: {how_to_tell(key, sizes)}"
                     )
                 return None
     found = [

@@ -18,13 +18,13 @@ from tdscale.study import Study, parse_study
 
 
 def stored_runs(store: RunStore, without: Mapping[str, Any] | set[str], key: str | None, told: Told | None) -> list[SizedRun]:
-    """The runs of a folder as far as their size goes.
+    """The sizes of the runs of a folder.
 
     Args:
         store: the folder's.
         without: run_ids to leave out.
-        key: the setting that names sizes; None if N alone tells them apart.
-        told: what the user says of N.
+        key: the setting that names sizes; None if only N separates them.
+        told: N as the user gives it.
     """
     statuses = store.statuses()
     found = []
@@ -63,17 +63,15 @@ def with_sizes(study: Study, path: Path, runs: Sequence[SizedRun], *, asked: str
         there = None if name is None else study.sizes[name].get("model_size")
         if there is None or size.least != size.most or math.isclose(there, size.most, rel_tol=1e-6):
             continue
-        says = f"{path} is there already and has N = {there:.12g} for {name!r}, not {size.most:.12g}"
+        says = f"{path} exists already and has N = {there:.12g} for {name!r}, not {size.most:.12g}"
         if asked is not None:
             raise UserError(f"{OPTION} {asked}: {says}; edit that file, or leave the option out")
-        return study, None, [RunWarning("sizes-kept", f"{says}; it is kept as it is", str(path))]
+        return study, None, [RunWarning("sizes-kept", f"{says}; it is not changed", str(path))]
     if not missing:
         return study, None, []
     lines = [_line(size, axis) for size in missing]
     if asked is None:
-        message = (
-            f"its runs are of several sizes, and study.toml does not name {_listed(missing)}: {OPTION} {axis.key} adds them to [sizes]"
-        )
+        message = f"its runs have several sizes, and study.toml does not have {_listed(missing)}: {OPTION} {axis.key} adds them to [sizes]"
         return study, None, [RunWarning("sizes-missing", message, str(path))]
     text = path.read_text(encoding="utf-8")
     added = _added(text, lines)
@@ -83,8 +81,8 @@ def with_sizes(study: Study, path: Path, runs: Sequence[SizedRun], *, asked: str
     except UserError:
         found = study
     if found.sizes != wanted or found.model_copy(update={"sizes": study.sizes}) != study:
-        raise UserError(f"{OPTION} {asked}: {path} is there already; write into its [sizes]: {'; '.join(lines)}")
-    message = f"[sizes] of study.toml, which was there already, gets {_listed(missing)}; all else in the file is kept as it is"
+        raise UserError(f"{OPTION} {asked}: {path} exists already; write into its [sizes]: {'; '.join(lines)}")
+    message = f"[sizes] of study.toml gets {_listed(missing)}; nothing else in the file is changed"
     return found, added, [RunWarning("sizes-added", message, str(path))]
 
 
@@ -92,8 +90,8 @@ def not_told(key: str, values: Sequence[str], where: str) -> RunWarning:
     """That runs are of several sizes, of which nobody says N."""
     shown = ", ".join(values[:6]) + (f" and {len(values) - 6} more" if len(values) > 6 else "")
     message = (
-        f"networks are of several sizes ({key} is {shown}), and nothing says N, the critics' parameters; import again with "
-        f"{how_to_tell(key, values)} to make size an axis of the laws; else a fit is of one size, e.g. --where {key}={values[0]}"
+        f"networks are of several sizes ({key} is {shown}), and N, the critics' parameters, is not given; import again with "
+        f"{how_to_tell(key, values)} to make size an axis of the laws; otherwise fit one size, e.g. --where {key}={values[0]}"
     )
     return RunWarning("sizes-not-told", message, where)
 

@@ -37,7 +37,7 @@ USUAL_STEPS = (
 USUAL_RETURNS = (
     *("return", "returns", "episodic_return", "charts/episodic_return", "episode_return", "episode_reward", "ep_return"),
     *("rollout/ep_rew_mean", "ep_rew_mean", "ep_rew", "score", "reward", "AverageTestEpRet", "AverageEpRet"),
-    "value",  # of a table that holds several metrics, which another column tells apart
+    "value",  # of a table that holds several metrics, which another column separates
 )
 # names of evaluations, and of the training episodes that some programs log beside them
 _EITHER = (("AverageTestEpRet", "AverageEpRet"),)
@@ -54,10 +54,10 @@ def read_csv(source: Path, columns: Columns) -> Iterator[LoggedRun | Unreadable]
     """The runs of a table that is text (CSV, tabs, blanks, JSON lines, with or without a header), or of those below a folder.
 
     A table is long if it has the return's column: rows that agree in the columns of σ, B, η, task and seed are a run. Else it is wide:
-    `Columns.names` tells what the other columns' names mean. What a table does not say is taken from a `config.json` beside it.
+    `Columns.names` says what the names of the other columns mean. What a table does not say is taken from a `config.json` beside it.
 
     Raises:
-        UserError: if a file is no table, or it is not clear which column is which.
+        UserError: if a file is not a table, or it is not clear which column is which.
     """
     tables = (".csv", ".csv.gz")
     paths = files_below(
@@ -95,7 +95,7 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except UnicodeDecodeError:
-        raise UserError(f"{path}: can't be read as a table (it is no text in UTF-8)") from None
+        raise UserError(f"{path}: can't be read as a table (it is not UTF-8 text)") from None
     except (OSError, pa.ArrowException, EOFError, csv.Error, zlib.error) as error:
         raise UserError(f"{path}: can't be read as a table ({_plainly(error)})") from None
 
@@ -112,7 +112,7 @@ def series_of(path: Path, wanted: Iterable[str]) -> tuple[tuple[str, ...], dict[
 def _plainly(error: Exception) -> str:
     text = (str(error) or type(error).__name__).splitlines()[0]
     word = re.search(r"conversion error to double: invalid value '(.{0,60})", text)
-    return f"'{word[1].removesuffix(chr(39))}' stands where a number should" if word else text[:160]
+    return f"'{word[1].removesuffix(chr(39))}' is there instead of a number" if word else text[:160]
 
 
 def _table(path: Path, name: str, columns: Columns) -> Iterator[LoggedRun]:
@@ -120,7 +120,7 @@ def _table(path: Path, name: str, columns: Columns) -> Iterator[LoggedRun]:
     names = list(form.names)
     if len(names) != len(set(names)):
         twice = next(key for key in names if names.count(key) > 1)
-        raise UserError(f"{path}: has two columns {twice!r}; each name must be one column's")
+        raise UserError(f"{path}: has two columns {twice!r}; column names must be unique")
     if not form.header:
         odd = _OddRows()
         batches = (np.column_stack([_floats(batch.column(key)) for key in names]) for batch in _batches(path, names, set(names), form, odd))
@@ -129,7 +129,7 @@ def _table(path: Path, name: str, columns: Columns) -> Iterator[LoggedRun]:
     for evaluated, trained in _EITHER:
         if columns.returns is None and evaluated in names and trained in names:
             raise UserError(
-                f"{path}: holds two returns; give --return {evaluated} for evaluations, or --return {trained} for training episodes"
+                f"{path}: has two returns; give --return {evaluated} for evaluations, or --return {trained} for training episodes"
             )
     value = next((key for key in USUAL_RETURNS if key in names), None) if columns.returns is None else columns.returns
     if value is None and columns.names is not None and from_name(columns.names, name) is None:
@@ -147,11 +147,11 @@ def _table(path: Path, name: str, columns: Columns) -> Iterator[LoggedRun]:
 
 
 def _keys(names: list[str], columns: Columns, taken: set[str]) -> list[str]:
-    """The columns that tell runs apart, as far as their names or the user say so."""
+    """The columns that separate runs, by their names or by the user's options."""
     keys: list[str] = []
     for name, usual in USUAL_NAMES.items():
         asked = getattr(columns, name)
-        # `=count` numbers runs that something else tells apart, which a column of seeds does best
+        # `=count` numbers runs that something else separates, which a column of seeds does best
         usually = asked is None or asked.startswith("=")
         # a key that names sizes may have their N beside it
         keys += [key for key in usual if key in names] if usually or name == "model_size" else []
@@ -184,7 +184,7 @@ def _long(
             codes = {key: others.codes(key, batch.column(key).filter(pa.array(logged))) for key in others.alive}
             for key, rows in _groups(texts, len(rows_of[0])):
                 if key not in places and len(places) >= _MAX_RUNS:
-                    raise UserError(f"{path}: tells over {_MAX_RUNS} runs apart by {', '.join(keys)}; one of them is no key of a run")
+                    raise UserError(f"{path}: has over {_MAX_RUNS} runs by {', '.join(keys)}; one of them does not belong to a run")
                 known = {column: spool.add(one[rows]) for column, one in codes.items() if one is not None}
                 for column, one in codes.items():
                     if one is not None and (one[rows] != first.setdefault((key, column), one[rows[0]])).any():
@@ -299,7 +299,7 @@ def _batches(
 
 
 def _plain_batches(path: Path, types: dict[str, pa.DataType], form: TableFormat, odd: _OddRows) -> Iterator[pa.RecordBatch]:
-    """Batches of rows from a file that is no CSV."""
+    """Batches of rows from a file that is not a CSV."""
     places = [form.names.index(key) for key in types]
     rows_in = rows_of(path, form)
     while rows := list(islice(rows_in, _PLAIN_ROWS)):
@@ -319,7 +319,7 @@ def _number_in(cell: Any, path: Path, key: str) -> float:
     try:
         return float(cell)
     except (ValueError, TypeError, OverflowError):
-        raise UserError(f"{path}: {str(cell)[:60]!r} stands where a number should, in {key!r}") from None
+        raise UserError(f"{path}: {str(cell)[:60]!r} is there instead of a number, in {key!r}") from None
 
 
 def _text_in(cell: Any, path: Path, key: str) -> str:

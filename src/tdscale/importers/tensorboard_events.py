@@ -32,7 +32,7 @@ def read_tensorboard(source: Path, columns: Columns) -> Iterator[LoggedRun | Unr
     loader = _loader()
     if columns.env_step not in (None, STEP, "step"):
         raise UserError(
-            f'--env-step {columns.env_step}: TensorBoard keeps one step beside each value, which is taken; it is called "{STEP}"'
+            f'--env-step {columns.env_step}: TensorBoard stores one step with each value, and this step is used; it is called "{STEP}"'
         )
     folders: dict[Path, list[Path]] = {}
     for path in files_below(source, lambda name: "tfevents" in name):
@@ -57,7 +57,7 @@ def _loader() -> Any:
     try:
         from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
     except ImportError:
-        raise UserError("reading TensorBoard's files needs its package; pip install 'tdscale[tensorboard]'") from None
+        raise UserError("reading TensorBoard files needs TensorBoard; pip install 'tdscale[tensorboard]'") from None
     return LegacyEventFileLoader
 
 
@@ -99,7 +99,7 @@ class _Series:
                         if value.tag in self._wanted:
                             series.append((self._session, event.step, _scalar(value), event.wall_time))
         except Exception as error:  # protobuf and the reader raise what they like at bytes that are no event
-            said = f"{path.name} is damaged after {rows} events ({type(error).__name__}); what stands before is taken"
+            said = f"{path.name} is damaged after {rows} events ({type(error).__name__}); the part before is used"
             self._remarks.append(("damaged-file", said))
         else:
             if rows == 0:
@@ -113,7 +113,7 @@ class _Series:
         config = match.groupdict() | self._config if match else self._config
         remarks = list(self._remarks)
         if tag != used[0]:
-            said = f"{name}: its return is read from {tag}, that of others from {used[0]}; --return TAG takes one of them"
+            said = f"{name}: its return is read from {tag}, that of others from {used[0]}; --return TAG chooses one of them"
             remarks.append(("several-returns", said))
         rows = np.array(self.tags[tag], dtype=np.float64).reshape(-1, 4)
         first = np.flatnonzero(np.diff(rows[:, 0], prepend=-1.0))

@@ -19,7 +19,7 @@ from tdscale.importers.patterns import SCALARS as USUAL_RETURNS
 from tdscale.importers.resumed import joined
 
 USUAL_STEPS = ("global_step", "env_step", "env_steps", "timesteps", "step")
-_INSTALL = "reading W&B's runs needs its package; pip install 'tdscale[wandb]'"
+_INSTALL = "reading W&B runs needs wandb; pip install 'tdscale[wandb]'"
 # the file: a header, then blocks of records that may be cut into fragments
 _MAGIC = b":W&B\xe1\xbe\x00"
 _BLOCK, _HEADER = 1 << 15, 7
@@ -55,7 +55,7 @@ def _joined(pieces: list[LoggedRun]) -> LoggedRun:
     if len(pieces) == 1:
         return pieces[0]
     config = {key: value for piece in pieces for key, value in piece.config.items()}
-    remark = ("resumed-run", f"it is recorded in {len(pieces)} files, which are put together")
+    remark = ("resumed-run", f"it is recorded in {len(pieces)} files, which are joined")
     return replace(
         pieces[0],
         config=config,
@@ -117,9 +117,9 @@ def _offline_run(path: Path, columns: Columns) -> tuple[str, LoggedRun]:
         damage = f"holds a record that can't be parsed ({type(error).__name__})"
     remarks = []
     if damage is not None:
-        remarks.append(("damaged-file", f"{path.name} {damage}; what stands before is taken"))
+        remarks.append(("damaged-file", f"{path.name} {damage}; the part before is used"))
     elif not ended:
-        remarks.append(("not-ended", f"{path.name} does not say that the run ended; what it holds is taken"))
+        remarks.append(("not-ended", f"{path.name} does not show that the run ended; its content is used"))
     return run_id, rows.run(name, {key: value for key, value in flat(config).items() if not key.startswith("_wandb")}, tuple(remarks))
 
 
@@ -130,7 +130,7 @@ class _DamagedError(Exception):
 def _records(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
-            raise _DamagedError("is no file of W&B's, which begins with :W&B")
+            raise _DamagedError("is not a W&B file, which starts with :W&B")
         parts: list[bytes] = []
         while True:
             left = _BLOCK - file.tell() % _BLOCK
@@ -235,7 +235,7 @@ def _api() -> Any:
         return wandb.Api(timeout=30)
     except Exception as error:
         raise UserError(
-            f"W&B's server: not logged in, or not to be reached ({first_line(error) or type(error).__name__}); try `wandb login`"
+            f"W&B's server: not logged in, or not reachable ({first_line(error) or type(error).__name__}); try `wandb login`"
         ) from None
 
 
@@ -253,13 +253,13 @@ def project_runs(api: Any, project: str, columns: Columns) -> Iterator[LoggedRun
             rows = _History(columns)
             for row in run.scan_history(page_size=_PAGE):
                 rows.add({key: value for key, value in row.items() if rows.wants(key)}, row)
-            remarks = (("not-ended", "the run is still running; what it logged so far is taken"),) if run.state == "running" else ()
+            remarks = (("not-ended", "the run is still running; what it has logged so far is used"),) if run.state == "running" else ()
             config = {key: value for key, value in flat(run.config).items() if not key.startswith("_wandb")}
             yield rows.run(f"{project}/{run.name}", config, remarks)
     except UserError:
         raise
     except Exception as error:
         raise UserError(
-            f"{project}: W&B's server can't be asked for it ({first_line(error) or type(error).__name__}); "
-            "see to network, `wandb login` and name"
+            f"{project}: it can't be read from W&B's server ({first_line(error) or type(error).__name__}); "
+            "check the network, `wandb login` and the name"
         ) from None

@@ -10,7 +10,6 @@ from tdscale.paper.predictions import (
     NO_INTERVAL,
     PREFIX,
     STANDARD_UTD,
-    Prediction,
     laws_of_task,
     partly_published,
     power_law,
@@ -19,6 +18,7 @@ from tdscale.paper.predictions import (
     refuse_prediction,
     scaling_laws,
 )
+from tdscale.paper.prior import SETS, FirstSettings, first_settings, new_task
 from tdscale.paper.procedure import PAPER, PaperWithOffsets, differences
 from tdscale.paper.published import PARTLY_PUBLISHED, PUBLISHED, PartlyPublished, PublishedDataLaw, PublishedLaws
 from tdscale.paper.published_sizes import PUBLISHED_SIZES, PublishedSizeLaw, SizePrediction, predict_size, size_laws_of_task
@@ -34,15 +34,18 @@ __all__ = [
     "PREFIX",
     "PUBLISHED",
     "PUBLISHED_SIZES",
+    "SETS",
     "STANDARD_UTD",
+    "FirstSettings",
     "PartlyPublished",
-    "Prediction",
     "PublishedDataLaw",
     "PublishedLaws",
     "PublishedSizeLaw",
     "SizePrediction",
     "differences",
+    "first_settings",
     "laws_of_task",
+    "new_task",
     "partly_published",
     "power_law",
     "predict",

@@ -1,10 +1,10 @@
 """The published laws by name or task: as the result objects that plans work with, and what they say for a task at a σ."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
+from tdscale import planning
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.compute import ComputeModel, ComputeUnit
 from tdscale.analysis.fitted_laws import BudgetLaw, DataLaw, PowerLaw, Quantity
@@ -14,7 +14,7 @@ from tdscale.errors import UserError
 from tdscale.paper.procedure import PAPER
 from tdscale.paper.published import PARTLY_PUBLISHED, PUBLISHED, PartlyPublished, PublishedDataLaw, PublishedLaws
 from tdscale.paper.published_sizes import PUBLISHED_SIZES, refuse_plan, size_laws_of_task
-from tdscale.planning import round_batch
+from tdscale.planning import Prediction
 
 # `tdscale plan published:gym` names laws instead of a folder
 PREFIX = "published:"
@@ -176,51 +176,20 @@ def _data_law(published: PublishedLaws, law: PublishedDataLaw) -> DataLaw:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """B, η, D and C of a task at a σ, by one set of laws. No interval is known for any of them.
+def predict(published: PublishedLaws, utd: float, *, task: str | None = None, threshold: float | None = None) -> Prediction:
+    """What a set of laws says of one of its tasks, or (None) of the domain, at σ > 0. No interval is known for any of it.
 
-    Attributes:
-        batch_size: B* before rounding; batch_size_rounded: to a multiple of 16, as the authors ran it.
-        threshold: J, normalised return, that D and C are for: the highest of the set.
-        data: D_J in env steps, compute: C_J = 10·N·B*·σ·D_J in FLOPs; None where D_min of the task is not published.
-        extrapolation: by what factor σ lies outside what was run for the data law; 1 inside.
+    Args:
+        published: the set.
+        utd: σ.
+        task: None for the domain.
+        threshold: J, one of the set's; None for the highest.
+
+    Raises:
+        UserError: if the question can't be asked of this set.
     """
-
-    laws: str
-    task: str
-    utd: float
-    batch_size: float
-    batch_size_rounded: int
-    learning_rate: float
-    threshold: float
-    data: float | None
-    compute: float | None
-    extrapolation: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON types."""
-        return asdict(self)
-
-
-def predict(published: PublishedLaws, task: str, utd: float) -> Prediction:
-    """What a set of laws says of one of its tasks at σ > 0."""
-    laws = scaling_laws(published.name)
-    assert laws.batch_size is not None
-    assert laws.learning_rate is not None
-    law, at = laws.data[-1], np.array([utd])
-    data = law.predict(at, task)
-    compute = laws.compute_for(at, data, task)
-    batch_size = float(laws.batch_size.predict(at, task)[0])
-    return Prediction(
-        laws=published.name,
-        task=task,
-        utd=utd,
-        batch_size=batch_size,
-        batch_size_rounded=round_batch(batch_size, 16),
-        learning_rate=float(laws.learning_rate.predict(at, task)[0]),
-        threshold=law.threshold,
-        data=float(data[0]) if np.isfinite(data[0]) else None,
-        compute=float(compute[0]) if np.isfinite(compute[0]) else None,
-        extrapolation=law.extrapolation(utd),
-    )
+    found = planning.predict(scaling_laws(published.name), utd, task=task, threshold=threshold)
+    if task is None:
+        return found
+    refused = f"no D_min of {task} is published" if task not in published.data[-1].tasks else found.refused
+    return replace(found, refused=refused, raw_threshold=found.threshold / 1000 * published.high[task])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import Any, Literal
 
 import numpy as np
@@ -185,6 +186,14 @@ class Plan:
         """As JSON types; estimates as {value, low, high, level}. The keys of sizes stand there for a study that has some."""
         of_sizes = ("size", "model_size", "by_size")
         return {key: _plain(value) for key, value in self.__dict__.items() if self.size is not None or key not in of_sizes}
+
+    def _repr_html_(self) -> str:
+        rows = {"UTD ratio": self.utd_range, "batch size": self.batch_size, "learning rate": self.learning_rate_range}
+        rows |= {"env steps": self.data, f"compute ({self.compute_name})": self.compute}
+        shown = "".join(
+            f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in rows.items() if value is not None
+        )
+        return f"<p>{escape(self.sentence())}</p><table>{shown}</table>"
 
     def sentence(self) -> str:
         """The answer in one line: what to run, what it reaches, what it takes, and with what chance the limit is met."""

@@ -72,10 +72,10 @@ def tradeoff(laws: ScalingLaws, law: DataLaw, task: str | None, least_batch_size
     place = np.interp(np.log(utd), np.log(asked), np.arange(_ASKED))
     predictable = can_tell[np.floor(place + 1e-9).astype(int)] & can_tell[np.ceil(place - 1e-9).astype(int)]
     compute = laws.compute_for(utd, data, task, least_batch_size=least_batch_size)
-    return Tradeoff(utd=utd, data=data, compute=compute, predictable=_largest_stretch(predictable), run=run)
+    return Tradeoff(utd=utd, data=data, compute=compute, predictable=largest_stretch(predictable), run=run)
 
 
-def _largest_stretch(predictable: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def largest_stretch(predictable: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Only the longest run of true entries: a plan does not jump over σ at which the law can't tell."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], predictable.astype(int), [0]])))
     kept = np.zeros_like(predictable)

@@ -37,7 +37,7 @@ def candidates_of(study: Study, sizes: Mapping[str, float] | None = None) -> Can
 
 
 def rules_of(study: Study, prices: StepPrices | None = None, *, seed: int = 0) -> Rules:
-    """How a study's adaptive sweep goes on and ends. `prices`: of an env step, where they were measured."""
+    """How a study's adaptive sweep continues and ends. `prices`: of an env step, where they were measured."""
     sweep = study.sweep
     assert sweep is not None
     return Rules(

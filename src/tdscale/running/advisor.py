@@ -1,4 +1,4 @@
-"""Which runs next, for people who train elsewhere: `suggest` for a folder, `Advisor` to ask and tell."""
+"""Which runs next, for those who train elsewhere: `suggest` for a folder, `Advisor` for a program."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -26,7 +26,7 @@ from tdscale.runs.types import ENV_STEP, RETURN, Cell, RunResult, RunStatus, Run
 from tdscale.runs.where import parse_where
 from tdscale.study import RunSpec, Stage, Study
 
-MEASURE = "expected regret of the choice of B and η: log D above the best one's, mean over tasks and UTD ratios"
+MEASURE = "expected regret of the chosen B and η: log D above that of the best ones, mean over tasks and UTD ratios"
 _MOST_SEEDS = 10  # of a cell, where no [sweep] says how many
 _STEPS = (4, 3)  # factors between values of B and of η, where only one was run
 _FURTHER = 2  # factor between σ, where only one was run
@@ -36,9 +36,9 @@ _MOST = 200  # runs, where a limit on env steps or hours says how many
 
 
 class Advisor:
-    """Says which runs of a study are worth most next: ask for some, run them anywhere, tell how they came out.
+    """Finds the runs of a study that are worth most next: `ask` for some, run them anywhere, report their curves with `tell`.
 
-    Runs that were asked for and not told yet are under way: they are not suggested again, and what they will tell is counted on.
+    Runs that were asked for and not reported yet are in progress: they are not suggested again, and their expected results count.
     Nothing is written.
     """
 
@@ -46,12 +46,12 @@ class Advisor:
         """Open a study.
 
         Args:
-            study: with a [sweep], whose cells may be run; or a folder, of a study or of imported runs, whose runs count as told.
+            study: with a [sweep], whose cells may be run; or a folder, of a study or of imported runs, whose runs count as reported.
             where: conditions on settings that the folder's runs must meet, as in `tdscale fit --where`.
             size: which of the study's [sizes] the runs are of; needed where it has several.
 
         Raises:
-            UserError: if it is no study's folder, its runs differ in settings, or a study has neither runs nor a [sweep]; if it has
+            UserError: if it is not a study's folder, its runs differ in settings, or a study has neither runs nor a [sweep]; if it has
                 several sizes and none is named, or no such size.
         """
         opened = open_study(Path(study)) if isinstance(study, str | Path) else study
@@ -59,7 +59,7 @@ class Advisor:
         sizes = whole.by_size()
         if size is None and len(sizes) > 1:
             raise UserError(
-                f"{whole.name}: has several sizes, whose runs are suggested one by one; name one of {', '.join(sizes)} (--size)"
+                f"{whole.name}: has several sizes, and suggests runs of one at a time; choose one of {', '.join(sizes)} (--size)"
             )
         if size is not None and size not in whole.sizes:
             there = f"there is {', '.join(whole.sizes)}" if whole.sizes else "the study has no [sizes]"
@@ -74,7 +74,7 @@ class Advisor:
         if isinstance(opened, StudyFiles):
             self._read(opened)
         if self.study.sweep is None and not self._runs:
-            raise UserError(f"{self.study.name}: there are neither runs nor a [sweep] in study.toml, so no cells to choose from")
+            raise UserError(f"{self.study.name}: there are no runs and no [sweep] in study.toml, so there is nothing to choose from")
 
     def _read(self, files: StudyFiles) -> None:
         problems: list[RunWarning] = []
@@ -130,7 +130,7 @@ class Advisor:
         return Belief(seen, candidates) if np.isfinite(seen.data).any() else None
 
     def ask(self, n: int = 1, *, env_steps: float | None = None, hours: float | None = None, aim: str | None = None) -> Suggestions:
-        """The runs that are worth most for what they cost. They are under way from now on: tell how they came out.
+        """The runs that are worth most for what they cost. They are in progress from now on: report their curves with `tell`.
 
         Args:
             n: how many at most.
@@ -140,7 +140,7 @@ class Advisor:
                 "budget" for the exponent of σ*(F).
 
         Returns:
-            The runs, most valuable first; fewer than n where there are no more, or where runs under way must be told first.
+            The runs, most valuable first; fewer than n where there are no more, or where runs in progress must be reported first.
 
         Raises:
             UserError: if the aim names nothing, no law can be fitted for it, or the runs recorded no times and `hours` is given.
@@ -167,7 +167,7 @@ class Advisor:
         if found.runs and not kept:
             first = found.runs[0]
             price = f"{first.env_steps:,.0f} env steps" + ("" if hours is None else f", {(first.seconds or 0) / 3600:.2g} hours")
-            found = replace(found, notes=(*found.notes, f"the most valuable run takes {price}, more than was given"))
+            found = replace(found, notes=(*found.notes, f"the most valuable run takes {price}, which is more than the limit"))
         if aim is None:
             self._pending += [(run.cell, run.seed) for run in kept]
         return replace(found, runs=tuple(kept))
@@ -180,7 +180,7 @@ class Advisor:
         *,
         diverged: bool = False,
     ) -> None:
-        """How a run came out, or how far it is. Told again, the later curve counts.
+        """Report the curve of a run, complete or not. If it is reported again, the later curve counts.
 
         Args:
             run: a suggestion, or (task, σ, B, η, seed).
@@ -207,7 +207,7 @@ class Advisor:
         )
         for name, value, right in known:
             if not right:
-                raise UserError(f"tell: {value:g} is no {name}")
+                raise UserError(f"tell: {value:g} is not a {name}")
         key: Key = (task, float(utd), int(batch_size), float(learning_rate))
         spec = self._spec(key, int(seed))
         status = RunStatus(state="diverged" if diverged else "finished", last_step=int(whole[-1]))
@@ -215,7 +215,7 @@ class Advisor:
         self.forget((key, int(seed)))
 
     def forget(self, run: Suggestion | tuple[Key, int]) -> None:
-        """A run that was asked for will not be told: it may be suggested again."""
+        """A run that was asked for will not be reported: it may be suggested again."""
         gone = (run.cell, run.seed) if isinstance(run, Suggestion) else run
         self._pending = [one for one in self._pending if one != gone]
 
@@ -252,11 +252,11 @@ class Advisor:
         elif ranking.regret is None and cells:
             tried = "; these runs try other batch sizes and learning rates" if runs else ""
             notes.append(
-                f"no run reaches J = {min(self.study.return_thresholds):g}, the lowest threshold, so that nothing can be compared yet: "
+                f"no run reaches J = {min(self.study.return_thresholds):g}, the lowest threshold, so nothing can be compared yet: "
                 f"train longer, or lower return_thresholds in study.toml{tried}"
             )
         elif ranking.regret is None and self._pending:
-            notes.append("tell how the runs under way came out: they decide what is worth running next")
+            notes.append("report the runs in progress first: they decide what is worth running next")
         if not runs and not notes:
             notes.append("every cell has all of its seeds")
         regret = None if missing else ranking.regret
@@ -345,21 +345,26 @@ class Advisor:
             missing.append(f"all runs are at UTD ratio {utd[0]:g}, and the laws need at least two")
             utd = sorted(utd[0] * _FURTHER**step for step in ((0, 1, 2) if utd[0] <= _FURTHER else (-2, -1, 0)))
         if max(map(len, pairs.values())) == 1:
-            missing.append("at each UTD ratio there is one batch size and one learning rate, so that no best ones can be told")
+            missing.append("at each UTD ratio there is one batch size and one learning rate, so the best ones can't be found")
             batches = sorted({max(round(value), 1) for value in _spread(batches, _STEPS[0])})
             rates = sorted({float(f"{value:.3g}") for value in _spread(rates, _STEPS[1])})
         limits: dict[str, int] = {}
         for cell in self._sweep:
             limits[cell.spec.task] = max(limits.get(cell.spec.task, 1), cell.last_step)
-        return Candidates(
-            tasks=tuple(task for task in self.study.tasks if task in limits),
-            utd=tuple(utd),
-            batch_size=tuple(batches),
-            learning_rate=tuple(rate for rate in rates if rate <= LARGEST_RATE),
-            env_steps=limits,
-            seeds=max(_MOST_SEEDS, *(len(cell.seeds) for cell in self._sweep)),
-            largest_batch=min(*limits.values(), 1 << 20),
-        ), f"{'; '.join(missing)}: these runs are the first that would (`--for` asks for the data law instead)" if missing else ""
+        return (
+            Candidates(
+                tasks=tuple(task for task in self.study.tasks if task in limits),
+                utd=tuple(utd),
+                batch_size=tuple(batches),
+                learning_rate=tuple(rate for rate in rates if rate <= LARGEST_RATE),
+                env_steps=limits,
+                seeds=max(_MOST_SEEDS, *(len(cell.seeds) for cell in self._sweep)),
+                largest_batch=min(*limits.values(), 1 << 20),
+            ),
+            f"{'; '.join(missing)}: these runs are the first that would change this (`--for` asks for the data law instead)"
+            if missing
+            else "",
+        )
 
 
 def suggest(

@@ -1,4 +1,4 @@
-"""What a person wants to know better, and which (task, σ) of the data law would tell most of it: `tdscale suggest --for`."""
+"""What the user wants to know more precisely, and which (task, σ) of the data law help most: `tdscale suggest --for`."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -35,10 +35,10 @@ class Aim:
 
     @property
     def measure(self) -> str:
-        """What is told of it."""
+        """How it is described."""
         if self.utd is None:
-            return "half the 80 % interval of the exponent of σ*(F)"
-        return f"half the 80 % interval of log D at UTD ratio {short(self.utd)}, " + (self.task or "mean over tasks")
+            return "half the width of the 80 % interval of the exponent of σ*(F)"
+        return f"half the width of the 80 % interval of log D at UTD ratio {short(self.utd)}, " + (self.task or "mean over tasks")
 
 
 def read_aim(text: str, tasks: Sequence[str]) -> Aim:
@@ -51,7 +51,7 @@ def read_aim(text: str, tasks: Sequence[str]) -> Aim:
     except ValueError:
         utd = float("nan")
     if not found or not 0 < utd <= 4096:
-        raise UserError(f"--for: {text!r} names nothing that runs could tell; it must be D@UTD, D@UTD:TASK or budget, e.g. D@16")
+        raise UserError(f"--for: {text!r} is not known; it must be D@UTD, D@UTD:TASK or budget, e.g. D@16")
     if found[2] is not None and found[2] not in tasks:
         raise UserError(f"--for {text}: there is no task {found[2]!r}; there is {', '.join(tasks)}")
     return Aim(text=text, utd=utd, task=found[2])
@@ -59,7 +59,7 @@ def read_aim(text: str, tasks: Sequence[str]) -> Aim:
 
 @dataclass(frozen=True, kw_only=True)
 class AimedRuns:
-    """Seeds that tell most of an aim. `values`: B and η by (task, σ); `stop_at`: the last env step of a run there; `before`: today."""
+    """Seeds that narrow an aim most. `values`: B and η by (task, σ); `stop_at`: the last env step of a run there; `before`: today."""
 
     seeds: Sequence[RankedSeed]
     values: Mapping[Place, Pair]
@@ -92,13 +92,13 @@ def aimed_runs(
     law = top_law(laws.data)
     if law is None:
         why = next((w.message for w in laws.warnings if w.code == "not-identified"), "there are too few UTD ratios")
-        raise UserError(f"--for {aim.text}: {why}; `tdscale suggest` without --for says which runs a first law needs")
+        raise UserError(f"--for {aim.text}: {why}; `tdscale suggest` without --for lists the runs that a first law needs")
     targets = _targets(aim, law, laws)
     tasks = [task for task, row in zip(law.tasks, law.data, strict=True) if np.isfinite(row).any()]
     there = {(cell.spec.task, cell.spec.utd): cell for cell in measured.measuring}
     places = [(task, utd) for task in tasks for utd in _utds(aim, law, study)]
     if aim.task is not None:
-        # what updates do beyond the σ that were run may differ by task: there the named one's own runs tell
+        # what updates do beyond the σ that were run may differ by task: there only runs of the named task help
         places = [(task, utd) for task, utd in places if task == aim.task or law.extrapolation(utd) <= 1]
     values = {place: _pair(laws, there, study, *place) for place in places}
     variance, misfit = noise_of_seeds(measured.points, law, list(values))
@@ -125,12 +125,14 @@ def _targets(aim: Aim, law: DataLaw, laws: ScalingLaws) -> Floats:
         draws = laws.budget.exponent_draws[:, None]
     else:
         if not np.isfinite(law.predict([aim.utd], aim.task)[0]):
-            raise UserError(f"--for {aim.text}: no run of {aim.task} reaches J = {law.threshold:.4g}, so no seed elsewhere tells its D")
+            raise UserError(
+                f"--for {aim.text}: no run of {aim.task} reaches J = {law.threshold:.4g}, so seeds elsewhere say nothing about its D"
+            )
         with np.errstate(divide="ignore"):
             draws = np.log(law.predict_draws([aim.utd], aim.task))
         draws = np.where(np.isfinite(draws), draws, np.nan)
     if np.isfinite(draws).sum() < _ENOUGH:
-        raise UserError(f"--for {aim.text}: the runs leave it open, in nearly all bootstrap draws; add seeds where runs reach J first")
+        raise UserError(f"--for {aim.text}: the runs do not determine it in nearly all bootstrap draws; add seeds where runs reach J first")
     return np.asarray(draws)
 
 

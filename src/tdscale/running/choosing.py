@@ -43,7 +43,7 @@ def choose(files: StudyFiles, *, whole: StudyFiles | None = None, again: bool = 
     Args:
         files: the study, with a [scaling]; of a study with sizes, that of one of them.
         whole: the study with all of its sizes, whose runs choose together; None for `files`.
-        again: choose all of them by today's sweep, whatever was chosen before.
+        again: choose all of them by today's sweep, also those chosen before.
         store: write choice.json. The caller holds the folder.
 
     Raises:
@@ -70,7 +70,7 @@ def choose(files: StudyFiles, *, whole: StudyFiles | None = None, again: bool = 
     try:
         by_sweep = _by_sweep(whole, selection, options, files.size)
     except RunFailure:
-        if complete:  # the sweep that chose them is no longer there as it was; the choice stands
+        if complete:  # the sweep that chose them has changed; the choice stays
             return Chosen(choices=kept)
         raise
     fresh = {task: _fresh(study, task, by_sweep, sweep) for task in study.tasks}
@@ -105,7 +105,7 @@ def choose_by_size(files: StudyFiles, *, again: bool = False, store: bool = Fals
         except RunFailure as failure:
             if not name:
                 raise
-            raise RunFailure(f"size {name}: {failure}, or leave the size out of [sizes]: the other ones' runs stay") from None
+            raise RunFailure(f"size {name}: {failure}, or leave the size out of [sizes]: runs of the others stay") from None
     return found
 
 
@@ -119,14 +119,14 @@ class _BySweep:
 
 
 def refuse_divergence(files: StudyFiles, selection: Selection | None = None) -> list[Cell]:
-    """Stage 1's cells. Raises RunFailure where all of them diverged, whatever their size."""
+    """Stage 1's cells. Raises RunFailure if all of them diverged, in all sizes."""
     stages: tuple[Stage, ...] = ("sweep",)
     cells, _ = load_cells(files.store, files.study, stages=stages, selection=selection)
     if cells and all(cell.diverged.all() and cell.returns.max() < min(files.study.return_thresholds) for cell in cells):
         first = min(cell.last_step for cell in cells)
         raise RunFailure(
-            f"every run of stage 1 diverged below the lowest threshold, a cell of them at env step {first:,}, so that nothing can be "
-            "fitted; a return of nan or inf says that a run diverged"
+            f"every run of stage 1 diverged below the lowest threshold, one cell at env step {first:,}, so nothing can be "
+            "fitted; a return of nan or inf means that a run diverged"
         )
     return cells
 
@@ -135,7 +135,7 @@ def _by_sweep(files: StudyFiles, selection: Selection, options: FitOptions, size
     """The laws of a study's sweep, at one of its sizes."""
     cells = refuse_divergence(files, selection)
     if not cells:
-        raise RunFailure("stage 1 left no run to choose B and η by; `tdscale status` lists what failed")
+        raise RunFailure("stage 1 has no run from which B and η can be chosen; `tdscale status` lists what failed")
     if without_size(cells):  # no law over N: each size by its own sweep
         cells = [cell for cell in cells if cell.size == size]
     measured = measure(cells, options)
@@ -180,14 +180,14 @@ def _otherwise(files: StudyFiles, task: str, kept: Choice, fresh: Choice, laws: 
             at = law.estimate(utd, task)
             rounded = files.study.scaling.batch_multiple / 2 if symbol == "B" and files.study.scaling is not None else 0.0
             if not now * at.low / at.value - rounded <= before <= now * at.high / at.value + rounded:
-                found.append(f"{symbol} {now:g} in place of {before:g} at UTD ratio {utd:g}")
+                found.append(f"{symbol} {now:g} instead of {before:g} at UTD ratio {utd:g}")
     if not found:
         return None
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
     return (
         "the sweep, or how the study reads it, has changed since the batch sizes and learning rates of stage 2 were chosen; "
-        f"today it would choose for {task} {', '.join(found[:3])}{more}. They stay as chosen; `tdscale run … --rechoose` chooses "
-        "again and trains stage 2 at the new ones"
+        f"today it would choose for {task} {', '.join(found[:3])}{more}. The old choice stays; `tdscale run … --rechoose` chooses "
+        "again and trains stage 2 at the new values"
     )
 
 

@@ -45,7 +45,7 @@ def custom_settings(
     question["sizes"] = {name: dict(size) for name, size in sizes.items()}
     answer, said = _ask(question, environment=environment)
     if answer is None:
-        raise UserError(f"{source}, algorithm: {algorithm!r} can't be looked at: {said}")
+        raise UserError(f"{source}, algorithm: {algorithm!r} can't be loaded: {said}")
     if "mistake" in answer:
         raise UserError(answer["mistake"])
     found: dict[str, dict[str, Any]] = answer["settings"]
@@ -134,7 +134,7 @@ def _settings(question: Mapping[str, Any]) -> dict[str, Any]:
     try:
         from tdscale.training.algorithms import named_algorithm
     except ModuleNotFoundError as error:
-        return {"mistake": f'training needs {error.name}, which is not installed; pip install "tdscale[train]" brings it'}
+        return {"mistake": f'training needs {error.name}, which is not installed; pip install "tdscale[train]" installs it'}
     try:
         algorithm = named_algorithm(question["algorithm"], folder)
     except UserError as error:
@@ -175,7 +175,7 @@ def _problem(function: str, folder: str) -> str | None:
     try:
         inspect.signature(found).bind(None)
     except TypeError:
-        return f"{function!r} can't be called with one argument, the run that it is to train"
+        return f"{function!r} can't be called with one argument, the run to train"
     except ValueError:
         pass  # it has no signature to look at
     return None

@@ -1,6 +1,6 @@
 """`Engine`, which makes a pool, and `run_jobs`, which hands jobs out to its slots.
 
-A cell that fails is reported and the rest go on; one whose worker dies is tried again.
+A cell that fails is reported and the rest continue; one whose worker dies is tried again.
 """
 
 import os
@@ -21,7 +21,7 @@ SAME_FAILURES = 6
 
 
 class StageFailure(Exception):
-    """Going on makes no sense: every cell fails for one reason, or there is nowhere to train. One sentence."""
+    """Continuing makes no sense: every cell fails for one reason, or there is nowhere to train. One sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,9 +17,9 @@ def copy_example(directory: Path) -> None:
         UserError: if something is in the way, or the disk is full or can't be written.
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise UserError(f"{directory}: is there already; name a folder that does not exist yet")
+        raise UserError(f"{directory}: exists already; give a folder that does not exist yet")
     if not directory.parent.is_dir():
-        raise UserError(f"{directory.parent}: is no folder; make it first, or name another place")
+        raise UserError(f"{directory.parent}: is not a folder; make it first, or give another place")
     with resources.as_file(resources.files("tdscale") / "studies" / NAME) as example:
         if not example.is_dir():  # a checkout whose symbolic links were not made
             raise UserError("the example study is not part of this installation; use its wheel, or studies/ of a checkout")

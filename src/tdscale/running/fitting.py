@@ -165,9 +165,14 @@ def _reading(study: Study) -> tuple[str, ...]:
     return (*said, *(f"{name}: {task.low!r} to {task.high!r}" for name, task in study.tasks.items()))
 
 
-def read_laws(path: Path) -> ScalingLaws:
-    """Read a laws.json, draws and all, fitted by any method. Raises UserError if it is missing, broken, or of another schema."""
-    return load_laws(path, METHODS)
+def read_laws(path: Path | str) -> ScalingLaws:
+    """Read a laws.json, or that of a study's folder, draws and all, fitted by any method.
+
+    Raises:
+        UserError: if it is missing, broken, or of another schema.
+    """
+    path = Path(path)
+    return load_laws(path / FILE_NAME if path.is_dir() else path, METHODS)
 
 
 def library_versions() -> dict[str, str]:

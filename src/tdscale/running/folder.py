@@ -44,8 +44,9 @@ class StudyFiles:
         return {name: replace(self, study=one, size=name) for name, one in self.study.by_size().items()} if self.study.sizes else {"": self}
 
 
-def open_study(directory: Path) -> StudyFiles:
-    """Open a study's folder. A user's algorithm is not imported. Raises UserError if it is no study's folder."""
+def open_study(directory: Path | str) -> StudyFiles:
+    """Open a study's folder, a path or its text. A user's algorithm is not imported. Raises UserError if it is not a study's folder."""
+    directory = Path(directory)
     if not directory.exists():
         raise UserError(
             f"{directory}: no such folder; `tdscale run STUDY.toml --dir {directory}` or `tdscale import … --dir {directory}` makes it"
@@ -74,7 +75,7 @@ def place_study(study_file: Path, directory: Path, *, smoke: bool = False, accep
         study_file: what the user wrote.
         directory: the study's folder.
         smoke: put the study's smoke size there (`study.smoke_study`).
-        accept_changes: go on although the runs there were made with another version of the user's file.
+        accept_changes: continue although the runs there were made with another version of the user's file.
 
     Raises:
         UserError: if the study can't be run, or is being run by another process; the folder is then left as it was.
@@ -162,12 +163,12 @@ def _with_known_settings(study: Study, directory: Path) -> Study:
 
 
 def _check_unchanged(there: Path, text: str, bound: bool) -> None:
-    """Runs of two versions of an algorithm must not be taken for runs of one."""
+    """Runs of two versions of an algorithm must not count as runs of one."""
     if not bound or not there.is_file() or there.read_text(encoding="utf-8") == text:
         return
     raise UserError(
         f"{there.parent}: its runs were made with another {there.name} than the one given now; give --dir another folder, or, if the "
-        f"change leaves those runs as they would be, --accept-changes"
+        f"change does not affect those runs, --accept-changes"
     )
 
 
@@ -180,7 +181,7 @@ def _check_kind(directory: Path, study: Study) -> None:
     """Runs of a study and of its smoke size must not lie in one folder."""
     there = directory / STUDY_FILE
     if there.is_file() and is_smoke(read_study(there)) != is_smoke(study):
-        what = "a study that is no smoke run" if is_smoke(study) else "a smoke run"
+        what = "a full study" if is_smoke(study) else "a smoke run"
         raise UserError(f"{directory}: holds {what} already; give --dir another folder")
 
 
@@ -212,9 +213,9 @@ def sole_runner(directory: Path) -> "Iterator[FileLock]":
     try:
         lock.acquire()
     except Timeout:
-        raise UserError(f"{directory}: is being run by another process already; `tdscale status {directory}` shows how far it is") from None
+        raise UserError(f"{directory}: another process is running this study; `tdscale status {directory}` shows its progress") from None
     except OSError as error:
-        raise UserError(f"{directory}: can't be written ({error.strerror or error}); see to space and permissions") from None
+        raise UserError(f"{directory}: can't be written ({error.strerror or error}); check disk space and permissions") from None
     try:
         yield lock
     finally:

@@ -151,18 +151,16 @@ def forecast(
         wanted |= files.study.expected_stages()
         some = wanted["scaling"][0]
         middle = f"B = {some.batch_size}, η = {some.learning_rate:g}"
-        notes.append(f"stage 2's B and η come from stage 1; it is reckoned with the middle of the sweep, {middle}")
+        notes.append(f"stage 2's B and η come from stage 1; this estimate uses the middle of the sweep, {middle}")
     ends = UsualEnds(files)
     to_go = {stage: ends.expect(cells_to_go(files, specs)) for stage, specs in wanted.items()}
     jobs = [job for stage in to_go.values() for job in stage]
     speeds: list[Speed] = []
     if files.trainer is not None:
-        notes.append(
-            "a trainer of your own is not tried out here, so no time is told; `tdscale run` tells the time left once cells are done"
-        )
+        notes.append("your own trainer is not timed here, so there is no time; `tdscale run` shows the time left once cells are done")
     elif engine.gpu or engine.ray is not None:
         notes.append(
-            f"speed is measured on CPU cores of this machine alone, so no time is told for {'a GPU' if engine.gpu else 'a cluster'}"
+            f"speed is measured only on CPU cores of this machine, so there is no time for {'a GPU' if engine.gpu else 'a cluster'}"
         )
     elif jobs and probe_seconds:
         places = (folder for folder in (source, files.directory) if folder is not None and is_custom(files.study.algorithm))
@@ -173,14 +171,12 @@ def forecast(
         of_what = "task, B, size" if files.study.sizes else "task, B"
         if not speeds:
             notes.append(
-                f"no time is told: to start and make a few updates took longer than {4 * probe_seconds:g} s, or they could not be made"
+                f"no time is given: starting and a few updates took longer than {4 * probe_seconds:g} s, or they could not be made"
             )
         elif measured < shapes:
-            notes.append(
-                f"{measured} of {shapes} shapes ({of_what}) were tried out in {probe_seconds:g} s; the others are reckoned from them"
-            )
+            notes.append(f"{measured} of {shapes} shapes ({of_what}) were timed in {probe_seconds:g} s; the others are estimated from them")
     if any(jobs for stage, jobs in to_go.items() if not (in_rounds and stage == "sweep")):
-        what = "these are the most of stage 2" if in_rounds else "these are the most"
+        what = "the numbers of stage 2 are maxima" if in_rounds else "these numbers are maxima"
         notes.append(f"a cell that reaches the last threshold stops before its limit: {what}")
     rates = Rates(speeds, files.study)
     likely = {stage: _likely(jobs) for stage, jobs in to_go.items()}
@@ -231,7 +227,7 @@ def seconds_per_step(files: StudyFiles, engine: Engine, seconds: float = PROBE_S
     """
     study, candidates = files.study, candidates_of(files.study)
     if engine.gpu or engine.ray is not None:
-        raise UserError('sweep.price: "seconds" are measured on CPU cores of this machine alone; use "env-steps" on a GPU or a cluster')
+        raise UserError('sweep.price: "seconds" are measured only on CPU cores of this machine; use "env-steps" on a GPU or a cluster')
     batches, steps = dict.fromkeys(batch for batch, _ in candidates.pairs), candidates.env_steps
     points = [(*place, batch, candidates.learning_rate[0]) for place in candidates.places for batch in batches]
     jobs = [
@@ -242,7 +238,7 @@ def seconds_per_step(files: StudyFiles, engine: Engine, seconds: float = PROBE_S
     own = custom_file(study.algorithm, files.directory) if is_custom(study.algorithm) else None
     rates = Rates(probe(shapes_of(jobs), engine=engine, files=[] if own is None else [own], seconds=seconds), study)
     if not rates.known:
-        raise UserError('sweep.price: "seconds" could not be measured, as a first update took too long; use "env-steps"')
+        raise UserError('sweep.price: "seconds" could not be measured, because a first update took too long; use "env-steps"')
     found: dict[Any, float] = {}
     for job in jobs:
         (spec,) = job.specs
@@ -254,7 +250,7 @@ def seconds_per_step(files: StudyFiles, engine: Engine, seconds: float = PROBE_S
 def _adaptive(files: StudyFiles, rates: Rates, engine: Engine, simulated: int) -> tuple[StageForecast, list[CellJob], list[str]]:
     """What is left of an adaptive stage 1 by simulated studies, the jobs of a typical one, and what was assumed."""
     study = files.study
-    # all sizes learn alike here, whatever their N
+    # all sizes learn equally fast here, for every N
     candidates, rules = candidates_of(study, {name: 4.0**place for place, name in enumerate(study.sizes)}), rules_of(study)
     top = study.return_thresholds[-1]
     truths, notes = likely_truths(study, None, candidates, simulated)
@@ -303,11 +299,11 @@ def _adaptive(files: StudyFiles, rates: Rates, engine: Engine, simulated: int) -
     )
     notes = [f"stage 1 is adaptive: its numbers are medians over {len(studies)} simulated studies", *notes]
     if len(sizes) > 1:
-        notes.append("the simulated studies take every size to learn alike")
+        notes.append("the simulated studies assume that all sizes learn equally fast")
     if study.sweep is not None and study.sweep.price == "seconds":
-        notes.append("the simulated studies compare cells by env steps, for seconds are measured as the study begins")
+        notes.append("the simulated studies compare cells by env steps, because seconds are measured when the study starts")
     if done:
-        notes.append(f"what {len(done)} runs of stage 1 took, {spent:,} env steps, is taken off what the simulated studies take in all")
+        notes.append(f"what {len(done)} runs of stage 1 took, {spent:,} env steps, is subtracted from the total of the simulated studies")
     order = np.argsort([one.env_steps for one in studies])
     return stage, jobs[int(order[len(order) // 2])], notes
 

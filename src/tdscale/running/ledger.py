@@ -71,10 +71,10 @@ class Ledger:
             self.pack()
 
     def pack(self) -> None:
-        """Pack folders if they are many, but for those of runs that may go on."""
+        """Pack folders if they are many, except those of runs that may continue."""
         try:
             self._files.store.compact(set().union(*self._left.values()), at_least=PACK_FROM)
-        except UserError as error:  # training goes on without
+        except UserError as error:  # training continues without
             self._note(f"folders of runs were not packed: {error}")
 
     def _write_failures(self) -> None:

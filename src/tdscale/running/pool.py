@@ -47,7 +47,7 @@ class Pool(Protocol):
     place: str
 
     def want(self, waiting: int) -> None:
-        """So many jobs wait for a slot: offer (READY) those that have none to do, and new ones as far as there may be more."""
+        """So many jobs wait for a slot: offer (READY) those that have none to do, and new ones if there may be more."""
 
     def give(self, slot: int, request: Mapping[str, Any]) -> None:
         """Hand a request to a slot that is free."""
@@ -56,7 +56,7 @@ class Pool(Protocol):
         """No job is left for a slot that is free; it is offered again, or ends."""
 
     def ending(self, slot: int) -> Ending:
-        """How a slot that answered None ended; it is no slot any more."""
+        """How a slot that answered None ended; it is no longer a slot."""
 
     def close(self) -> None:
         """End every slot."""
@@ -189,7 +189,7 @@ class LocalPool:
 
 def _how(code: int) -> str:
     if code == -signal.SIGTERM:
-        return "was told to end (signal 15)"
+        return "was stopped (signal 15)"
     if code == -signal.SIGKILL:
         return "was killed by signal 9 (out of memory?)"
     return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"

@@ -17,7 +17,7 @@ from tdscale.runs.store import RunStore
 from tdscale.runs.types import RunStatus
 from tdscale.study import CellJob, Checkpoints, RunSpec
 
-_ENOUGH = 1.5  # seconds of training that tell a shape's speed
+_ENOUGH = 1.5  # seconds of training that show a shape's speed
 _UPDATES = 20.0  # of the first, short try
 _PATIENCE = 4.0  # times the time meant, where nothing or only a first try has been measured
 _EPISODE = 200  # env steps, of an evaluation that there was no time for
@@ -49,7 +49,7 @@ def probe(specs: Sequence[RunSpec], *, engine: Engine, files: Sequence[Path] = (
     """Train a little of each spec, side by side on as many workers as a run would have, for so long as there is time.
 
     Args:
-        specs: the shapes, the most telling ones first.
+        specs: the shapes, the most informative ones first.
         engine: of this machine's cores.
         files: of the user's algorithm.
         seconds: no try is begun after so many, and none is waited for after twice as many, a first and a second one after four times.

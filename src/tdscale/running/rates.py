@@ -32,7 +32,7 @@ def shapes_of(jobs: Sequence[CellJob]) -> list[RunSpec]:
 class Rates:
     """Seconds and FLOPs of any shape of a study, from those that were measured.
 
-    Where nothing was measured of a run's network, the nearest size that was stands in, its updates' FLOPs in proportion to
+    Where nothing was measured of a run's network, the nearest measured size is used, with its updates' FLOPs in proportion to
     what the two networks' widths say (`sizes.update_weight`).
     """
 

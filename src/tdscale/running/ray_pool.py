@@ -168,7 +168,7 @@ class RayPool:
         self._ray.kill(slot.actor)
 
     def _attend(self, index: int, slot: _Slot) -> None:
-        """What a slot's thread does. Whatever goes wrong is answered: no job waits for ever."""
+        """What a slot's thread does. Every error is answered: no job waits for ever."""
         try:
             self._serve(index, slot)
         except (Exception, SystemExit) as error:  # Ray raises SystemExit in threads that wait for it while it shuts down
@@ -245,20 +245,20 @@ def _connected(address: str) -> Any:
         import ray.exceptions
         import ray.util
     except ModuleNotFoundError:
-        raise UserError('--ray needs Ray, which is not installed; pip install "tdscale[ray]" brings it') from None
+        raise UserError('--ray needs Ray, which is not installed; pip install "tdscale[ray]" installs it') from None
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address.startswith("ray://"):
-        raise UserError("--ray ray://…: a study is run from a machine of the cluster; give HOST:PORT there, or auto")
+        raise UserError("--ray ray://…: run the study from a machine of the cluster, with HOST:PORT or auto")
     host, colon, port = address.rpartition(":")
     if colon:  # Ray itself would try for minutes
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWERS_WITHIN).close()
         except (OSError, ValueError, OverflowError) as error:
-            raise UserError(f"--ray {address}: no Ray cluster answers there ({error})") from None
+            raise UserError(f"--ray {address}: there is no Ray cluster ({error})") from None
     try:
         ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         if address != "auto":
-            raise UserError(f"--ray {address}: no Ray cluster answers there ({str(error).splitlines()[0]})") from None
+            raise UserError(f"--ray {address}: there is no Ray cluster ({str(error).splitlines()[0]})") from None
         ray.init(include_dashboard=False, **quiet)
     return ray

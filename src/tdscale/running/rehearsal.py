@@ -14,7 +14,7 @@ from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.simulate import Bowl, LawTruth, Noise, SweepDesign, Truth, simulate_cells
 from tdscale.study import Aggregate, Study
 
-# how far outside the σ that are run D is asked for
+# how far outside the σ that are run D is estimated
 BEYOND = 2.0
 
 
@@ -68,7 +68,7 @@ class Precision:
 
 @dataclass(frozen=True, kw_only=True)
 class RehearsedSweep:
-    """What a sweep with so many seeds a cell costs and tells.
+    """Cost and precision of a sweep with so many seeds per cell.
 
     Attributes:
         seeds, runs: for each cell, and in all.
@@ -120,7 +120,7 @@ def rehearse(
     Args:
         truth: what D_J is taken to be.
         design: stage 2 of the sweep; its own number of seeds is not used.
-        options: of the fits; D is asked for at the highest threshold.
+        options: of the fits; D is estimated at the highest threshold.
         seeds: numbers of seeds a cell.
         noise: its sizes, or a regime's name.
         repeats: simulated sweeps for each number.
@@ -143,7 +143,7 @@ def rehearse(
 
 
 def asked_utd(ran: Sequence[float]) -> tuple[float, float, float]:
-    """σ at which D is asked for: between the middle ones of those that are run, below them, and above."""
+    """σ at which D is estimated: between the middle ones of those that are run, below them, and above."""
     utd = np.sort(ran)
     middle = len(utd) // 2
     between = float(np.sqrt(utd[middle - 1] * utd[middle])) if len(utd) > 1 else float(utd[0])
@@ -157,13 +157,13 @@ def summarise(
     n_cells: int,
     asked: tuple[float, float, float],
 ) -> RehearsedSweep:
-    """What sweeps that were simulated and fitted cost and tell.
+    """Cost and precision of sweeps that were simulated and fitted.
 
     Args:
         fits: laws and env steps of each, and what it was simulated from.
         options: of the fits.
         seeds, n_cells: of each sweep.
-        asked: σ at which D is asked for (`asked_utd`).
+        asked: σ at which D is estimated (`asked_utd`).
     """
     top = options.thresholds[-1]
     settled = [(laws, truth) for laws, _, truth in fits if laws.data and laws.data[-1].threshold == top]
@@ -226,7 +226,7 @@ def rehearsed_sweep(study: Study, laws: ScalingLaws | None) -> tuple[Truth, Swee
     truth: Truth
     if laws is not None and laws.data:
         truth = FittedTruth.of(laws)
-        assumed.append("the laws fitted to this study are taken as the truth")
+        assumed.append("the laws fitted to this study are the truth")
     else:
         slowest = {task: 0.5 * limits[task] for task in study.tasks} if limits else dict.fromkeys(study.tasks, 1e6)
         truth = _published_like(study, slowest)
@@ -238,7 +238,7 @@ def rehearsed_sweep(study: Study, laws: ScalingLaws | None) -> tuple[Truth, Swee
     elif laws is not None and laws.data:
         utd = tuple(map(float, laws.data[-1].utd))
     else:
-        raise ValueError("names no σ to run ([scaling] utd) and has no laws")
+        raise ValueError("has no UTD ratios to run ([scaling] utd) and no laws")
     top = study.return_thresholds[-1]
     length = 1.5 + (study.limits.margin if study.limits is not None else 0.1)
     fastest = min(float(truth.data(task, [max(utd)], [top])[0, 0]) for task in truth.tasks)

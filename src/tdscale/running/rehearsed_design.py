@@ -1,4 +1,4 @@
-"""Designs rehearsed: stage 1 on a grid and adaptive, on simulated studies; what it takes, how good B and η are, what stage 2 then tells."""
+"""Designs compared on simulated studies: stage 1 on a grid and adaptive; its cost, how good B and η are, how precise stage 2 is."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -182,7 +182,7 @@ def with_scaling(
         truths: the same.
         scaling: its seeds, and what B is rounded to.
         design: how stage 2 is logged and how long its cells run.
-        options: of the fits; D is asked for at the highest threshold.
+        options: of the fits; D is estimated at the highest threshold.
         noise, seed, on_study: as of `rehearse_design`.
         aggregate: what is taken over the seeds of a cell.
     """
@@ -301,7 +301,7 @@ def _within(log_pair: Floats, candidates: Candidates) -> Floats:
 def likely_truths(
     study: Study, laws: ScalingLaws | None, candidates: Candidates, repeats: int, *, seed: int = 0
 ) -> tuple[list[Truth], list[str]]:
-    """Truths to simulate a study from: its fitted laws, else one drawn for each from what published sweeps make likely.
+    """Truths to simulate a study from: its fitted laws, else one drawn for each from ranges that published sweeps make likely.
 
     Returns:
         One truth for each study, and in a sentence each what was assumed.

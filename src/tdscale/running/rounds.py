@@ -1,6 +1,6 @@
 """The rounds of an adaptive study: each is chosen by what was run before it, stored in rounds.json, and only then run.
 
-A round is a function of finished runs alone. Killed at any moment, a study finds the round that it was in, brings it to its end, and
+A round is a function of finished runs alone. Killed at any moment, a study finds the round that it was in, completes it, and
 chooses the next one as it would have.
 """
 
@@ -24,7 +24,7 @@ Choose = Callable[[StudyFiles, float, frozenset[CellKey]], Next]
 
 
 def run_rounds(runner: StageRunner, stage: Stage, choose: Choose, *, later: Sequence[RunSpec] = ()) -> list[str]:
-    """Bring the stored rounds of a stage to their end, then choose, store and run one after the other until the stage has ended.
+    """Complete the stored rounds of a stage, then choose, store and run one after the other until the stage has ended.
 
     Args:
         runner: holds the study's folder.
@@ -81,7 +81,7 @@ def step_prices(files: StudyFiles, engine: Engine, note: Callable[[str], None]) 
 
         what = "UTD ratio, batch size and size" if files.study.sizes else "UTD ratio and batch size"
         seconds = PROBE_SECONDS * len(files.by_size())
-        note(f"measuring what an env step costs at each {what}, {seconds:g} s or so …")
+        note(f"measuring the cost of an env step at each {what}, {seconds:g} s …")
         rounds = replace(rounds, prices=seconds_per_step(files, engine, seconds))
         write_rounds(files.directory, files.study, "sweep", rounds)
     return rounds.prices
@@ -105,7 +105,7 @@ def _run_round(runner: StageRunner, stage: Stage, rounds: Rounds, failed: set[Ce
 def round_jobs(files: StudyFiles, stage: Stage, requests: Sequence[CellRequest]) -> dict[CellKey, CellJob]:
     """What is to be trained so that all of these requests are met.
 
-    A request is met when all seeds of the cell stand at one env step and it has crossed the top threshold or come to where it is cut.
+    A request is met when all seeds of the cell are at one env step and it has crossed the top threshold or reached its cut.
     Seeds that are asked for beside others are trained with them: a cell stops as one, and its mean is another one.
     """
     sizes, statuses = files.by_size(), files.store.statuses(problems=[])
@@ -157,7 +157,7 @@ def _bound_checkpoints(files: StudyFiles, stage: Stage, rounds: Rounds, note: Ca
                 total -= size
                 removed += 1
     if removed:
-        note(f"checkpoints of {removed} stopped runs are removed: they take more than {most / 1e9:g} GB ([checkpoints] gigabytes)")
+        note(f"checkpoints of {removed} stopped runs were removed: they took more than {most / 1e9:g} GB ([checkpoints] gigabytes)")
 
 
 def _further(study: Study, record: RoundRecord) -> float:
@@ -183,14 +183,14 @@ def _beginning(record: RoundRecord) -> str:
     price = f"{'at most' if first else 'about'} {record.expected_env_steps:,.0f} env steps"
     so_far = "" if record.regret is None else f"; expected regret so far {said(record.regret)}"
     if record.precision is not None:
-        so_far = f"; log D is known to ±{record.precision:.2f} where it is known least"
+        so_far = f"; log D is known to ±{record.precision:.2f} where it is least known"
     return f"{len(record.cells)} cells, {price}{so_far}"
 
 
 def said(regret: Regret) -> str:
     """In words. Of few cells the posterior has long tails, whose mean says nothing."""
     if regret.expected > 1:
-        return "over 1: next to nothing is known yet"
+        return "over 1: almost nothing is known yet"
     return f"{regret.expected:.3f} (80 % chance: below {regret.bound:.3f})"
 
 
@@ -203,7 +203,7 @@ def ending(rounds: Rounds, stage: Stage, spent: float) -> str:
         text += f"; the chosen B and η are expected to need {np.expm1(rounds.regret.expected):.1%} more data than the best ones"
         text += f" (80 % chance: less than {np.expm1(rounds.regret.bound):.1%})"
     if rounds.precision is not None:
-        text += f"; log D is known to ±{rounds.precision:.2f} where it is known least"
+        text += f"; log D is known to ±{rounds.precision:.2f} where it is least known"
     if rounds.given_up:
         places = ", ".join(with_size(f"{task} at UTD ratio {utd:g}", "".join(size)) for task, utd, *size in rounds.given_up[:4])
         text += f". No cell reached a threshold for {places}"

@@ -21,7 +21,7 @@ class Rounds:
 
     Attributes:
         records: in order.
-        ended: why the stage has ended, in a sentence; empty where it goes on.
+        ended: why the stage has ended, in a sentence; empty if it continues.
         regret: of the choice of B and η at its end; precision: of D, for stage 2.
         given_up: (task, σ), or (task, σ, size), at which no cell reached a threshold.
         prices: cost of an env step by (task, σ, B), or (task, σ, B, size), where it was measured.
@@ -96,7 +96,7 @@ def _read(directory: Path) -> dict[str, dict[str, Any]]:
 
 def _damaged(directory: Path) -> str:
     return (
-        f"{directory / FILE_NAME}: is damaged, so the rounds of the adaptive design are not known; restore it from a backup, or remove it: "
+        f"{directory / FILE_NAME}: is damaged, so the rounds of the adaptive design are unknown; restore it from a backup, or remove it: "
         "`tdscale run` then chooses them again, uses the runs that are there, and may ask for others"
     )
 

@@ -21,7 +21,7 @@ from tdscale.study.sizes import update_weight
 
 
 def wanted_specs(files: StudyFiles) -> dict[Stage, list[RunSpec]]:
-    """The runs a study asks for, stage by stage and size by size, as far as they are known: stage 2's B and η need stage 1.
+    """The runs a study asks for, stage by stage and size by size, those that are known: stage 2's B and η need stage 1.
 
     Stage 2 of every size begins once stage 1 of all of them has ended.
     """
@@ -94,11 +94,11 @@ def sized(job: CellJob, files: StudyFiles) -> CellJob:
 def pending_jobs(
     specs: Iterable[RunSpec], statuses: Mapping[str, RunStatus], limits: Mapping[str, int], targets: Mapping[str, StopTarget]
 ) -> list[CellJob]:
-    """The jobs that bring every wanted cell to its end; none for a cell that is there.
+    """The jobs that complete every wanted cell; none for a cell that is there.
 
     A cell is done when its seeds stand at one step and either that is the limit or they stopped at a threshold at least as
     high as the one wanted now. Seeds that are missing or failed are brought to the step of the others. A raised limit or
-    threshold runs the cell again: a run's curve does not depend on how long it goes on, so what was seen stays as it was.
+    threshold runs the cell again: a run's curve does not depend on its length, so the curve so far stays the same.
 
     Args:
         specs: every run that is wanted.
@@ -156,7 +156,7 @@ class Display(Protocol):
     """What shows a study's progress."""
 
     def stage(self, name: str, jobs: Sequence[CellJob], cells_done: int, later: Sequence[CellJob], part: Part | None = None) -> None:
-        """A stage, or a part of one, begins with these jobs left; so many of its cells are done; `later` stands for the stages after it."""
+        """A stage, or a part of one, begins with these jobs left; so many of its cells are done; `later` is for the stages after it."""
 
     def event(self, event: Event) -> None:
         """Something happened to a job."""

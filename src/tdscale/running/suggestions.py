@@ -62,7 +62,7 @@ class Suggestion:
             name = found[1]
             if name is None:
                 if found[0] in ("{", "}"):
-                    raise UserError(f"template: has a lone {found[0]}; a brace itself is written {found[0] * 2}")
+                    raise UserError(f"template: has a lone {found[0]}; write a brace as {found[0] * 2}")
                 parts.append(found[0][0])
                 continue
             if name not in values:
@@ -83,7 +83,7 @@ class Suggestions(Sequence[Suggestion]):
         runs: the suggestions.
         aim: what the runs are to make better: "regret", or what was named, for example "D@16".
         measure: what `before` and each suggestion's `after` are, in words.
-        before: today; None where it can't be told yet.
+        before: today; None if it is not known yet.
         bound: the regret is below this with a chance of 80 %; None for other aims.
         notes: sentences that a person should read.
     """

@@ -38,7 +38,7 @@ class UsualEnds:
                 self._ends[_BEST, task, size] = {utd: float(np.quantile(values, _BEST_SHARE)) for utd, values in cells.items()}
 
     def expect(self, jobs: Iterable[CellJob]) -> list[CellJob]:
-        """The same jobs, each with the env steps at which it will likely stop, where that can be told."""
+        """The same jobs, each with the env steps at which it will likely stop, if known."""
         return [replace(job, likely_env_steps=self._end(job)) for job in jobs]
 
     def _place(self, spec: RunSpec) -> _Place:

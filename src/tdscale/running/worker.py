@@ -97,7 +97,7 @@ def _trained(
             results = train_custom_cell(
                 job, trainer, store.directory, work, report=lambda done: say("progress", done=[done]), note=note, stop=stop
             )
-            # a run that failed may go on from what it left when it is tried again
+            # a failed run may resume from its checkpoint when it is tried again
             done = [] if keep else [result.spec.run_id for result in results if result.status.state != "failed"]
             yield job, results, partial(store.discard_checkpoints, done)
         return

@@ -50,7 +50,7 @@ def run_study(files: StudyFiles, *, engine: Engine, display: Display, rechoose: 
         A sentence for each cell that failed.
 
     Raises:
-        RunFailure: if stage 1 gives no B and η to go on with, or all of its runs diverged.
+        RunFailure: if stage 1 gives no B and η for stage 2, or all of its runs diverged.
     """
     with stage_runner(files, engine, display) as runner:
         later = [spec for specs in files.study.expected_stages().values() for spec in specs]
@@ -167,7 +167,7 @@ def report_study(files: StudyFiles, fitted: StudyFit, confirmations: Sequence[Co
         )
     except OSError as error:
         where = error.filename or files.directory / "report.html"
-        raise UserError(f"{where}: the report can't be written ({error.strerror or error}); see to space and permissions") from None
+        raise UserError(f"{where}: the report can't be written ({error.strerror or error}); check disk space and permissions") from None
 
 
 def _round(value: float) -> float:

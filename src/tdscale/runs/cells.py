@@ -40,10 +40,10 @@ _SHORT = 0.8  # of the median end of a cell's seeds: one that ends before is sho
 # A success rate over ten episodes that jumps from 0 to 1 is the same in many honest seeds; four distinct values in one
 # order are not.
 _DISTINCT_VALUES = 4
-_BINNED = "the seeds were logged at different env steps; each one's returns are averaged in bins about the coarsest one's steps"
-_UNSHARED = "env steps that some seeds logged and others did not are left out"
+_BINNED = "the seeds were logged at different env steps; the returns of each are averaged in bins around the steps of the coarsest one"
+_UNSHARED = "env steps that not all seeds logged are left out"
 _ALONE = "one of its seeds logged nothing within the env steps that all of them cover; its returns there are interpolated"
-_ONE_SEED = "has one seed, which says nothing about the noise between seeds; add seeds"
+_ONE_SEED = "has one seed, which does not show the noise between seeds; add seeds"
 _SHARED = 0.9  # of each seed's env steps: if the others logged them, too, these are the cell's
 _WIDTH = 0.05  # the least width of a bin, over the env step it begins at: a standard deviation of 0.014 in log D
 _MOST_RESETS = 10_000  # of a run; more are a mistake
@@ -90,11 +90,11 @@ def load_cells(
         one-seed, resets, aggregate.
 
     Raises:
-        UserError: as `select_runs`, or where the study's `reset_critic_updates` is no number of updates between resets.
+        UserError: as `select_runs`, or where the study's `reset_critic_updates` is not a number of updates between resets.
         ValueError: if there is no such column.
     """
     if column not in COLUMNS[1:]:
-        raise ValueError(f"{column!r} is no column of a curve; known are {', '.join(COLUMNS[1:])}")
+        raise ValueError(f"{column!r} is not a column of a curve; known are {', '.join(COLUMNS[1:])}")
     warnings: list[RunWarning] = []
     if selection is None:
         selection = select_runs(store, study, problems=warnings)
@@ -124,7 +124,7 @@ def load_cells(
             cells.append(cell)
     order = list(sizes.studies)
     cells.sort(key=lambda c: (order.index(c.size), c.spec.task, c.spec.utd, c.spec.batch_size, c.spec.learning_rate, c.spec.cell_id))
-    # an adaptive sweep has as many seeds as tell something, and its surface weighs cells by them
+    # an adaptive sweep has as many seeds as it needs, and its surface weighs cells by them
     adaptive = study.sweep is not None and study.sweep.is_adaptive
     warnings += _seed_count_warnings([cell for cell in cells if not (adaptive and cell.spec.stage == "sweep")])
     warnings += _reset_warning(cells) + _aggregate_warning(cells, study.aggregate)
@@ -230,9 +230,9 @@ def _cell(seeds: list[_Seed], study: Study, warnings: list[RunWarning], size: st
     duplicate = np.array([copy is not None for copy in copies([(seed.steps, seed.returns) for seed in seeds])])
     if duplicate.any():
         which = [str(seed.spec.seed) for seed, copy in zip(seeds, duplicate, strict=True) if copy]
-        copies_are = f"seed {which[0]} is byte for byte the curve of another"
+        copies_are = f"seed {which[0]} is an exact copy of another"
         if len(which) > 1:
-            copies_are = f"seeds {', '.join(which)} are byte for byte the curves of others"
+            copies_are = f"seeds {', '.join(which)} are exact copies of others"
         message = f"{where}: {copies_are}; the default method leaves copies out"
         warnings.append(RunWarning(code="duplicate-seeds", message=message, where=where))
     costs = _costs(seeds)
@@ -277,7 +277,7 @@ def copies(curves: Sequence[tuple[Steps, Floats]]) -> list[int | None]:
 
 
 def _end(seed: _Seed) -> int:
-    """Env steps up to which a seed was seen: a run may go on past its last logged row, where nothing is known but that no return was."""
+    """Env steps up to which a seed was seen: a run may continue past its last logged row, where nothing is known but that no return was."""
     return max(seed.status.last_step, int(seed.steps[-1]) if seed.steps.size else 0)
 
 
@@ -321,7 +321,7 @@ def _on_one_axis(seeds: list[_Seed], low: float, where: str, warnings: list[RunW
     if all(seed.steps is first or np.array_equal(seed.steps, first) for seed in seeds) and first.size:
         return first, np.stack([seed.returns for seed in seeds]), max(last_step, int(first[-1]))
     if lasting and len(set(ends)) > 1:
-        message = f"{where}: its seeds end at different env steps, {min(ends)} to {max(ends)}; what all of them cover is used"
+        message = f"{where}: its seeds end at different env steps, {min(ends)} to {max(ends)}; the range that all of them cover is used"
         warnings.append(RunWarning(code="unequal-lengths", message=message, where=where))
     logged = [seed.steps for seed in lasting or seeds if seed.steps.size]
     start = max((int(steps[0]) for steps in logged), default=0)
@@ -433,7 +433,7 @@ def _aggregate_warning(cells: list[Cell], aggregate: Aggregate) -> list[RunWarni
     """That another one than the mean is taken over seeds, and in how many cells there are too few of them for a difference."""
     if aggregate == "mean" or not cells:
         return []
-    message = f"the {AGGREGATES[aggregate]} over the seeds of a cell is taken, not their mean (aggregate in study.toml)"
+    message = f"the {AGGREGATES[aggregate]} over the seeds of a cell is used, not their mean (aggregate in study.toml)"
     few = sum(not seeds_trimmed(aggregate, int((~cell.duplicate).sum())) for cell in cells)
     if few:
         message += f"; in {few} of {len(cells)} cells there are so few seeds that the two are the same"

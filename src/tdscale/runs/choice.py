@@ -52,7 +52,7 @@ def read_choices(directory: Path) -> dict[str, Choice]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
             f"{path}: is damaged, so the batch size and learning rate of stage 2 are not known; restore it from a backup, or remove it and "
-            "give `tdscale run --rechoose`"
+            "call `tdscale run --rechoose`"
         ) from None
 
 

@@ -118,7 +118,7 @@ def read_specs(folder: Path) -> dict[str, RunSpec]:
 
 def _spec(text: str, run_id: str, folder: Path) -> RunSpec:
     values = _parsed(text, folder)
-    # the text is the canonical form that run_id is the hash of; hashing it as it stands is 20 times faster
+    # the text is the canonical form that run_id is the hash of; hashing it directly is 20 times faster
     if hashlib.sha256(text.encode()).hexdigest()[:16] == run_id and set(values) == SPEC_FIELDS:
         return RunSpec.from_dict(values)
     return spec_from(values, run_id, folder / RUNS)
@@ -140,7 +140,7 @@ def read_status(folder: Path, run_id: str) -> RunStatus | None:
 def read_curves(folder: Path, run_ids: Collection[str] | None, columns: tuple[str, ...] | None) -> tuple[dict[str, Curve], dict[str, str]]:
     """Curves by run_id (all, or those of `run_ids` that are in this part), and what is wrong with the others.
 
-    `columns` None stands for every column that the part has.
+    `columns` None means every column of the part.
 
     Raises:
         UserError: if the part itself is torn or foreign.
@@ -234,5 +234,5 @@ def _parsed(text: str, folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"{folder / RUNS}: holds broken JSON ({error}); {_AGAIN}") from None
     if not isinstance(values, dict):
-        raise UserError(f"{folder / RUNS}: a record is no JSON object; {_AGAIN}")
+        raise UserError(f"{folder / RUNS}: a record is not a JSON object; {_AGAIN}")
     return values

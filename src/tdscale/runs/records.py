@@ -31,14 +31,14 @@ def read_json(path: Path) -> dict[str, Any]:
     """Raises UserError if the file is not one JSON object; FileNotFoundError passes."""
     try:
         if path.stat().st_size > _MAX_JSON_BYTES:
-            raise UserError(f"{path}: over 4 MiB is no record of a run; remove the run's folder to have it run again")
+            raise UserError(f"{path}: over 4 MiB is too large for a record of a run; remove the run's folder to have it run again")
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: can't be read as JSON ({_short(error)}); remove the run's folder to have it run again") from None
     if not isinstance(values, dict):
-        raise UserError(f"{path}: holds no JSON object; remove the run's folder to have it run again")
+        raise UserError(f"{path}: is not a JSON object; remove the run's folder to have it run again")
     return values
 
 
@@ -46,12 +46,12 @@ def spec_from(values: Mapping[str, Any], run_id: str, where: Path | str) -> RunS
     """A spec read back. Raises UserError if it is not a spec, or not that of `run_id`."""
     foreign = sorted(set(values) - SPEC_FIELDS)
     if foreign:
-        raise UserError(f"{where}: {foreign[0]!r} is no field of a run's spec")
+        raise UserError(f"{where}: {foreign[0]!r} is not a field of a run's spec")
     try:
         spec = RunSpec.from_dict(values)
         found = spec.run_id
     except (TypeError, ValueError) as error:
-        raise UserError(f"{where}: is no run's spec ({_short(error)})") from None
+        raise UserError(f"{where}: is not a run's spec ({_short(error)})") from None
     if found != run_id:
         raise UserError(f"{where}: holds the spec of run {found}, not of {run_id}; it was edited or copied from elsewhere")
     return spec
@@ -61,12 +61,12 @@ def status_from(values: Mapping[str, Any], where: Path | str) -> RunStatus:
     """A status read back. Raises UserError if it is not one."""
     foreign = sorted(set(values) - _STATUS_FIELDS)
     if foreign:
-        raise UserError(f"{where}: {foreign[0]!r} is no field of a run's status")
+        raise UserError(f"{where}: {foreign[0]!r} is not a field of a run's status")
     if values.get("state") not in get_args(RunState):
         raise UserError(f"{where}: state is {values.get('state')!r}; it must be one of {', '.join(get_args(RunState))}")
     last_step = values.get("last_step")
     if not isinstance(last_step, int) or isinstance(last_step, bool) or last_step < 0:
-        raise UserError(f"{where}: last_step is {last_step!r}; it must be a count of env steps")
+        raise UserError(f"{where}: last_step is {last_step!r}; it must be a number of env steps")
     notes = values.get("notes") or {}
     resets = notes.get("resets", []) if isinstance(notes, dict) else []
     if not isinstance(resets, list) or any(not isinstance(step, int) or isinstance(step, bool) for step in resets):
@@ -88,7 +88,7 @@ def checked_columns(result: RunResult) -> Curve:
     """
     foreign = sorted(name for name in result.columns if not is_column(name))
     if foreign:
-        raise ValueError(f"{foreign[0]!r} is no column of a curve; known are {KNOWN_COLUMNS}")
+        raise ValueError(f"{foreign[0]!r} is not a column of a curve; known are {KNOWN_COLUMNS}")
     for name in (ENV_STEP, RETURN):
         if name not in result.columns:
             raise ValueError(f"a curve needs the column {name!r}")

@@ -67,7 +67,7 @@ def select_runs(store: RunStore, study: Study, *, where: Where | None = None, pr
     known = {run_id: spec for run_id, spec in specs.items() if spec.task in study.tasks}
     foreign = Counter(spec.task for spec in specs.values() if spec.task not in study.tasks)
     left_out = [
-        _warning("foreign-task", f"{_runs(count)} of {task} are left out: the study does not name this task", task)
+        _warning("foreign-task", f"{_runs(count)} of {task} are left out: the study does not have this task", task)
         for task, count in sorted(foreign.items())
     ]
     chosen = {run_id: spec for run_id, spec in known.items() if where is None or where.holds(_settings(spec))}
@@ -105,7 +105,7 @@ def _asked_for(store: RunStore, study: Study, known: Mapping[str, RunSpec], left
         reason = _difference(spec, study, settings[size])
         choice = chosen[size, spec.task]
         if reason is None and choice is not None and not choice.allows(spec):
-            reason = "other-choice", "they are at a batch size or learning rate of stage 2 that is no longer chosen (choice.json)"
+            reason = "other-choice", "their batch size or learning rate of stage 2 is no longer chosen (choice.json)"
         if reason is None:
             answering[run_id] = spec
         else:
@@ -116,17 +116,16 @@ def _asked_for(store: RunStore, study: Study, known: Mapping[str, RunSpec], left
 
 
 def _difference(spec: RunSpec, study: Study, settings: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Why a run is not one that the study asks for: a code and a reason; None if it is. `settings`: of its size."""
+    """Why a run is not one that the study has: a code and a reason; None if it is. `settings`: of its size."""
     differing = _of_another_kind(spec, study)
     if not differing:
         own = _plain(spec.settings)
         if not study.has_custom_trainer and any(name in own for name in RECORDING):
             return "earlier-version", (
-                "an earlier version of tdscale trained them, whose random streams and first weights were others; "
-                "`tdscale run` trains them again"
+                "an earlier version of tdscale trained them, with other random streams and initial weights; `tdscale run` trains them again"
             )
         keys = [key for key in sorted({*settings, *own}) if settings.get(key) != own.get(key)]
-        differing = [f"{key} = {_shown(own.get(key))}, the study asks for {_shown(settings.get(key))}" for key in keys[:_SHOWN]]
+        differing = [f"{key} = {_shown(own.get(key))}, the study has {_shown(settings.get(key))}" for key in keys[:_SHOWN]]
         if len(keys) > _SHOWN:
             differing.append(f"{len(keys) - _SHOWN} more settings differ")
     return ("other-settings", "they have " + "; ".join(differing)) if differing else None
@@ -137,7 +136,7 @@ def _of_another_kind(spec: RunSpec, study: Study) -> list[str]:
     task = study.tasks[spec.task]
     asked = {_ALGORITHM: study.algorithm, "suite": task.suite, "reward_scale": task.reward_scale}
     there = {_ALGORITHM: spec.algorithm, "suite": spec.suite, "reward_scale": spec.reward_scale}
-    return [f"{key} = {_shown(there[key])}, the study asks for {_shown(asked[key])}" for key in asked if there[key] != asked[key]]
+    return [f"{key} = {_shown(there[key])}, the study has {_shown(asked[key])}" for key in asked if there[key] != asked[key]]
 
 
 def _of_no_size(spec: RunSpec, study: Study, sizes: Sizes) -> tuple[str, str]:
@@ -187,7 +186,7 @@ def _agreeing(store: RunStore, specs: Mapping[str, RunSpec]) -> list[RunWarning]
         found = "; ".join(f"{key} is {_listed(every[key])}" for key in [first, *(key for key in within if key != first)][:_SHOWN])
         example = next(value for value in every[first] if value != "none")
         raise UserError(
-            f"{store.directory}: its runs differ in settings that decide a curve, and no law holds for all of them: {found}; "
+            f"{store.directory}: its runs differ in settings that decide a curve, so one law can't describe all of them: {found}; "
             f"choose with --where, e.g. `tdscale fit {store.directory} --where {first}={example}`"
         )
     across = [key for key, found in every.items() if len(found) > 1 and all(len(place) == 1 for place in values[key])]

@@ -43,7 +43,7 @@ class RunStore:
     """The runs within a study's folder.
 
     Reading takes no lock and sees only whole runs. Methods that read raise `UserError` at the first file that can't be
-    read; given a list as `problems` they note it there, leave the run out and go on. A run that is both in its own
+    read; given a list as `problems` they add it there, leave the run out and continue. A run that is both in its own
     folder and in a packed part is read from its folder.
     """
 
@@ -104,14 +104,14 @@ class RunStore:
             The count of runs.
         """
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name):
-            raise ValueError(f"{name!r} can't name a packed part")
+            raise ValueError(f"{name!r} can't be the name of a packed part")
         with self._writing(), whole_folder(self.runs / _PACKED / name) as folder:
             return packed.write_part(results, folder)
 
     def compact(self, skip: Collection[str] = (), *, at_least: int = 1) -> int:
-        """Move runs that have ended from their folders into one packed part; the folders go when the part stands on the disk.
+        """Move runs that have ended from their folders into one packed part; the folders are removed once the part is on disk.
 
-        Left as they are: failed runs, runs with a checkpoint, those that can't be read, and those of `skip`, which may go on.
+        Left as they are: failed runs, runs with a checkpoint, those that can't be read, and those of `skip`, which may continue.
         Readers see the same runs meanwhile. A later result of a packed run is written as a folder
         and wins. Killed at any moment it leaves every run in its folder, in the part, or in both.
 
@@ -299,7 +299,7 @@ class RunStore:
         except Timeout:
             raise UserError(f"{self.runs}: another process has been writing for 10 minutes; end it, or wait for it") from None
         except OSError as error:
-            raise UserError(f"{self.runs}: can't be written ({error.strerror or error}); give a folder that can") from None
+            raise UserError(f"{self.runs}: can't be written ({error.strerror or error}); give another folder") from None
         with lock:
             if not self._cleaned:
                 settle(self.runs)
@@ -329,7 +329,7 @@ def _again(read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 def _column_names(columns: Collection[str]) -> tuple[str, ...]:
     for name in columns:
         if not is_column(name):
-            raise ValueError(f"{name!r} is no column of a curve; known are {KNOWN_COLUMNS}")
+            raise ValueError(f"{name!r} is not a column of a curve; known are {KNOWN_COLUMNS}")
     return in_order({ENV_STEP, *columns})
 
 
@@ -344,6 +344,6 @@ def _noting(problems: list[RunWarning] | None, code: str, where: str = "") -> It
     try:
         yield
     except FileNotFoundError as error:
-        _note(problems, code, f"{where}: its folder lacks a file ({error}); remove the folder to have it run again", where)
+        _note(problems, code, f"{where}: its folder has no file ({error}); remove the folder to have it run again", where)
     except UserError as error:
         _note(problems, code, str(error), where or str(error).partition(": ")[0])

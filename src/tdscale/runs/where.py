@@ -76,7 +76,7 @@ def parse_where(texts: Iterable[str]) -> Where:
     """Conditions from "KEY=VALUE", "KEY=VALUE,VALUE" (any of them) and "KEY!=VALUE" (none of them). A list, "[64, 64]", is one value.
 
     Raises:
-        UserError: if a text is no condition.
+        UserError: if a text is not a condition.
     """
     conditions = []
     for text in texts:

@@ -37,7 +37,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
         _swap(temporary, target)
     except OSError as error:
         raise UserError(
-            f"{target}: can't be written ({error.strerror or error}); see to space and permissions and start again, what is stored stays"
+            f"{target}: can't be written ({error.strerror or error}); check disk space and permissions and start again; stored runs stay"
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -81,7 +81,7 @@ def set_aside(folder: Path, target: Path) -> None:
 
 
 def settle(parent: Path) -> None:
-    """Clean up after killed writers. The caller holds the lock, so no writer is alive."""
+    """Clean up after killed writers. The caller holds the lock, so no writer is at work."""
     for path in _hidden(parent, _OLD):
         target = parent / _name(path, _OLD)
         with suppress(OSError):

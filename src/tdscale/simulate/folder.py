@@ -41,7 +41,7 @@ def write_simulation(
         UserError: if the folder holds anything already.
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise UserError(f"{directory}: is not an empty folder; give a new one, simulated runs are not to mix with others")
+        raise UserError(f"{directory}: is not an empty folder; give a new one: simulated runs must not mix with others")
     study = Study(
         name=name,
         algorithm="sac",

@@ -203,7 +203,7 @@ def _env_steps(design: SweepDesign, task: str, top: float) -> NDArray[np.int64]:
     if limit is not None:
         ends.append(float(limit))
     if not ends:
-        raise ValueError(f"top is {design.top:g}, which is never reached, so a run has no end; give env_steps")
+        raise ValueError(f"top is {design.top:g}, which is never reached, so a run would never end; give env_steps")
     count = max(int(min(ends) // design.log_interval), 2)
     return design.log_interval * np.arange(1, count + 1, dtype=np.int64)
 

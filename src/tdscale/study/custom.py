@@ -1,4 +1,4 @@
-"""What a user brings: an algorithm or a function named "module:name", or a command that trains one run. Nothing here imports them.
+"""The user's own code: an algorithm or a function named "module:name", or a command that trains one run. Nothing here imports them.
 
 See docs/custom_algorithm.md and docs/custom_trainer.md.
 """
@@ -50,7 +50,7 @@ class TrainerOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    retries: int = Field(1, ge=0, le=100, description="how often a run that failed is tried again")
+    retries: int = Field(1, ge=0, le=100, description="how often a failed run is tried again")
     stop_early: bool = Field(True, description="end a cell once the last threshold is reached; its seeds then take turns")
     actor_size: int | None = Field(None, ge=0, description="parameters of the actor, for counted compute")
 
@@ -88,10 +88,10 @@ def check_command(
     named: set[str] = set()
     for index, part in enumerate(command):
         if "\0" in part:
-            raise ValueError(f"command[{index}]: holds a NUL character, which no argument can")
+            raise ValueError(f"command[{index}]: holds a NUL character, which an argument can't hold")
         for found in _TOKEN.finditer(part):
             if found[0] in ("{", "}"):
-                raise ValueError(f"command[{index}]: {part!r} has a lone {found[0]}; a brace itself is written {found[0] * 2}")
+                raise ValueError(f"command[{index}]: {part!r} has a lone {found[0]}; write a brace as {found[0] * 2}")
             if found[1] is not None and found[1] not in known:
                 said = f"command[{index}]: there is no placeholder {found[0]}"
                 if sizes and found[1] == MODEL_SIZE:
@@ -100,9 +100,9 @@ def check_command(
             if found[1] is not None:
                 named.add(found[1])
     if _TOKEN.search(command[0]):
-        raise ValueError("command[0]: is the program, which is the same for every run; placeholders belong into its arguments")
+        raise ValueError("command[0]: is the program, which must be the same for every run; put placeholders into its arguments")
     if "output" not in named:
-        raise ValueError('command: nowhere says {output}, the CSV file that the trainer is to write, e.g. ["…", "--csv", "{output}"]')
+        raise ValueError('command: has no {output}, the CSV file that the trainer must write, e.g. ["…", "--csv", "{output}"]')
     for name in () if "spec" in named else _SWEPT:
         if counts[name] > 1 and name not in named:
             raise ValueError(f"command: nowhere says {{{name}}}, so that runs with {counts[name]} values of it would all be the same one")
@@ -128,14 +128,14 @@ def _check_names(settings: Collection[str], sizes: Mapping[str, Mapping[str, Any
 def filled(
     command: Sequence[str], spec: RunSpec, env_steps: int, files: Mapping[str, str], size: Mapping[str, Any] | None = None
 ) -> list[str]:
-    """The arguments of one run: each placeholder replaced within its argument, whatever characters its value has.
+    """The arguments of one run: each placeholder replaced within its argument, with any characters in its value.
 
     Args:
         command: as the study has it.
         spec: the run.
         env_steps: its limit.
         files: paths for output, report, checkpoint and spec.
-        size: the names size and model_size, as far as they are known, in a study with [sizes].
+        size: the names size and model_size, if they are known, in a study with [sizes].
     """
     values = {**spec.settings, **(size or {}), **spec.to_dict(), "env_steps": env_steps, **files}
 

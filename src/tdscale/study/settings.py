@@ -17,7 +17,7 @@ _UNSAID = {"environments": 1, "n_step": 1, "critic_updates_per_actor_update": 1,
 
 @dataclass(frozen=True)
 class Resets:
-    """When training begins again with new networks and optimisers, the replay kept.
+    """When networks and optimisers are reset; the replay buffer is not.
 
     Attributes:
         env_steps: before the updates of these env steps.
@@ -31,17 +31,17 @@ class Resets:
 
 
 class TrainingSettings(BaseModel):
-    """What the training loop reads, whatever the algorithm."""
+    """What the training loop reads, for every algorithm."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     warm_up: int = Field(5000, ge=1, description="env steps of uniformly random actions before the first update")
-    replay_capacity: int = Field(1_000_000, ge=1, description="transitions kept")
+    replay_capacity: int = Field(1_000_000, ge=1, description="transitions in the replay buffer")
     actor_updates: Literal["per-env-step", "per-critic-update"] = Field(
         "per-env-step", description="when the actor and the temperature are updated"
     )
     update_block: int = Field(
-        1, ge=1, le=1024, description="env steps whose due updates are applied together; above 1 it is faster and delays the policy"
+        1, ge=1, le=1024, description="env steps whose updates are made together; above 1 it is faster, and the policy lags"
     )
     evaluation_interval: int = Field(5000, ge=0, description="env steps between evaluations of the mean policy; 0 = none")
     evaluation_episodes: int = Field(3, ge=1, description="episodes of each evaluation")
@@ -70,16 +70,16 @@ class NetworkSettings(TrainingSettings):
     """What the networks of SAC, BRO and PQL have in common."""
 
     matmul_precision: Precision = Field(
-        "float32", description="of the factors of an update's matrix products; bfloat16 is faster on GPUs and newer CPUs"
+        "float32", description="precision of the factors in matrix products of updates; bfloat16 is faster on GPUs and newer CPUs"
     )
 
 
 class SACSettings(NetworkSettings):
     """Soft actor-critic with twin critics and a learnt temperature (Haarnoja et al. 2018)."""
 
-    hidden_sizes: tuple[Width, ...] = Field((256, 256), min_length=1, description="widths of actor and critics")
+    hidden_sizes: tuple[Width, ...] = Field((256, 256), min_length=1, description="layer widths of actor and critics")
     discount: float = Field(0.99, gt=0, lt=1, description="γ")
-    target_rate: float = Field(0.005, gt=0, le=1, description="τ, how far the target critics move at every critic update")
+    target_rate: float = Field(0.005, gt=0, le=1, description="τ, step of the target critics at every critic update")
     initial_temperature: float = Field(1.0, gt=0, description="entropy temperature at the start")
     target_entropy_per_dimension: float = Field(
         -0.5, description="target entropy over dim(A): -0.5 as jaxrl, -1 as CleanRL and Stable-Baselines3"
@@ -105,21 +105,21 @@ class BROMinimalSettings(NetworkSettings):
     actor_width: Width = Field(256, description="width of the actor, and of the explorer")
     actor_blocks: int = Field(1, ge=0, le=64, description="residual blocks of the actor, and of the explorer")
     quantiles: int = Field(100, ge=1, le=1000, description="quantiles that a critic predicts")
-    weight_decay: float = Field(1e-4, ge=0, description="AdamW's, on all parameters of critics and actors")
+    weight_decay: float = Field(1e-4, ge=0, description="weight decay of AdamW, on all parameters of critics and actors")
     discount: float = Field(0.99, gt=0, lt=1, description="γ")
-    target_rate: float = Field(0.005, gt=0, le=1, description="τ, how far the target critics move at every critic update")
+    target_rate: float = Field(0.005, gt=0, le=1, description="τ, step of the target critics at every critic update")
     initial_temperature: float = Field(1.0, gt=0, description="entropy temperature at the start")
-    temperature_learning_rate: float = Field(3e-4, gt=0, lt=1, description="of the temperature's Adam, whatever η is")
+    temperature_learning_rate: float = Field(3e-4, gt=0, lt=1, description="learning rate of the temperature, independent of η")
     target_entropy_per_dimension: float = Field(-0.5, description="target entropy over dim(A)")
     pessimism: float = Field(
         0.0, ge=0, le=10, description="factor on |Q1 - Q2| / 2 taken off targets and the actor's value; 1 = the smaller critic"
     )
     log_std_min: float = Field(-10.0, description="lower bound that the policy's log standard deviation is squashed into")
     log_std_max: float = Field(2.0, description="upper bound")
-    reset_rule: ResetRule = Field("gradient-steps", description="when networks and optimisers begin anew")
+    reset_rule: ResetRule = Field("gradient-steps", description="when networks and optimisers are reset")
     reset_critic_updates: int = Field(2_500_000, ge=1, description='critic updates between resets, for reset_rule = "gradient-steps"')
     reset_weights: Literal["initial", "fresh"] = Field(
-        "initial", description="what a reset gives back: the run's first weights and random key (the authors' code), or fresh ones (paper)"
+        "initial", description="weights and random key after a reset: the run's first ones (the authors' code), or fresh ones (paper)"
     )
     reset_env_steps: tuple[Annotated[int, Field(ge=1)], ...] = Field((), description='for reset_rule = "env-steps"')
     warm_up: int = Field(2500, ge=1, description="env steps of uniformly random actions before the first update")
@@ -151,13 +151,13 @@ class BROMinimalSettings(NetworkSettings):
 class BROSettings(BROMinimalSettings):
     """BRO in full (Nauman et al. 2024): an optimistic explorer collects the data."""
 
-    reset_rule: ResetRule = Field("bro", description="when networks and optimisers begin anew")
+    reset_rule: ResetRule = Field("bro", description="when networks and optimisers are reset")
     initial_optimism: Factor = Field(1.0, description="factor on |Q1 - Q2| / 2 at the start")
     initial_regulariser: Factor = Field(0.25, description="factor on the divergence of explorer from actor at the start")
     dual_learning_rate: float = Field(
-        3e-5, gt=0, lt=1, description="of the Adam of both factors, on x of exp(-10 + 8.75 (1 + tanh x)), whatever η is"
+        3e-5, gt=0, lt=1, description="learning rate of both factors, for x of exp(-10 + 8.75 (1 + tanh x)), independent of η"
     )
-    target_divergence_per_dimension: float = Field(0.05, gt=0, description="KL that both factors hold the explorer to, over dim(A)")
+    target_divergence_per_dimension: float = Field(0.05, gt=0, description="target of the explorer's KL, over dim(A)")
     explorer_std_factor: float = Field(0.75, gt=0, le=10, description="the explorer's standard deviation over the actor's")
     explorer_initial_scale: float = Field(0.01, ge=0, description="gain of the explorer's last layer at the start")
 
@@ -170,15 +170,17 @@ class BROSettings(BROMinimalSettings):
 class PQLSettings(NetworkSettings):
     """Parallel Q-learning (Li et al. 2023): a deterministic policy, twin critics, thousands of environments."""
 
-    hidden_sizes: tuple[Width, ...] = Field((512, 256, 128), min_length=1, description="widths of actor and critics")
+    hidden_sizes: tuple[Width, ...] = Field((512, 256, 128), min_length=1, description="layer widths of actor and critics")
     discount: float = Field(0.99, gt=0, lt=1, description="γ, per step of the environment: γ^n_step at the bootstrap")
-    target_rate: float = Field(0.05, gt=0, le=1, description="τ, how far the target critics move at every critic update")
-    weight_decay: float = Field(1e-2, ge=0, description="AdamW's, on all parameters of critics and actor")
+    target_rate: float = Field(0.05, gt=0, le=1, description="τ, step of the target critics at every critic update")
+    weight_decay: float = Field(1e-2, ge=0, description="weight decay of AdamW, on all parameters of critics and actor")
     gradient_norm_limit: float = Field(0.5, gt=0, description="gradients of actor and of critics are clipped to this norm")
-    smoothing_std: float = Field(0.8, ge=0, description="of the noise on the target's action")
+    smoothing_std: float = Field(0.8, ge=0, description="standard deviation of the noise on the target's action")
     smoothing_limit: float = Field(0.2, ge=0, description="that noise is clipped to ± this")
-    exploration_std_min: float = Field(0.05, ge=0, description="of the noise on the first environment's actions")
-    exploration_std_max: float = Field(0.8, ge=0, description="of the noise on the last environment's; evenly spaced between")
+    exploration_std_min: float = Field(0.05, ge=0, description="standard deviation of the noise on the first environment's actions")
+    exploration_std_max: float = Field(
+        0.8, ge=0, description="standard deviation of the noise on the last environment's actions; evenly spaced between"
+    )
     observation_limit: float = Field(5.0, gt=0, description="normalised observations are clipped to ± this")
     environments: int = Field(4096, ge=1, le=65_536, description="environments of one run, stepped together")
     n_step: int = Field(3, ge=1, le=100, description="rewards that a transition sums up before its bootstrap")
@@ -189,7 +191,7 @@ class PQLSettings(NetworkSettings):
         "per-critic-update", description="when the actor is updated: once per step of all environments, or by critic updates"
     )
     warm_up: int = Field(32 * 4096, ge=1, description="env steps, over all environments, of random actions before the first update")
-    replay_capacity: int = Field(5_000_000, ge=1, description="transitions kept")
+    replay_capacity: int = Field(5_000_000, ge=1, description="transitions in the replay buffer")
     evaluation_interval: int = Field(1_000_000, ge=0, description="env steps between evaluations of the policy; 0 = none")
     diagnostics_interval: int = Field(1_000_000, ge=0, description="env steps between diagnostics; 0 = none")
 
@@ -213,7 +215,7 @@ class PQLDSettings(PQLSettings):
     value_min: float = Field(-10.0, description="the lowest of them; lower returns count as this")
     value_max: float = Field(10.0, description="the highest")
     critic_loss: Literal["binary-cross-entropy", "cross-entropy"] = Field(
-        "binary-cross-entropy", description="the critics': binary, atom by atom (the authors' code), or of the whole distribution"
+        "binary-cross-entropy", description="loss of the critics: binary, atom by atom (the authors' code), or of the whole distribution"
     )
 
     @property

@@ -16,10 +16,10 @@ def parse_sizes(value: Any) -> Any:
     """[sizes] as it is kept: by name, the settings of each size.
 
     `critic_width = [128, 256]`, one setting with a list of values, is short for a size for each value, named by it; a name with a table is
-    a size as it stands. What is neither is left as it is, for the type's own complaint.
+    a size unchanged. What is neither is left as it is, and the type check reports it.
 
     Raises:
-        ValueError: where both stand side by side, a list is empty, or a value stands in it twice.
+        ValueError: if both are given, a list is empty, or it has a value twice.
     """
     if not isinstance(value, Mapping):
         return value
@@ -29,7 +29,7 @@ def parse_sizes(value: Any) -> Any:
     if len(value) > 1:
         other = next(name for name in value if name != lists[0])
         raise ValueError(
-            f"{lists[0]}: a list stands alone, as one size for each of its values; beside {other!r} write each size as a table, e.g. "
+            f"{lists[0]}: a list must be alone, as one size for each of its values; with {other!r} write each size as a table, e.g. "
             f"small = {{ {lists[0]} = … }}"
         )
     key, values = next(iter(value.items()))
@@ -38,7 +38,7 @@ def parse_sizes(value: Any) -> Any:
     names = [size_name(one) for one in values]
     for index, name in enumerate(names):
         if name in names[:index]:
-            raise ValueError(f"{key}: {name} stands twice; each size once is enough")
+            raise ValueError(f"{key}: {name} is there twice; give each size once")
     return {name: {key: one} for name, one in zip(names, values, strict=True)}
 
 
@@ -72,22 +72,22 @@ def update_weight(settings: Mapping[str, Any], model_size: float | None) -> floa
 
 
 def check_sizes(sizes: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise ValueError, one sentence, where [sizes] can't be what was meant: no setting, unequal ones, two alike, N that is no number."""
+    """Raise ValueError, one sentence, if [sizes] is wrong: no setting, unequal ones, two alike, N that is not a number."""
     keys: set[str] | None = None
     seen: dict[str, str] = {}
     for name, size in sizes.items():
         own = set(size_settings(size))
         if not own:
-            raise ValueError(f'{name}: names no setting; it must be a table of what makes the size, e.g. {name} = {{ size = "{name}" }}')
+            raise ValueError(f'{name}: has no setting; it must be a table of settings, e.g. {name} = {{ size = "{name}" }}')
         if keys is not None and own != keys:
             raise ValueError(f"{name}: sets {', '.join(sorted(own))}, another size {', '.join(sorted(keys))}; all sizes must set the same")
         keys = own
         model_size = size.get(MODEL_SIZE)
         if model_size is not None and (isinstance(model_size, bool) or not isinstance(model_size, int | float) or not model_size > 0):
-            raise ValueError(f"{name}.{MODEL_SIZE}: {model_size!r} is no number of parameters; it must be > 0, e.g. 2.83e6")
+            raise ValueError(f"{name}.{MODEL_SIZE}: {model_size!r} is not a number of parameters; it must be > 0, e.g. 2.83e6")
         text = repr(sorted((key, size[key]) for key in own))
         if text in seen:
-            raise ValueError(f"{name}: has the settings of {seen[text]!r}; each size once is enough")
+            raise ValueError(f"{name}: has the settings of {seen[text]!r}; give each size once")
         seen[text] = name
 
 
@@ -103,16 +103,16 @@ def check_beside(sizes: Mapping[str, Mapping[str, Any]], settings: Collection[st
     for name, size in sizes.items():
         both = sorted(set(size) & set(settings))
         if both:
-            raise ValueError(f"sizes.{name}.{both[0]}: stands in [settings] too; a setting that makes the sizes belongs into [sizes] alone")
+            raise ValueError(f"sizes.{name}.{both[0]}: is in [settings] too; a setting of the sizes must be in [sizes] only")
     if sizes and model_size is not None:
         better = "leave it out: N is counted" if counted else "give it in each size"
-        raise ValueError(f"model_size: stands beside [sizes], whose networks have an N each; {better}")
+        raise ValueError(f"model_size: can't be combined with [sizes], whose networks have an N each; {better}")
     for name, size in sizes.items() if counted else ():
         if MODEL_SIZE in size:
-            raise ValueError(f"sizes.{name}.{MODEL_SIZE}: N of tdscale's own networks is counted; leave it out")
+            raise ValueError(f"sizes.{name}.{MODEL_SIZE}: tdscale counts N of its own networks; leave it out")
         recorded = sorted(set(size) & set(RECORDING))
         if recorded:
-            raise ValueError(f"sizes.{name}.{recorded[0]}: says what is recorded of a run, and makes no size; it belongs into [settings]")
+            raise ValueError(f"sizes.{name}.{recorded[0]}: only controls recording, and can't make a size; it belongs into [settings]")
 
 
 def check_networks(sizes: Mapping[str, Mapping[str, Any]], settings: Collection[str]) -> None:
@@ -121,4 +121,4 @@ def check_networks(sizes: Mapping[str, Mapping[str, Any]], settings: Collection[
     for name, size in sizes.items():
         if not set(size) & set(known):
             least = "it must set" if len(known) == 1 else "it must set at least one of"
-            raise ValueError(f"sizes.{name}: {', '.join(sorted(size))} makes the critics no larger; {least} {', '.join(known)}")
+            raise ValueError(f"sizes.{name}: {', '.join(sorted(size))} does not change the size of the critics; {least} {', '.join(known)}")

@@ -32,7 +32,7 @@ def smoke_study(study: Study) -> Study:
     middle ones, B the smallest ones, halved until they are at most 64. A run ends after 2000 env steps, 50 of them past warm-up,
     with one evaluation at its end; networks are at most 32 wide (settings called `hidden_sizes` or `…_width`). Parallel
     environments are at most 8, each of which makes 520 env steps, 50 of them past warm-up; σ is raised by as much as they are fewer,
-    to 16 at most: a step of all of them brings as many updates as before. Of [sizes] the first and the last stay, the smaller of them at
+    to 16 at most: a step of all of them makes as many updates as before. Of [sizes] the first and the last stay, the smaller of them at
     most 16 wide.
 
     Thresholds are 250, 500 and 750 on a scale that no return reaches: no cell of stage 1 stops early. `with_scale` gives the

@@ -111,7 +111,7 @@ def _digest(values: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class StopTarget:
-    """A cell goes on for `margin`·(env steps so far) after the return over its seeds has crossed `return_threshold`.
+    """A cell continues for `margin`·(env steps so far) after the return over its seeds has crossed `return_threshold`.
 
     Attributes:
         return_threshold: in the task's own (raw) units.
@@ -170,7 +170,7 @@ class CellJob:
 
     @property
     def most_env_steps(self) -> int:
-        """Where a seed stands at the end if the cell does not cross the target's return."""
+        """The last env step of a seed if the cell does not cross the target's return."""
         return self.env_steps if self.cut is None else min(max(self.cut, self.least), self.env_steps)
 
     @property
@@ -180,7 +180,7 @@ class CellJob:
 
     @property
     def last_env_step(self) -> int:
-        """Where a run stands at the limit: at a whole step of its environments."""
+        """The last env step of a run at the limit: a whole step of its environments."""
         return ceil(self.env_steps / self.environments) * self.environments
 
     def describe(self) -> str:

@@ -23,7 +23,7 @@ class _Part(BaseModel):
 def _distinct(values: tuple[float, ...]) -> tuple[float, ...]:
     for index, value in enumerate(values):
         if value in values[:index]:
-            raise ValueError(f"{value:g} stands twice; each value once is enough")
+            raise ValueError(f"{value:g} is there twice; give each value once")
     return values
 
 
@@ -37,10 +37,10 @@ Utds = Annotated[tuple[Utd, ...], Field(min_length=1), AfterValidator(_distinct)
 class Task(_Part):
     """A task and the scale of its return: `low` is normalised to 0, `high` to 1000."""
 
-    suite: str = Field("gymnasium", description="where the task comes from: one of SUITES, any text for a trainer of one's own")
+    suite: str = Field("gymnasium", description="where the task comes from: one of SUITES, any text for your own trainer")
     low: float = Field(0.0, description="return of an idle or random policy")
     high: float = Field(description="reference return")
-    reward_scale: float = Field(1.0, gt=0, description="factor on the rewards the learner sees")
+    reward_scale: float = Field(1.0, gt=0, description="factor on the rewards that the agent learns from")
     env_steps: int | None = Field(None, ge=1, description="overrides limits.env_steps")
 
     @model_validator(mode="after")
@@ -51,22 +51,22 @@ class Task(_Part):
 
 
 class Sweep(_Part):
-    """Stage 1: finds the best B and η at each σ. The grid design runs every combination of these, the adaptive one those that tell most."""
+    """Stage 1: finds the best B and η at each σ. The grid design runs every combination, the adaptive one the most informative ones."""
 
     utd: Utds
     batch_size: Annotated[tuple[BatchSize, ...], Field(min_length=1), AfterValidator(_distinct)]
     learning_rate: Annotated[tuple[LearningRate, ...], Field(min_length=1), AfterValidator(_distinct)]
-    seeds: int = Field(3, ge=1, le=1000, description="of each cell; in the adaptive design, the most that a cell may have")
-    design: Literal["grid", "adaptive"] = Field("grid", description="which cells are run: all of them, or in rounds those that tell most")
+    seeds: int = Field(3, ge=1, le=1000, description="seeds of each cell; in the adaptive design, the maximum")
+    design: Literal["grid", "adaptive"] = Field(
+        "grid", description="which cells are run: all of them, or the most informative ones, in rounds"
+    )
     regret: float | None = Field(
         None,
         gt=0,
         description="adaptive: stage 1 ends once the chosen B and η are expected to need at most this much more data than the best ones, "
         "as a difference of log D, mean over tasks and σ; None: 0.05",
     )
-    round_size: int | None = Field(
-        None, ge=1, description="adaptive: cells of a round after the first; None: as many as there are tasks times σ"
-    )
+    round_size: int | None = Field(None, ge=1, description="adaptive: cells of each round after the first; None: tasks × UTD ratios")
     most_env_steps: int | None = Field(None, ge=1, le=_MOST, description="adaptive: stage 1 ends before it takes more env steps than this")
     price: Literal["env-steps", "seconds"] | None = Field(
         None,
@@ -78,7 +78,7 @@ class Sweep(_Part):
     def _of_adaptive(self) -> Self:
         given = [name for name in ("regret", "round_size", "most_env_steps", "price") if getattr(self, name) is not None]
         if given and self.design != "adaptive":
-            raise ValueError(f'{given[0]}: is about the adaptive design; add design = "adaptive", or leave {given[0]} out')
+            raise ValueError(f'{given[0]}: is for the adaptive design only; add design = "adaptive", or leave {given[0]} out')
         return self
 
     @property
@@ -91,9 +91,9 @@ class Scaling(_Part):
     """Stage 2: fresh seeds at the fitted B*(σ), η*(σ)."""
 
     utd: Utds
-    seeds: int = Field(5, ge=1, le=1000, description="at each task and σ; in the adaptive design, at most")
+    seeds: int = Field(5, ge=1, le=1000, description="seeds at each task and UTD ratio; in the adaptive design, the maximum")
     design: Literal["grid", "adaptive"] | None = Field(
-        None, description="grid: all seeds at every task and σ; adaptive: in rounds, where D is least known; None: as in [sweep]"
+        None, description="grid: all seeds at every task and σ; adaptive: in rounds, more where D is least known; None: as in [sweep]"
     )
     precision: float | None = Field(
         None,
@@ -106,8 +106,8 @@ class Scaling(_Part):
 class Baseline(_Part):
     """Runs at the σ of stage 2 with the best B and η of one σ kept constant, to see what fitting them is worth."""
 
-    utd: Utd | None = Field(None, description="the σ whose B and η are kept; None: the swept one nearest to 2, the paper's")
-    at: Utds | None = Field(None, description="the σ that are run; None: those of stage 2")
+    utd: Utd | None = Field(None, description="the UTD ratio whose B and η are kept; None: the one of the sweep nearest to 2, the paper's")
+    at: Utds | None = Field(None, description="the UTD ratios to run; None: those of stage 2")
     seeds: int | None = Field(None, ge=1, le=1000, description="None: as many as in stage 2")
 
 
@@ -119,16 +119,16 @@ class Limits(_Part):
 
 
 class Checkpoints(_Part):
-    """What is kept of runs that are not done, so that they go on after an interruption."""
+    """What is stored of runs that are not done, so that they resume after an interruption."""
 
-    minutes: float = Field(
-        2.0, ge=0, description="at least so many between two; further apart where writing takes over 1 % of the time; 0: none"
+    minutes: float = Field(2.0, ge=0, description="minutes between two, at least; more if writing takes over 1 % of the time; 0: none")
+    keep: bool = Field(
+        False, description="also keep those of finished runs, which then resume from there when a limit or the last threshold is raised"
     )
-    keep: bool = Field(False, description="those of runs that are done, too: a raised limit or threshold then goes on from there")
     gigabytes: float = Field(
         4.0,
         ge=0,
-        description="adaptive design: disk for those of runs that were stopped and may be asked for again; beyond it the oldest are "
+        description="adaptive design: disk space for those of runs that were stopped early and may be needed; beyond it the oldest are "
         "removed, and such a run begins from the start",
     )
 
@@ -142,8 +142,8 @@ class Study(_Part):
 
     name: str = Field(min_length=1, max_length=200)
     algorithm: str
-    command: tuple[str, ...] | None = Field(None, description="program and arguments of a trainer of one's own")
-    function: str | None = Field(None, description='a trainer of one\'s own as "module:name"')
+    command: tuple[str, ...] | None = Field(None, description="program and arguments of your own trainer")
+    function: str | None = Field(None, description='your own trainer as "module:name"')
     trainer: TrainerOptions | None = Field(None, description="about either of them")
     return_thresholds: tuple[float, ...] = Field(min_length=1)
     tasks: dict[str, Task] = Field(min_length=1)
@@ -151,17 +151,17 @@ class Study(_Part):
         None, description="δ, what one env step is worth in the compute unit, or measured: by the seconds it takes"
     )
     accounting: Literal["counted", "paper"] = "counted"
-    compute_unit: Literal["flops", "gradient-steps", "seconds"] = Field("flops", description="what compute is told in")
+    compute_unit: Literal["flops", "gradient-steps", "seconds"] = Field("flops", description="unit of compute")
     model_size: float | None = Field(None, gt=0, description="N, for accounting = paper")
     published_laws: str | None = Field(None, description="published laws whose B* and η* the runs follow, for method paper without a sweep")
     sweep: Sweep | None = None
     scaling: Scaling | None = None
-    baseline: Baseline | None = Field(None, description="runs at constant B and η; true for the usual ones")
+    baseline: Baseline | None = Field(None, description="runs at constant B and η; true for the defaults")
     limits: Limits | None = None
     checkpoints: Checkpoints | None = None
-    aggregate: Aggregate = Field("mean", description="what is taken over the seeds of a cell, step by step")
-    reset_critic_updates: int | None = Field(None, ge=1, le=_MOST, description="networks were reset after every so many critic updates")
-    reset_env_steps: tuple[Annotated[int, Field(ge=1, le=_MOST)], ...] = Field((), description="networks were reset at these env steps")
+    aggregate: Aggregate = Field("mean", description="how the seeds of a cell are combined, step by step")
+    reset_critic_updates: int | None = Field(None, ge=1, le=_MOST, description="critic updates between resets of the networks")
+    reset_env_steps: tuple[Annotated[int, Field(ge=1, le=_MOST)], ...] = Field((), description="env steps of the resets of the networks")
     settings: dict[str, Any] = Field(default_factory=dict)
     sizes: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
@@ -195,7 +195,7 @@ class Study(_Part):
     @field_validator("baseline", mode="before")
     @classmethod
     def _usual(cls, value: Any) -> Any:
-        if isinstance(value, dict):  # past this point a list is no tuple any more
+        if isinstance(value, dict):  # past this point a list is no longer a tuple
             return {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
         return {True: {}, False: None}[value] if isinstance(value, bool) else value
 
@@ -222,19 +222,19 @@ class Study(_Part):
     @model_validator(mode="after")
     def _trainable(self) -> Self:
         if self.command is not None and self.function is not None:
-            raise ValueError("function: stands beside command; one of them trains the runs")
+            raise ValueError("function: can't be combined with command; give one of them")
         if self.function is not None and not is_custom(self.function):
             raise ValueError(f'function: {self.function!r} names no function; it must be "module:name", e.g. "train:train"')
         if self.trainer is not None and not self.has_custom_trainer:
-            raise ValueError("trainer: is about a command or a function, of which there is none")
+            raise ValueError("trainer: needs a command or a function, and there is none")
         if self.has_custom_trainer and self.sweep is None:
             raise ValueError(f"{'function' if self.command is None else 'command'}: there is no [sweep], so nothing that it could run")
         given = [name for name in ("reset_critic_updates", "reset_env_steps") if getattr(self, name)]
         if len(given) > 1:
-            raise ValueError(f"{given[1]}: stands beside {given[0]}; one of them says when networks were reset")
+            raise ValueError(f"{given[1]}: can't be combined with {given[0]}; one of them gives the resets")
         if given and self.sweep is not None and not self.has_custom_trainer:
             raise ValueError(
-                f"{given[0]}: is about imported curves and trainers of your own; tdscale's agents note their resets themselves, and "
+                f"{given[0]}: is for imported curves and your own trainer; tdscale's agents record their resets, and "
                 "settings.reset_rule says when there are any"
             )
         for name, task in self.tasks.items():
@@ -262,19 +262,19 @@ class Study(_Part):
             known = ", ".join(map(repr, SETTINGS))
             raise ValueError(f'algorithm: there is no {self.algorithm!r}; there is {known}, or your own as "module:name"')
         if self.limits is None:
-            raise ValueError("limits: missing; say how long a run may take, e.g. [limits] env_steps = 100000")
+            raise ValueError("limits: missing; give the maximum length of a run, e.g. [limits] env_steps = 100000")
         if self.sweep is None:
             raise ValueError("sweep: missing; [scaling] needs the B and η that a [sweep] finds")
         if self.scaling is not None and self.scaling.precision is not None and not self.in_rounds("scaling"):
-            raise ValueError('scaling.precision: is about the adaptive design; add design = "adaptive", or leave precision out')
+            raise ValueError('scaling.precision: is for the adaptive design only; add design = "adaptive", or leave precision out')
         if self.sweep.is_adaptive and self.scaling is None:
             raise ValueError(
-                'sweep.design: "adaptive" needs a [scaling]: its few seeds choose B and η, and D_J(σ) is measured by fresh seeds at those'
+                'sweep.design: "adaptive" needs a [scaling]: stage 1 only chooses B and η, and D_J(σ) is measured with fresh seeds'
             )
         if self.sweep.is_adaptive and len(self.sweep.batch_size) == len(self.sweep.learning_rate) == 1:
             raise ValueError('sweep.design: "adaptive" has one B and one η to choose from; give several, or design = "grid"')
         if self.sweep.price == "seconds" and self.has_custom_trainer:
-            raise ValueError('sweep.price: "seconds" is measured on tdscale\'s own agents; with a trainer of your own use "env-steps"')
+            raise ValueError('sweep.price: "seconds" is measured on tdscale\'s own agents; with your own trainer use "env-steps"')
         unknown = [name for name, size in self.sizes.items() if MODEL_SIZE not in size]
         if self.sweep.is_adaptive and self.has_custom_trainer and unknown:
             raise ValueError(
@@ -282,12 +282,12 @@ class Study(_Part):
                 "runs: add it to each, e.g. model_size = 2.83e6"
             )
         if self.baseline is not None and self.scaling is None:
-            raise ValueError("baseline: is compared with the runs of a [scaling], of which there is none")
+            raise ValueError("baseline: needs a [scaling] to compare with, and there is none")
         if self.baseline is not None and self.scaling is not None:
             alone = [utd for utd in self.baseline.at or () if utd not in self.scaling.utd]
             if alone:
                 raise ValueError(
-                    f"baseline.at: {alone[0]:g} is no σ of [scaling], whose runs it would be compared with; add it to scaling.utd"
+                    f"baseline.at: {alone[0]:g} is not a σ of [scaling], whose runs it would be compared with; add it to scaling.utd"
                 )
         if self.algorithm in SETTINGS and not self.has_custom_trainer:
             check_networks(self.sizes, SETTINGS[self.algorithm].model_fields)
@@ -310,7 +310,7 @@ class Study(_Part):
             for index, batch_size in enumerate(self.sweep.batch_size):
                 if batch_size > room:
                     raise ValueError(
-                        f"sweep.batch_size[{index}]: {batch_size} can't be filled; {name} collects at most {room} transitions "
+                        f"sweep.batch_size[{index}]: {batch_size} is too large; {name} collects at most {room} transitions "
                         f"(limits.env_steps, settings.replay_capacity)"
                     )
 

@@ -37,10 +37,10 @@ def read_study(path: str | Path) -> Study:
     path = Path(path)
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise UserError(f"{path}: a study file of over 1 MiB is a mistake; give the TOML file, not the data")
+            raise UserError(f"{path}: over 1 MiB is too large for a study file; give the TOML file, not the data")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; a study starts as a TOML file, see examples/") from None
+        raise UserError(f"{path}: no such file; give a TOML file, for example one of examples/") from None
     except IsADirectoryError:
         raise UserError(f"{path}: is a folder; give the study's TOML file, e.g. {path / 'study.toml'}") from None
     except UnicodeDecodeError as error:
@@ -182,7 +182,7 @@ def _sentence(
             near = get_close_matches(key, known, n=1)
             text = "unknown key; " + (f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}")
         case "missing":
-            text = f"missing; it must be given{example}"
+            text = f"missing; it is required{example}"
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
             sign = {"greater_than": ">", "greater_than_equal": "≥", "less_than": "<", "less_than_equal": "≤"}[kind]
             bound = next(context[name] for name in ("gt", "ge", "lt", "le") if name in context)

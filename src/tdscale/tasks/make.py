@@ -36,7 +36,7 @@ def check_task(suite: str, name: str) -> None:
     try:
         task.reset(np.zeros(1, np.intp), np.zeros(1, np.uint32))
     except Exception as error:
-        raise UserError(f"task {name!r} opens, but begins no episode: {type(error).__name__}: {first_line(error)}") from error
+        raise UserError(f"task {name!r} opens, but can't start an episode: {type(error).__name__}: {first_line(error)}") from error
     finally:
         task.close()
 
@@ -64,4 +64,4 @@ def make_parallel_task(suite: str, name: str, environments: int, backend: str | 
 
 
 def _missing(name: str, error: ModuleNotFoundError) -> UserError:
-    return UserError(f'task {name!r} needs {error.name}, which is not installed; pip install "tdscale[train]" brings it')
+    return UserError(f'task {name!r} needs {error.name}, which is not installed; pip install "tdscale[train]" installs it')

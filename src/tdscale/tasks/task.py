@@ -118,7 +118,7 @@ class TaskGroup(ParallelTask):
         return {}
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Seeds (n,), lengths (n,) and actions (total length, action_size) of the episodes that are going on."""
+        """Seeds (n,), lengths (n,) and actions (total length, action_size) of the episodes in progress."""
         lengths = np.array([len(taken) for taken in self._actions], np.int64)
         taken = [action for episode in self._actions for action in episode]
         return {

@@ -40,7 +40,7 @@ class Algorithm:
 
     Attributes:
         settings: what a study's [settings] may say.
-        config: a frozen dataclass with `observation_size`, `action_size`, `row_size`, and whatever else shapes the compiled
+        config: a frozen dataclass with `observation_size`, `action_size`, `row_size`, and everything else that shapes the compiled
             functions: its other fields are taken from the settings' attributes of the same name.
         init: (config, 32-bit seed) to a fresh state; called again at every reset.
         act: (config, state, observations of shape (n, observation_size), noise) to actions in [-1, 1], shape (n, action_size):

@@ -61,7 +61,7 @@ class RunBatch:
             self._config = self._algorithm.configure(settings, self.runs[0].experience.task)
             self._resets = settings.resets
             self._schedule = UpdateSchedule(specs[0].utd, settings.actor_updates, settings.critic_updates_per_actor_update)
-            # a call takes its minibatches along whether they are used or not: no more than one step brings, where updates come singly
+            # a call takes its minibatches along whether they are used or not: no more than those of one step, where updates come singly
             one_step = max(ceil(specs[0].utd * settings.environments), 1 if together else _LEAST_CHUNK)
             self._chunk = min(_CHUNK, one_step) if settings.update_block == 1 else _CHUNK
             whole_steps = ceil(env_steps / settings.environments) * settings.environments
@@ -272,7 +272,7 @@ class RunBatch:
             self.runs = [self.runs[slot] for slot in kept]
 
     def snapshot(self, slot: int) -> Snapshot:
-        """What a checkpoint holds of a run: among its values env_step, and `steps`, where the batch stands."""
+        """What a checkpoint holds of a run: among its values env_step, and `steps`, those of the batch."""
         run, agent = self.runs[slot], self._learner.agent(slot)
         values, arrays = run.recorded()
         values |= {"steps": self._steps, "due": [list(flags) for flags in self._due]} | origin(agent, self._versions(run))
@@ -304,7 +304,7 @@ class RunBatch:
         return run.library_versions() | run.experience.task.versions() | self._own_version
 
     def result(self, run_id: str, notes: dict[str, Any]) -> RunResult:
-        """A run as it stands."""
+        """A run in its present state."""
         run = next(run for run in self.runs if run.spec.run_id == run_id)
         return run.result(self._learner.costs(), run.experience.task.versions() | self._own_version, notes)
 
@@ -384,7 +384,7 @@ def _found(jobs: Sequence[CellJob], saving: Saving) -> dict[str, Checkpoint]:
         for spec in job.specs:
             if spec.run_id in found and found[spec.run_id].values["env_step"] > job.last_env_step:
                 past = found.pop(spec.run_id)
-                where = f"{past.path}: stands at env step {past.values['env_step']}, past the {job.env_steps} that are wanted"
+                where = f"{past.path}: is at env step {past.values['env_step']}, beyond the limit of {job.env_steps}"
                 saving.refuse([spec], CheckpointRefused(where))
     return found
 

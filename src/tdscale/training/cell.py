@@ -28,7 +28,7 @@ class Progress:
 
     Attributes:
         env_steps: done, over all runs.
-        limit: the most that they can come to.
+        limit: their maximum.
         seeds: how many runs there are.
         cells: env steps of each cell, over its seeds.
     """
@@ -50,7 +50,7 @@ def train_cell(
     """Train every seed of a cell and stop them at one env step.
 
     A run's curve up to any step depends on its own spec only: neither on the limit, nor on the target, nor on the other
-    seeds. A seed that diverges or fails ends alone; the rest go on.
+    seeds. A seed that diverges or fails ends alone; the rest continue.
 
     Args:
         specs: of one cell: alike but for the seed.
@@ -97,7 +97,7 @@ def train_cells(
     try:
         from tdscale.training.batch import advance_all, open_batches
     except ModuleNotFoundError as error:
-        raise UserError(f'training needs {error.name}, which is not installed; pip install "tdscale[train]" brings it') from None
+        raise UserError(f'training needs {error.name}, which is not installed; pip install "tdscale[train]" installs it') from None
 
     batches: list[RunBatch] = []
     try:
@@ -151,7 +151,7 @@ class _Cell:
         return sum(max(self.rule.end, run.env_step) if run.going else run.env_step for run, _ in self.runs)
 
     def leave(self) -> list[RunResult]:
-        """The results; the batches go on without these runs."""
+        """The results; the batches continue without these runs."""
         notes = {"stopped_at_return": self.rule.stopped_at}
         results = [batch.result(run.spec.run_id, notes) for run, batch in self.runs]
         for run, batch in self.runs:

@@ -104,8 +104,8 @@ class Checkpoint:
         try:
             with np.load(path, allow_pickle=False) as loaded:
                 return {name: loaded[name] for name in loaded.files}
-        except Exception as error:  # whatever a damaged archive makes its reader raise
-            raise CheckpointRefused(f"{path}: is no archive of arrays ({first_line(error) or type(error).__name__})") from None
+        except Exception as error:  # anything that reading a damaged archive may raise
+            raise CheckpointRefused(f"{path}: is not an archive of arrays ({first_line(error) or type(error).__name__})") from None
 
     def added(self, name: str) -> int:
         """How many rows of a name there ever were."""
@@ -177,7 +177,7 @@ class CheckpointFolder:
                 if number == self._number:
                     path.unlink(missing_ok=True)
             why = error.strerror or error
-            raise UserError(f"{self.path}: a checkpoint can't be written ({why}); see to space and permissions") from error
+            raise UserError(f"{self.path}: a checkpoint can't be written ({why}); check disk space and permissions") from error
         previous, self._last = self._last, written
         self._prune([written] if previous is None else [written, previous])
 
@@ -238,7 +238,7 @@ class CheckpointFolder:
             if content["sha256"] != _digest(body):
                 raise CheckpointRefused(f"{path}: was damaged after it was written")
             if body["format"] != _FORMAT:
-                raise CheckpointRefused(f"{path}: is of format {body['format']}, this version reads {_FORMAT}")
+                raise CheckpointRefused(f"{path}: has format {body['format']}, this version reads {_FORMAT}")
             if body["run_id"] != self._run_id:
                 raise CheckpointRefused(f"{path}: belongs to run {body['run_id']}, not to {self._run_id}")
             files = {str(name): (int(size), str(digest)) for name, (size, digest) in body["files"].items()}
@@ -252,10 +252,10 @@ class CheckpointFolder:
             }
             values = dict(body["values"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise CheckpointRefused(f"{path}: is cut short, or no checkpoint of ours") from None
+            raise CheckpointRefused(f"{path}: is cut short, or not a checkpoint of tdscale") from None
         named = {_state_name(number), *(file for stream in rows.values() for file, _, _ in stream.files)}
         if named != set(files) or not all(_OURS.fullmatch(name) for name in files):
-            raise CheckpointRefused(f"{path}: names files that are not a checkpoint's")
+            raise CheckpointRefused(f"{path}: names files that do not belong to a checkpoint")
         for name, (size, digest) in files.items():
             _check(self.path / name, size, digest)
         return Checkpoint(self.path, number, values, files, rows)
@@ -280,7 +280,7 @@ def _state_name(number: int) -> str:
 
 
 def _sealed(path: Path) -> tuple[int, str]:
-    """Bring a file to the disk; its length and digest."""
+    """Force a file to disk; its length and digest."""
     sync(path)
     with path.open("rb") as file:
         return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
@@ -290,7 +290,7 @@ def _check(path: Path, size: int, digest: str) -> None:
     try:
         there = path.stat().st_size
         if there != size:
-            raise CheckpointRefused(f"{path}: has {there} bytes, not the {size} that were written")
+            raise CheckpointRefused(f"{path}: has {there} bytes instead of the {size} that were written")
         with path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != digest:
                 raise CheckpointRefused(f"{path}: was damaged after it was written")
@@ -321,10 +321,10 @@ def _check_origin(checkpoint: Checkpoint, here: Mapping[str, Any]) -> None:
     there = {name: checkpoint.values.get(name) for name in here}
     for name in ("versions", "device"):
         if there[name] != here[name]:
-            why = f"was written with {_listed(there[name])}, now there is {_listed(here[name])}"
-            raise CheckpointRefused(f"{checkpoint.path}: {why}; the run would not be the same bit for bit")
+            why = f"was written with {_listed(there[name])}, installed is {_listed(here[name])}"
+            raise CheckpointRefused(f"{checkpoint.path}: {why}; the curve would not be the same bit for bit")
     if there != here:
-        raise CheckpointRefused(f"{checkpoint.path}: holds networks of other shapes than the algorithm has here")
+        raise CheckpointRefused(f"{checkpoint.path}: holds networks of other shapes than those of the algorithm")
 
 
 def part_of(arrays: Mapping[str, NDArray[Any]], part: str) -> dict[str, NDArray[Any]]:
@@ -389,7 +389,7 @@ class Saving:
         for spec in specs:
             self._folder(spec).forget()
         runs = "1 run begins" if len(specs) == 1 else f"{len(specs)} runs begin"
-        self.tell(f"{runs} anew: {why}")
+        self.tell(f"{runs} again: {why}")
 
     def is_due(self) -> bool:
         """Whether `attend` has something to do."""
@@ -444,7 +444,7 @@ class Saving:
                 # training continues, and tries again when the next one is due
                 if not self._told:
                     self._told = True
-                    self.tell(f"training goes on without a checkpoint: {error}")
+                    self.tell(f"training continues without a checkpoint: {error}")
 
     def _folder(self, spec: RunSpec) -> CheckpointFolder:
         if spec.run_id not in self._folders:

@@ -73,7 +73,7 @@ class DeviceLearner(Learner):
         most = max((len(new) for new in rows if new is not None), default=0)
         if most == 0:
             return
-        # n-step returns bring as many rows as there are environments, or some multiple of it: few shapes to compile for
+        # n-step returns give as many rows as there are environments, or some multiple of it: few shapes to compile for
         width = -(-most // self._environments) * self._environments
         padded = np.zeros((self.slots, width, self._config.row_size), np.float32)
         where = np.full((self.slots, width), self._capacity, np.int32)  # out of bounds: dropped

@@ -70,9 +70,9 @@ def visible_gpus() -> list[str]:
 def gpu_problem() -> str | None:
     """Why no GPU can be used, in one sentence; None where JAX has one. Asks JAX, in a process of its own, only where a GPU is seen."""
     if not (shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists()):
-        return "this machine shows no NVIDIA GPU"
+        return "this machine has no NVIDIA GPU that tdscale can see"
     code = "import jax; print(jax.default_backend())"
     asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if asked.stdout.strip() == "gpu":
         return None
-    return 'JAX finds no GPU; pip install "tdscale[gpu]" brings its CUDA build'
+    return 'JAX finds no GPU; pip install "tdscale[gpu]" installs its CUDA build'

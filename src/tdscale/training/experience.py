@@ -75,7 +75,7 @@ class EnvironmentFailure(Exception):
 
 
 def guarded(call: Any, *arguments: Any) -> Any:
-    """The call's result. Raises EnvironmentFailure for whatever a simulator, or an environment of the user's, raises.
+    """The call's result. Raises EnvironmentFailure for anything that a simulator or the user's environment raises.
 
     An error that says that a device is out of memory is passed on: the caller then trains in smaller batches.
     """

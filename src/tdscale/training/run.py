@@ -182,7 +182,7 @@ class TrainingRun:
         return {} if self._held_out is None else {"validation": self._held_out.kept}
 
     def restore(self, checkpoint: Checkpoint, arrays: dict[str, NDArray[Any]]) -> None:
-        """Become what wrote a checkpoint. Raises whatever a foreign one leads to; the run is of no use then."""
+        """Become what wrote a checkpoint. May raise anything for a foreign one; the run is of no use then."""
         for name in _RECORDED:
             setattr(self, name, checkpoint.values[name])
         curve = part_of(arrays, "curve")
@@ -200,7 +200,7 @@ class TrainingRun:
         return {"jax": jax.__version__, "numpy": version("numpy")}
 
     def result(self, costs: Costs, versions: Mapping[str, str], notes: dict[str, Any]) -> RunResult:
-        """The run as it stands; `versions` are the task's."""
+        """The run in its present state; `versions` are the task's."""
         if self.resets:
             notes = notes | {"resets": self.resets}
         if self.state != "finished":

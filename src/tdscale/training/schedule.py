@@ -141,8 +141,8 @@ class StopRule:
         target: where to stop before it; None for never.
         cut: where they stop if they have not crossed by then; None: at the limit.
         least: env steps that they are brought to in any case.
-        crossed: whether they have crossed, as far as is known.
-        end: env steps at which they stop, as far as is known.
+        crossed: whether they have crossed, if known.
+        end: env steps at which they stop, if known.
         next_stop: env step at which `is_done_at` is to be called next.
     """
 

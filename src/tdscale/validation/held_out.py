@@ -111,7 +111,7 @@ def leave_out(points: DataPoints, options: FitOptions, side: Side, out: NDArray[
                 covered += int(interval.low <= points.data[0, task, column, index] <= interval.high)
             compared += len(tasks)
     if not compared:
-        return f"{what}: no cell there reaches any threshold that the law was fitted at"
+        return f"{what}: no cell there reaches a fitted threshold"
     inside, outside = points.utd[~out], points.utd[out]
     return HeldOut(
         side=side,

@@ -1,4 +1,4 @@
-"""The simpler predictors that the law is held against, and the interval of a D that is yet to be measured."""
+"""The simpler predictors that the law is compared with, and the interval of a D that is yet to be measured."""
 
 import numpy as np
 

@@ -29,7 +29,7 @@ class HeldOutSize:
 
     Attributes:
         place: an "end" of one axis, a "corner" of both, or an axis's value "inside".
-        name: for people, "largest N", "smallest σ, largest N", "N = 2.32e6".
+        name: as shown, "largest N", "smallest σ, largest N", "N = 2.32e6".
         utd, model_size: the different σ and N of the points left out.
         factor: how far they lie outside those used, along either axis; 1 inside and at a corner.
         errors: mean |log predicted − log seen| of the domain's mean log D, by predictor (`SIZE_PREDICTORS`).
@@ -120,7 +120,7 @@ def leave_sizes_out(
                 bias += means.tolist()
         inside += _inside(law, points, tasks, np.flatnonzero(out), index)
     if not inside:
-        return f"{what}: no cell there reaches any threshold that the law was fitted at"
+        return f"{what}: no cell there reaches a fitted threshold"
     return HeldOutSize(
         place=place,
         name=name,

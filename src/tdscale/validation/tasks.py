@@ -1,4 +1,4 @@
-"""A task left out: it borrows the domain's shape of D_J(σ) and brings its own D at one σ only."""
+"""A task left out: it has the domain's shape of D_J(σ) and its own D at one σ only."""
 
 from dataclasses import dataclass, replace
 
@@ -61,7 +61,7 @@ def leave_task_out(points: DataPoints, options: FitOptions, task: int, full_widt
     others = np.arange(len(points.tasks)) != task
     given = _cheapest(points, task, others)
     if given is None:
-        return f"{name} left out: it reaches no threshold at a σ that other tasks reach it at"
+        return f"{name} left out: it reaches no threshold at a σ at which other tasks reach it"
     known = points.data.copy()
     known[:, task, np.arange(len(points.utd)) != given] = np.nan
     laws, warnings = options.method.data_laws(replace(points, data=known), options.seed)

@@ -19,7 +19,7 @@ from tdscale.validation.tasks import HeldOutTask, leave_task_out
 
 T = TypeVar("T")
 
-# leaving out takes many fits: so many draws tell enough of each, and so many thresholds where things are left out in turn
+# leaving out takes many fits: so many draws are enough for each, and so many thresholds where things are left out in turn
 _THRESHOLDS = 4
 _DRAWS = 100
 
@@ -94,12 +94,12 @@ def _in_turn(points: DataPoints, options: FitOptions, skipped: list[str]) -> lis
 
 
 def _sizes(points: DataPoints, options: FitOptions, skipped: list[str]) -> list[HeldOutSize]:
-    """σ and N left out of the laws with model size; what else is checked of laws over σ alone is said to be left out."""
+    """σ and N left out of the laws with model size; the other checks of laws over σ alone are reported as not made."""
     assert points.model_size is not None
     for name, what, axis in (("σ", "σ", points.utd), ("N", "sizes", points.model_size)):
         if len(values := np.unique(axis)) < 3:
             skipped.append(f"{name} left out: {len(values)} {what} were run; leaving one out needs at least 3, so that 2 remain")
-    skipped.append("a law of σ alone at each N: the laws in use are of σ and N both, and σ is left out of these")
+    skipped.append("a law of σ alone at each N: plans use the laws over σ and N, from which σ are left out above")
     skipped.append("tasks left out: this is done for laws without model size only")
     return _kept([leave_sizes_out(points, options.method, options.seed, plan) for plan in size_plans(points)], skipped)
 
@@ -120,7 +120,7 @@ def _at_size(
 
 def _tasks(points: DataPoints, options: FitOptions, laws: ScalingLaws, skipped: list[str]) -> list[HeldOutTask]:
     if len(points.tasks) < 2:
-        skipped.append("tasks left out: there is one task only")
+        skipped.append("tasks left out: there is only one task")
         return []
     if options.method.no_new_task:
         skipped.append(f"tasks left out: {options.method.no_new_task}")

@@ -2,6 +2,7 @@
 
 from tdscale.report.figures.adaptive import regret_figure, surface_figure
 from tdscale.report.figures.budget import budget_figure, frontier_figure
+from tdscale.report.figures.comparison import comparison_figure
 from tdscale.report.figures.curves import curves_figure
 from tdscale.report.figures.data import compute_by_task_figure, compute_figure, data_by_task_figure, data_figure
 from tdscale.report.figures.hyperparameters import best_pairs_figure, hyperparameter_figure, power_law_figure
@@ -21,6 +22,7 @@ __all__ = [
     "baseline_figure",
     "best_pairs_figure",
     "budget_figure",
+    "comparison_figure",
     "compute_by_task_figure",
     "compute_figure",
     "critical_against_best_figure",

@@ -78,7 +78,7 @@ def train_custom_cell(
 
 
 def _is_done(rule: "StopRule", runs: Sequence[CustomRun]) -> bool:
-    """Whether every seed has come to where the cell stops."""
+    """Whether every seed has reached the end of the cell."""
     # a failed seed holds the others up no more; one that is tried again does
     held_up = [run.env_step for run in runs if not run.over or run.going]
     reached = min(held_up, default=rule.limit)

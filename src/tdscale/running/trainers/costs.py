@@ -21,19 +21,19 @@ def read_report(path: Path) -> tuple[dict[str, Any], str | None]:
     """The entries of a report that can be used, and what is wrong with it, in one sentence, or None. {} where there is none."""
     try:
         if path.stat().st_size > _MAX_BYTES:
-            return {}, f"{path.name}: is over 64 KiB and not read"
+            return {}, f"{path.name}: is over 64 KiB, which is too much, and is ignored"
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}, None
     except (OSError, ValueError, RecursionError) as error:
-        return {}, f"{path.name}: is not read, as it is no JSON ({str(error).splitlines()[0][:80]})"
+        return {}, f"{path.name}: is ignored, because it is not JSON ({str(error).splitlines()[0][:80]})"
     return checked_report(content, path.name)
 
 
 def checked_report(content: Any, where: str) -> tuple[dict[str, Any], str | None]:
     """As `read_report`, of what was read."""
     if not isinstance(content, dict):
-        return {}, f"{where}: holds no JSON object"
+        return {}, f"{where}: is not a JSON object"
     good: dict[str, Any] = {}
     problem = None
     for name, value in content.items():

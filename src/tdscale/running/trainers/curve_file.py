@@ -69,7 +69,7 @@ class CurveFile:
         self._begin()
 
     def keep(self) -> None:
-        """A try goes on where earlier ones ended: their rows stay, up to where the new ones begin."""
+        """A try continues where earlier ones ended: their rows stay, up to where the new ones begin."""
         rows = self.rows
         if rows:
             columns = in_order({name for row in rows.values() for name in row})
@@ -81,7 +81,7 @@ class CurveFile:
         self.rows, self._before = dict(rows), rows
 
     def read(self) -> None:
-        """Take in what was written since. Raises UserError at a line that is no row of a curve."""
+        """Take in what was written since. Raises UserError at a line that is not a row of a curve."""
         self._read_on(self.path)
 
     def close(self) -> None:
@@ -90,7 +90,7 @@ class CurveFile:
         if rest.strip():
             self._take(rest)
         if self.rows and self._waiting and not self._found:
-            self.diverged_at = self._waiting[0]  # it had returns before it went on, and none since
+            self.diverged_at = self._waiting[0]  # it had returns before it resumed, and none since
 
     def curve(self, until: int) -> dict[str, NDArray[Any]]:
         """Columns up to an env step, with `return` among them."""
@@ -129,7 +129,7 @@ class CurveFile:
         try:
             (cells,) = csv.reader([line.decode("utf-8-sig").rstrip("\r")])
         except (ValueError, csv.Error):
-            raise self._wrong("is no line of a CSV file") from None
+            raise self._wrong("is not a line of a CSV file") from None
         if self._columns is None:
             self._columns = self._header(cells)
             if _number(cells[0]) is None:
@@ -151,18 +151,18 @@ class CurveFile:
         texts = {name: cell.strip() for name, cell in zip(columns, cells, strict=True) if name is not None}
         step = _number(texts.pop(ENV_STEP))
         if step is None or not 0 <= step < 1 << 62 or step != int(step):
-            raise self._wrong(f"{cells[columns.index(ENV_STEP)][:40]!r} is not a count of env steps")
+            raise self._wrong(f"{cells[columns.index(ENV_STEP)][:40]!r} is not a number of env steps")
         values = {name: _number(text) if text else math.nan for name, text in texts.items()}
         for name, value in values.items():
             if value is None or (name == RETURN and not texts[name]):
-                raise self._wrong(f"{texts[name][:40]!r} is no number for {name}")
+                raise self._wrong(f"{texts[name][:40]!r} is not a number for {name}")
         self._add(int(step), {name: float(value) for name, value in values.items() if value is not None})
 
     def _add(self, step: int, values: dict[str, float]) -> None:
         last = next(reversed(self._counts), -1)
         if step < last:
-            raise self._wrong(f"goes back to env step {step} after {last}; env steps are counted from the run's beginning and never fall")
-        if not self._counts and self._before:  # the first row of a try: it went on from before here
+            raise self._wrong(f"goes back to env step {step} after {last}; env steps count from the beginning of the run and never fall")
+        if not self._counts and self._before:  # the first row of a try: it resumed from before here
             self.rows = {earlier: row for earlier, row in self._before.items() if earlier < step}
         if math.isnan(values[RETURN]) and not self._found:
             self._counts[step] = 0

@@ -92,7 +92,7 @@ def _write(returned: Any, path: Path) -> None:
                 env_step, value = row
                 table.writerow([int(env_step), float(value)])
             except (TypeError, ValueError):
-                raise UserError(f"the function gave {str(row)[:60]}; it must give pairs of env_step and return") from None
+                raise UserError(f"the function yielded {str(row)[:60]}; it must yield pairs of env_step and return") from None
 
 
 if __name__ == "__main__":

@@ -29,10 +29,10 @@ _REASON = 200  # characters of a program's last words
 
 
 class CustomRun:
-    """A run: not begun, at work, paused, or over.
+    """A run: not started, running, paused, or ended.
 
     Attributes:
-        state: what it comes to, as far as is known (`runs.types.RunStatus`).
+        state: its state, if known (`runs.types.RunStatus`).
         over: nothing more will come of it.
     """
 
@@ -63,7 +63,7 @@ class CustomRun:
 
     @property
     def env_step(self) -> int:
-        """Where it stands: the last row of its curve, or its limit once it has ended well."""
+        """Its env step: the last row of its curve, or its limit once it has exited with status 0."""
         if self.over and self.state == "finished":
             return self.limit
         return min(self._file.last_step, self.limit)
@@ -86,7 +86,7 @@ class CustomRun:
         return ReturnCurve(curve[ENV_STEP], curve[RETURN])
 
     def go(self) -> None:
-        """Begin, or go on after a pause."""
+        """Start, or continue after a pause."""
         if self.over or self.at_work:
             return
         self._since = time.monotonic()
@@ -126,7 +126,7 @@ class CustomRun:
             self._ended()
 
     def end(self) -> None:
-        """Its process ends now, whatever it is at."""
+        """Its process ends now."""
         if self._process is None:
             return
         process, self._process = self._process, None
@@ -148,7 +148,7 @@ class CustomRun:
             self._tell(b"t")
 
     def result(self, end: int, notes: dict[str, Any]) -> RunResult:
-        """The run, as far as an env step."""
+        """The run, up to an env step."""
         state, reason = self.state, self.reason
         step = self._file.diverged_at if state == "diverged" and self._file.diverged_at is not None else self.env_step
         if state == "diverged" and step > end:
@@ -252,11 +252,11 @@ class CustomRun:
         # episodes end when they end: the last row is not at the limit, but near
         room = max(self._file.longest_gap(), self.limit // 20)
         if self._file.waited:
-            self._fail("ended well, but every return in its CSV file is nan: no episode ended, or it diverged before one did")
+            self._fail("exited with status 0, but every return in its CSV file is nan: no episode ended, or it diverged before one did")
         elif not self._file.rows:
-            self._fail("ended well, but wrote no return into its CSV file")
+            self._fail("exited with status 0, but wrote no return into its CSV file")
         elif reached + room < self.limit:
-            self._fail(f"ended well, but after env step {reached} of {self.limit}")
+            self._fail(f"exited with status 0, but after env step {reached} of {self.limit}")
         else:
             self._leave()
 

@@ -1,7 +1,7 @@
 """Keeps one process of a user's trainer, with all that it starts, from outliving the worker that wants it.
 
 Run as a script, without tdscale: LOCK FOLDER OUT ERR PROGRAM ARGUMENTS…. It holds LOCK, a file, as long as the process is there, so
-that no other one begins beside it. It obeys letters on standard input: p pauses, g goes on, t ends;
+that no other one begins beside it. It obeys letters on standard input: p pauses, g continues, t ends;
 so does the end of input, which comes when the worker dies, however it died. Last, it says on standard output how the program ended.
 """
 

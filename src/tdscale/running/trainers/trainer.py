@@ -69,7 +69,7 @@ class CustomTrainer:
 
 
 def trainer_of(study: Study, study_file: Path, directory: Path) -> CustomTrainer:
-    """What is to train a study's runs, checked as far as that goes without training.
+    """What is to train a study's runs, with all checks that need no training.
 
     Processes run in the folder of the study's file; where that is the study's own folder, in the one that it was placed from.
 
@@ -87,7 +87,7 @@ def trainer_of(study: Study, study_file: Path, directory: Path) -> CustomTrainer
     if not folder.is_dir():
         raise UserError(
             f"{directory / TRAINER_FILE}: its trainer ran in {folder}, which is gone; `tdscale run STUDY.toml --dir {directory}` with the "
-            f"study's file where the trainer is now takes that folder"
+            f"study file in the trainer's new folder corrects this"
         )
     if study.command is not None:
         _check_program(study.command[0], folder, study_file.name)
@@ -133,7 +133,7 @@ def remembered_text(trainer: CustomTrainer, directory: Path, *, bound: bool) -> 
                 what = next((name for name, version in content[key].items() if earlier[key].get(name) != version), "file")
             raise UserError(
                 f"{directory}: its runs were made with another {what} than the one given now; give --dir another folder, or, if the "
-                f"change leaves those runs as they would be, --accept-changes"
+                f"change does not affect those runs, --accept-changes"
             )
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
@@ -148,7 +148,7 @@ def _remembered(directory: Path) -> dict[str, Any]:
             return content
     except (ValueError, KeyError, TypeError):
         pass
-    raise UserError(f"{path}: is damaged; remove it, and run the study from where its trainer is")
+    raise UserError(f"{path}: is damaged; remove it, and run the study file in the trainer's folder")
 
 
 def _check_program(program: str, folder: Path, source: str) -> None:

@@ -30,7 +30,7 @@ class MJXPhysics(Physics):
             import mujoco.mjx as mjx
         except ModuleNotFoundError as error:
             missing = f"franka-push on MJX needs {error.name}, which is not installed"
-            raise UserError(f'{missing}; pip install "tdscale[gpu]" brings it') from None
+            raise UserError(f'{missing}; pip install "tdscale[gpu]" installs it') from None
         self._advance = _compiled(mjx, cubes)
 
     def put(self, moving: Moving) -> Moving:
