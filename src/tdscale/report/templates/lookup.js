@@ -61,11 +61,11 @@ class Lookup {
 
   /** Unpacks what one task needs; an answer can be looked up afterwards. */
   async prepare(task) {
-    for (const [place, size] of this.tables.sizes.entries())
-      for (const [level, found] of size.tasks[task].levels.entries()) {
-        const key = `${place}/${task}/${level}`;
-        if (found && !this.rows.has(key)) this.rows.set(key, await unpacked(found, size.utd.length));
-      }
+    const each = this.tables.sizes.flatMap((size, place) => size.tasks[task].levels.map(async (found, level) => {
+      const key = `${place}/${task}/${level}`;
+      if (found && !this.rows.has(key)) this.rows.set(key, await unpacked(found, size.utd.length));
+    }));
+    await Promise.all(each);
   }
 
   /** What can be run at one size, task and return: ratios with D of the estimate and the draws; null where the law can't tell D. */

@@ -296,10 +296,15 @@ class Planner {
   }
 }
 
-{
+/** The first answer, and only then the library: it takes longer to read than all else. */
+async function begin() {
   const root = document.getElementById("planner");
   if (root) {
     window.planner = new Planner(root, JSON.parse(document.getElementById("planner-data").textContent));
-    window.planner.start();
+    await window.planner.start();
   }
+  const library = document.getElementById("library").textContent;
+  document.body.append(element("script", { type: "module" }, `${library}\nstart_charts(); window.planner?.frontier();`));
 }
+
+begin();
