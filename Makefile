@@ -1,6 +1,6 @@
 # `make demo` and `make test` set everything up by themselves, in .venv; the second call sets up nothing again.
 .DEFAULT_GOAL := help
-.PHONY: help demo test checks test-slow test-faults test-peers lint types unit docs benchmarks setup lock clean
+.PHONY: help demo test checks test-slow test-page test-faults test-peers lint types unit docs benchmarks setup lock clean
 # hundreds of processes are started here: each would compile Python's sources anew where the user keeps it from writing what it compiled
 export PYTHONDONTWRITEBYTECODE =
 
@@ -32,6 +32,9 @@ unit: setup     ## pytest; three processes on two cores, for many a test waits f
 
 test-slow: setup  ## what takes long and guards rarely: killed studies, Ray, the wheel, smoke runs of the examples
 	.venv/bin/pytest -n 2 --dist worksteal -m slow
+
+test-page: setup  ## the report in headless Chromium, light, dark, on a phone, in print; skipped where there is none
+	.venv/bin/pytest -m page
 
 test-faults: setup  ## Ray nodes and drivers that are killed; some minutes
 	.venv/bin/pytest -m faults

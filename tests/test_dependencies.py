@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 # distributions whose module has another name than their own
-MODULES = {"mujoco-mjx": "mujoco.mjx"}
+MODULES = {"mujoco-mjx": "mujoco.mjx", "vl-convert-python": "vl_convert"}
 # imported and not declared: parts of what is, at the version that it asks for
 BROUGHT_ALONG = {
     "markupsafe": "jinja2",  # the type of text that its templates do not escape

@@ -13,8 +13,10 @@ from tdscale.design.candidates import AdaptiveSweep
 from tdscale.planning import Confirmation, Plan
 from tdscale.planning.sizes import Paths
 from tdscale.report import evidence, figures, style
+from tdscale.report.charts import chart
 from tdscale.report.losses import SizeLoss, losses_by_size, losses_table
 from tdscale.report.page import Drawing, render_page
+from tdscale.report.planner import planner_tables
 from tdscale.report.proposed import proposed_tables
 from tdscale.report.rounds import Story, tell_rounds
 from tdscale.report.sizes import at_which_size, paths_of, size_tables
@@ -38,6 +40,7 @@ def write_report(
     diagnostics: Sequence[RunDiagnostics] = (),
     confirmations: Sequence[Confirmation] = (),
     adaptive: AdaptiveSweep | None = None,
+    scales: Mapping[str, tuple[float, float]] | None = None,
 ) -> Path:
     """Write report.html, figures/*.svg and *.png, and tables/*.csv into `directory`; each file whole or not at all.
 
@@ -53,6 +56,7 @@ def write_report(
         diagnostics: what runs logged beside their returns.
         confirmations: plans that were run.
         adaptive: how stage 1 was chosen, where it was run in rounds.
+        scales: by task, the raw returns that are 0 and 1000 on the normalised scale.
 
     Returns:
         The path of report.html.
@@ -83,13 +87,14 @@ def write_report(
         svg = style.to_svg(figure, drawing.name)
         write_whole(figure_folder / f"{drawing.name}.svg", svg.encode(), lasting=False)
         write_whole(figure_folder / f"{drawing.name}.png", style.to_png(figure), lasting=False)
-        drawings.append(Drawing(section=drawing.section, name=drawing.name, caption=drawing.caption, svg=svg, wide=drawing.wide))
+        drawings.append(replace(drawing, svg=svg, chart=chart(figure)))
     for table in tables:
         write_whole(table_folder / f"{table.name}.csv", to_csv(table).encode(), lasting=False)
     _clear_stale(figure_folder, {d.name for d in drawings}, FIGURE_NAMES, (".svg", ".png"))
     _clear_stale(table_folder, {t.name for t in tables}, TABLE_NAMES, (".csv",))
     page = render_page(
         laws,
+        planner=planner_tables(laws, scales),
         drawings=drawings,
         tables=tables,
         plans=plans,

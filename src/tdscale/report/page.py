@@ -1,11 +1,15 @@
-"""report.html: one file that needs no network and no script."""
+"""report.html: one file that needs no network."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
+from vl_convert import javascript_bundle
 
 from tdscale.analysis.compute import UNIT_NAMES
 from tdscale.analysis.estimate import short
@@ -14,7 +18,7 @@ from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.planning import Confirmation, Plan
 from tdscale.planning.plan import percent, sure_in_words
 from tdscale.planning.sizes import Paths
-from tdscale.report import summary
+from tdscale.report import colours, summary
 from tdscale.report.rounds import Story
 from tdscale.report.sizes import named_size, size_formulas, size_sentences
 from tdscale.report.tables import Table, cells_as_text
@@ -26,13 +30,17 @@ FIRST_MESSAGES = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """A figure on the page: its section, name, caption and SVG; `wide` ones scroll sideways on a phone."""
+    """A figure on the page: its section, name, caption and what is drawn.
+
+    `chart`: its series (`charts.chart`), drawn in the page; None shows the SVG as it is, and a `wide` one scrolls sideways on a phone.
+    """
 
     section: str
     name: str
     caption: str
     svg: str
     wide: bool = False
+    chart: Mapping[str, Any] | None = None
 
 
 def render_page(
@@ -46,8 +54,9 @@ def render_page(
     confirmations: Sequence[Confirmation],
     choosing: Story | None = None,
     paths: Paths | None = None,
+    planner: Mapping[str, Any] | None = None,
 ) -> str:
-    """The page's HTML. Everything but the figures' SVG is escaped."""
+    """The page's HTML. Everything but the figures' SVG is escaped. `planner`: the tables of `planner.planner_tables`."""
     environment = Environment(
         loader=PackageLoader("tdscale.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -69,6 +78,7 @@ def render_page(
         ("warnings", "Warnings"),
         ("method", "How it was made"),
     ]
+    charts = {drawing.name: drawing.chart for drawing in drawings if drawing.chart is not None}
     by_section = {key: [_inlined(d) for d in drawings if d.section == key] for key, _ in sections}
     filled = {"summary", "validation", "method"} | {key for key, found in by_section.items() if found}
     filled |= {key for key, found in (("plan", plans), ("choosing", choosing), ("tables", tables), ("warnings", groups)) if found}
@@ -91,14 +101,56 @@ def render_page(
         warnings=[(code.replace("-", " "), messages[:FIRST_MESSAGES], messages[FIRST_MESSAGES:]) for code, messages in groups],
         method=_method(laws),
         versions=sorted(laws.versions.items()),
+        planner=planner,
+        planner_cost=_first_price(planner),
+        planner_data=_as_json(planner),
+        charts_data=_as_json(charts),
+        styles=Markup(_styles(environment, drawings, charts)),
+        scripts=Markup("".join(_source(environment, name) for name in ("lookup.js", "charts.js", "planner.js"))),
+        library=Markup(charting_library()),
     )
+
+
+@cache
+def charting_library() -> str:
+    """Vega with its embedding function, from the dependency vl-convert-python: one script that needs no network."""
+    bundle: str = javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return bundle.replace("</script", "<\\/script")
+
+
+def _source(environment: Environment, name: str) -> str:
+    loader = environment.loader
+    assert loader is not None
+    return loader.get_source(environment, name)[0]
+
+
+def _styles(environment: Environment, drawings: Sequence[Drawing], charts: Mapping[str, Any]) -> str:
+    """The style sheet, with a variable for each colour that a figure has."""
+    text = json.dumps(charts) + "".join(drawing.svg for drawing in drawings if drawing.chart is None)
+    light, dark = colours.rules(sorted({*colours.colours_in(text), *colours.OF_THE_PAGE}))
+    sheet = _source(environment, "report.css")
+    # in print as by light
+    return f":root{{{light}}}\n@media screen and (prefers-color-scheme: dark){{:root{{{dark}}}}}\n{sheet}"
+
+
+def _as_json(value: Any) -> Markup:
+    """JSON as it may stand in a script element."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+
+
+def _first_price(planner: Mapping[str, Any] | None) -> str:
+    """δ of the study, as the form begins with it."""
+    costs = [unit["cost"] for unit in planner["units"] if unit["own"]] if planner is not None else []
+    return f"{costs[0]:g}" if costs and costs[0] is not None else ""
 
 
 def _inlined(drawing: Drawing) -> dict[str, object]:
     svg = drawing.svg[drawing.svg.index("<svg") :]
     # HTML knows these namespaces by itself
-    svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg, count=2)
-    return {"name": drawing.name, "caption": drawing.caption, "svg": Markup(svg.strip()), "wide": drawing.wide}
+    svg = colours.with_variables(re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg, count=2))
+    panels = len(drawing.chart["panels"]) if drawing.chart is not None else 0
+    return {"name": drawing.name, "caption": drawing.caption, "svg": Markup(svg.strip()), "wide": drawing.wide, "panels": panels}
 
 
 def _maths(text: str) -> Markup:

@@ -163,6 +163,7 @@ def report_study(files: StudyFiles, fitted: StudyFit, confirmations: Sequence[Co
             confirmations=confirmations,
             # its figure shows one size
             adaptive=None if files.study.sizes else adaptive_sweep(files),
+            scales={task: (study.raw_return(task, 0.0), study.raw_return(task, 1000.0)) for task in study.tasks},
         )
     except OSError as error:
         where = error.filename or files.directory / "report.html"
