@@ -343,8 +343,8 @@ def test_shorter_seeds_end_where_their_column_turns_nan(tmp_path):
     [
         (np.zeros((5, 60)), {"first_step": "0", "step_every": "10"}, "transpose it"),
         (np.zeros((5, 3)), {"step_column": "3"}, "the last is number 2"),
-        (np.zeros((5, 3)), {"step_column": "0", "step_every": "3"}, "--step-column: goes without"),
-        (np.zeros((5, 3)), {"step_every": "3"}, "go together"),
+        (np.zeros((5, 3)), {"step_column": "0", "step_every": "3"}, "--step-column: can't be combined"),
+        (np.zeros((5, 3)), {"step_every": "3"}, "must be given together"),
         (np.zeros((5, 3)), {"step_column": "first"}, "must be a whole number"),
         (np.column_stack([np.arange(5), np.zeros(5)]), {}, "counts 0, 1, … as rows do"),
         (np.column_stack([STEPS, STEPS + 1]), {}, "other columns rise in whole numbers, too"),

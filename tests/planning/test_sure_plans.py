@@ -12,7 +12,7 @@ from known_truth import synthetic_study
 from tdscale.analysis.between import law_at
 from tdscale.analysis.fit import FitOptions, fit_laws
 from tdscale.errors import UserError
-from tdscale.planning import Plan, plan_budget, plan_compute, plan_data
+from tdscale.planning import Plan, plan_budget, plan_compute, plan_data, round_batch
 from tdscale.planning.candidates import runnable_ratios
 
 OPTIONS = FitOptions(
@@ -141,3 +141,8 @@ def test_the_answer_is_one_line_that_can_be_typed(laws):
     assert "batch 176, lr 2.8e-4: return 500 (raw 1234) in" in text.replace("1235", "1234")
     assert text.endswith("the limit is met with a chance of 82 %")
     assert Plan(problem="data", limit=1.0, data_cost=None, task=None, feasible=False, reason="r").sentence() == "no plan: r"
+
+
+@pytest.mark.parametrize(("wanted", "rounded"), [(62.6, 64), (94.8, 96), (23.0, 24), (9.4, 10), (2.6, 3), (0.3, 1), (1000.0, 1008)])
+def test_a_batch_size_is_rounded_to_a_multiple_of_16_and_a_small_one_not_by_more_than_an_eighth(wanted, rounded):
+    assert round_batch(wanted, 16) == rounded

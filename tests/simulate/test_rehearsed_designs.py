@@ -135,7 +135,7 @@ def test_the_command_sets_designs_beside_each_other(tmp_path):
     [
         (STUDY, ["--seeds", "3"], "leave one of the two out"),
         (STUDY.replace("[scaling]\nutd = [0.5, 1, 2, 4, 8]\n", ""), [], "has no [scaling]"),
-        (STUDY.replace("[64, 128]", "[64]").replace("[3e-4, 1e-3]", "[1e-3]"), [], "one B and one η"),
+        (STUDY.replace("[64, 128]", "[64]").replace("[3e-4, 1e-3]", "[1e-3]"), [], "one batch size and one learning rate"),
     ],
 )
 def test_designs_that_can_not_be_compared_are_refused_in_a_sentence(text, arguments, said, tmp_path):

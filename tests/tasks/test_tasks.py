@@ -62,7 +62,7 @@ def test_a_dm_control_episode_of_1000_steps_is_truncated_not_terminated() -> Non
         ("dm_control", "cartpole_swingup", "did you mean 'cartpole-swingup'"),
         ("dm_control", "chess", "a name looks like"),
         ("dm_control", "lqr-lqr_2_1", "bounded"),
-        ("dm_control", "quadruped-escape", "begins no episode"),  # which draws its terrain, without a display
+        ("dm_control", "quadruped-escape", "can't start an episode"),  # which draws its terrain, without a display
         ("tdscale", "franka-pull", "it must be 'franka-push'"),
         ("atari", "Pong", "'gymnasium', 'dm_control' or 'tdscale'"),
     ],

@@ -330,7 +330,7 @@ def test_a_checkpoint_that_does_not_fit_costs_its_own_run_alone(tmp_path: Path, 
         patch.setattr(TaskGroup, "set_state", broken_once)
         found = train(tmp_path, *cell, env_steps=120, together=True, told=told)
     (sentence,) = told
-    assert sentence.startswith("1 run begins anew: ")
+    assert sentence.startswith("1 run begins again: ")
     assert cell[1].run_id in sentence
     for spec, one, other in zip(cell, found, train(None, *cell, env_steps=120, together=True), strict=True):
         assert one.status.last_step == 120

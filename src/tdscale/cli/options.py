@@ -169,7 +169,12 @@ class PlanOptions:
         False
     )
     batch_multiple: Annotated[
-        int, typer.Option(metavar="N", parser=amount("a batch size", "16", least=1, whole=True), help="Round B to a multiple of this.")
+        int,
+        typer.Option(
+            metavar="N",
+            parser=amount("a batch size", "16", least=1, whole=True),
+            help="Round B to a multiple of this; a small B to one of its half, quarter, ….",
+        ),
     ] = 16
     size: Annotated[str | None, option(metavar="NAME", what="One of the study's sizes. [default: the one that serves best]")] = None
     max_model_size: Annotated[

@@ -85,8 +85,16 @@ def _known(law: PowerLaw | None, task: str | None) -> PowerLaw | None:
 
 
 def round_batch(batch_size: float, multiple: int) -> int:
-    """B to the nearest multiple, at least one of them."""
-    return max(int(multiple * np.floor(batch_size / multiple + 0.5)), multiple)
+    """B to the nearest multiple; of half of it, a quarter, … where rounding would change a small B by more than an eighth.
+
+    Compute goes with B, so a coarse step would make a σ look cheap only because its B was rounded down.
+    """
+    step = multiple
+    while True:
+        rounded = max(int(step * np.floor(batch_size / step + 0.5)), step)
+        if step == 1 or abs(rounded - batch_size) <= batch_size / 8:
+            return rounded
+        step = step // 2 if step % 2 == 0 else 1
 
 
 def estimate(values: Floats) -> Estimate | None:
