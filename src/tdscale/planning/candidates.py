@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdscale.analysis.arrays import Floats
-from tdscale.planning.question import Question
+from tdscale.planning.question import LEAST_SHARE, Question
 from tdscale.planning.tradeoff import distance_price
 
 Bools = NDArray[np.bool_]
@@ -15,8 +15,6 @@ Bools = NDArray[np.bool_]
 # times a UTD ratio is computed again, from a file or by hand, its last digits may differ
 _SAME = 1e-9
 _COUNTS = (1, 1.5, 2, 3, 4, 5, 6, 7)
-# rounding may take B down to this share of B*(σ) where nothing else meets a limit
-_LEAST_SHARE = 0.75
 
 
 def runnable_ratios(low: float, high: float, ran: Sequence[float] = ()) -> Floats:
@@ -68,7 +66,7 @@ def candidates(question: Question, utd: Floats, *, rounded_down: bool = False) -
         assert question.batch_law is not None
         wanted = question.batch_law.predict(utd, question.task)
         lower = np.where(batch > wanted, batch - question.multiple, batch)
-        batch = np.where(lower >= np.maximum(_LEAST_SHARE * wanted, question.multiple), lower, batch)
+        batch = np.where(lower >= np.maximum(LEAST_SHARE * wanted, question.multiple), lower, batch)
     data, compute, budget = question.needs(utd, batch)
     return Candidates(
         utd=utd, batch_size=batch, data=data, compute=compute, budget=budget, distance=distance_price(utd, question.law.range)

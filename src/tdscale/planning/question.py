@@ -11,6 +11,8 @@ from tdscale.analysis.estimate import Estimate
 from tdscale.analysis.fitted_laws import DataLaw, PowerLaw
 from tdscale.analysis.scaling_laws import ScalingLaws
 
+# of B*(σ): rounding takes B no lower
+LEAST_SHARE = 0.75
 SURE = 0.8  # with this chance a plan's limit is met, where nothing else is asked for
 
 
@@ -85,16 +87,12 @@ def _known(law: PowerLaw | None, task: str | None) -> PowerLaw | None:
 
 
 def round_batch(batch_size: float, multiple: int) -> int:
-    """B to the nearest multiple; of half of it, a quarter, … where rounding would change a small B by more than an eighth.
+    """B to the nearest multiple, at least one of them; to the one above, where the nearest is less than three quarters of B.
 
-    Compute goes with B, so a coarse step would make a σ look cheap only because its B was rounded down.
+    Compute goes with B: rounded down by more, a small B would make its σ look cheap.
     """
-    step = multiple
-    while True:
-        rounded = max(int(step * np.floor(batch_size / step + 0.5)), step)
-        if step == 1 or abs(rounded - batch_size) <= batch_size / 8:
-            return rounded
-        step = step // 2 if step % 2 == 0 else 1
+    nearest = max(int(multiple * np.floor(batch_size / multiple + 0.5)), multiple)
+    return nearest if nearest >= LEAST_SHARE * batch_size else nearest + multiple
 
 
 def estimate(values: Floats) -> Estimate | None:
