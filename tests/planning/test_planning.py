@@ -216,7 +216,8 @@ def test_the_chance_to_meet_the_limit_is_that_of_the_draws(laws):
     limit = 1.001 * float(laws.data[-1].predict([3.0])[0])
     plan = plan_data(laws, limit, sure=0.5)
     assert plan.chance == (laws.data[-1].predict_draws([plan.utd])[:, 0] <= limit * (1 + 1e-9)).mean()
-    sure = next(row for row in plan.alternatives if row.label == "90% sure")
+    # of a surer UTD ratio; it may be the nearest that was run, which is shown once
+    sure = min((row for row in plan.alternatives if row.chance >= 0.9), key=lambda row: row.compute.value)
     assert sure.chance == (laws.data[-1].predict_draws([sure.utd])[:, 0] <= limit).mean() >= 0.9
     assert sure.utd > plan.utd
     assert sure.compute.value > plan.compute.value
