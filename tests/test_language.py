@@ -28,14 +28,6 @@ PRIVATE_WORDS = (
     "do not read the number",
 )
 
-# TO BE EMPTIED: pages that still wait for their language pass. Take a page out once it is rewritten; add none.
-EXEMPT = {
-    "README.md",
-    "docs/tour.md",
-}
-
-CHECKED = [page for page in PAGES if page.relative_to(ROOT).as_posix() not in EXEMPT]
-
 
 def prose(text: str) -> Iterator[tuple[int, str]]:
     """The lines of a page outside tables and blocks of code, with their numbers from 1."""
@@ -53,20 +45,15 @@ def test_lines_of_code_and_of_tables_are_no_prose():
     assert [(number, line) for number, line in prose(text) if line] == [(1, "first"), (10, "last")]
 
 
-@pytest.mark.parametrize("page", CHECKED, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_lines_of_prose_are_at_most_120_characters_wide(page):
     wide = [f"{page.name}:{number}: {len(line)}" for number, line in prose(page.read_text(encoding="utf-8")) if len(line) > WIDTH]
     assert wide == []
 
 
-@pytest.mark.parametrize("page", CHECKED, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_pages_use_the_usual_words(page):
     words = re.compile(rf"\b({'|'.join(PRIVATE_WORDS)})\b", flags=re.IGNORECASE)
     text = page.read_text(encoding="utf-8")
     found = [f"{page.name}:{text.count(chr(10), 0, m.start()) + 1}: {m[0]}" for m in words.finditer(re.sub(r"\s", " ", text))]
     assert found == []
-
-
-def test_the_list_of_pages_that_wait_names_no_page_that_is_gone():
-    there = {page.relative_to(ROOT).as_posix() for page in PAGES}
-    assert EXEMPT - {"docs/how_to_choose.md"} <= there
