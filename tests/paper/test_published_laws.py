@@ -77,7 +77,7 @@ def test_a_prediction_follows_its_law(name, utd, index):
     assert prediction.batch_size_range.value == pytest.approx(batch_size)
     # to the nearest multiple of 16, but not below three quarters of it
     assert abs(prediction.batch_size - batch_size) <= 8.001 or prediction.batch_size in (16, 32)
-    assert prediction.batch_size >= min(0.75 * batch_size, 16)
+    assert prediction.batch_size >= 0.75 * batch_size
     assert prediction.learning_rate_range.value == pytest.approx(laws.learning_rate[task] * utd**laws.learning_rate_exponent)
     assert prediction.raw_threshold == pytest.approx(laws.high[task] * prediction.threshold / 1000)
     law = laws.data[-1]
