@@ -83,7 +83,7 @@ _SAID = {
     },
     "dmc_bro_ablations": {
         "assumed-steps": "25000·(r + 1)",
-        "assumed-hyperparameters": "B is not recorded",
+        "assumed-hyperparameters": "batch size is not recorded",
         "resets": "dip",
         "duplicate-seeds": "byte-identical",
         "unequal-lengths": "80 rows",
