@@ -1,10 +1,13 @@
 """Sweeps with a known truth: curves drawn from known laws, for tests of the statistics."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from tdscale.runs.types import Cell
+from tdscale.simulate import LawTruth, SweepDesign
+from tdscale.simulate.folder import write_simulation
 from tdscale.study import RunSpec, Stage
 
 SIZES = {"critic_parameters": 9000.0, "actor_parameters": 4500.0, "warm_up": 200.0}
@@ -98,3 +101,12 @@ def synthetic_study(
                             )
                         )
     return cells
+
+
+def write_swept(folder: Path, truth: LawTruth) -> None:
+    """A simulated study with a sweep at three σ and stage 2 at four, of low noise; nothing is fitted."""
+    sweep = SweepDesign(
+        utd=(1.0, 2.0, 4.0), seeds=3, stage="sweep", batch_size=(32, 128, 512), learning_rate=(1.5e-4, 6e-4, 2.4e-3), log_interval=2000
+    )
+    scaling = SweepDesign(utd=(0.5, 1.0, 2.0, 4.0), seeds=3, log_interval=2000)
+    write_simulation(folder, truth, [sweep, scaling], "low", thresholds=(400, 800), data_cost=1e9)

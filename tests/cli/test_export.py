@@ -6,8 +6,8 @@ import shlex
 import pytest
 
 from command import called, refused
-from tdscale.simulate import Bowl, LawTruth, SweepDesign
-from tdscale.simulate.folder import write_simulation
+from known_truth import write_swept
+from tdscale.simulate import Bowl, LawTruth
 from tdscale.study import read_study
 
 
@@ -20,11 +20,7 @@ def folder(tmp_path_factory):
         batch_size=Bowl(coefficient=200.0, exponent=-0.5, curvature=0.1),
         learning_rate=Bowl(coefficient=5e-4, exponent=-0.3),
     )
-    sweep = SweepDesign(
-        utd=(1.0, 2.0, 4.0), seeds=3, stage="sweep", batch_size=(32, 128, 512), learning_rate=(1.5e-4, 6e-4, 2.4e-3), log_interval=2000
-    )
-    scaling = SweepDesign(utd=(0.5, 1.0, 2.0, 4.0), seeds=3, log_interval=2000)
-    write_simulation(folder / "swept", truth, [sweep, scaling], "low", thresholds=(400, 800), data_cost=1e9)
+    write_swept(folder / "swept", truth)
     assert called("fit", "swept", "--draws", "40", cwd=folder).returncode == 0
     return folder
 

@@ -12,7 +12,7 @@ from known_truth import synthetic_study
 from tdscale.analysis.between import law_at
 from tdscale.analysis.fit import FitOptions, fit_laws
 from tdscale.errors import UserError
-from tdscale.planning import Plan, plan_budget, plan_compute, plan_data, round_batch
+from tdscale.planning import Plan, batch_to_run, plan_budget, plan_compute, plan_data
 from tdscale.planning.candidates import runnable_ratios
 
 OPTIONS = FitOptions(
@@ -145,4 +145,4 @@ def test_the_answer_is_one_line_that_can_be_typed(laws):
 
 @pytest.mark.parametrize(("wanted", "rounded"), [(62.6, 64), (94.8, 96), (23.0, 32), (21.0, 16), (9.4, 16), (0.3, 16), (1000.0, 1008)])
 def test_a_batch_size_is_rounded_to_a_multiple_and_never_below_three_quarters(wanted, rounded):
-    assert round_batch(wanted, 16) == rounded
+    assert batch_to_run(wanted, 16) == rounded

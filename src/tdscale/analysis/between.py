@@ -61,6 +61,12 @@ def law_between(below: DataLaw, above: DataLaw, threshold: float) -> LawBetween:
     return LawBetween(**fields, below=below, above=above)
 
 
+def fitted_at(laws: ScalingLaws, threshold: float) -> DataLaw | None:
+    """The law fitted at a threshold, or at one that differs by the rounding with which it is printed; None where there is none."""
+    near = min(laws.data, key=lambda law: abs(law.threshold - threshold), default=None)
+    return near if near is not None and abs(near.threshold - threshold) < _PRINTED else None
+
+
 def law_at(laws: ScalingLaws, threshold: float | None) -> DataLaw:
     """The law at a threshold, fitted there or between two that were; None: the highest.
 
@@ -71,9 +77,8 @@ def law_at(laws: ScalingLaws, threshold: float | None) -> DataLaw:
         raise UserError("no data law could be fitted; see the warnings of `tdscale fit`")
     if threshold is None:
         return laws.data[-1]
-    near = min(laws.data, key=lambda law: abs(law.threshold - threshold))
-    if abs(near.threshold - threshold) < _PRINTED:
-        return near
+    if (fitted := fitted_at(laws, threshold)) is not None:
+        return fitted
     levels = [law.threshold for law in laws.data]
     if not levels[0] < threshold < levels[-1]:
         known = f"from {levels[0]:.4g} to {levels[-1]:.4g}" if len(levels) > 1 else f"at {levels[0]:.4g} alone"

@@ -138,6 +138,18 @@ class PowerLaw:
         """Whether the interval of the exponent holds one sign only. A law that is not optimised has none."""
         return self.optimised and not self.exponent_estimate.holds_zero
 
+    @property
+    def utd_range(self) -> tuple[float, float]:
+        """The least and the largest σ with a best value; of all σ where none has one."""
+        known = np.isfinite(self.points).any(axis=tuple(axis for axis in range(self.points.ndim) if axis != 1))
+        seen = self.utd[known] if known.any() else self.utd
+        return float(seen.min()), float(seen.max())
+
+    def beyond_points(self, utd: float) -> float:
+        """By what factor σ lies outside `utd_range`; 1 inside."""
+        low, high = self.utd_range
+        return max(low / utd, utd / high, 1.0)
+
     def shown(self, estimate: Estimate) -> str:
         """A value of the law, or a parameter, as people read it."""
         return str(estimate) if self.optimised else f"{short(estimate.value)} ({NOT_OPTIMISED})"
@@ -320,6 +332,11 @@ class DataLaw:
     def range(self) -> tuple[float, float]:
         """The least and the largest σ at which a task reached the threshold."""
         return reached_range(self.utd, self.data)
+
+    @property
+    def reached(self) -> list[float]:
+        """Every σ at which a task reached the threshold."""
+        return [float(at) for at in self.utd[np.isfinite(self.data).any(axis=0)]]
 
     def place(self, task: str | None) -> int:
         """Index of a task's parameters; −1, the last, for the domain."""

@@ -320,22 +320,19 @@ def plan(
     """
     from tdscale.cli.console import for_people, print_json
     from tdscale.cli.results import print_plan
-    from tdscale.paper import NO_INTERVAL, PREFIX, scaling_laws
+    from tdscale.paper import NO_INTERVAL, published_name, scaling_laws
     from tdscale.running.fitting import current_laws
     from tdscale.running.folder import open_study
     from tdscale.running.plans import constant_ratios, with_constant
 
-    published = str(directory).startswith(PREFIX) and not directory.exists()
-
-    files = None if published else open_study(directory)
+    published = published_name(directory)
+    files = open_study(directory) if published is None else None
 
     def laws(times: bool) -> "ScalingLaws":
-        if files is None:
-            return scaling_laws(str(directory).removeprefix(PREFIX), asked.task)
-        return current_laws(files, times=times)
+        return scaling_laws(published or "", asked.task) if files is None else current_laws(files, times=times)
 
     answer = asked.answer(laws, None if files is None else files.study)
-    if published and answer.feasible:
+    if files is None and answer.feasible:
         answer = replace(answer, notes=(*answer.notes, NO_INTERVAL))
     if files is not None and answer.feasible:
         answer = with_constant(answer, constant_ratios(files))

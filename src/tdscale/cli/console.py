@@ -3,10 +3,14 @@
 import json
 import math
 import os
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from tdscale.errors import UserError
+from tdscale.whole_file import write_text
 
 _WIDE = 160  # columns, where no terminal says how many
 
@@ -32,6 +36,17 @@ def plain_table(title: str, *columns: str, gap: int = 4, no_wrap: bool = False) 
     for index, column in enumerate(columns):
         made.add_column(column, justify="left" if index == 0 else "right", no_wrap=no_wrap or index == 0)
     return made
+
+
+def write_new(path: Path, text: str, *, suffix: str | None = None) -> None:
+    """Write what --write names, whole or not at all. Raises UserError where something is there, or the name or place is wrong."""
+    if path.exists():
+        raise UserError(f"--write: {path} is there already and stays as it is; name another file")
+    if suffix is not None and path.suffix != suffix:
+        raise UserError(f"--write: {path} must be a {suffix} file, e.g. {path.with_suffix(suffix)}")
+    if not path.resolve().parent.is_dir():
+        raise UserError(f"--write: {path.parent} is no folder; make it first, or name another place")
+    write_text(path, text)
 
 
 def print_json(content: Any) -> None:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,8 +58,8 @@ def export(
 
     The plan is asked for as of tdscale plan. A run ends at the upper end of the env steps that are predicted.
     """
-    from tdscale.cli.console import for_people, print_json
-    from tdscale.paper import PREFIX
+    from tdscale.cli.console import for_people, print_json, write_new
+    from tdscale.paper import published_name
     from tdscale.running.exports import export as exported
     from tdscale.running.folder import open_study
 
@@ -68,12 +69,12 @@ def export(
         raise UserError(
             f"export takes one of --utd, --suggested and a limit as plan does, e.g. --data 300k; {', '.join(ways) or 'none'} was given"
         )
-    name = str(directory).removeprefix(PREFIX)
-    files = None if name != str(directory) and not directory.exists() else open_study(directory)
-    runs = _planned(files, name, asked, utd, seeds) if suggested is None else _suggested(directory, files, suggested, asked.size)
+    name = published_name(directory)
+    files = open_study(directory) if name is None else None
+    runs = _planned(files, name or "", asked, utd, seeds) if suggested is None else _suggested(directory, files, suggested, asked.size)
     found = exported(runs, to.value, None if files is None else files.study)
     if write is not None:
-        _write(write, found.text)
+        write_new(write, found.text)
     if as_json:
         print_json({"to": to.value, "content": found.content, "notes": list(found.notes), "written": None if write is None else str(write)})
         return
@@ -102,6 +103,7 @@ def _planned(files: "StudyFiles | None", name: str, asked: PlanOptions, utd: str
     from tdscale.running.fitting import current_laws
     from tdscale.running.suggestions import Suggestion
 
+    @cache
     def laws_with(times: bool) -> "ScalingLaws":
         return scaling_laws(name, asked.task) if files is None else current_laws(files, times=times)
 
@@ -136,13 +138,3 @@ def _planned(files: "StudyFiles | None", name: str, asked: PlanOptions, utd: str
         )
         runs += [replace(one, seed=seed) for seed in range(seeds)]
     return runs
-
-
-def _write(path: Path, text: str) -> None:
-    from tdscale.whole_file import write_text
-
-    if path.exists():
-        raise UserError(f"--write: {path} is there already and stays as it is; name another file")
-    if not path.resolve().parent.is_dir():
-        raise UserError(f"--write: {path.parent} is no folder; make it first, or name another place")
-    write_text(path, text)

@@ -173,7 +173,7 @@ class PlanOptions:
         typer.Option(
             metavar="N",
             parser=amount("a batch size", "16", least=1, whole=True),
-            help="Round B to a multiple of this; a small B to one of its half, quarter, ….",
+            help="Round B to a multiple of this.",
         ),
     ] = 16
     size: Annotated[str | None, option(metavar="NAME", what="One of the study's sizes. [default: the one that serves best]")] = None

@@ -55,7 +55,7 @@ def predict(
     """
     from tdscale.cli.console import for_people, print_json
     from tdscale.cli.prediction_results import print_predictions
-    from tdscale.paper import NO_INTERVAL, PREFIX
+    from tdscale.paper import NO_INTERVAL, published_name
     from tdscale.running.folder import open_study
 
     if (points is None) == (utd is None):
@@ -63,10 +63,9 @@ def predict(
     if points is not None and (task, threshold, size) != (None, None, None):
         raise UserError("--points: goes without --task, --threshold and --size, which are columns of the file")
     asked = list(_read(points)) if points is not None else [_Point(at, task, threshold, size) for at in dict.fromkeys(utds(utd or ()))]
-    name = str(directory).removeprefix(PREFIX)
-    published = name != str(directory) and not directory.exists()
-    found = _of_published(name, asked) if published else _of_study(open_study(directory), asked)
-    notes = [NO_INTERVAL, _use(name)] if published else []
+    name = published_name(directory)
+    found = _of_study(open_study(directory), asked) if name is None else _of_published(name, asked)
+    notes = [] if name is None else [NO_INTERVAL, _use(name)]
     if as_json:
         print_json({"predictions": [one.to_dict() for one in found], "notes": notes})
     else:

@@ -50,7 +50,7 @@ def start(
 
     From the published laws of other tasks, and what these took. The study that --write makes sweeps those ranges by the adaptive design.
     """
-    from tdscale.cli.console import for_people, print_json
+    from tdscale.cli.console import for_people, print_json, write_new
     from tdscale.paper import first_settings
     from tdscale.running.advisor import Advisor
     from tdscale.running.first_study import FIRST, as_study, first_study
@@ -68,25 +68,12 @@ def start(
             raise
         missing = str(error)
     if write is not None and text is not None:
-        _write(write, text)
+        write_new(write, text, suffix=".toml")
     if as_json:
         content: dict[str, Any] = found.to_dict() | {"task": task, "study": text, "written": None if write is None else str(write)}
         print_json(content | {"first_runs": [] if suggested is None else suggested.to_dict()["suggestions"], "missing": missing})
         return
     _print(for_people(), task, found, suggested, missing, write)
-
-
-def _write(path: Path, text: str) -> None:
-    """Raises UserError where something is there."""
-    from tdscale.whole_file import write_text
-
-    if path.exists():
-        raise UserError(f"--write: {path} is there already and stays as it is; name another file")
-    if path.suffix != ".toml":
-        raise UserError(f"--write: {path} must be a .toml file, e.g. {path.with_suffix('.toml')}")
-    if not path.resolve().parent.is_dir():
-        raise UserError(f"--write: {path.parent} is no folder; make it first, or name another place")
-    write_text(path, text)
 
 
 def _print(

@@ -15,6 +15,7 @@ from tdscale.paper.predictions import (
     power_law,
     predict,
     published_laws,
+    published_name,
     refuse_prediction,
     scaling_laws,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "predict",
     "predict_size",
     "published_laws",
+    "published_name",
     "refuse_prediction",
     "scaling_laws",
     "size_laws_of_task",

@@ -1,6 +1,7 @@
 """The published laws by name or task: as the result objects that plans work with, and what they say for a task at a σ."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -21,6 +22,12 @@ PREFIX = "published:"
 NO_INTERVAL = "these numbers were published without draws, so no interval is known for them"
 # σ of the paper's prediction tables
 STANDARD_UTD = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+
+
+def published_name(study: Path | str) -> str | None:
+    """NAME of published:NAME, where no folder is called so; None for a study's folder."""
+    name = str(study).removeprefix(PREFIX)
+    return name if name != str(study) and not Path(study).exists() else None
 
 
 def published_laws(name: str) -> PublishedLaws:

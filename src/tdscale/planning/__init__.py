@@ -7,7 +7,7 @@ from tdscale.planning.confirmation import Compared, Confirmation, laws_for, scor
 from tdscale.planning.plan import Alternative, Plan, Problem, Relaxed
 from tdscale.planning.prediction import Prediction, predict
 from tdscale.planning.problems import plan_compute, plan_data
-from tdscale.planning.question import SURE, round_batch
+from tdscale.planning.question import SURE, batch_to_run, round_batch
 from tdscale.planning.sizes import Network, Paths, networks_run, optimal_paths, plan_sizes
 from tdscale.planning.total import plan_budget
 from tdscale.planning.tradeoff import REACH, WORTHWHILE, Tradeoff, tradeoff
@@ -32,6 +32,7 @@ __all__ = [
     "Problem",
     "Relaxed",
     "Tradeoff",
+    "batch_to_run",
     "compare_laws",
     "laws_for",
     "networks_run",

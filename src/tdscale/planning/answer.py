@@ -130,11 +130,9 @@ def settings(question: Question, start: Plan, value: float, batch_size: int | No
     for power in (batch_law, rate_law):
         if power is None:
             continue
-        known = np.isfinite(power.points).any(axis=0)
-        seen = power.utd[known] if known.any() else power.utd
-        beyond = float(max(seen.min() / value, value / seen.max()))
+        beyond = power.beyond_points(value)
         if beyond > max(factor, 1.0) * NEAR:
-            fitted = f"σ = {short(float(seen.min()))} to {short(float(seen.max()))}"
+            fitted = f"σ = {short(power.utd_range[0])} to {short(power.utd_range[1])}"
             notes.append(f"B*(σ) and η*(σ) were fitted at {fitted}: they are extrapolated by a factor of {beyond:.2g}")
             break
     return replace(

@@ -7,14 +7,12 @@ from itertools import pairwise
 import numpy as np
 
 from tdscale.analysis.arrays import Floats
+from tdscale.analysis.between import fitted_at
 from tdscale.analysis.compute import UNIT_NAMES
 from tdscale.analysis.estimate import short
 from tdscale.analysis.fitted_laws import DataLaw
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import UserError
-
-# Thresholds are printed rounded, also in what is published
-_SAME_THRESHOLD = 0.6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +38,7 @@ class Contestant:
 
     def law_at(self, threshold: float) -> DataLaw | None:
         """The law at J, or at a J that differs by rounding."""
-        near = [law for law in self.laws.data if abs(law.threshold - threshold) < _SAME_THRESHOLD]
-        return min(near, key=lambda law: abs(law.threshold - threshold)) if near else None
+        return fitted_at(self.laws, threshold)
 
     def reaches(self, law: DataLaw, task: str) -> bool:
         """Whether a run of the task reached the law's J, so that it tells D."""

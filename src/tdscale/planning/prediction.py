@@ -10,11 +10,11 @@ from tdscale.analysis.arrays import Floats
 from tdscale.analysis.between import law_at
 from tdscale.analysis.compute import Accounting, ComputeModel, ComputeUnit, compute_name
 from tdscale.analysis.estimate import Estimate, short
-from tdscale.analysis.fitted_laws import PowerLaw, Quantity, Tolerated
+from tdscale.analysis.fitted_laws import Quantity, Tolerated
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import UserError
 from tdscale.planning.answer import NEAR
-from tdscale.planning.question import round_batch
+from tdscale.planning.question import batch_to_run, estimate, known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,17 +106,17 @@ def predict(
     if task is not None and task not in laws.tasks:
         raise UserError(f"--task: there is no {task!r} in this study; there is {', '.join(laws.tasks)}")
     law = law_at(laws, threshold)
-    batch_law, rate_law = (_known(power, task) for power in (laws.batch_size, laws.learning_rate))
-    batch = None if batch_law is None else round_batch(float(batch_law.predict([utd], task)[0]), batch_multiple)
+    batch_law, rate_law = (known(power, task) for power in (laws.batch_size, laws.learning_rate))
+    batch = None if batch_law is None else batch_to_run(float(batch_law.predict([utd], task)[0]), batch_multiple)
     refused = law.refusal(utd, task)
     data = compute = seconds = None
     if refused is None:
         draws = np.concatenate([law.predict([utd], task), law.predict_draws([utd], task)[:, 0]])
-        data = _estimate(draws)
+        data = estimate(draws)
         names = [task] if task is not None else list(laws.tasks)
-        compute = _estimate(_mean_compute(laws.compute, names, utd, batch, draws))
-        seconds = _estimate(_run_seconds(laws, names, utd, batch, draws))
-    swept = [beyond for power in (batch_law, rate_law) if power is not None and (beyond := _beyond_sweep(power, utd)) is not None]
+        compute = estimate(_mean_compute(laws.compute, names, utd, batch, draws))
+        seconds = estimate(_run_seconds(laws, names, utd, batch, draws))
+    swept = [power.beyond_points(utd) for power in (batch_law, rate_law) if power is not None]
     return Prediction(
         laws=laws.study,
         task=task,
@@ -142,17 +142,6 @@ def predict(
     )
 
 
-def _known(law: PowerLaw | None, task: str | None) -> PowerLaw | None:
-    return law if law is not None and np.isfinite(law.predict([1.0], task)[0]) else None
-
-
-def _beyond_sweep(law: PowerLaw, utd: float) -> float | None:
-    """By what factor σ lies outside those at which the best values were found; 1 inside."""
-    known = np.isfinite(law.points).reshape(len(law.tasks), len(law.utd), -1).any(axis=(0, 2))
-    seen = law.utd[known] if known.any() else law.utd
-    return float(max(seen.min() / utd, utd / seen.max(), 1.0)) if seen.size else None
-
-
 def _mean_compute(models: Mapping[str, ComputeModel], names: list[str], utd: float, batch: int | None, data: Floats) -> Floats:
     """C with this very B, mean over tasks; NaN where it is not known."""
     own = [models[name] for name in names if name in models]
@@ -169,10 +158,6 @@ def _run_seconds(laws: ScalingLaws, names: list[str], utd: float, batch: int | N
     if len(known) < len(names):
         return np.full(data.shape, np.nan)
     return np.asarray(_mean_compute(models, names, utd, batch, data) + float(np.mean(known)) * data)
-
-
-def _estimate(values: Floats) -> Estimate | None:
-    return Estimate.from_draws(float(values[0]), values[1:]) if np.isfinite(values[0]) else None
 
 
 def _plain(value: Any) -> Any:

@@ -104,8 +104,7 @@ def _plan(
 def _choice(question: Question, problem: Problem, limit: float, curves: Tradeoff, exact: float) -> Choice | Candidates:
     """The best σ that trains as it stands or, where none of them meets the limit, of all; what was tried where none of all does."""
     law = question.law
-    ran = [float(at) for at in law.utd[np.isfinite(law.data).any(axis=0)]]
-    plain = candidates(question, runnable_ratios(curves.utd[0], curves.utd[-1], ran))
+    plain = candidates(question, runnable_ratios(curves.utd[0], curves.utd[-1], law.reached))
     every = np.unique(np.concatenate([plain.utd, curves.utd, [] if np.isnan(exact) else [exact]]))
     tried = plain
     for rounded_down in (False, True):

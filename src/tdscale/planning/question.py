@@ -45,12 +45,12 @@ class Question:
     @property
     def batch_law(self) -> PowerLaw | None:
         """B*(σ); None where it is not known, of this task or at all."""
-        return _known(self.laws.batch_size, self.task)
+        return known(self.laws.batch_size, self.task)
 
     @property
     def rate_law(self) -> PowerLaw | None:
         """η*(σ), likewise."""
-        return _known(self.laws.learning_rate, self.task)
+        return known(self.laws.learning_rate, self.task)
 
     def batch_size(self, utd: float) -> int | None:
         """B*(σ), rounded; None where there is no such law."""
@@ -62,7 +62,7 @@ class Question:
         law = self.batch_law
         if law is None:
             return None
-        return np.array([round_batch(float(wanted), self.multiple) for wanted in law.predict(utd, self.task)], dtype=np.int64)
+        return np.array([batch_to_run(float(wanted), self.multiple) for wanted in law.predict(utd, self.task)], dtype=np.int64)
 
     def compute(self, utd: ArrayLike, batch_size: ArrayLike | None, data: Floats) -> Floats:
         """C with this very B, for shapes that broadcast; NaN where it is not known."""
@@ -82,16 +82,22 @@ class Question:
         return data, compute, compute + (self.cost if self.cost is not None else np.nan) * data
 
 
-def _known(law: PowerLaw | None, task: str | None) -> PowerLaw | None:
+def known(law: PowerLaw | None, task: str | None) -> PowerLaw | None:
+    """The law, if it knows the task, or (None) the domain; else None."""
     return law if law is not None and np.isfinite(law.predict([1.0], task)[0]) else None
 
 
 def round_batch(batch_size: float, multiple: int) -> int:
-    """B to the nearest multiple, at least one of them; to the one above, where the nearest is less than three quarters of B.
+    """B to the nearest multiple, at least one of them."""
+    return max(int(multiple * np.floor(batch_size / multiple + 0.5)), multiple)
+
+
+def batch_to_run(batch_size: float, multiple: int) -> int:
+    """B as an answer names it: to the nearest multiple, or to the one above where the nearest is less than three quarters of B.
 
     Compute goes with B: rounded down by more, a small B would make its σ look cheap.
     """
-    nearest = max(int(multiple * np.floor(batch_size / multiple + 0.5)), multiple)
+    nearest = round_batch(batch_size, multiple)
     return nearest if nearest >= LEAST_SHARE * batch_size else nearest + multiple
 
 

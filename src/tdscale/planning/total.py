@@ -114,8 +114,7 @@ def _level(question: Question) -> _Level | None:
     far = distance_price(curves.utd, curves.run)
     exact, _ = minimum(curves, total * far)
     law = question.law
-    ran = [float(at) for at in law.utd[np.isfinite(law.data).any(axis=0)]]
-    ratios = runnable_ratios(curves.utd[0], curves.utd[-1], ran)
+    ratios = runnable_ratios(curves.utd[0], curves.utd[-1], law.reached)
     if question.any_utd:
         ratios = np.unique(np.concatenate([ratios, curves.utd, exact[:1]]))
     return _Level(law, curves, candidates(question, ratios), exact, minimum(curves, total)[1])
@@ -238,8 +237,7 @@ def _beyond(question: Question, start: Plan, utd: Floats, highest: float) -> Pla
     assert cost is not None
     utd = np.clip(utd, *reach(law))
     exact = float(utd[0])
-    ran = [float(at) for at in law.utd[np.isfinite(law.data).any(axis=0)]]
-    ratios = runnable_ratios(*reach(law), ran)
+    ratios = runnable_ratios(*reach(law), law.reached)
     value = exact if question.any_utd else float(ratios[np.argmin(np.abs(np.log(ratios / exact)))])
     start = replace(settings(question, start, value, question.batch_size(value), utd[1:]), utd_exact=exact)
     models = [laws.compute[name] for name in question.names]

@@ -8,7 +8,7 @@ from tdscale.analysis.estimate import short
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.analysis.views import at_size, in_unit
 from tdscale.errors import UserError
-from tdscale.paper import PREFIX, scaling_laws
+from tdscale.paper import PREFIX, published_name, scaling_laws
 from tdscale.planning import Comparison, Contestant, Measure, compare_laws, networks_run
 from tdscale.running.fitting import current_laws
 from tdscale.running.folder import open_study
@@ -73,11 +73,11 @@ def _side(
     study: Path | str, name: str, task: str | None, unit: ComputeUnit | None, chosen: Mapping[str, str]
 ) -> tuple[Contestant, str | None]:
     """A study, and the key of `chosen` that named its size."""
-    folder = Path(study)
-    if str(study).startswith(PREFIX) and not folder.exists():
-        laws = scaling_laws(str(study).removeprefix(PREFIX), task)
+    published = published_name(study)
+    if published is not None:
+        laws = scaling_laws(published, task)
         return Contestant(name=name, laws=laws if unit is None else in_unit(laws, unit)), None
-    files = open_study(folder)
+    files = open_study(study)
     laws = current_laws(files, times=unit == "seconds")
     key = None
     if laws.sizes is not None:

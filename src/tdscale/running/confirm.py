@@ -7,7 +7,7 @@ from typing import Any
 
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.errors import RunFailure, UserError
-from tdscale.planning import Confirmation, Plan, laws_for, round_batch, score
+from tdscale.planning import Confirmation, Plan, batch_to_run, laws_for, score
 from tdscale.running.dispatch import Engine
 from tdscale.running.fitting import current_laws
 from tdscale.running.folder import StudyFiles
@@ -114,7 +114,7 @@ def _specs(files: StudyFiles, plan: Plan, laws: ScalingLaws, seeds: int | None, 
         batch, rate = plan.batch_size, plan.learning_rate
         if plan.task is None and len(laws.tasks) > 1:  # the plan's are the domain's
             assert laws.learning_rate is not None
-            batch = round_batch(float(laws.batch_size_at([plan.utd], task)[0]), batch_multiple)
+            batch = batch_to_run(float(laws.batch_size_at([plan.utd], task)[0]), batch_multiple)
             rate = float(laws.learning_rate.predict([plan.utd], task)[0])
         points[task] = (plan.utd, batch, rate)
     return study.confirm_specs(points, seeds or (study.scaling.seeds if study.scaling is not None else 5))

@@ -179,7 +179,8 @@ def forecast(
         what = "the numbers of stage 2 are maxima" if in_rounds else "these numbers are maxima"
         notes.append(f"a cell that reaches the last threshold stops before its limit: {what}")
     rates = Rates(speeds, files.study)
-    likely = {stage: _likely(jobs) for stage, jobs in to_go.items()}
+    workers = engine.workers or 1
+    likely = {stage: _likely(of_stage) for stage, of_stage in to_go.items()}
     stages = tuple(
         StageForecast(
             stage=stage,
@@ -187,12 +188,12 @@ def forecast(
             runs=len(specs),
             cells_to_go=len(to_go[stage]),
             runs_to_go=sum(len(job.specs) for job in to_go[stage]),
-            env_steps=sum(len(job.specs) * job.env_steps for job in to_go[stage]),
+            env_steps=_env_steps(to_go[stage]),
             critic_updates=sum(len(job.specs) * due_updates(job.specs[0], job.env_steps)[0] for job in to_go[stage]),
             flops=_flops(to_go[stage], rates, files.trainer),
-            seconds=_seconds(to_go[stage], rates, engine.workers or 1) if speeds else (0.0 if not to_go[stage] else None),
-            likely_env_steps=None if likely[stage] is None else sum(len(job.specs) * job.env_steps for job in likely[stage] or ()),
-            likely_seconds=None if likely[stage] is None or not speeds else _seconds(likely[stage] or (), rates, engine.workers or 1),
+            seconds=_seconds(to_go[stage], rates, workers) if speeds else (0.0 if not to_go[stage] else None),
+            likely_env_steps=None if (ending := likely[stage]) is None else _env_steps(ending),
+            likely_seconds=None if ending is None or not speeds else _seconds(ending, rates, workers),
         )
         for stage, specs in wanted.items()
     )
@@ -312,6 +313,10 @@ def _likely(jobs: Sequence[CellJob]) -> list[CellJob] | None:
     """The same, each to where it will likely stop; None where that is not known of all."""
     ends = [job.likely_env_steps for job in jobs]
     return None if None in ends else [replace(job, env_steps=end) for job, end in zip(jobs, ends, strict=True) if end is not None]
+
+
+def _env_steps(jobs: Sequence[CellJob]) -> int:
+    return sum(len(job.specs) * job.env_steps for job in jobs)
 
 
 def _critic_updates(job: CellJob) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -22,20 +23,24 @@ class UsualEnds:
     """
 
     def __init__(self, files: StudyFiles) -> None:
-        """Read how the study's runs ended; curves are not read."""
-        self._sizes = Sizes(files.study)
-        statuses = files.store.statuses(problems=[])
+        """How the study's runs ended is read when it is first asked for; curves are not read."""
+        self._files, self._sizes = files, Sizes(files.study)
+
+    @cached_property
+    def _ends(self) -> dict[_Place, dict[float, float]]:
+        statuses = self._files.store.statuses(problems=[])
         steps: dict[_Place, dict[float, dict[str, list[int]]]] = {}
-        for run_id, spec in files.store.specs(problems=[]).items():
+        for run_id, spec in self._files.store.specs(problems=[]).items():
             status = statuses.get(run_id)
             if status is not None and status.state == "finished":
                 steps.setdefault(self._place(spec), {}).setdefault(spec.utd, {}).setdefault(spec.cell_id, []).append(status.last_step)
-        self._ends: dict[_Place, dict[float, float]] = {}
+        ends: dict[_Place, dict[float, float]] = {}
         for (stage, task, size), by_utd in steps.items():
             cells = {utd: [float(np.median(seeds)) for seeds in of_utd.values()] for utd, of_utd in by_utd.items()}
-            self._ends[stage, task, size] = {utd: float(np.median(values)) for utd, values in cells.items()}
+            ends[stage, task, size] = {utd: float(np.median(values)) for utd, values in cells.items()}
             if stage == "sweep":
-                self._ends[_BEST, task, size] = {utd: float(np.quantile(values, _BEST_SHARE)) for utd, values in cells.items()}
+                ends[_BEST, task, size] = {utd: float(np.quantile(values, _BEST_SHARE)) for utd, values in cells.items()}
+        return ends
 
     def expect(self, jobs: Iterable[CellJob]) -> list[CellJob]:
         """The same jobs, each with the env steps at which it will likely stop, if known."""

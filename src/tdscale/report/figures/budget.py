@@ -20,7 +20,7 @@ def frontier_figure(laws: ScalingLaws, *, axes: Axes | None = None) -> Figure | 
     shown: list[DataLaw] = style.select(laws.data)
     with style.styled():
         figure, axes = style.figure_and_axes(axes)
-        utds = sorted({float(u) for law in shown for u in law.utd[np.isfinite(law.data).any(axis=0)]})
+        utds = sorted({utd for law in shown for utd in law.reached})
         utd_colours = dict(zip(utds, style.ordered_colours(len(utds)), strict=True))
         spread = []
         for law, colour in zip(shown, style.threshold_colours(len(shown)), strict=True):

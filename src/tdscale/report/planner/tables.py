@@ -12,7 +12,7 @@ import numpy as np
 
 from tdscale.analysis.arrays import Floats
 from tdscale.analysis.compute import UNIT_NAMES, ComputeModel, ComputeUnit
-from tdscale.analysis.estimate import Estimate
+from tdscale.analysis.estimate import Estimate, round_digits
 from tdscale.analysis.fitted_laws import MORE_DATA, NOT_OPTIMISED, DataLaw, PowerLaw
 from tdscale.analysis.scaling_laws import ScalingLaws
 from tdscale.analysis.views import at_size, measured_data_cost
@@ -67,7 +67,7 @@ def planner_tables(laws: ScalingLaws, scales: Mapping[str, tuple[float, float]] 
         "batch_multiple": BATCH_MULTIPLE,
         "draws": len(range(0, laws.n_draws, every)),
         "all_draws": laws.n_draws,
-        "levels": [_digits(law.threshold, 8) for law in laws.data],
+        "levels": [round_digits(law.threshold, 8) for law in laws.data],
         "tasks": [_named(name, laws, scales or {}) for name in names],
         "units": [_unit(unit, laws, by_size[0]) for unit in _units(laws, by_size)],
         "sizes": sizes,
@@ -76,8 +76,7 @@ def planner_tables(laws: ScalingLaws, scales: Mapping[str, tuple[float, float]] 
 
 def _ratios(data: Sequence[DataLaw]) -> Floats:
     low, high = min(reach(law)[0] for law in data), max(reach(law)[1] for law in data)
-    ran = {float(at) for law in data for at in law.utd[np.isfinite(law.data).any(axis=0)]}
-    return runnable_ratios(low, high, sorted(ran))
+    return runnable_ratios(low, high, sorted({at for law in data for at in law.reached}))
 
 
 def _named(name: str | None, laws: ScalingLaws, scales: Mapping[str, tuple[float, float]]) -> dict[str, Any]:
@@ -113,7 +112,7 @@ def _unit(unit: ComputeUnit, laws: ScalingLaws, one: ScalingLaws) -> dict[str, A
         "name": UNIT_NAMES[unit],
         "described": next(iter(_models(one, unit).values())).describe(),
         "own": unit == laws.unit,
-        "cost": None if cost is None else _digits(cost),
+        "cost": None if cost is None else round_digits(cost, 6),
         "cost_by_task": by_task,
     }
 
@@ -121,11 +120,11 @@ def _unit(unit: ComputeUnit, laws: ScalingLaws, one: ScalingLaws) -> dict[str, A
 def _of_ratios(laws: ScalingLaws, shape: _Shape) -> dict[str, Any]:
     """What is of the UTD ratios alone: names, how a library writes them, distances from the runs for each return."""
     return {
-        "utd": [_digits(float(at), 12) for at in shape.utd],
+        "utd": [round_digits(float(at), 12) for at in shape.utd],
         "names": [name_of_ratio(float(at)) for at in shape.utd],
         "updates": [updates_per_steps(float(at)) for at in shape.utd],
-        "range": [[_digits(end) for end in law.range] for law in laws.data],
-        "distance": [[_digits(float(price), 8) for price in distance_price(shape.utd, law.range)] for law in laws.data],
+        "range": [[round_digits(end, 6) for end in law.range] for law in laws.data],
+        "distance": [[round_digits(float(price), 8) for price in distance_price(shape.utd, law.range)] for law in laws.data],
         "identified": [law.identified for law in laws.data],
         "forms": [len(law.forms) for law in laws.data],
     }
@@ -163,12 +162,10 @@ def _settings(law: PowerLaw | None, utd: Floats, task: str | None) -> dict[str, 
         return None
     found = [law.estimate(float(at), task) for at in utd]
     tolerated = [law.tolerated(float(at), task) for at in utd]
-    known = np.isfinite(law.points).any(axis=0)
-    seen = law.utd[known] if known.any() else law.utd
     return {
         "values": [_estimate(one) for one in found],
         "tolerated": [None if one is None else [_finite(one.low.value), _finite(one.high.value)] for one in tolerated],
-        "seen": [_digits(float(seen.min())), _digits(float(seen.max()))],
+        "seen": [round_digits(end, 6) for end in law.utd_range],
         "remark": "" if law.optimised else NOT_OPTIMISED,
         "identified": law.identified,
     }
@@ -187,7 +184,7 @@ def _costs(laws: ScalingLaws, unit: ComputeUnit, task: str | None, utd: Floats, 
         for name in names:
             rate = models[name].rate(utd, batch) / len(names)
             parts[models[name].warm_up] = parts.get(models[name].warm_up, 0.0) + rate
-        rows.append([[warm_up, [_digits(float(one)) for one in rates]] for warm_up, rates in sorted(parts.items())])
+        rows.append([[warm_up, [round_digits(float(one), 6) for one in rates]] for warm_up, rates in sorted(parts.items())])
     return rows
 
 
@@ -213,8 +210,4 @@ def _estimate(found: Estimate) -> list[float | None]:
 
 
 def _finite(value: float, digits: int = 6) -> float | None:
-    return _digits(value, digits) if np.isfinite(value) else None
-
-
-def _digits(value: float, digits: int = 6) -> float:
-    return float(f"{value:.{digits}g}")
+    return round_digits(value, digits) if np.isfinite(value) else None
